@@ -1,0 +1,29 @@
+# Build options, all of them, and the flags that decide the arithmetic class.
+option(LEASEHOLD_BUILD_TESTS "Build the tests" ON)
+option(LEASEHOLD_BUILD_BENCH "Build the benchmarks" ON)
+option(LEASEHOLD_WARNINGS_AS_ERRORS "Treat compiler warnings as errors" ON)
+set(LEASEHOLD_MARCH "x86-64-v3" CACHE STRING
+    "Instruction set of the build; part of the arithmetic class, so never 'native' for a job that moves")
+set(LEASEHOLD_SANITIZE "" CACHE STRING "Sanitizers to build with: empty, 'address,undefined' or 'thread'")
+
+find_program(LEASEHOLD_CCACHE ccache)
+if(LEASEHOLD_CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${LEASEHOLD_CCACHE})
+endif()
+
+add_library(leasehold_flags INTERFACE)
+add_library(leasehold::flags ALIAS leasehold_flags)
+target_include_directories(leasehold_flags INTERFACE ${CMAKE_SOURCE_DIR})
+# -ffp-contract=off: a fused multiply-add chosen by the compiler would differ between a loop and its tail.
+# -fno-math-errno and -fno-trapping-math change no result; they let loops with sqrt and comparisons vectorise.
+target_compile_options(leasehold_flags INTERFACE
+  -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Wno-missing-field-initializers
+  -ffp-contract=off -fno-math-errno -fno-trapping-math -march=${LEASEHOLD_MARCH} -mtune=generic)
+if(LEASEHOLD_WARNINGS_AS_ERRORS)
+  target_compile_options(leasehold_flags INTERFACE -Werror)
+endif()
+if(LEASEHOLD_SANITIZE)
+  target_compile_options(leasehold_flags INTERFACE
+    -fsanitize=${LEASEHOLD_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all -g1)
+  target_link_options(leasehold_flags INTERFACE -fsanitize=${LEASEHOLD_SANITIZE})
+endif()

@@ -1,0 +1,66 @@
+# leasehold_library(NAME SOURCES a.cc ... DEPENDS other ... LINKS lib ...)
+#   One static library per folder; DEPENDS names other folders' targets: the layering, enforced by the linker.
+function(leasehold_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS;LINKS" ${ARGN})
+  add_library(leasehold_${name} STATIC ${ARG_SOURCES})
+  add_library(leasehold::${name} ALIAS leasehold_${name})
+  target_link_libraries(leasehold_${name} PUBLIC leasehold::flags)
+  foreach(dependency ${ARG_DEPENDS})
+    target_link_libraries(leasehold_${name} PUBLIC leasehold::${dependency})
+  endforeach()
+  target_link_libraries(leasehold_${name} PUBLIC ${ARG_LINKS})
+endfunction()
+
+# leasehold_test(NAME SOURCES a_test.cc ... DEPENDS base ... [TIMEOUT seconds] [LABELS cpu ...])
+#   One GoogleTest program; each of its tests is a ctest test of its own.
+function(leasehold_test name)
+  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;DEPENDS;LINKS;LABELS" ${ARGN})
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 120)
+  endif()
+  if(NOT ARG_LABELS)
+    set(ARG_LABELS cpu)
+  endif()
+  set(target ${name}_test)
+  add_executable(${target} ${ARG_SOURCES})
+  foreach(dependency ${ARG_DEPENDS})
+    target_link_libraries(${target} PRIVATE leasehold::${dependency})
+  endforeach()
+  target_link_libraries(${target} PRIVATE ${ARG_LINKS} GTest::gtest GTest::gtest_main)
+  gtest_discover_tests(${target} TEST_PREFIX "${name}." DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
+    WORKING_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}
+    PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}")
+endfunction()
+
+# leasehold_mpi_test(NAME RANKS 1 2 4 SOURCES ... DEPENDS ... [TIMEOUT seconds])
+#   One GoogleTest program with its own main() (MPI_Init first); for each rank count one ctest test runs all of it.
+function(leasehold_mpi_test name)
+  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;DEPENDS;LINKS;RANKS" ${ARGN})
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 120)
+  endif()
+  set(target ${name}_mpi_test)
+  add_executable(${target} ${ARG_SOURCES})
+  foreach(dependency ${ARG_DEPENDS})
+    target_link_libraries(${target} PRIVATE leasehold::${dependency})
+  endforeach()
+  target_link_libraries(${target} PRIVATE ${ARG_LINKS} GTest::gtest)
+  foreach(ranks ${ARG_RANKS})
+    add_test(NAME ${name}.mpi_${ranks}
+      COMMAND ${MPIEXEC_EXECUTABLE} -np ${ranks} --oversubscribe --bind-to none $<TARGET_FILE:${target}>)
+    set_tests_properties(${name}.mpi_${ranks} PROPERTIES
+      TIMEOUT ${ARG_TIMEOUT} LABELS mpi PROCESSORS 2
+      ENVIRONMENT "OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1;OMPI_MCA_mpi_yield_when_idle=1")
+  endforeach()
+endfunction()
+
+# leasehold_bench(NAME SOURCES ... DEPENDS ...): a program build/<preset>/bench/NAME.
+function(leasehold_bench name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS;LINKS" ${ARGN})
+  add_executable(bench_${name} ${ARG_SOURCES})
+  set_target_properties(bench_${name} PROPERTIES OUTPUT_NAME ${name} RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bench)
+  foreach(dependency ${ARG_DEPENDS})
+    target_link_libraries(bench_${name} PRIVATE leasehold::${dependency})
+  endforeach()
+  target_link_libraries(bench_${name} PRIVATE ${ARG_LINKS})
+endfunction()

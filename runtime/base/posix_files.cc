@@ -1,0 +1,246 @@
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <system_error>
+
+#include "runtime/base/files.h"
+
+namespace leasehold {
+
+namespace {
+
+Status system_error(const std::string& what, const std::string& path, int number) {
+  const Code code = number == ENOENT || number == ENOTDIR ? Code::kMissingInput : Code::kStorage;
+  return error(code, "{} {}: {}", what, path, std::strerror(number));
+}
+
+// Writing where a directory is missing is a storage failure, not a missing input.
+Status write_error(const std::string& what, const std::string& path, int number) {
+  return error(Code::kStorage, "{} {}: {}", what, path, std::strerror(number));
+}
+
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Descriptor& operator=(Descriptor&&) = delete;
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  int get() const { return fd_; }
+  int release() { return std::exchange(fd_, -1); }
+
+ private:
+  int fd_;
+};
+
+Status write_all(int fd, const std::string& path, const void* data, int64_t size_bytes) {
+  const char* bytes = static_cast<const char*>(data);
+  while (size_bytes > 0) {
+    const ssize_t written = ::write(fd, bytes, static_cast<size_t>(std::min<int64_t>(size_bytes, 1 << 30)));
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return write_error("writing", path, errno);
+    bytes += written;
+    size_bytes -= written;
+  }
+  return ok_status();
+}
+
+class PosixReadable : public ReadableFile {
+ public:
+  PosixReadable(std::string path, Descriptor fd, int64_t size_bytes)
+      : path_(std::move(path)), fd_(std::move(fd)), size_bytes_(size_bytes) {}
+  int64_t size_bytes() const override { return size_bytes_; }
+  Status read_at(int64_t offset, void* out, int64_t size_bytes) override {
+    char* bytes = static_cast<char*>(out);
+    while (size_bytes > 0) {
+      const ssize_t got =
+          ::pread(fd_.get(), bytes, static_cast<size_t>(std::min<int64_t>(size_bytes, 1 << 30)), offset);
+      if (got < 0 && errno == EINTR) continue;
+      if (got < 0) return system_error("reading", path_, errno);
+      if (got == 0) {
+        return error(Code::kBadData, "{}: ends at byte {}, {} bytes were still expected (truncated?)", path_, offset,
+                     size_bytes);
+      }
+      bytes += got;
+      offset += got;
+      size_bytes -= got;
+    }
+    return ok_status();
+  }
+
+ private:
+  std::string path_;
+  Descriptor fd_;
+  int64_t size_bytes_;
+};
+
+class PosixWritable : public WritableFile {
+ public:
+  PosixWritable(std::string path, Descriptor fd) : path_(std::move(path)), fd_(std::move(fd)) {}
+  Status append(const void* data, int64_t size_bytes) override { return write_all(fd_.get(), path_, data, size_bytes); }
+  Status sync() override {
+    return ::fsync(fd_.get()) == 0 ? ok_status() : write_error("syncing", path_, errno);
+  }
+  Status close() override {
+    return ::close(fd_.release()) == 0 ? ok_status() : write_error("closing", path_, errno);
+  }
+
+ private:
+  std::string path_;
+  Descriptor fd_;
+};
+
+class PosixMapped : public MappedFile {
+ public:
+  PosixMapped(void* data, int64_t size_bytes) : data_(data), size_bytes_(size_bytes) {}
+  PosixMapped(const PosixMapped&) = delete;
+  PosixMapped& operator=(const PosixMapped&) = delete;
+  ~PosixMapped() override {
+    if (size_bytes_ > 0) ::munmap(data_, static_cast<size_t>(size_bytes_));
+  }
+  const void* data() const override { return data_; }
+  int64_t size_bytes() const override { return size_bytes_; }
+
+ private:
+  void* data_;
+  int64_t size_bytes_;
+};
+
+class PosixLock : public FileLock {
+ public:
+  explicit PosixLock(Descriptor fd) : fd_(std::move(fd)) {}
+
+ private:
+  Descriptor fd_;
+};
+
+Result<Descriptor> open_regular(const std::string& path, int64_t* size_bytes) {
+  Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (fd.get() < 0) return system_error("opening", path, errno);
+  struct stat info {};
+  if (::fstat(fd.get(), &info) != 0) return system_error("looking at", path, errno);
+  if (!S_ISREG(info.st_mode)) return error(Code::kStorage, "opening {}: not a regular file", path);
+  *size_bytes = info.st_size;
+  return fd;
+}
+
+class PosixFiles : public FileSystem {
+ public:
+  Result<std::unique_ptr<ReadableFile>> open(const std::string& path) override {
+    int64_t size_bytes = 0;
+    LEASEHOLD_ASSIGN_OR_RETURN(Descriptor fd, open_regular(path, &size_bytes));
+    return std::unique_ptr<ReadableFile>(new PosixReadable(path, std::move(fd), size_bytes));
+  }
+
+  Result<std::unique_ptr<MappedFile>> map(const std::string& path) override {
+    int64_t size_bytes = 0;
+    LEASEHOLD_ASSIGN_OR_RETURN(Descriptor fd, open_regular(path, &size_bytes));
+    void* data = nullptr;
+    if (size_bytes > 0) {
+      data = ::mmap(nullptr, static_cast<size_t>(size_bytes), PROT_READ, MAP_SHARED, fd.get(), 0);
+      if (data == MAP_FAILED) return system_error("mapping", path, errno);
+    }
+    return std::unique_ptr<MappedFile>(new PosixMapped(data, size_bytes));
+  }
+
+  Result<std::unique_ptr<WritableFile>> create(const std::string& path) override {
+    Descriptor fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+    if (fd.get() < 0) return write_error("creating", path, errno);
+    return std::unique_ptr<WritableFile>(new PosixWritable(path, std::move(fd)));
+  }
+
+  // A link of a complete temporary is atomic where O_EXCL followed by a write would show an empty file.
+  Status create_exclusive(const std::string& path, std::string_view content) override {
+    std::string temporary = path + ".XXXXXX";
+    Descriptor fd(::mkostemp(temporary.data(), O_CLOEXEC));
+    if (fd.get() < 0) return write_error("creating", path, errno);
+    Status status = write_all(fd.get(), temporary, content.data(), static_cast<int64_t>(content.size()));
+    if (status.ok() && ::fchmod(fd.get(), 0644) != 0) status = write_error("creating", path, errno);
+    if (status.ok() && ::fsync(fd.get()) != 0) status = write_error("syncing", temporary, errno);
+    if (status.ok() && ::link(temporary.c_str(), path.c_str()) != 0) {
+      status = errno == EEXIST ? error(Code::kBadConfig, "{} exists already", path)
+                               : write_error("creating", path, errno);
+    }
+    ::unlink(temporary.c_str());
+    LEASEHOLD_RETURN_IF_ERROR(status);
+    return sync_directory(parent_path(path));
+  }
+
+  Status append_line(const std::string& path, std::string_view line) override {
+    Descriptor fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
+    if (fd.get() < 0) return write_error("opening", path, errno);
+    return write_all(fd.get(), path, line.data(), static_cast<int64_t>(line.size()));
+  }
+
+  Status truncate(const std::string& path, int64_t size_bytes) override {
+    return ::truncate(path.c_str(), size_bytes) == 0 ? ok_status() : write_error("truncating", path, errno);
+  }
+
+  Status rename(const std::string& from, const std::string& to) override {
+    return ::rename(from.c_str(), to.c_str()) == 0 ? ok_status() : write_error("renaming " + from + " to", to, errno);
+  }
+
+  Status sync_directory(const std::string& path) override {
+    Descriptor fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (fd.get() < 0) return write_error("opening", path, errno);
+    return ::fsync(fd.get()) == 0 ? ok_status() : write_error("syncing", path, errno);
+  }
+
+  Status make_directories(const std::string& path) override {
+    std::error_code code;
+    std::filesystem::create_directories(path, code);
+    return code ? error(Code::kStorage, "creating directory {}: {}", path, code.message()) : ok_status();
+  }
+
+  Status remove_all(const std::string& path) override {
+    std::error_code code;
+    std::filesystem::remove_all(path, code);
+    return code ? error(Code::kStorage, "removing {}: {}", path, code.message()) : ok_status();
+  }
+
+  bool exists(const std::string& path) override { return ::access(path.c_str(), F_OK) == 0; }
+
+  Result<std::vector<std::string>> list(const std::string& path) override {
+    std::error_code code;
+    std::vector<std::string> names;
+    for (std::filesystem::directory_iterator it(path, code), end; !code && it != end; it.increment(code)) {
+      names.push_back(it->path().filename().string());
+    }
+    if (code) return system_error("listing", path, code.value());
+    std::sort(names.begin(), names.end());
+    return names;
+  }
+
+  Result<std::unique_ptr<FileLock>> lock(const std::string& path, std::string_view owner) override {
+    Descriptor fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+    if (fd.get() < 0) return write_error("opening", path, errno);
+    if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+      if (errno != EWOULDBLOCK) return write_error("locking", path, errno);
+      char text[512];
+      const ssize_t got = ::pread(fd.get(), text, sizeof text, 0);
+      return error(Code::kBadConfig, "{} is held by {}", path,
+                   got > 0 ? std::string(text, static_cast<size_t>(got)) : "another process");
+    }
+    if (::ftruncate(fd.get(), 0) != 0) return write_error("writing", path, errno);
+    LEASEHOLD_RETURN_IF_ERROR(write_all(fd.get(), path, owner.data(), static_cast<int64_t>(owner.size())));
+    return std::unique_ptr<FileLock>(new PosixLock(std::move(fd)));
+  }
+};
+
+}  // namespace
+
+FileSystem& posix_files() {
+  static PosixFiles files;
+  return files;
+}
+
+}  // namespace leasehold

@@ -1,0 +1,56 @@
+#include "runtime/comm/mesh.h"
+
+namespace leasehold {
+
+const char* axis_name(Axis axis) {
+  switch (axis) {
+    case Axis::kData: return "data";
+    case Axis::kPipeline: return "pipeline";
+    case Axis::kTensor: return "tensor";
+  }
+  return "?";
+}
+
+int MeshShape::size(Axis axis) const {
+  switch (axis) {
+    case Axis::kData: return data;
+    case Axis::kPipeline: return pipeline;
+    case Axis::kTensor: return tensor;
+  }
+  return 1;
+}
+
+MeshCoordinates coordinates_of(int rank, const MeshShape& shape) {
+  return {.data = rank / shape.tensor % shape.data,
+          .pipeline = rank / (shape.tensor * shape.data),
+          .tensor = rank % shape.tensor};
+}
+
+int rank_of(const MeshCoordinates& coordinates, const MeshShape& shape) {
+  return (coordinates.pipeline * shape.data + coordinates.data) * shape.tensor + coordinates.tensor;
+}
+
+Mesh::Mesh(Communicator& world, const MeshShape& shape)
+    : world_(&world), shape_(shape), coordinates_(coordinates_of(world.rank(), shape)) {}
+
+Result<Mesh> Mesh::create(Communicator& world, const MeshShape& shape) {
+  const int model_ranks = shape.pipeline * shape.tensor;
+  if (shape.data < 1 || shape.pipeline < 1 || shape.tensor < 1 || shape.num_ranks() != world.size()) {
+    return error(Code::kBadConfig,
+                 "{} ranks cannot be data {} x pipeline {} x tensor {}: start a multiple of {} ranks, or change "
+                 "parallel.pipeline and parallel.tensor",
+                 world.size(), shape.data, shape.pipeline, shape.tensor, model_ranks);
+  }
+  Mesh mesh(world, shape);
+  for (const Axis axis : {Axis::kData, Axis::kPipeline, Axis::kTensor}) {
+    MeshCoordinates first = mesh.coordinates_;  // the group is named by its member at 0 along the axis
+    if (axis == Axis::kData) first.data = 0;
+    if (axis == Axis::kPipeline) first.pipeline = 0;
+    if (axis == Axis::kTensor) first.tensor = 0;
+    LEASEHOLD_ASSIGN_OR_RETURN(mesh.groups_[static_cast<size_t>(axis)],
+                               world.split(rank_of(first, shape), world.rank(), axis_name(axis)));
+  }
+  return mesh;
+}
+
+}  // namespace leasehold

@@ -1,0 +1,49 @@
+// A file of tokens in llm.c's format, read through a memory map: 256 x int32 header (magic 20240520, version 1, count:
+// uint16 tokens; magic 20240801, version 7, count: uint32 tokens), then the tokens, little-endian.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "runtime/base/digest.h"
+#include "runtime/base/files.h"
+
+namespace leasehold {
+
+inline constexpr int64_t kTokenHeaderBytes = 1024;
+
+struct TokenHeader {
+  int64_t num_tokens = 0;
+  int token_bytes = 2;  // 2 or 4
+};
+
+// Parses and checks the first kTokenHeaderBytes of a file of `file_bytes` bytes (pure; fuzzed). kBadData, naming
+// `path` and what was expected, for a short file, an unknown magic or version, or a size that does not fit the count.
+Result<TokenHeader> parse_token_header(std::span<const uint8_t> bytes, int64_t file_bytes, const std::string& path);
+// The header of a new file with uint16 (vocab <= 65536) or uint32 tokens.
+std::string make_token_header(int64_t num_tokens, int token_bytes);
+
+class TokenFile {
+ public:
+  static Result<TokenFile> open(FileSystem& files, const std::string& path);
+
+  const std::string& path() const { return path_; }
+  int64_t num_tokens() const { return header_.num_tokens; }
+  int token_bytes() const { return header_.token_bytes; }
+  // Tokens [begin, begin + out.size()) as int32. kBadData, naming file, position and id, when one is not below `vocab`.
+  Status read(int64_t begin, std::span<int32_t> out, int64_t vocab) const;
+  // Identifies the data: XXH3-128 over the header and, in files above 64 MiB, 1024 evenly spaced blocks of 64 KiB
+  // (below: over everything).
+  Digest128 digest() const;
+
+ private:
+  TokenFile(std::string path, std::shared_ptr<MappedFile> file, TokenHeader header);
+
+  std::string path_;
+  std::shared_ptr<MappedFile> file_;
+  TokenHeader header_;
+};
+
+}  // namespace leasehold

@@ -1,0 +1,49 @@
+// A view of a dense row-major array in somebody else's memory: pointer, dtype, shape. Copying it copies no element;
+// an Arena (or a test's buffer) owns the memory. Trivially copyable, so that it travels in kernel arguments.
+#pragma once
+
+#include <cstdint>
+
+#include "runtime/base/check.h"
+#include "runtime/tensor/dtype.h"
+#include "runtime/tensor/shape.h"
+
+namespace leasehold {
+
+class Tensor {
+ public:
+  Tensor() = default;  // the empty tensor: stands for "absent" where a contract allows it
+  Tensor(void* data, DType dtype, const Shape& shape) : data_(data), shape_(shape), dtype_(dtype), present_(true) {}
+
+  // False for the empty tensor. A tensor of a measuring arena is present although its data() is null.
+  bool present() const { return present_; }
+  DType dtype() const { return dtype_; }
+  const Shape& shape() const { return shape_; }
+  int64_t dim(int i) const { return shape_[i]; }
+  int64_t num_elements() const { return present_ ? shape_.num_elements() : 0; }
+  int64_t size_bytes() const { return num_elements() * size_of(dtype_); }
+  void* data() const { return data_; }
+
+  // The elements, checked against the dtype.
+  template <typename T>
+  T* as() const {
+    LEASEHOLD_CHECK(dtype_ == DTypeOf<T>::value, "tensor of {} read as {}", dtype_name(dtype_),
+                    dtype_name(DTypeOf<T>::value));
+    return static_cast<T*>(data_);
+  }
+
+  // The same elements under another shape of as many elements.
+  Tensor reshape(const Shape& shape) const;
+  // Elements [begin, begin + count) of the flattened array, shape (count).
+  Tensor flat(int64_t begin, int64_t count) const;
+  // Rows [begin, begin + count) along dim 0.
+  Tensor rows(int64_t begin, int64_t count) const;
+
+ private:
+  void* data_ = nullptr;
+  Shape shape_;
+  DType dtype_ = DType::kF32;
+  bool present_ = false;
+};
+
+}  // namespace leasehold
