@@ -1,18 +1,19 @@
-// Checks of a programmer's promises (not of input: input gets a Status). A failed check throws StatusError with
-// Code::kInternal, so that a library never ends the process.
+// Checks of a programmer's promises (not of input: input gets a Status). A failed check throws
+// StatusError with Code::kInternal, so that a library never ends the process.
 #pragma once
 
 #include "runtime/base/status.h"
 
 namespace leasehold {
 
-[[noreturn]] void check_failed(const char* file, int line, const char* condition, const std::string& message);
+[[noreturn]] void check_failed(const char* file, int line, const char* condition,
+                               const std::string& message);
 
 }  // namespace leasehold
 
 // LEASEHOLD_CHECK(rows > 0, "linear {}: {} rows", name, rows)
-#define LEASEHOLD_CHECK(condition, ...)                                                          \
-  do {                                                                                           \
-    if (!(condition)) [[unlikely]]                                                               \
-      ::leasehold::check_failed(__FILE__, __LINE__, #condition, ::fmt::format(__VA_ARGS__));     \
+#define LEASEHOLD_CHECK(condition, ...)                                                      \
+  do {                                                                                       \
+    if (!(condition)) [[unlikely]]                                                           \
+      ::leasehold::check_failed(__FILE__, __LINE__, #condition, ::fmt::format(__VA_ARGS__)); \
   } while (false)

@@ -1,11 +1,10 @@
 #include "runtime/base/clock.h"
 
-#include <fmt/chrono.h>
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
 #include <ctime>
+#include <fmt/chrono.h>
+#include <fmt/format.h>
 #include <thread>
 
 namespace leasehold {
@@ -15,12 +14,16 @@ namespace {
 class SystemClock : public Clock {
  public:
   double steady_s() override {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch())
+        .count();
   }
   double unix_s() override {
-    return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+    return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch())
+        .count();
   }
-  void sleep_s(double seconds) override { std::this_thread::sleep_for(std::chrono::duration<double>(seconds)); }
+  void sleep_s(double seconds) override {
+    std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
+  }
 };
 
 }  // namespace
@@ -44,7 +47,8 @@ Deadline Deadline::after_s(double seconds) {
 }
 
 double Deadline::remaining_s() const {
-  return std::max(0.0, std::chrono::duration<double>(at_ - std::chrono::steady_clock::now()).count());
+  return std::max(0.0,
+                  std::chrono::duration<double>(at_ - std::chrono::steady_clock::now()).count());
 }
 
 }  // namespace leasehold

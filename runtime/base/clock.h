@@ -1,4 +1,5 @@
-// Time, injectable, and deadlines. Durations are seconds in double; steady time orders events, wall time dates them.
+// Time, injectable, and deadlines. Durations are seconds in double; steady time orders events, wall
+// time dates them.
 #pragma once
 
 #include <chrono>
@@ -9,8 +10,8 @@ namespace leasehold {
 class Clock {
  public:
   virtual ~Clock() = default;
-  virtual double steady_s() = 0;         // monotonic, arbitrary origin
-  virtual double unix_s() = 0;           // seconds since 1970-01-01 UTC
+  virtual double steady_s() = 0;  // monotonic, arbitrary origin
+  virtual double unix_s() = 0;    // seconds since 1970-01-01 UTC
   virtual void sleep_s(double seconds) = 0;
 };
 

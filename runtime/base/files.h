@@ -1,6 +1,7 @@
-// The file-system seam: everything that Leasehold stores or loads goes through a FileSystem, so that tests can fill
-// the disk, tear a write, lose what was not synced or flip a bit. Paths are plain strings, absolute or relative to
-// the working directory. Every error names the path and, where there is one, the system's own words.
+// The file-system seam: everything that Leasehold stores or loads goes through a FileSystem, so
+// that tests can fill the disk, tear a write, lose what was not synced or flip a bit. Paths are
+// plain strings, absolute or relative to the working directory. Every error names the path and,
+// where there is one, the system's own words.
 #pragma once
 
 #include <cstdint>
@@ -54,8 +55,9 @@ class FileSystem {
   virtual Result<std::unique_ptr<MappedFile>> map(const std::string& path) = 0;
   // Truncates an existing file.
   virtual Result<std::unique_ptr<WritableFile>> create(const std::string& path) = 0;
-  // Creates `path` with `content`, durably; kBadConfig when it exists already. The way to claim a name: of several
-  // callers at most one succeeds, also over NFS, and the file is never seen half written.
+  // Creates `path` with `content`, durably; kBadConfig when it exists already. The way to claim a
+  // name: of several callers at most one succeeds, also over NFS, and the file is never seen half
+  // written.
   virtual Status create_exclusive(const std::string& path, std::string_view content) = 0;
   // One write(2) with O_APPEND; creates the file if need be.
   virtual Status append_line(const std::string& path, std::string_view line) = 0;
@@ -70,22 +72,27 @@ class FileSystem {
   virtual bool exists(const std::string& path) = 0;
   // Names (not paths), sorted bytewise; kMissingInput when there is no such directory.
   virtual Result<std::vector<std::string>> list(const std::string& path) = 0;
-  // Takes the lock without waiting, writing `owner` into the file; when it is taken, kBadConfig with a message that
-  // quotes what the present owner wrote.
-  virtual Result<std::unique_ptr<FileLock>> lock(const std::string& path, std::string_view owner) = 0;
+  // Takes the lock without waiting, writing `owner` into the file; when it is taken, kBadConfig
+  // with a message that quotes what the present owner wrote.
+  virtual Result<std::unique_ptr<FileLock>> lock(const std::string& path,
+                                                 std::string_view owner) = 0;
 };
 
 // The operating system's files.
 FileSystem& posix_files();
 
-// The whole file as bytes. Refuses files above `limit_bytes` with kBadData, so that a hostile path cannot eat memory.
-Result<std::string> read_file(FileSystem& files, const std::string& path, int64_t limit_bytes = int64_t{1} << 30);
-// Writes `path` so that it is seen whole or not at all, and durable when this returns: temporary, sync, rename, sync
-// of the directory. `tag` makes the temporary's name unique among writers.
-Status publish_file(FileSystem& files, const std::string& path, std::string_view content, const std::string& tag);
+// The whole file as bytes. Refuses files above `limit_bytes` with kBadData, so that a hostile path
+// cannot eat memory.
+Result<std::string> read_file(FileSystem& files, const std::string& path,
+                              int64_t limit_bytes = int64_t{1} << 30);
+// Writes `path` so that it is seen whole or not at all, and durable when this returns: temporary,
+// sync, rename, sync of the directory. `tag` makes the temporary's name unique among writers.
+Status publish_file(FileSystem& files, const std::string& path, std::string_view content,
+                    const std::string& tag);
 
 // Path arithmetic, textual only.
-std::string join_path(const std::string& directory, const std::string& name);  // an absolute `name` wins
-std::string parent_path(const std::string& path);                              // "." when there is no slash
+std::string join_path(const std::string& directory,
+                      const std::string& name);    // an absolute `name` wins
+std::string parent_path(const std::string& path);  // "." when there is no slash
 
 }  // namespace leasehold

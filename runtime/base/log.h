@@ -1,9 +1,8 @@
-// Messages for people, on stderr: "12:00:00.123 [node 0] warning: ...". Libraries never write to stdout.
-// A Logger is passed to what speaks; tests pass one that collects.
+// Messages for people, on stderr: "12:00:00.123 [node 0] warning: ...". Libraries never write to
+// stdout. A Logger is passed to what speaks; tests pass one that collects.
 #pragma once
 
 #include <fmt/format.h>
-
 #include <functional>
 #include <string>
 #include <utility>

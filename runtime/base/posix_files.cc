@@ -1,15 +1,14 @@
-#include <dirent.h>
-#include <fcntl.h>
-#include <sys/file.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <dirent.h>
+#include <fcntl.h>
 #include <filesystem>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <system_error>
+#include <unistd.h>
 
 #include "runtime/base/files.h"
 
@@ -45,7 +44,8 @@ class Descriptor {
 Status write_all(int fd, const std::string& path, const void* data, int64_t size_bytes) {
   const char* bytes = static_cast<const char*>(data);
   while (size_bytes > 0) {
-    const ssize_t written = ::write(fd, bytes, static_cast<size_t>(std::min<int64_t>(size_bytes, 1 << 30)));
+    const ssize_t written =
+        ::write(fd, bytes, static_cast<size_t>(std::min<int64_t>(size_bytes, 1 << 30)));
     if (written < 0 && errno == EINTR) continue;
     if (written < 0) return write_error("writing", path, errno);
     bytes += written;
@@ -62,13 +62,14 @@ class PosixReadable : public ReadableFile {
   Status read_at(int64_t offset, void* out, int64_t size_bytes) override {
     char* bytes = static_cast<char*>(out);
     while (size_bytes > 0) {
-      const ssize_t got =
-          ::pread(fd_.get(), bytes, static_cast<size_t>(std::min<int64_t>(size_bytes, 1 << 30)), offset);
+      const ssize_t got = ::pread(
+          fd_.get(), bytes, static_cast<size_t>(std::min<int64_t>(size_bytes, 1 << 30)), offset);
       if (got < 0 && errno == EINTR) continue;
       if (got < 0) return system_error("reading", path_, errno);
       if (got == 0) {
-        return error(Code::kBadData, "{}: ends at byte {}, {} bytes were still expected (truncated?)", path_, offset,
-                     size_bytes);
+        return error(Code::kBadData,
+                     "{}: ends at byte {}, {} bytes were still expected (truncated?)", path_,
+                     offset, size_bytes);
       }
       bytes += got;
       offset += got;
@@ -86,7 +87,9 @@ class PosixReadable : public ReadableFile {
 class PosixWritable : public WritableFile {
  public:
   PosixWritable(std::string path, Descriptor fd) : path_(std::move(path)), fd_(std::move(fd)) {}
-  Status append(const void* data, int64_t size_bytes) override { return write_all(fd_.get(), path_, data, size_bytes); }
+  Status append(const void* data, int64_t size_bytes) override {
+    return write_all(fd_.get(), path_, data, size_bytes);
+  }
   Status sync() override {
     return ::fsync(fd_.get()) == 0 ? ok_status() : write_error("syncing", path_, errno);
   }
@@ -158,12 +161,14 @@ class PosixFiles : public FileSystem {
     return std::unique_ptr<WritableFile>(new PosixWritable(path, std::move(fd)));
   }
 
-  // A link of a complete temporary is atomic where O_EXCL followed by a write would show an empty file.
+  // A link of a complete temporary is atomic where O_EXCL followed by a write would show an empty
+  // file.
   Status create_exclusive(const std::string& path, std::string_view content) override {
     std::string temporary = path + ".XXXXXX";
     Descriptor fd(::mkostemp(temporary.data(), O_CLOEXEC));
     if (fd.get() < 0) return write_error("creating", path, errno);
-    Status status = write_all(fd.get(), temporary, content.data(), static_cast<int64_t>(content.size()));
+    Status status =
+        write_all(fd.get(), temporary, content.data(), static_cast<int64_t>(content.size()));
     if (status.ok() && ::fchmod(fd.get(), 0644) != 0) status = write_error("creating", path, errno);
     if (status.ok() && ::fsync(fd.get()) != 0) status = write_error("syncing", temporary, errno);
     if (status.ok() && ::link(temporary.c_str(), path.c_str()) != 0) {
@@ -182,11 +187,14 @@ class PosixFiles : public FileSystem {
   }
 
   Status truncate(const std::string& path, int64_t size_bytes) override {
-    return ::truncate(path.c_str(), size_bytes) == 0 ? ok_status() : write_error("truncating", path, errno);
+    return ::truncate(path.c_str(), size_bytes) == 0 ? ok_status()
+                                                     : write_error("truncating", path, errno);
   }
 
   Status rename(const std::string& from, const std::string& to) override {
-    return ::rename(from.c_str(), to.c_str()) == 0 ? ok_status() : write_error("renaming " + from + " to", to, errno);
+    return ::rename(from.c_str(), to.c_str()) == 0
+               ? ok_status()
+               : write_error("renaming " + from + " to", to, errno);
   }
 
   Status sync_directory(const std::string& path) override {
@@ -198,7 +206,8 @@ class PosixFiles : public FileSystem {
   Status make_directories(const std::string& path) override {
     std::error_code code;
     std::filesystem::create_directories(path, code);
-    return code ? error(Code::kStorage, "creating directory {}: {}", path, code.message()) : ok_status();
+    return code ? error(Code::kStorage, "creating directory {}: {}", path, code.message())
+                : ok_status();
   }
 
   Status remove_all(const std::string& path) override {
@@ -212,7 +221,8 @@ class PosixFiles : public FileSystem {
   Result<std::vector<std::string>> list(const std::string& path) override {
     std::error_code code;
     std::vector<std::string> names;
-    for (std::filesystem::directory_iterator it(path, code), end; !code && it != end; it.increment(code)) {
+    for (std::filesystem::directory_iterator it(path, code), end; !code && it != end;
+         it.increment(code)) {
       names.push_back(it->path().filename().string());
     }
     if (code) return system_error("listing", path, code.value());
@@ -231,7 +241,8 @@ class PosixFiles : public FileSystem {
                    got > 0 ? std::string(text, static_cast<size_t>(got)) : "another process");
     }
     if (::ftruncate(fd.get(), 0) != 0) return write_error("writing", path, errno);
-    LEASEHOLD_RETURN_IF_ERROR(write_all(fd.get(), path, owner.data(), static_cast<int64_t>(owner.size())));
+    LEASEHOLD_RETURN_IF_ERROR(
+        write_all(fd.get(), path, owner.data(), static_cast<int64_t>(owner.size())));
     return std::unique_ptr<FileLock>(new PosixLock(std::move(fd)));
   }
 };

@@ -1,7 +1,7 @@
-// Random numbers addressed by what they are for, not by when they are drawn: Philox4x32-10 (Salmon, Moraes, Dror and
-// Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC'11). The key is made from the job's seed and the name of a
-// tensor or site, the counter from (step, microbatch, element index in the unsharded tensor), so that every layout
-// draws the same number for the same element.
+// Random numbers addressed by what they are for, not by when they are drawn: Philox4x32-10 (Salmon,
+// Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC'11). The key is made
+// from the job's seed and the name of a tensor or site, the counter from (step, microbatch, element
+// index in the unsharded tensor), so that every layout draws the same number for the same element.
 #pragma once
 
 #include <array>
@@ -20,7 +20,8 @@ struct RandomSite {
   uint32_t microbatch = 0;
 
   // key = XXH3-64 of `name`, seeded with `seed`.
-  static RandomSite make(uint64_t seed, std::string_view name, uint64_t step = 0, uint64_t microbatch = 0);
+  static RandomSite make(uint64_t seed, std::string_view name, uint64_t step = 0,
+                         uint64_t microbatch = 0);
 
   // Words 4 * block .. 4 * block + 3.
   std::array<uint32_t, 4> block(uint64_t block_index) const;

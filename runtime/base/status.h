@@ -1,11 +1,11 @@
-// How components report failure: a code that is also the program's exit code, and a message that names the thing and
-// the way out. Functions return Status or Result<T>; inside a training step, where every call would otherwise need a
-// branch, code may throw StatusError (DeviceError), which only the trainer and main() catch.
+// How components report failure: a code that is also the program's exit code, and a message that
+// names the thing and the way out. Functions return Status or Result<T>; inside a training step,
+// where every call would otherwise need a branch, code may throw StatusError (DeviceError), which
+// only the trainer and main() catch.
 #pragma once
 
-#include <fmt/format.h>
-
 #include <exception>
+#include <fmt/format.h>
 #include <optional>
 #include <string>
 #include <utility>
@@ -76,8 +76,8 @@ void throw_if_error(const Status& status);
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : value_(std::move(value)) {}              // NOLINT(google-explicit-constructor)
-  Result(Status status) : status_(std::move(status)) {       // NOLINT(google-explicit-constructor)
+  Result(T value) : value_(std::move(value)) {}         // NOLINT(google-explicit-constructor)
+  Result(Status status) : status_(std::move(status)) {  // NOLINT(google-explicit-constructor)
     if (status_.ok()) status_ = Status(Code::kInternal, "a Result was made from an ok Status");
   }
 
@@ -108,16 +108,17 @@ class [[nodiscard]] Result {
 #define LEASEHOLD_CONCAT(a, b) LEASEHOLD_CONCAT_INNER(a, b)
 
 // Returns the Status of `expression` from the enclosing function unless it is ok.
-#define LEASEHOLD_RETURN_IF_ERROR(expression)                               \
-  do {                                                                      \
-    ::leasehold::Status leasehold_status = (expression);                    \
-    if (!leasehold_status.ok()) return leasehold_status;                    \
+#define LEASEHOLD_RETURN_IF_ERROR(expression)            \
+  do {                                                   \
+    ::leasehold::Status leasehold_status = (expression); \
+    if (!leasehold_status.ok()) return leasehold_status; \
   } while (false)
 
 // LEASEHOLD_ASSIGN_OR_RETURN(auto x, make_x()): declares x, or returns the error.
-#define LEASEHOLD_ASSIGN_OR_RETURN(declaration, expression) \
-  LEASEHOLD_ASSIGN_OR_RETURN_NAMED(LEASEHOLD_CONCAT(leasehold_result_, __LINE__), declaration, expression)
+#define LEASEHOLD_ASSIGN_OR_RETURN(declaration, expression)                                    \
+  LEASEHOLD_ASSIGN_OR_RETURN_NAMED(LEASEHOLD_CONCAT(leasehold_result_, __LINE__), declaration, \
+                                   expression)
 #define LEASEHOLD_ASSIGN_OR_RETURN_NAMED(name, declaration, expression) \
-  auto name = (expression);                                            \
-  if (!name.ok()) return name.status();                                \
+  auto name = (expression);                                             \
+  if (!name.ok()) return name.status();                                 \
   declaration = std::move(name).value()

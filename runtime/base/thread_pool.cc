@@ -16,8 +16,9 @@ void pause_cpu() { __builtin_ia32_pause(); }
 
 }  // namespace
 
-// A job is published under `mutex` by raising `epoch`. Workers take task numbers from `next` and count themselves out
-// in `active`; the caller returns once all tasks are taken and no worker is active.
+// A job is published under `mutex` by raising `epoch`. Workers take task numbers from `next` and
+// count themselves out in `active`; the caller returns once all tasks are taken and no worker is
+// active.
 struct ThreadPool::State {
   std::mutex caller;  // one job at a time
   std::mutex mutex;
@@ -41,13 +42,15 @@ struct ThreadPool::State {
   void worker_main(int worker) {
     uint64_t seen = 0;
     while (true) {
-      for (int spin = 0; spin < kSpins && epoch.load(std::memory_order_acquire) == seen; ++spin) pause_cpu();
+      for (int spin = 0; spin < kSpins && epoch.load(std::memory_order_acquire) == seen; ++spin)
+        pause_cpu();
       {
         std::unique_lock lock(mutex);
         wake.wait(lock, [&] { return stop || epoch.load(std::memory_order_relaxed) != seen; });
         if (stop) return;
         seen = epoch.load(std::memory_order_relaxed);
-        if (next.load(std::memory_order_relaxed) >= num_tasks) continue;  // came too late for this job
+        if (next.load(std::memory_order_relaxed) >= num_tasks)
+          continue;  // came too late for this job
         active.fetch_add(1, std::memory_order_relaxed);
       }
       work(worker);
@@ -56,7 +59,8 @@ struct ThreadPool::State {
   }
 };
 
-ThreadPool::ThreadPool(int num_threads) : num_threads_(num_threads < 1 ? 1 : num_threads), state_(new State) {
+ThreadPool::ThreadPool(int num_threads)
+    : num_threads_(num_threads < 1 ? 1 : num_threads), state_(new State) {
   for (int worker = 1; worker < num_threads_; ++worker) {
     state_->threads.emplace_back([state = state_.get(), worker] { state->worker_main(worker); });
   }

@@ -1,5 +1,6 @@
-// A few threads that run numbered tasks. The work is cut into tasks by the shape of the problem alone, never by the
-// number of threads, so that the number of threads does not change a bit of the result.
+// A few threads that run numbered tasks. The work is cut into tasks by the shape of the problem
+// alone, never by the number of threads, so that the number of threads does not change a bit of the
+// result.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +12,8 @@ namespace leasehold {
 
 class ThreadPool {
  public:
-  // `num_threads` counts the caller: 1 starts no thread. Workers spin for a few microseconds, then sleep.
+  // `num_threads` counts the caller: 1 starts no thread. Workers spin for a few microseconds, then
+  // sleep.
   explicit ThreadPool(int num_threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -19,14 +21,19 @@ class ThreadPool {
 
   int num_threads() const { return num_threads_; }
 
-  // Runs task(i, worker) for every i in [0, num_tasks), in any order and on any thread, and returns when all are
-  // done. `worker` is in [0, num_threads) and no two tasks that run at once share it (for per-thread scratch).
-  // Does not allocate. Tasks must not throw. Several threads may call at once: while one has the pool, the others
-  // wait their turn, so that `worker` stays unique. Not reentrant: a task must not call run.
+  // Runs task(i, worker) for every i in [0, num_tasks), in any order and on any thread, and returns
+  // when all are done. `worker` is in [0, num_threads) and no two tasks that run at once share it
+  // (for per-thread scratch). Does not allocate. Tasks must not throw. Several threads may call at
+  // once: while one has the pool, the others wait their turn, so that `worker` stays unique. Not
+  // reentrant: a task must not call run.
   template <typename Task>
   void run(int64_t num_tasks, Task&& task) {
-    run_erased(num_tasks, [](void* context, int64_t i, int worker) { (*static_cast<std::remove_reference_t<Task>*>(context))(i, worker); },
-               const_cast<void*>(static_cast<const void*>(&task)));
+    run_erased(
+        num_tasks,
+        [](void* context, int64_t i, int worker) {
+          (*static_cast<std::remove_reference_t<Task>*>(context))(i, worker);
+        },
+        const_cast<void*>(static_cast<const void*>(&task)));
   }
 
  private:

@@ -1,4 +1,5 @@
-// The CPU's streams and events, seen by what enqueues on them: CPU kernels and host-memory communicators.
+// The CPU's streams and events, seen by what enqueues on them: CPU kernels and host-memory
+// communicators.
 #pragma once
 
 #include <cstddef>
@@ -12,7 +13,8 @@
 
 namespace leasehold {
 
-// Something that a stream or a host can wait for and that another thread completes: an event's record, a collective.
+// Something that a stream or a host can wait for and that another thread completes: an event's
+// record, a collective.
 class Waitable {
  public:
   virtual ~Waitable() = default;
@@ -22,14 +24,15 @@ class Waitable {
 
 class CpuStream : public Stream {
  public:
-  // Work is copied into the queue: at most this many bytes of captures, trivially copyable, so that nothing allocates.
+  // Work is copied into the queue: at most this many bytes of captures, trivially copyable, so that
+  // nothing allocates.
   static constexpr size_t kTaskBytes = 512;
 
   // Every Stream made by a CpuDevice is one. Checks.
   static CpuStream& from(Stream& stream);
 
-  // Runs `task()` in order; task captures by value what it needs (Tensors are views) and may throw StatusError,
-  // which fails the stream.
+  // Runs `task()` in order; task captures by value what it needs (Tensors are views) and may throw
+  // StatusError, which fails the stream.
   template <typename Task>
   void enqueue(Task&& task) {
     using Stored = std::decay_t<Task>;
@@ -38,8 +41,8 @@ class CpuStream : public Stream {
     enqueue_erased(&task, sizeof(Stored), [](void* stored) { (*static_cast<Stored*>(stored))(); });
   }
 
-  // Later work waits until `waitable` completed `ticket`; its failure fails the stream. The stream gives up after
-  // `limit_s`. `waitable` must outlive the wait.
+  // Later work waits until `waitable` completed `ticket`; its failure fails the stream. The stream
+  // gives up after `limit_s`. `waitable` must outlive the wait.
   virtual void wait_for(const Waitable& waitable, uint64_t ticket, double limit_s) = 0;
   using Stream::wait;
   // The first failure, without waiting.
@@ -52,7 +55,8 @@ class CpuStream : public Stream {
 };
 
 std::unique_ptr<Stream> create_inline_stream(const std::string& name, double wait_limit_s);
-std::unique_ptr<Stream> create_asynchronous_stream(const std::string& name, uint64_t delay_seed, double wait_limit_s);
+std::unique_ptr<Stream> create_asynchronous_stream(const std::string& name, uint64_t delay_seed,
+                                                   double wait_limit_s);
 std::unique_ptr<Event> create_cpu_event();
 
 }  // namespace leasehold

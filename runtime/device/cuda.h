@@ -1,5 +1,5 @@
-// The seam to CUDA. Two files define these functions: one for builds with CUDA, and cuda_absent.cc, which is linked
-// instead where the toolkit is missing and says so.
+// The seam to CUDA. Two files define these functions: one for builds with CUDA, and cuda_absent.cc,
+// which is linked instead where the toolkit is missing and says so.
 #pragma once
 
 #include <memory>

@@ -1,7 +1,8 @@
-// Where computation happens: a Device makes Streams, Events and Memory. The three are coarse on purpose (one call
-// covers microseconds of work) and mean the same on CPU and CUDA, so that overlap is written once:
-// work on one stream runs in the order in which it was enqueued; work on two streams is ordered by events alone;
-// the host learns that work is done by `synchronize` or `Event::wait`, both with a deadline.
+// Where computation happens: a Device makes Streams, Events and Memory. The three are coarse on
+// purpose (one call covers microseconds of work) and mean the same on CPU and CUDA, so that overlap
+// is written once: work on one stream runs in the order in which it was enqueued; work on two
+// streams is ordered by events alone; the host learns that work is done by `synchronize` or
+// `Event::wait`, both with a deadline.
 #pragma once
 
 #include <cstdint>
@@ -22,12 +23,14 @@ class Event {
   virtual ~Event() = default;
   // True when the work before the newest `record` is done (also when nothing was recorded).
   virtual bool ready() const = 0;
-  // Waits for the same on the host. kUnavailable past the deadline; the failure of the stream if it failed.
+  // Waits for the same on the host. kUnavailable past the deadline; the failure of the stream if it
+  // failed.
   virtual Status wait(Deadline deadline) const = 0;
 };
 
-// An ordered queue of work. One host thread enqueues at a time. After a failure (a lost peer, a device fault) a
-// stream skips what follows, and `synchronize` returns the first failure: nothing hangs behind it.
+// An ordered queue of work. One host thread enqueues at a time. After a failure (a lost peer, a
+// device fault) a stream skips what follows, and `synchronize` returns the first failure: nothing
+// hangs behind it.
 class Stream {
  public:
   virtual ~Stream() = default;
@@ -35,7 +38,8 @@ class Stream {
   virtual void record(Event& event) = 0;
   // What is enqueued after this call runs after the work before `event`'s newest record.
   virtual void wait(const Event& event) = 0;
-  // Copies within or between host and device memory. Host memory must stay valid until the copy ran.
+  // Copies within or between host and device memory. Host memory must stay valid until the copy
+  // ran.
   virtual void copy(void* to, const void* from, int64_t size_bytes) = 0;
   virtual void fill_zero(void* to, int64_t size_bytes) = 0;
   virtual Status synchronize(Deadline deadline) = 0;
@@ -62,7 +66,8 @@ class Device {
   virtual Result<std::unique_ptr<Stream>> create_stream(const std::string& name) = 0;
   virtual Result<std::unique_ptr<Event>> create_event() = 0;
   // kUnavailable, naming `purpose` and the size, when there is not enough memory.
-  virtual Result<std::unique_ptr<Memory>> allocate(int64_t size_bytes, MemoryKind kind, const std::string& purpose) = 0;
+  virtual Result<std::unique_ptr<Memory>> allocate(int64_t size_bytes, MemoryKind kind,
+                                                   const std::string& purpose) = 0;
 };
 
 }  // namespace leasehold

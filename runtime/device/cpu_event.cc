@@ -1,0 +1,49 @@
+#include "runtime/device/cpu_event.h"
+
+#include "runtime/base/check.h"
+
+namespace leasehold {
+
+std::unique_ptr<Event> create_cpu_event() { return std::make_unique<CpuEvent>(); }
+
+CpuEvent& CpuEvent::from(Event& event) {
+  auto* cpu_event = dynamic_cast<CpuEvent*>(&event);
+  LEASEHOLD_CHECK(cpu_event != nullptr, "an event of another device on a CPU stream");
+  return *cpu_event;
+}
+
+const CpuEvent& CpuEvent::from(const Event& event) { return from(const_cast<Event&>(event)); }
+
+uint64_t CpuEvent::announce() {
+  std::lock_guard lock(mutex_);
+  return ++announced_;
+}
+
+void CpuEvent::reach(uint64_t ticket, const Status& status) {
+  std::lock_guard lock(mutex_);
+  if (ticket > reached_) reached_ = ticket;
+  status_ = status;
+  // Under the lock: a waiter may destroy the event as soon as it sees the record reached.
+  reached_changed_.notify_all();
+}
+
+uint64_t CpuEvent::newest() const {
+  std::lock_guard lock(mutex_);
+  return announced_;
+}
+
+bool CpuEvent::ready() const {
+  std::lock_guard lock(mutex_);
+  return reached_ >= announced_;
+}
+
+Status CpuEvent::wait_for(uint64_t ticket, Deadline deadline) const {
+  std::unique_lock lock(mutex_);
+  if (!reached_changed_.wait_until(lock, deadline.time_point(),
+                                   [&] { return reached_ >= ticket; })) {
+    return error(Code::kUnavailable, "an event was not reached in time");
+  }
+  return status_;
+}
+
+}  // namespace leasehold
