@@ -11,8 +11,12 @@ function(leasehold_library name)
   target_link_libraries(leasehold_${name} PUBLIC ${ARG_LINKS})
 endfunction()
 
-# leasehold_test(NAME SOURCES a_test.cc ... DEPENDS base ... [TIMEOUT seconds] [LABELS cpu ...])
-#   One GoogleTest program; each of its tests is a ctest test of its own.
+# `unit_tests` builds the test programs that need no other program: what a sanitizer's build wants.
+add_custom_target(unit_tests)
+
+# leasehold_test(NAME SOURCES a_test.cc ... DEPENDS base ... [TIMEOUT seconds] [LABELS cpu])
+#   One GoogleTest program; each of its tests is a ctest test of its own. With label cpu (the default) it belongs to
+#   `unit_tests`. One label: gtest_discover_tests would take a second one for a property.
 function(leasehold_test name)
   cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;DEPENDS;LINKS;LABELS" ${ARGN})
   if(NOT ARG_TIMEOUT)
@@ -21,12 +25,19 @@ function(leasehold_test name)
   if(NOT ARG_LABELS)
     set(ARG_LABELS cpu)
   endif()
+  list(LENGTH ARG_LABELS num_labels)
+  if(NOT num_labels EQUAL 1)
+    message(FATAL_ERROR "leasehold_test(${name}): give one label, not '${ARG_LABELS}'")
+  endif()
   set(target ${name}_test)
   add_executable(${target} ${ARG_SOURCES})
   foreach(dependency ${ARG_DEPENDS})
     target_link_libraries(${target} PRIVATE leasehold::${dependency})
   endforeach()
   target_link_libraries(${target} PRIVATE ${ARG_LINKS} GTest::gtest GTest::gtest_main)
+  if(ARG_LABELS STREQUAL "cpu")
+    add_dependencies(unit_tests ${target})
+  endif()
   gtest_discover_tests(${target} TEST_PREFIX "${name}." DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
     WORKING_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}
     PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}")
