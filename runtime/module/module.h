@@ -40,9 +40,12 @@ struct Microbatch {
   uint64_t step = 0;    // addresses the random numbers, with index
   uint64_t index = 0;
   Tensor tokens;   // (B, T) i32
-  Tensor targets;  // (B, T) i32; < 0 is left out of the loss
-  Tensor loss;     // (1) f64, out: sum of the loss over targets that count, in nats
-  Tensor logits;   // (B * T, V) or absent, out: asked for by sampling
+  Tensor targets;  // (B, T) i32; < 0 is left out of the loss; absent when the loss is
+  // (1) f64 or absent, out: sum of the loss over targets that count, in nats. Where a backward follows (the Saved was
+  // prepared for training and the context trains) backward writes it, else forward: the head makes logits and their
+  // gradient in one place, so that one copy of them exists however many microbatches are under way.
+  Tensor loss;
+  Tensor logits;   // (B * T, V) or absent, out: asked for by sampling; only where no backward follows
   int64_t num_targets = 0;  // targets that count; the gradient is that of loss / num_targets
 };
 

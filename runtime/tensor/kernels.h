@@ -110,7 +110,8 @@ class Kernels {
                      Tensor workspace);
   virtual int64_t cross_entropy_workspace_bytes(int64_t N, int64_t V) const = 0;
 
-  // out = left + right, elementwise; out may alias either. The canonical tree's node.
+  // out = left + right, elementwise, all of dtype() or all f64 (losses); out may alias either. The canonical tree's
+  // node.
   void add(Stream& stream, Tensor left, Tensor right, Tensor out);
   // out = value everywhere.
   void fill(Stream& stream, Tensor out, float value);
