@@ -10,6 +10,7 @@
 #include <system_error>
 #include <unistd.h>
 
+#include "runtime/base/check.h"
 #include "runtime/base/files.h"
 
 namespace leasehold {
@@ -88,7 +89,24 @@ class PosixWritable : public WritableFile {
  public:
   PosixWritable(std::string path, Descriptor fd) : path_(std::move(path)), fd_(std::move(fd)) {}
   Status append(const void* data, int64_t size_bytes) override {
-    return write_all(fd_.get(), path_, data, size_bytes);
+    LEASEHOLD_RETURN_IF_ERROR(write_all(fd_.get(), path_, data, size_bytes));
+    size_bytes_ += size_bytes;
+    return ok_status();
+  }
+  Status overwrite(int64_t offset, const void* data, int64_t size_bytes) override {
+    LEASEHOLD_CHECK(offset >= 0 && size_bytes >= 0 && offset <= size_bytes_ - size_bytes,
+                    "{}: overwriting {} bytes at {} of {}", path_, size_bytes, offset, size_bytes_);
+    const char* bytes = static_cast<const char*>(data);
+    while (size_bytes > 0) {
+      const size_t chunk = static_cast<size_t>(std::min<int64_t>(size_bytes, 1 << 30));
+      const ssize_t written = ::pwrite(fd_.get(), bytes, chunk, offset);
+      if (written < 0 && errno == EINTR) continue;
+      if (written < 0) return write_error("writing", path_, errno);
+      bytes += written;
+      offset += written;
+      size_bytes -= written;
+    }
+    return ok_status();
   }
   Status sync() override {
     return ::fsync(fd_.get()) == 0 ? ok_status() : write_error("syncing", path_, errno);
@@ -100,6 +118,7 @@ class PosixWritable : public WritableFile {
  private:
   std::string path_;
   Descriptor fd_;
+  int64_t size_bytes_ = 0;
 };
 
 class PosixMapped : public MappedFile {

@@ -1,5 +1,7 @@
-// A file of tokens in llm.c's format, read through a memory map: 256 x int32 header (magic 20240520, version 1, count:
-// uint16 tokens; magic 20240801, version 7, count: uint32 tokens), then the tokens, little-endian.
+// A file of tokens in llm.c's format, read through a memory map: 256 x int32 header (magic
+// 20240520, version 1, count: uint16 tokens; magic 20240801, version 7, count: uint32 tokens), then
+// the tokens, little-endian. Counts of 2^32 and more put their high half into the word behind the
+// count, which llm.c leaves zero: every llm.c file reads the same.
 #pragma once
 
 #include <cstdint>
@@ -19,9 +21,11 @@ struct TokenHeader {
   int token_bytes = 2;  // 2 or 4
 };
 
-// Parses and checks the first kTokenHeaderBytes of a file of `file_bytes` bytes (pure; fuzzed). kBadData, naming
-// `path` and what was expected, for a short file, an unknown magic or version, or a size that does not fit the count.
-Result<TokenHeader> parse_token_header(std::span<const uint8_t> bytes, int64_t file_bytes, const std::string& path);
+// Parses and checks the first kTokenHeaderBytes of a file of `file_bytes` bytes (pure; fuzzed).
+// kBadData, naming `path` and what was expected, for a short file, an unknown magic or version, or
+// a size that does not fit the count.
+Result<TokenHeader> parse_token_header(std::span<const uint8_t> bytes, int64_t file_bytes,
+                                       const std::string& path);
 // The header of a new file with uint16 (vocab <= 65536) or uint32 tokens.
 std::string make_token_header(int64_t num_tokens, int token_bytes);
 
@@ -32,10 +36,12 @@ class TokenFile {
   const std::string& path() const { return path_; }
   int64_t num_tokens() const { return header_.num_tokens; }
   int token_bytes() const { return header_.token_bytes; }
-  // Tokens [begin, begin + out.size()) as int32. kBadData, naming file, position and id, when one is not below `vocab`.
+  // Tokens [begin, begin + out.size()), which must lie inside the file, as int32. kBadData, naming
+  // file, position and id, when one is not below `vocab` (at most 2^31). Thread-safe. The file must
+  // not shrink while it is open: like any memory map, it would end the process (SIGBUS).
   Status read(int64_t begin, std::span<int32_t> out, int64_t vocab) const;
-  // Identifies the data: XXH3-128 over the header and, in files above 64 MiB, 1024 evenly spaced blocks of 64 KiB
-  // (below: over everything).
+  // Identifies the data: XXH3-128 over the header and, in files above 64 MiB, 1024 evenly spaced
+  // blocks of 64 KiB, the first behind the header and the last at the end (below: over everything).
   Digest128 digest() const;
 
  private:
