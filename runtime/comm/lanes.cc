@@ -1,0 +1,62 @@
+#include "runtime/comm/lanes.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "runtime/comm/tree.h"
+
+namespace leasehold {
+
+namespace {
+
+// The number in [low, high] that the highest power of two divides; of several the greatest, so that
+// the ranks to come have less to share.
+int64_t most_aligned(int64_t low, int64_t high) {
+  int64_t best = high;
+  for (int64_t step = 1; high / step * step >= low; step *= 2) best = high / step * step;
+  return best;
+}
+
+// Borders as aligned as runs of at most `longest` lanes allow, chosen left to right.
+std::vector<LaneRange> cut(int64_t num_lanes, int64_t num_ranks, int64_t longest) {
+  std::vector<LaneRange> runs;
+  int64_t begin = 0;
+  for (int64_t left = num_ranks - 1; left >= 0; --left) {
+    const int64_t low = std::max(begin + 1, num_lanes - left * longest);
+    const int64_t high = std::min(begin + longest, num_lanes - left);
+    runs.push_back({begin, most_aligned(low, high)});
+    begin = runs.back().end;
+  }
+  return runs;
+}
+
+size_t num_roots(const std::vector<LaneRange>& runs, int64_t num_lanes) {
+  size_t sum = 0;
+  for (const LaneRange& run : runs) sum += cover(run.begin, run.end, num_lanes).size();
+  return sum;
+}
+
+}  // namespace
+
+Result<std::vector<LaneRange>> assign_lanes(int64_t num_lanes, int num_ranks) {
+  if (num_ranks < 1 || num_lanes < num_ranks) {
+    return error(Code::kBadConfig,
+                 "{} lanes cannot be shared by {} data-parallel ranks: use at most {} ranks, or "
+                 "raise batch.lanes",
+                 num_lanes, num_ranks, num_lanes);
+  }
+  const int64_t shortest = (num_lanes + num_ranks - 1) / num_ranks;
+  std::vector<LaneRange> best = cut(num_lanes, num_ranks, shortest);
+  size_t best_roots = num_roots(best, num_lanes);
+  for (int64_t longest = shortest + 1; longest <= shortest + shortest / 8; ++longest) {
+    std::vector<LaneRange> runs = cut(num_lanes, num_ranks, longest);
+    const size_t roots = num_roots(runs, num_lanes);
+    if (roots < best_roots) {
+      best = std::move(runs);
+      best_roots = roots;
+    }
+  }
+  return best;
+}
+
+}  // namespace leasehold
