@@ -14,10 +14,11 @@ endif()
 add_library(leasehold_flags INTERFACE)
 add_library(leasehold::flags ALIAS leasehold_flags)
 target_include_directories(leasehold_flags INTERFACE ${CMAKE_SOURCE_DIR})
+# -Wno-restrict: gcc 12 warns falsely of "literal" + std::string (gcc bug 105651).
 # -ffp-contract=off: a fused multiply-add chosen by the compiler would differ between a loop and its tail.
 # -fno-math-errno and -fno-trapping-math change no result; they let loops with sqrt and comparisons vectorise.
 target_compile_options(leasehold_flags INTERFACE
-  -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Wno-missing-field-initializers
+  -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Wno-missing-field-initializers -Wno-restrict
   -ffp-contract=off -fno-math-errno -fno-trapping-math -march=${LEASEHOLD_MARCH} -mtune=generic)
 if(LEASEHOLD_WARNINGS_AS_ERRORS)
   target_compile_options(leasehold_flags INTERFACE -Werror)
