@@ -81,6 +81,41 @@ TEST(AssignLanes, ALongestRunGrowsOnlyForFewerRoots) {
   EXPECT_TRUE(grew) << "36 lanes on 4 ranks, for one, are better cut as 8, 8, 10, 10";
 }
 
+// The fewest roots that runs of at most `longest` lanes can have, by trying every cut.
+size_t fewest_roots(int64_t num_lanes, int num_ranks, int64_t longest) {
+  constexpr size_t kNone = 1000000;
+  std::vector<size_t> fewest(static_cast<size_t>(num_lanes) + 1, kNone);
+  fewest[0] = 0;
+  for (int rank = 0; rank < num_ranks; ++rank) {
+    std::vector<size_t> next(fewest.size(), kNone);
+    for (int64_t begin = 0; begin < num_lanes; ++begin) {
+      for (int64_t end = begin + 1; end <= std::min(num_lanes, begin + longest); ++end) {
+        const size_t roots =
+            fewest[static_cast<size_t>(begin)] + cover(begin, end, num_lanes).size();
+        next[static_cast<size_t>(end)] = std::min(next[static_cast<size_t>(end)], roots);
+      }
+    }
+    fewest = std::move(next);
+  }
+  return fewest.back();
+}
+
+TEST(AssignLanes, RootsAreFewOrNearlySo) {
+  int exact = 0;
+  int cases = 0;
+  for (int64_t num_lanes = 1; num_lanes <= 40; ++num_lanes) {
+    for (int num_ranks = 1; num_ranks <= num_lanes; ++num_ranks) {
+      const size_t fewest =
+          fewest_roots(num_lanes, num_ranks, (num_lanes + num_ranks - 1) / num_ranks);
+      const size_t roots = roots_of(runs_of(num_lanes, num_ranks), num_lanes);
+      ASSERT_LE(roots, fewest + 3) << num_lanes << " lanes, " << num_ranks << " ranks";
+      exact += roots <= fewest;
+      ++cases;
+    }
+  }
+  EXPECT_GE(exact, cases * 97 / 100) << exact << " of " << cases;
+}
+
 TEST(AssignLanes, ALargeJobIsQuick) {
   const std::vector<LaneRange> runs = runs_of(65536, 1000);
   EXPECT_LE(longest_of(runs), 74);
