@@ -75,17 +75,6 @@ class CpuStreamBase : public CpuStream {
     if (failure_.ok()) failure_ = status;
   }
 
-  template <typename Task>
-  void enqueue_always(Task task) {
-    enqueue_task(
-        &task, sizeof(Task), [](void* stored) { (*static_cast<Task*>(stored))(); }, true);
-  }
-  void enqueue_erased(const void* task, size_t size_bytes, void (*run)(void*)) override {
-    enqueue_task(task, size_bytes, run, false);
-  }
-  virtual void enqueue_task(const void* task, size_t size_bytes, void (*run)(void*),
-                            bool always) = 0;
-
  private:
   std::string name_;
   double wait_limit_s_;
@@ -100,7 +89,7 @@ class InlineStream : public CpuStreamBase {
   bool is_inline() const override { return true; }
 
  protected:
-  void enqueue_task(const void* task, size_t, void (*run)(void*), bool always) override {
+  void enqueue_erased(const void* task, size_t, void (*run)(void*), bool always) override {
     run_guarded(run, const_cast<void*>(task), always);
   }
 };
@@ -136,7 +125,7 @@ class AsynchronousStream : public CpuStreamBase {
   bool is_inline() const override { return false; }
 
  protected:
-  void enqueue_task(const void* task, size_t size_bytes, void (*run)(void*), bool always) override {
+  void enqueue_erased(const void* task, size_t size_bytes, void (*run)(void*), bool always) override {
     {
       std::unique_lock lock(mutex_);
       changed_.wait(lock, [&] {

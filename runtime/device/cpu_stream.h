@@ -35,10 +35,13 @@ class CpuStream : public Stream {
   // StatusError, which fails the stream.
   template <typename Task>
   void enqueue(Task&& task) {
-    using Stored = std::decay_t<Task>;
-    static_assert(sizeof(Stored) <= kTaskBytes && std::is_trivially_copyable_v<Stored>,
-                  "a task holds views and numbers, at most kTaskBytes of them");
-    enqueue_erased(&task, sizeof(Stored), [](void* stored) { (*static_cast<Stored*>(stored))(); });
+    enqueue_checked(task, false);
+  }
+  // Like enqueue, but runs also when the stream has failed: for what others wait for. The task asks
+  // failure() itself.
+  template <typename Task>
+  void enqueue_always(Task&& task) {
+    enqueue_checked(task, true);
   }
 
   // Later work waits until `waitable` completed `ticket`; its failure fails the stream. The stream
@@ -51,7 +54,18 @@ class CpuStream : public Stream {
   virtual bool is_inline() const = 0;
 
  protected:
-  virtual void enqueue_erased(const void* task, size_t size_bytes, void (*run)(void*)) = 0;
+  virtual void enqueue_erased(const void* task, size_t size_bytes, void (*run)(void*),
+                              bool always) = 0;
+
+ private:
+  template <typename Task>
+  void enqueue_checked(Task& task, bool always) {
+    using Stored = std::decay_t<Task>;
+    static_assert(sizeof(Stored) <= kTaskBytes && std::is_trivially_copyable_v<Stored>,
+                  "a task holds views and numbers, at most kTaskBytes of them");
+    enqueue_erased(
+        &task, sizeof(Stored), [](void* stored) { (*static_cast<Stored*>(stored))(); }, always);
+  }
 };
 
 std::unique_ptr<Stream> create_inline_stream(const std::string& name, double wait_limit_s);
