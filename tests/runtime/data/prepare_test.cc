@@ -1,0 +1,213 @@
+#include "runtime/data/prepare.h"
+
+#include <filesystem>
+#include <fstream>
+#include <gtest/gtest.h>
+#include <limits>
+
+#include "runtime/data/token_file.h"
+#include "tests/runtime/data/failing_files.h"
+#include "tests/support/temporary_directory.h"
+
+namespace leasehold {
+namespace {
+
+// Ids are words' lengths plus 70000: wide tokens, and one that must not be cut in two by the end of
+// a chunk.
+class WordTokenizer : public Tokenizer {
+ public:
+  std::string_view name() const override { return "word"; }
+  int64_t vocab_size() const override { return 80000; }
+  std::vector<int32_t> encode(std::string_view text) const override {
+    std::vector<int32_t> ids;
+    while (!text.empty()) {
+      const size_t end = std::min(text.find(' '), text.size() - 1) + 1;
+      ids.push_back(70000 + static_cast<int32_t>(end));
+      text.remove_prefix(end);
+    }
+    return ids;
+  }
+  Result<std::string> decode(std::span<const int32_t>) const override { return std::string(); }
+  int64_t separable_prefix(std::string_view text) const override {
+    const size_t space = text.rfind(' ');
+    return space == std::string_view::npos ? 0 : static_cast<int64_t>(space) + 1;
+  }
+  std::string to_json() const override { return "{\"name\": \"word\"}"; }
+};
+
+class PrepareTest : public ::testing::Test {
+ protected:
+  std::string input(const std::string& name, const std::string& text) {
+    std::ofstream(directory_ / name, std::ios::binary) << text;
+    return directory_ / name;
+  }
+
+  PrepareOptions options(std::vector<std::string> inputs, double fraction = 0.25) {
+    PrepareOptions result;
+    result.inputs = std::move(inputs);
+    result.output_dir = directory_ / "out";
+    result.validation_fraction = fraction;
+    result.chunk_bytes = 3;
+    return result;
+  }
+
+  Result<PrepareSummary> prepare(const PrepareOptions& options) {
+    return prepare_tokens(posix_files(), *byte_, options, Logger::silent());
+  }
+
+  std::vector<int32_t> tokens(const std::string& name, int64_t vocab = 256) {
+    const TokenFile file =
+        TokenFile::open(posix_files(), (directory_ / "out") + "/" + name).value();
+    std::vector<int32_t> out(static_cast<size_t>(file.num_tokens()));
+    EXPECT_TRUE(file.read(0, out, vocab).ok());
+    return out;
+  }
+  std::string text(const std::string& name) { return byte_->decode(tokens(name)).value(); }
+
+  std::vector<std::string> outputs() {
+    const auto names = posix_files().list(directory_ / "out");
+    return names.ok() ? names.value() : std::vector<std::string>{"no directory"};
+  }
+
+  const std::vector<std::string> kAll = {"tokenizer.json", "train.bin", "validation.bin"};
+  const std::vector<std::string> kNone = {"no directory"};
+  TemporaryDirectory directory_;
+  std::unique_ptr<Tokenizer> byte_ = create_tokenizer("byte").value();
+};
+
+TEST_F(PrepareTest, SplitsEveryFileAtItsEnd) {
+  const auto summary =
+      prepare(options({input("a", "abcdefgh"), input("b", "ABCD"), input("c", "xyz")}));
+  ASSERT_TRUE(summary.ok()) << summary.status().message();
+  EXPECT_EQ(text("train.bin"), "abcdefABCxyz");
+  EXPECT_EQ(text("validation.bin"), "ghD");
+  EXPECT_EQ(outputs(), kAll);
+  EXPECT_EQ(summary.value().text_bytes, 15);
+  EXPECT_EQ(summary.value().train_tokens, 12);
+  EXPECT_EQ(summary.value().validation_tokens, 3);
+  const std::string json =
+      read_file(posix_files(), (directory_ / "out") + "/tokenizer.json").value();
+  EXPECT_EQ(parse_tokenizer_json(json, "tokenizer.json").value()->name(), "byte");
+}
+
+TEST_F(PrepareTest, ChunkSizesDoNotMatter) {
+  std::string all(1000, '\0');
+  for (size_t i = 0; i < all.size(); ++i) all[i] = static_cast<char>(i * 7);
+  PrepareOptions chosen = options({input("a", all)});
+  for (const int64_t chunk_bytes : {1, 7, 999, 1000, 5000}) {
+    chosen.chunk_bytes = chunk_bytes;
+    ASSERT_TRUE(prepare(chosen).ok());
+    EXPECT_EQ(text("train.bin") + text("validation.bin"), all);
+  }
+}
+
+TEST_F(PrepareTest, NeverCutsACharacterOfUtf8) {
+  // Three bytes a character: a quarter of 12 bytes is 3, of 24 is 6, of 6 is 1.
+  const std::string smile = "\xE2\x98\xBA";
+  ASSERT_TRUE(prepare(options({input("a", smile + smile)})).ok());
+  EXPECT_EQ(text("train.bin"), smile);
+  EXPECT_EQ(text("validation.bin"), smile);
+  ASSERT_TRUE(prepare(options({input("a", "abc" + smile + "d")}, 0.3)).ok());
+  EXPECT_EQ(text("train.bin"), "abc");
+  EXPECT_EQ(text("validation.bin"), smile + "d");
+  // Not UTF-8: cut where the fraction says.
+  ASSERT_TRUE(prepare(options({input("a", std::string(8, '\x80'))})).ok());
+  EXPECT_EQ(text("validation.bin").size(), 2u);
+}
+
+TEST_F(PrepareTest, ASecondPreparationReplacesTheFirst) {
+  ASSERT_TRUE(prepare(options({input("a", "abcdefgh")})).ok());
+  ASSERT_TRUE(prepare(options({input("b", "ABCD")})).ok());
+  EXPECT_EQ(text("train.bin"), "ABC");
+  ASSERT_TRUE(prepare(options({input("b", "ABCD")}, 0)).ok());
+  EXPECT_EQ(text("train.bin"), "ABCD");
+  EXPECT_EQ(outputs(), (std::vector<std::string>{"tokenizer.json", "train.bin"}));
+}
+
+TEST_F(PrepareTest, WideTokensAndTokenizersThatLookAhead) {
+  PrepareOptions chosen = options({input("a", "a bb ccc dddd e ffffffffffff gg hh")}, 0.15);
+  for (const int64_t chunk_bytes : {1, 4, 100}) {
+    chosen.chunk_bytes = chunk_bytes;
+    const auto summary = prepare_tokens(posix_files(), WordTokenizer(), chosen, Logger::silent());
+    ASSERT_TRUE(summary.ok()) << summary.status().message();
+    EXPECT_EQ(tokens("train.bin", 80000),
+              (std::vector<int32_t>{70002, 70003, 70004, 70005, 70002, 70013}));
+    EXPECT_EQ(tokens("validation.bin", 80000), (std::vector<int32_t>{70003, 70002}));
+    EXPECT_EQ(
+        TokenFile::open(posix_files(), (directory_ / "out") + "/train.bin").value().token_bytes(),
+        4);
+  }
+}
+
+TEST_F(PrepareTest, BadInputs) {
+  const auto expect = [&](const PrepareOptions& chosen, Code code, const std::string& part) {
+    const Status status = prepare(chosen).status();
+    EXPECT_EQ(status.code(), code) << status.message();
+    EXPECT_NE(status.message().find(part), std::string::npos) << status.message();
+    EXPECT_EQ(outputs(), kNone) << status.message();
+  };
+  const std::string good = input("good", "abcdefgh");
+  expect(options({}), Code::kUsage, "no input");
+  expect(options({good, directory_ / "gone"}), Code::kMissingInput, directory_ / "gone");
+  expect(options({good, directory_.path()}), Code::kMissingInput, directory_.path());
+  expect(options({good, input("empty", "")}), Code::kBadData, directory_ / "empty");
+  expect(options({input("tiny", "abc")}), Code::kBadData, "validation.bin");
+  expect(options({input("tiny", "abc")}), Code::kBadData, "--validation-fraction");
+  for (const double fraction : {-0.1, 1.0, 2.0, std::numeric_limits<double>::quiet_NaN()}) {
+    expect(options({good}, fraction), Code::kUsage, "validation fraction");
+  }
+}
+
+TEST_F(PrepareTest, AnOutputThatIsAFileIsAStorageError) {
+  PrepareOptions chosen = options({input("a", "abcdefgh")});
+  chosen.output_dir = input("file", "x");
+  EXPECT_EQ(prepare(chosen).status().code(), Code::kStorage);
+  chosen.output_dir = (directory_ / "file") + "/sub";
+  EXPECT_EQ(prepare(chosen).status().code(), Code::kStorage);
+}
+
+TEST_F(PrepareTest, StopsWhenAsked) {
+  const std::atomic<bool> stopped = true;
+  PrepareOptions chosen = options({input("a", "abcdefgh")});
+  chosen.stopped = &stopped;
+  EXPECT_EQ(prepare(chosen).status().code(), Code::kDrained);
+  EXPECT_EQ(outputs(), kNone);
+}
+
+// Whatever write fails: no temporary stays, and there is the old set, the new one, or (when a
+// rename failed) none.
+TEST_F(PrepareTest, EveryFailingWriteLeavesNothingHalf) {
+  const PrepareOptions chosen = options({input("a", "abcdefgh")});
+  FailingFiles never(std::numeric_limits<int>::max());
+  ASSERT_TRUE(prepare_tokens(never, *byte_, chosen, Logger::silent()).ok());
+  ASSERT_GT(never.calls(), 10);
+  int kept_old = 0;
+  int left_none = 0;
+  for (int fail_at = 0; fail_at < never.calls(); ++fail_at) {
+    for (const bool and_all_later : {false, true}) {
+      ASSERT_TRUE(prepare(options({input("b", "OLDTEXT!")})).ok());
+      FailingFiles failing(fail_at, and_all_later);
+      const Status status = prepare_tokens(failing, *byte_, chosen, Logger::silent()).status();
+      ASSERT_EQ(status.code(), Code::kStorage) << "call " << fail_at;
+      if (outputs().empty()) {
+        ++left_none;
+      } else {
+        ASSERT_EQ(outputs(), kAll) << "call " << fail_at;
+        ASSERT_EQ(text("train.bin") + text("validation.bin"), "OLDTEXT!") << "call " << fail_at;
+        ++kept_old;
+      }
+    }
+  }
+  EXPECT_GT(kept_old, 2 * 10);
+  EXPECT_GT(left_none, 0);
+}
+
+TEST_F(PrepareTest, ANewDirectoryDoesNotSurviveAFailure) {
+  FailingFiles failing(4, true);
+  const PrepareOptions chosen = options({input("a", "abcdefgh")});
+  EXPECT_FALSE(prepare_tokens(failing, *byte_, chosen, Logger::silent()).ok());
+  EXPECT_EQ(outputs(), kNone);
+}
+
+}  // namespace
+}  // namespace leasehold

@@ -1,0 +1,73 @@
+#include "runtime/data/tokenizer.h"
+
+#include <gtest/gtest.h>
+
+namespace leasehold {
+namespace {
+
+TEST(ByteTokenizer, GivesBackEveryByte) {
+  const auto tokenizer = create_tokenizer("byte").value();
+  EXPECT_EQ(tokenizer->vocab_size(), 256);
+  std::string text;
+  for (int i = 0; i < 256; ++i) text += static_cast<char>(i);
+  const std::vector<int32_t> ids = tokenizer->encode(text);
+  ASSERT_EQ(ids.size(), 256u);
+  for (int i = 0; i < 256; ++i) EXPECT_EQ(ids[static_cast<size_t>(i)], i);
+  EXPECT_EQ(tokenizer->decode(ids).value(), text);
+  EXPECT_TRUE(tokenizer->encode("").empty());
+  EXPECT_EQ(tokenizer->separable_prefix("abc"), 3);
+}
+
+TEST(ByteTokenizer, RefusesIdsOutsideTheVocabulary) {
+  const auto tokenizer = create_tokenizer("byte").value();
+  for (const int32_t id : {256, -1}) {
+    const std::vector<int32_t> ids = {65, id};
+    const Status status = tokenizer->decode(ids).status();
+    EXPECT_EQ(status.code(), Code::kBadData);
+    EXPECT_NE(status.message().find(fmt::format("token 1 is {}", id)), std::string::npos)
+        << status.message();
+  }
+}
+
+TEST(Tokenizers, DescriptionsComeBack) {
+  for (const std::string_view name : tokenizer_names()) {
+    const auto tokenizer = create_tokenizer(name).value();
+    const auto again = parse_tokenizer_json(tokenizer->to_json(), "tokenizer.json");
+    ASSERT_TRUE(again.ok()) << again.status().message();
+    EXPECT_EQ(again.value()->name(), name);
+    EXPECT_EQ(again.value()->vocab_size(), tokenizer->vocab_size());
+    EXPECT_EQ(again.value()->to_json(), tokenizer->to_json());
+  }
+}
+
+TEST(Tokenizers, AnUnknownNameIsRefusedSayingWhichExist) {
+  const Status status = create_tokenizer("gpt2").status();
+  EXPECT_EQ(status.code(), Code::kUsage);
+  EXPECT_NE(status.message().find("'gpt2'"), std::string::npos) << status.message();
+  EXPECT_NE(status.message().find("byte"), std::string::npos) << status.message();
+}
+
+TEST(Tokenizers, BadDescriptionsAreRefused) {
+  const char* const kBad[] = {
+      "",
+      "[]",
+      "{",
+      "{}",
+      R"({"format": "leasehold-tokenizer", "name": "byte", "vocab": 256})",
+      R"({"format": "leasehold-tokenizer", "version": 2, "name": "byte", "vocab": 256})",
+      R"({"format": "leasehold-tokenizer", "version": 1, "name": 3, "vocab": 256})",
+      R"({"format": "leasehold-tokenizer", "version": 1, "name": "other", "vocab": 256})",
+      R"({"format": "leasehold-tokenizer", "version": 1, "name": "byte", "vocab": 255})",
+      R"({"format": "leasehold-tokenizer", "version": 1, "name": "byte"})",
+      R"({"version": "1.0", "model": {"type": "BPE"}})",
+  };
+  for (const char* json : kBad) {
+    const Status status = parse_tokenizer_json(json, "d/tokenizer.json").status();
+    EXPECT_EQ(status.code(), Code::kBadData) << json;
+    EXPECT_NE(status.message().find("d/tokenizer.json"), std::string::npos) << status.message();
+    EXPECT_NE(status.message().find("leasehold prepare"), std::string::npos) << status.message();
+  }
+}
+
+}  // namespace
+}  // namespace leasehold
