@@ -45,10 +45,12 @@ struct AttentionShape {
 // One AdamW step (Loshchilov and Hutter, arXiv:1711.05101, as PyTorch orders it): with g = (gradient *
 // gradient_scale) * clip_scale: m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2;
 // p -= lr * weight_decay * p; p -= lr * (m / correction1) / (sqrt(v / correction2) + eps).
+// Doubles: 1 - beta, 1 - lr * weight_decay and the like are formed in double and rounded to dtype() once (1 - 0.999 in
+// fp32 is wrong in the fifth digit).
 struct AdamWStep {
-  float lr = 0, beta1 = 0, beta2 = 0, eps = 0, weight_decay = 0;
-  float correction1 = 1, correction2 = 1;  // 1 - beta^t, computed in double
-  float gradient_scale = 1, clip_scale = 1;
+  double lr = 0, beta1 = 0, beta2 = 0, eps = 0, weight_decay = 0;
+  double correction1 = 1, correction2 = 1;  // 1 - beta^t
+  double gradient_scale = 1, clip_scale = 1;
 };
 
 class Kernels {
