@@ -97,16 +97,12 @@ MergePlan plan_merges(const std::vector<TreeNode>& nodes, int64_t num_leaves) {
   return plan;
 }
 
-double tree_sum(const std::vector<double>& values) {
+double tree_sum(std::span<const double> values) {
   LEASEHOLD_CHECK(!values.empty(), "a sum over no values");
-  std::vector<double> level = values;
-  while (level.size() > 1) {
-    const size_t pairs = level.size() / 2;
-    for (size_t i = 0; i < pairs; ++i) level[i] = level[2 * i] + level[2 * i + 1];
-    if (level.size() % 2 == 1) level[pairs] = level.back();
-    level.resize(pairs + level.size() % 2);
-  }
-  return level[0];
+  if (values.size() == 1) return values[0];
+  // The left child of the root is the largest power of two of leaves that leaves some for the right one.
+  const size_t left = std::bit_floor(values.size() - 1);
+  return tree_sum(values.first(left)) + tree_sum(values.subspan(left));
 }
 
 }  // namespace leasehold

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -41,7 +42,7 @@ struct MergePlan {
 // leaf, the root alone.
 MergePlan plan_merges(const std::vector<TreeNode>& nodes, int64_t num_leaves);
 
-// The whole tree over doubles: for scalars. values must not be empty.
-double tree_sum(const std::vector<double>& values);
+// The whole tree over doubles: for scalars. values must not be empty. Allocates nothing.
+double tree_sum(std::span<const double> values);
 
 }  // namespace leasehold

@@ -24,6 +24,7 @@ class WindowLoader {
 
   const TokenFile& file() const { return file_; }
   int64_t num_windows() const { return num_windows_; }
+  int64_t T() const { return T_; }
 
   // Training sample i: window permute(i mod num_windows) under a key made of (seed, epoch = i /
   // num_windows). tokens and targets: T each.

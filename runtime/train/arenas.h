@@ -1,0 +1,31 @@
+// The memory of a training engine by family. The same code that allocates from real arenas
+// allocates from measuring ones first, so that the sizes are known, and printed by --dry-run,
+// before anything is taken.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "runtime/tensor/arena.h"
+
+namespace leasehold {
+
+struct Arenas {
+  Arena parameters;     // values that modules compute with (fp32: the master weights too)
+  Arena gradients;      // one buffer per node of the canonical tree that this rank holds at a time
+  Arena optimizer;      // first and second moments, reduced gradients of the own shard
+  Arena activations;    // from forward to backward
+  Arena scratch;        // within one forward or backward
+  Arena communication;  // received parts of buckets
+  Arena batch;          // tokens, targets, losses, norms
+  Arena staging;        // host memory that the device copies to and from
+
+  static Arenas measuring();
+  // As large as the measured ones' peaks.
+  static Result<Arenas> create(Device& device, const Arenas& measured);
+
+  std::vector<const Arena*> all() const;
+  int64_t total_bytes() const;  // of the peaks
+};
+
+}  // namespace leasehold

@@ -1,0 +1,89 @@
+// One rank's part in training a model: memory, one step, validation, state. It knows no files: the
+// trainer feeds it data and stores its state. Every call that says "collective" must be made by all
+// ranks of the mesh in the same order.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "runtime/comm/mesh.h"
+#include "runtime/train/evaluator.h"
+#include "runtime/train/gradient_norm.h"
+#include "runtime/train/gradients.h"
+#include "runtime/train/model_state.h"
+
+namespace leasehold {
+
+// A model to be trained: what it is made of, and how to make it.
+struct ModelSource {
+  std::vector<ParameterSpec> parameters;
+  std::function<Result<std::unique_ptr<Module>>(ParameterTable&)> create;
+};
+
+struct EngineOptions {
+  int64_t B = 1;  // sequences per microbatch
+  int64_t T = 1;  // positions per sequence
+  BatchOptions batch;
+  int64_t steps = 1;  // of the whole run, for the schedule
+  uint64_t seed = 0;
+  OptimizerOptions optimizer;
+  int zero_stage = 0;  // 0 or 1
+  Reduction reduction = Reduction::kCanonical;
+  double timeout_s = 300;                    // for every wait
+  int64_t bucket_bytes = int64_t{32} << 20;  // of gradients exchanged at a time
+};
+
+struct StepResult {
+  double loss = 0;           // mean over the global batch, nats per token
+  double gradient_norm = 0;  // before clipping
+  double lr = 0;
+  int64_t num_tokens = 0;       // of the global batch
+  bool stop_requested = false;  // by any rank
+};
+
+struct ArenaSize {
+  std::string name;
+  int64_t bytes = 0;
+};
+
+class Engine {
+ public:
+  // Allocates everything; no memory is allocated inside a step. Local, except that every rank must
+  // call it. References must outlive the engine. kBadConfig when the batch does not fit the mesh,
+  // kUnavailable when memory does not suffice.
+  static Result<std::unique_ptr<Engine>> create(Device& device, Kernels& kernels, Mesh& mesh,
+                                                const ModelSource& source,
+                                                const EngineOptions& options);
+  // What create would allocate on this rank, without allocating it.
+  static Result<std::vector<ArenaSize>> forecast(Device& device, Kernels& kernels, Mesh& mesh,
+                                                 const ModelSource& source,
+                                                 const EngineOptions& options);
+  virtual ~Engine() = default;
+
+  // Collective. Weights drawn from the seed, moments zero.
+  virtual Status initialize() = 0;
+  // Collective, after the needed slices were loaded.
+  virtual Status finish_restore() = 0;
+  // The state that this rank stores, and the state that it must load: views of its memory.
+  virtual std::vector<StateSlice> owned_slices() const = 0;
+  virtual std::vector<StateSlice> needed_slices() const = 0;
+
+  // Collective. Computes step `step` (0-based) on samples [step * batch, (step + 1) * batch) of the
+  // loader. The ranks agree on `stop_requested`. When this returns an error, the state is as it was
+  // before the step unless the error is kUnavailable (a peer or the device was lost, the engine
+  // cannot go on).
+  virtual Result<StepResult> run_step(int64_t step, const WindowLoader& loader,
+                                      bool stop_requested) = 0;
+
+  // Collective. Mean loss over the windows of a file.
+  virtual Result<Evaluation> evaluate(const WindowLoader& loader,
+                                      const std::function<bool()>& stop_requested) = 0;
+
+  virtual std::vector<ArenaSize> memory() const = 0;
+  virtual const FlatLayout& layout() const = 0;
+};
+
+}  // namespace leasehold
