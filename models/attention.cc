@@ -1,0 +1,87 @@
+// B sequences, T positions, N = B * T tokens, C channels, H heads, G kv heads, R = H / G, D head
+// dimension.
+#include "models/attention.h"
+
+namespace leasehold {
+
+namespace {
+
+struct AttentionSaved : Saved {
+  AttentionShape shape;
+  Tensor input;        // (N, C), the caller's
+  Tensor qkv;          // (B, T, G, R + 2, D)
+  Tensor out;          // (B, T, H, D)
+  Tensor log_sum_exp;  // (B, H, T)
+  // Scratch.
+  Tensor dqkv;       // like qkv
+  Tensor dout;       // like out
+  Tensor workspace;  // u8
+
+  int64_t N() const { return shape.B * shape.T; }
+  int64_t qkv_channels() const { return shape.G * (shape.R + 2) * shape.D; }
+  int64_t out_channels() const { return shape.H() * shape.D; }
+};
+
+}  // namespace
+
+Attention::Attention(const ModelConfig& config, ParameterTable& parameters, const std::string& name)
+    : Module(name),
+      qkv_(parameters, name + ".qkv"),
+      projection_(parameters, name + ".projection"),
+      dropout_(name + ".dropout", config.dropout) {
+  const Shape& local = qkv_.weight().local_shape();  // (G, R + 2, D, C)
+  shape_ = {.G = local[0], .R = local[1] - 2, .D = local[2]};
+  add_use(qkv_.weight());
+  add_use(qkv_.bias());
+  add_use(projection_.weight());
+  add_use(projection_.bias());
+}
+
+std::unique_ptr<Saved> Attention::prepare(const PrepareContext& context) const {
+  auto saved = std::make_unique<AttentionSaved>();
+  AttentionShape& shape = saved->shape;
+  shape = shape_;
+  shape.B = context.B;
+  shape.T = context.T;
+  const DType dtype = context.kernels.dtype();
+  const Shape qkv_shape{shape.B, shape.T, shape.G, shape.R + 2, shape.D};
+  const Shape out_shape{shape.B, shape.T, shape.H(), shape.D};
+
+  const int64_t mark = context.scratch.mark();
+  Arena& kept = context.training ? context.activations : context.scratch;
+  saved->qkv = kept.allocate(dtype, qkv_shape);
+  saved->out = kept.allocate(dtype, out_shape);
+  saved->log_sum_exp = kept.allocate(dtype, {shape.B, shape.H(), shape.T});
+  if (context.training) {
+    saved->dqkv = context.scratch.allocate(dtype, qkv_shape);
+    saved->dout = context.scratch.allocate(dtype, out_shape);
+  }
+  saved->workspace =
+      context.scratch.allocate(DType::kU8, {context.kernels.attention_workspace_bytes(shape)});
+  context.scratch.release_to(mark);
+  return saved;
+}
+
+void Attention::do_forward(StepContext& context, Tensor input, Tensor output, Saved& base) {
+  auto& saved = static_cast<AttentionSaved&>(base);
+  saved.input = input;
+  qkv_.forward(context, input, saved.qkv.reshape({saved.N(), saved.qkv_channels()}));
+  context.kernels.attention_forward(context.stream, saved.shape, saved.qkv, dropout_.at(context),
+                                    saved.out, saved.log_sum_exp, saved.workspace);
+  projection_.forward(context, saved.out.reshape({saved.N(), saved.out_channels()}), output);
+}
+
+void Attention::do_backward(StepContext& context, Tensor output_gradient, Tensor input_gradient,
+                            Saved& base) {
+  auto& saved = static_cast<AttentionSaved&>(base);
+  const Shape rows_by_out{saved.N(), saved.out_channels()};
+  projection_.backward(context, output_gradient, saved.out.reshape(rows_by_out),
+                       saved.dout.reshape(rows_by_out));
+  context.kernels.attention_backward(context.stream, saved.shape, saved.dout, saved.qkv, saved.out,
+                                     saved.log_sum_exp, dropout_.at(context), saved.dqkv,
+                                     saved.workspace);
+  qkv_.backward(context, saved.dqkv.reshape({saved.N(), saved.qkv_channels()}), saved.input,
+                input_gradient);
+}
+
+}  // namespace leasehold

@@ -1,0 +1,33 @@
+// Causal self-attention: one packed projection to queries, keys and values, attention, and the
+// projection back.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "models/describe.h"
+#include "models/dropout.h"
+#include "models/linear.h"
+
+namespace leasehold {
+
+// (N, C) -> (N, C), N = B * T tokens. input_gradient may not alias output_gradient.
+class Attention : public Module {
+ public:
+  Attention(const ModelConfig& config, ParameterTable& parameters, const std::string& name);
+
+  std::unique_ptr<Saved> prepare(const PrepareContext& context) const override;
+
+ protected:
+  void do_forward(StepContext& context, Tensor input, Tensor output, Saved& saved) override;
+  void do_backward(StepContext& context, Tensor output_gradient, Tensor input_gradient,
+                   Saved& saved) override;
+
+ private:
+  Linear qkv_;
+  Linear projection_;
+  DropoutSite dropout_;   // of the probabilities
+  AttentionShape shape_;  // without B and T
+};
+
+}  // namespace leasehold

@@ -1,0 +1,106 @@
+// N tokens, C channels.
+#include "models/block.h"
+
+namespace leasehold {
+
+namespace {
+
+struct BlockSaved : Saved {
+  Tensor input;                           // (N, C), the caller's
+  Norm::Statistics attention_statistics;  // of input
+  Tensor attention_input;                 // (N, C)
+  std::unique_ptr<Saved> attention;
+  Tensor middle;  // (N, C), the residual stream between the halves
+  Norm::Statistics mlp_statistics;
+  Tensor mlp_input;  // (N, C)
+  std::unique_ptr<Saved> mlp;
+  // Scratch.
+  Tensor branch_gradient;  // (N, C), of a branch's output: the residual stream's through dropout
+  Tensor norm_gradient;    // (N, C), of a norm's output
+  Tensor norm_workspace;   // u8
+};
+
+// The gradient of a branch whose output was added to the residual stream through dropout.
+Tensor branch_gradient(StepContext& context, const Dropout& dropout, Tensor stream_gradient,
+                       Tensor buffer) {
+  if (dropout.p == 0) return stream_gradient;
+  context.kernels.residual_add(context.stream, {}, stream_gradient, dropout, buffer);
+  return buffer;
+}
+
+}  // namespace
+
+Block::Block(const ModelConfig& config, ParameterTable& parameters, const std::string& name)
+    : Module(name),
+      C_(config.hidden),
+      attention_norm_(parameters, name + ".attention.norm"),
+      attention_(config, parameters, name + ".attention"),
+      attention_dropout_(name + ".attention.projection.dropout", config.dropout),
+      mlp_norm_(parameters, name + ".mlp.norm"),
+      mlp_(parameters, name + ".mlp"),
+      mlp_dropout_(name + ".mlp.projection.dropout", config.dropout) {
+  add_use(attention_norm_.weight());
+  add_use(attention_norm_.bias());
+  add_uses_of(attention_);
+  add_use(mlp_norm_.weight());
+  add_use(mlp_norm_.bias());
+  add_uses_of(mlp_);
+  mark_as_unit();
+}
+
+std::unique_ptr<Saved> Block::prepare(const PrepareContext& context) const {
+  auto saved = std::make_unique<BlockSaved>();
+  const DType dtype = context.kernels.dtype();
+  const Shape shape{context.B * context.T, C_};
+  const int64_t mark = context.scratch.mark();
+  Arena& kept = context.training ? context.activations : context.scratch;
+  saved->attention_statistics = Norm::Statistics::allocate(context, kept);
+  saved->attention_input = kept.allocate(dtype, shape);
+  saved->middle = kept.allocate(dtype, shape);
+  saved->mlp_statistics = Norm::Statistics::allocate(context, kept);
+  saved->mlp_input = kept.allocate(dtype, shape);
+  if (context.training) {
+    if (!mlp_dropout_.never_drops())
+      saved->branch_gradient = context.scratch.allocate(dtype, shape);
+    saved->norm_gradient = context.scratch.allocate(dtype, shape);
+    saved->norm_workspace = attention_norm_.allocate_workspace(context);
+  }
+  saved->attention = attention_.prepare(context);
+  saved->mlp = mlp_.prepare(context);
+  context.scratch.release_to(mark);
+  return saved;
+}
+
+// A branch's output lies where its sum with the residual stream will: attention's in `middle`, the
+// mlp's in `output`.
+void Block::do_forward(StepContext& context, Tensor input, Tensor output, Saved& base) {
+  auto& saved = static_cast<BlockSaved&>(base);
+  saved.input = input;
+  attention_norm_.forward(context, input, {}, {}, {}, saved.attention_input,
+                          saved.attention_statistics);
+  attention_.forward(context, saved.attention_input, saved.middle, *saved.attention);
+  mlp_norm_.forward(context, input, saved.middle, attention_dropout_.at(context), saved.middle,
+                    saved.mlp_input, saved.mlp_statistics);
+  mlp_.forward(context, saved.mlp_input, output, *saved.mlp);
+  context.kernels.residual_add(context.stream, saved.middle, output, mlp_dropout_.at(context),
+                               output);
+}
+
+void Block::do_backward(StepContext& context, Tensor output_gradient, Tensor input_gradient,
+                        Saved& base) {
+  auto& saved = static_cast<BlockSaved&>(base);
+  const Tensor mlp_gradient =
+      branch_gradient(context, mlp_dropout_.at(context), output_gradient, saved.branch_gradient);
+  mlp_.backward(context, mlp_gradient, saved.norm_gradient, *saved.mlp);
+  mlp_norm_.backward(context, saved.norm_gradient, saved.middle, saved.mlp_statistics,
+                     output_gradient, input_gradient, saved.norm_workspace);
+
+  // input_gradient now holds the gradient of `middle`.
+  const Tensor attention_gradient = branch_gradient(context, attention_dropout_.at(context),
+                                                    input_gradient, saved.branch_gradient);
+  attention_.backward(context, attention_gradient, saved.norm_gradient, *saved.attention);
+  attention_norm_.backward(context, saved.norm_gradient, saved.input, saved.attention_statistics,
+                           input_gradient, input_gradient, saved.norm_workspace);
+}
+
+}  // namespace leasehold

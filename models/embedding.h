@@ -1,0 +1,32 @@
+// The beginning of a model: token and position vectors, added, with dropout.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "models/describe.h"
+#include "models/dropout.h"
+#include "runtime/module/module.h"
+
+namespace leasehold {
+
+// A unit. No input: reads the microbatch's tokens. Output (N, C). Writes gradient slot 0 of the
+// token table.
+class Embedding : public Module {
+ public:
+  Embedding(const ModelConfig& config, ParameterTable& parameters, const std::string& name);
+
+  std::unique_ptr<Saved> prepare(const PrepareContext& context) const override;
+
+ protected:
+  void do_forward(StepContext& context, Tensor input, Tensor output, Saved& saved) override;
+  void do_backward(StepContext& context, Tensor output_gradient, Tensor input_gradient,
+                   Saved& saved) override;
+
+ private:
+  Parameter* token_;     // (V, C)
+  Parameter* position_;  // (sequence, C)
+  DropoutSite dropout_;
+};
+
+}  // namespace leasehold

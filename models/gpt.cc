@@ -1,0 +1,115 @@
+// N = B * T tokens, C channels.
+#include "models/gpt.h"
+
+#include <string>
+#include <vector>
+
+#include "models/block.h"
+#include "models/embedding.h"
+#include "models/head.h"
+
+namespace leasehold {
+
+namespace {
+
+struct GptSaved : Saved {
+  std::vector<std::unique_ptr<Saved>> units;
+  std::vector<Tensor> outputs;  // (N, C) of every unit but the last
+  Tensor
+      gradient;  // (N, C), scratch: of the residual stream; absent when the caller gives the memory
+};
+
+class Gpt : public Module {
+ public:
+  Gpt(const ModelConfig& config, ParameterTable& parameters, int64_t begin, int64_t end)
+      : Module("gpt"), C_(config.hidden), first_(begin == 0), last_(end == num_units(config)) {
+    for (int64_t i = begin; i < end; ++i) {
+      if (i == 0) {
+        units_.push_back(std::make_unique<Embedding>(config, parameters, "embedding"));
+      } else if (i == num_units(config) - 1) {
+        units_.push_back(
+            std::make_unique<Head>(parameters, "head", "norm", "embedding.token.weight"));
+      } else {
+        units_.push_back(
+            std::make_unique<Block>(config, parameters, "blocks." + std::to_string(i - 1)));
+      }
+      add_uses_of(*units_.back());
+    }
+  }
+
+  // Without a backward, outputs take turns in two places: a unit reads one and writes the other.
+  std::unique_ptr<Saved> prepare(const PrepareContext& context) const override {
+    auto saved = std::make_unique<GptSaved>();
+    const DType dtype = context.kernels.dtype();
+    const Shape shape{context.B * context.T, C_};
+    const int64_t mark = context.scratch.mark();
+    for (size_t i = 0; i + 1 < units_.size(); ++i) {
+      if (!context.training && i >= 2) {
+        saved->outputs.push_back(saved->outputs[i - 2]);
+      } else {
+        saved->outputs.push_back(
+            (context.training ? context.activations : context.scratch).allocate(dtype, shape));
+      }
+    }
+    if (context.training && first_) saved->gradient = context.scratch.allocate(dtype, shape);
+    for (const auto& unit : units_) saved->units.push_back(unit->prepare(context));
+    context.scratch.release_to(mark);
+    return saved;
+  }
+
+ protected:
+  void do_forward(StepContext& context, Tensor input, Tensor output, Saved& base) override {
+    auto& saved = static_cast<GptSaved&>(base);
+    LEASEHOLD_CHECK(
+        input.present() != first_ && output.present() != last_,
+        "a stage has an input unless it is the first, and an output unless it is the last");
+    for (size_t i = 0; i < units_.size(); ++i) {
+      units_[i]->forward(context, i == 0 ? input : saved.outputs[i - 1],
+                         i + 1 == units_.size() ? output : saved.outputs[i], *saved.units[i]);
+    }
+  }
+
+  // The gradient of the residual stream stays where the last unit of the stage puts it.
+  void do_backward(StepContext& context, Tensor output_gradient, Tensor input_gradient,
+                   Saved& base) override {
+    auto& saved = static_cast<GptSaved&>(base);
+    LEASEHOLD_CHECK(
+        input_gradient.present() != first_ && output_gradient.present() != last_,
+        "a stage has an input unless it is the first, and an output unless it is the last");
+    const Tensor gradient = first_ ? saved.gradient : input_gradient;
+    for (size_t i = units_.size(); i-- > 0;) {
+      units_[i]->backward(context, i + 1 == units_.size() ? output_gradient : gradient,
+                          first_ && i == 0 ? Tensor{} : gradient, *saved.units[i]);
+    }
+  }
+
+ private:
+  int64_t C_;
+  bool first_;
+  bool last_;
+  std::vector<std::unique_ptr<Module>> units_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Module>> create_gpt(const ModelConfig& config, ParameterTable& parameters) {
+  return create_gpt_stage(config, parameters, 0, num_units(config));
+}
+
+Result<std::unique_ptr<Module>> create_gpt_stage(const ModelConfig& config,
+                                                 ParameterTable& parameters, int64_t begin,
+                                                 int64_t end) {
+  LEASEHOLD_ASSIGN_OR_RETURN(const ModelConfig complete, complete_model_config(config));
+  if (complete != config)
+    return error(Code::kBadConfig, "a model was asked for whose configuration is not complete");
+  LEASEHOLD_CHECK(0 <= begin && begin < end && end <= num_units(config), "units {} to {} of {}",
+                  begin, end, num_units(config));
+  for (const auto& parameter : parameters.all()) {
+    LEASEHOLD_CHECK(parameter->local_shape() == parameter->spec().shape,
+                    "{} is cut for tensor parallelism, which this model does not do",
+                    parameter->name());
+  }
+  return std::unique_ptr<Module>(new Gpt(config, parameters, begin, end));
+}
+
+}  // namespace leasehold

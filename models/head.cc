@@ -1,0 +1,119 @@
+// N = B * T tokens, V vocabulary, C channels.
+#include "models/head.h"
+
+#include <algorithm>
+
+namespace leasehold {
+
+namespace {
+
+struct HeadSaved : Saved {
+  bool training = false;
+  int64_t rows_per_chunk = 0;
+  Tensor input;  // (N, C), the caller's
+  // Scratch.
+  Tensor normalised;  // (N, C); in backward its rows become their own gradient, chunk by chunk
+  Norm::Statistics statistics;
+  Tensor logits;          // (rows_per_chunk, V)
+  Tensor chunk_loss;      // (1) f64
+  Tensor loss_workspace;  // u8
+  Tensor norm_workspace;  // u8
+};
+
+// The loss of rows [begin, begin + count), into the microbatch's loss, and with a scale their
+// gradient into `logits`.
+void add_loss(StepContext& context, HeadSaved& saved, Tensor logits, int64_t begin, int64_t count,
+              float gradient_scale) {
+  const Microbatch& microbatch = context.microbatch;
+  const Tensor targets = microbatch.targets.flat(begin, count);
+  const Tensor loss = begin == 0 ? microbatch.loss : saved.chunk_loss;
+  context.kernels.cross_entropy(context.stream, logits, targets, gradient_scale, loss,
+                                saved.loss_workspace);
+  if (begin > 0) context.kernels.add(context.stream, microbatch.loss, loss, microbatch.loss);
+}
+
+}  // namespace
+
+int64_t Head::rows_per_chunk(int64_t N, int64_t V, int64_t largest_chunk) {
+  const int64_t largest_rows = std::max<int64_t>(1, largest_chunk / V);
+  const int64_t num_chunks = (N + largest_rows - 1) / largest_rows;
+  return (N + num_chunks - 1) / num_chunks;
+}
+
+Head::Head(ParameterTable& parameters, const std::string& name, const std::string& norm,
+           const std::string& table, int64_t largest_chunk)
+    : Module(name),
+      norm_(parameters, norm),
+      table_(&parameters.at(table)),
+      largest_chunk_(largest_chunk) {
+  add_use(norm_.weight());
+  add_use(norm_.bias());
+  add_use(*table_, 1);
+  mark_as_unit();
+}
+
+std::unique_ptr<Saved> Head::prepare(const PrepareContext& context) const {
+  auto saved = std::make_unique<HeadSaved>();
+  const DType dtype = context.kernels.dtype();
+  const int64_t N = context.B * context.T, V = table_->local_shape()[0],
+                C = table_->local_shape()[1];
+  saved->training = context.training;
+  saved->rows_per_chunk = rows_per_chunk(N, V, largest_chunk_);
+  const int64_t mark = context.scratch.mark();
+  saved->normalised = context.scratch.allocate(dtype, {N, C});
+  saved->statistics = Norm::Statistics::allocate(context, context.scratch);
+  saved->logits = context.scratch.allocate(dtype, {saved->rows_per_chunk, V});
+  saved->chunk_loss = context.scratch.allocate(DType::kF64, {1});
+  saved->loss_workspace = context.scratch.allocate(
+      DType::kU8, {context.kernels.cross_entropy_workspace_bytes(saved->rows_per_chunk, V)});
+  if (context.training) saved->norm_workspace = norm_.allocate_workspace(context);
+  context.scratch.release_to(mark);
+  return saved;
+}
+
+void Head::do_forward(StepContext& context, Tensor input, Tensor, Saved& base) {
+  auto& saved = static_cast<HeadSaved&>(base);
+  const Microbatch& microbatch = context.microbatch;
+  saved.input = input;
+  if (saved.training && context.training) {
+    LEASEHOLD_CHECK(!microbatch.logits.present(), "{}: logits are given where no backward follows",
+                    name());
+    return;
+  }
+  norm_.forward(context, input, {}, {}, {}, saved.normalised, saved.statistics);
+  const int64_t N = input.dim(0);
+  for (int64_t begin = 0; begin < N; begin += saved.rows_per_chunk) {
+    const int64_t count = std::min(saved.rows_per_chunk, N - begin);
+    const Tensor logits = microbatch.logits.present() ? microbatch.logits.rows(begin, count)
+                                                      : saved.logits.rows(0, count);
+    context.kernels.linear_forward(context.stream, saved.normalised.rows(begin, count),
+                                   table_->value(), {}, Activation::kNone, {}, logits);
+    if (microbatch.loss.present()) add_loss(context, saved, logits, begin, count, 0);
+  }
+}
+
+void Head::do_backward(StepContext& context, Tensor, Tensor input_gradient, Saved& base) {
+  auto& saved = static_cast<HeadSaved&>(base);
+  const Microbatch& microbatch = context.microbatch;
+  LEASEHOLD_CHECK(microbatch.num_targets > 0, "{}: microbatch {} of step {} has no target", name(),
+                  microbatch.index, microbatch.step);
+  const auto scale = static_cast<float>(1.0 / static_cast<double>(microbatch.num_targets));
+  norm_.forward(context, saved.input, {}, {}, {}, saved.normalised, saved.statistics);
+  const int64_t N = saved.input.dim(0);
+  for (int64_t begin = 0; begin < N; begin += saved.rows_per_chunk) {
+    const int64_t count = std::min(saved.rows_per_chunk, N - begin);
+    const Tensor rows = saved.normalised.rows(begin, count);
+    const Tensor logits = saved.logits.rows(0, count);
+    context.kernels.linear_forward(context.stream, rows, table_->value(), {}, Activation::kNone, {},
+                                   logits);
+    add_loss(context, saved, logits, begin, count, scale);
+    context.kernels.linear_backward_weight(context.stream, logits, rows, table_->gradient(1), {},
+                                           begin == 0 ? context.gradients : Write::kAccumulate);
+    context.kernels.linear_backward_input(context.stream, logits, table_->value(),
+                                          Activation::kNone, {}, rows, Write::kOverwrite);
+  }
+  norm_.backward(context, saved.normalised, saved.input, saved.statistics, {}, input_gradient,
+                 saved.norm_workspace);
+}
+
+}  // namespace leasehold

@@ -1,0 +1,42 @@
+// The end of a model: the final norm, the token table as unembedding, and the loss.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "models/norm.h"
+
+namespace leasehold {
+
+// A unit. Input (N, C), no output: writes the microbatch's loss, and its logits when asked. Writes
+// gradient slot 1 of the token table. input_gradient may not alias anything; there is no
+// output_gradient.
+//
+// Logits exist for a chunk of rows at a time, in scratch. Where a backward follows, forward only
+// keeps its input: backward makes a chunk's logits, turns them into the loss and their own gradient
+// in place, and uses that at once.
+class Head : public Module {
+ public:
+  // Rows are cut into as few equal chunks as keep a chunk's logits within this many elements (256
+  // MiB of fp32): a cut costs another pass over the table's gradient.
+  static constexpr int64_t kLargestChunk = int64_t{1} << 26;
+  static int64_t rows_per_chunk(int64_t N, int64_t V, int64_t largest_chunk = kLargestChunk);
+
+  // `norm` and `table` name the parameters; `largest_chunk` is for tests.
+  Head(ParameterTable& parameters, const std::string& name, const std::string& norm,
+       const std::string& table, int64_t largest_chunk = kLargestChunk);
+
+  std::unique_ptr<Saved> prepare(const PrepareContext& context) const override;
+
+ protected:
+  void do_forward(StepContext& context, Tensor input, Tensor output, Saved& saved) override;
+  void do_backward(StepContext& context, Tensor output_gradient, Tensor input_gradient,
+                   Saved& saved) override;
+
+ private:
+  Norm norm_;
+  Parameter* table_;  // (V, C)
+  int64_t largest_chunk_;
+};
+
+}  // namespace leasehold

@@ -1,0 +1,30 @@
+#include "models/linear.h"
+
+namespace leasehold {
+
+Linear::Linear(ParameterTable& parameters, const std::string& name)
+    : weight_(&parameters.at(name + ".weight")), bias_(&parameters.at(name + ".bias")) {
+  const Shape& shape = weight_->local_shape();
+  LEASEHOLD_CHECK(shape.num_dims() >= 2, "{}: shape {}", name, shape.to_string());
+  in_ = shape[shape.num_dims() - 1];
+  out_ = shape.num_elements() / in_;
+  LEASEHOLD_CHECK(bias_->local_shape().num_elements() == out_, "{}: weight {} with bias {}", name,
+                  shape.to_string(), bias_->local_shape().to_string());
+}
+
+void Linear::forward(StepContext& context, Tensor x, Tensor y, Activation activation,
+                     Tensor pre) const {
+  context.kernels.linear_forward(context.stream, x, weight_->value().reshape({out_, in_}),
+                                 bias_->value().reshape({out_}), activation, pre, y);
+}
+
+void Linear::backward(StepContext& context, Tensor dy, Tensor x, Tensor dx, Activation activation,
+                      Tensor pre) const {
+  context.kernels.linear_backward_weight(context.stream, dy, x,
+                                         weight_->gradient().reshape({out_, in_}),
+                                         bias_->gradient().reshape({out_}), context.gradients);
+  context.kernels.linear_backward_input(context.stream, dy, weight_->value().reshape({out_, in_}),
+                                        activation, pre, dx, Write::kOverwrite);
+}
+
+}  // namespace leasehold

@@ -1,0 +1,38 @@
+// y = x weight^T + bias with a parameter's local shape: (out..., in) whatever the logical dims of
+// `out` are.
+#pragma once
+
+#include <string>
+
+#include "runtime/module/module.h"
+
+namespace leasehold {
+
+class Linear {
+ public:
+  // Of the parameters NAME.weight (O..., K), whose last dim is the input, and NAME.bias (O...).
+  Linear(ParameterTable& parameters, const std::string& name);
+
+  Parameter& weight() const { return *weight_; }
+  Parameter& bias() const { return *bias_; }
+  int64_t in() const { return in_; }    // K
+  int64_t out() const { return out_; }  // O
+
+  // y (N, O) from x (N, K). With kGelu, `pre` (N, O) gets the value before the activation; absent
+  // without a backward.
+  void forward(StepContext& context, Tensor x, Tensor y, Activation activation = Activation::kNone,
+               Tensor pre = {}) const;
+  // The parameters' gradients, and dx (N, K) from dy (N, O) and the x that forward saw.
+  // `activation` and `pre` (N, K) are those of the linear that made x: dx is then the gradient
+  // before its activation.
+  void backward(StepContext& context, Tensor dy, Tensor x, Tensor dx,
+                Activation activation = Activation::kNone, Tensor pre = {}) const;
+
+ private:
+  Parameter* weight_;
+  Parameter* bias_;
+  int64_t in_;
+  int64_t out_;
+};
+
+}  // namespace leasehold
