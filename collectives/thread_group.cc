@@ -1,0 +1,248 @@
+#include "collectives/thread_group.h"
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+
+#include "collectives/thread_world.h"
+
+namespace leasehold {
+
+namespace {
+
+Deadline::TimePoint plus_s(Deadline::TimePoint at, double seconds) {
+  return at + std::chrono::duration_cast<Deadline::TimePoint::duration>(
+                  std::chrono::duration<double>(seconds));
+}
+
+bool point_to_point(OperationKind kind) {
+  return kind == OperationKind::kSend || kind == OperationKind::kReceive;
+}
+
+}  // namespace
+
+void Rendezvous::clear() {
+  for (auto& part : parts) part.reset();
+  num_joined = 0;
+}
+
+// The stream's own limit would only repeat the group's timeout, which ends every operation.
+void ThreadOperation::then(Stream& stream) {
+  constexpr double kNoLimitS = 1e8;
+  CpuStream::from(stream).wait_for(*this, ticket, kNoLimitS);
+}
+bool ThreadOperation::ready() const { return group->ready(*this); }
+Status ThreadOperation::wait(Deadline deadline) { return group->wait(*this, ticket, deadline); }
+Status ThreadOperation::wait_for(uint64_t awaited, Deadline deadline) const {
+  return group->wait(*this, awaited, deadline);
+}
+
+ThreadGroup::ThreadGroup(ThreadWorldState& world, std::string name, std::vector<int> world_ranks)
+    : world_(world),
+      name_(std::move(name)),
+      world_ranks_(std::move(world_ranks)),
+      newest_(world_ranks_.size()) {}
+
+bool ThreadGroup::contains(int world_rank) const {
+  return std::find(world_ranks_.begin(), world_ranks_.end(), world_rank) != world_ranks_.end();
+}
+
+void ThreadGroup::join(ThreadOperation& operation, const Status& stream_status) {
+  world_.dawdle();
+  Rendezvous* full = nullptr;
+  {
+    std::lock_guard lock(mutex_);
+    operation.joined = true;
+    operation.joined_at = std::chrono::steady_clock::now();
+    if (failure_.ok() && !stream_status.ok()) {
+      abort_locked(
+          stream_status.annotated(fmt::format("{}: the stream of rank {} failed before {}", name_,
+                                              operation.rank, to_string(operation.summary))));
+    }
+    if (!failure_.ok()) return finish(operation, failure_);
+    newest_[static_cast<size_t>(operation.rank)] = {true, operation.sequence, operation.summary};
+
+    Rendezvous& rendezvous = find_or_add(operation);
+    const Status agreement = check_agreement(rendezvous, operation);
+    const bool second = operation.summary.kind == OperationKind::kReceive;
+    const size_t place = rendezvous.from < 0 ? static_cast<size_t>(operation.rank) : second;
+    rendezvous.parts[place] = operation.shared_from_this();
+    ++rendezvous.num_joined;
+    if (!agreement.ok()) return abort_locked(agreement);
+    if (rendezvous.num_joined < rendezvous.parts.size()) {
+      changed_.notify_all();  // a waiter learns from when on the timeout counts
+      return;
+    }
+    const auto place_active = std::find_if(active_.begin(), active_.end(), [&](const auto& entry) {
+      return entry.get() == &rendezvous;
+    });
+    for (const auto& part : rendezvous.parts) part->matched = true;
+    full = &rendezvous;
+    moving_.push_back(std::move(*place_active));
+    active_.erase(place_active);
+  }
+  world_.perform_soon(*this, *full);
+}
+
+Rendezvous& ThreadGroup::find_or_add(const ThreadOperation& operation) {
+  const OperationSummary& summary = operation.summary;
+  int from = -1, to = -1;
+  if (summary.kind == OperationKind::kSend) from = operation.rank, to = summary.peer;
+  if (summary.kind == OperationKind::kReceive) from = summary.peer, to = operation.rank;
+  for (const auto& rendezvous : active_) {
+    if (rendezvous->from == from && rendezvous->to == to &&
+        rendezvous->sequence == operation.sequence) {
+      return *rendezvous;
+    }
+  }
+  if (free_.empty()) free_.push_back(std::make_unique<Rendezvous>());
+  active_.push_back(std::move(free_.back()));
+  free_.pop_back();
+  Rendezvous& rendezvous = *active_.back();
+  rendezvous.from = from;
+  rendezvous.to = to;
+  rendezvous.sequence = operation.sequence;
+  rendezvous.parts.resize(from < 0 ? world_ranks_.size() : 2);
+  return rendezvous;
+}
+
+Status ThreadGroup::check_agreement(const Rendezvous& rendezvous,
+                                    const ThreadOperation& operation) const {
+  for (const auto& other : rendezvous.parts) {
+    if (!other) continue;
+    OperationSummary expected = operation.summary;
+    if (point_to_point(expected.kind)) {
+      expected.kind = other->summary.kind;
+      expected.peer = other->summary.peer;
+    }
+    if (expected == other->summary) continue;
+    return error(Code::kInternal, "{}: operation {} is {} on rank {} but {} on rank {}", name_,
+                 operation.sequence, to_string(other->summary), other->rank,
+                 to_string(operation.summary), operation.rank);
+  }
+  return ok_status();
+}
+
+void ThreadGroup::perform(Rendezvous& rendezvous) {
+  Status status = move_data(rendezvous);
+  if (rendezvous.parts[0]->summary.kind == OperationKind::kSplit) make_split_groups(rendezvous);
+  std::lock_guard lock(mutex_);
+  if (!status.ok()) {
+    status = status.annotated(name_);
+    abort_locked(status);
+  }
+  for (const auto& part : rendezvous.parts) finish(*part, status);
+  const auto place = std::find_if(moving_.begin(), moving_.end(),
+                                  [&](const auto& entry) { return entry.get() == &rendezvous; });
+  rendezvous.clear();
+  free_.push_back(std::move(*place));
+  moving_.erase(place);
+}
+
+void ThreadGroup::make_split_groups(Rendezvous& rendezvous) {
+  std::map<int, std::vector<ThreadOperation*>> colors;
+  for (const auto& part : rendezvous.parts) {
+    if (part->color >= 0) colors[part->color].push_back(part.get());
+  }
+  for (auto& [color, members] : colors) {
+    std::stable_sort(
+        members.begin(), members.end(),
+        [](const ThreadOperation* a, const ThreadOperation* b) { return a->key < b->key; });
+    std::vector<int> world_ranks;
+    for (const ThreadOperation* member : members) world_ranks.push_back(world_rank(member->rank));
+    const auto group = std::make_shared<ThreadGroup>(world_, members[0]->split_name, world_ranks);
+    world_.register_group(group);
+    for (size_t i = 0; i < members.size(); ++i) {
+      members[i]->split_group = group;
+      members[i]->split_rank = static_cast<int>(i);
+    }
+  }
+}
+
+void ThreadGroup::finish(ThreadOperation& operation, const Status& status) {
+  operation.status = status;
+  operation.done = operation.ticket;
+  changed_.notify_all();
+}
+
+bool ThreadGroup::ready(const ThreadOperation& operation) {
+  std::lock_guard lock(mutex_);
+  return operation.done == operation.ticket;
+}
+
+Status ThreadGroup::wait(const ThreadOperation& operation, uint64_t ticket, Deadline deadline) {
+  std::unique_lock lock(mutex_);
+  while (operation.done < ticket) {
+    if (!failure_.ok() && !operation.matched) return failure_;
+    Deadline::TimePoint until = deadline.time_point();
+    const bool timed = operation.joined && !operation.matched;
+    if (timed) until = std::min(until, plus_s(operation.joined_at, world_.options().timeout_s));
+    if (changed_.wait_until(lock, until) != std::cv_status::timeout || operation.done >= ticket)
+      continue;
+    if (timed && !operation.matched && failure_.ok() &&
+        std::chrono::steady_clock::now() >=
+            plus_s(operation.joined_at, world_.options().timeout_s)) {
+      abort_locked(describe_lag(operation));
+    } else if (deadline.passed()) {
+      return error(Code::kUnavailable, "{}: {} is not done by the caller's deadline", name_,
+                   to_string(operation.summary));
+    }
+  }
+  // Used again since: it was done well then, or the group has failed.
+  return operation.done == ticket ? operation.status : failure_;
+}
+
+void ThreadGroup::abort(const Status& reason) {
+  std::lock_guard lock(mutex_);
+  abort_locked(reason);
+}
+
+// What is being moved completes by itself, soon.
+void ThreadGroup::abort_locked(const Status& reason) {
+  if (failure_.ok()) failure_ = reason;
+  for (auto& rendezvous : active_) {
+    for (const auto& part : rendezvous->parts) {
+      if (part) finish(*part, failure_);
+    }
+    rendezvous->clear();
+    free_.push_back(std::move(rendezvous));
+  }
+  active_.clear();
+  changed_.notify_all();
+}
+
+Status ThreadGroup::health() {
+  std::lock_guard lock(mutex_);
+  return failure_;
+}
+
+Status ThreadGroup::describe_lag(const ThreadOperation& operation) {
+  std::string lagging;
+  for (const auto& rendezvous : active_) {
+    const auto& parts = rendezvous->parts;
+    if (std::none_of(parts.begin(), parts.end(),
+                     [&](const auto& part) { return part.get() == &operation; }))
+      continue;
+    for (size_t place = 0; place < parts.size(); ++place) {
+      if (parts[place]) continue;
+      const int rank = rendezvous->from < 0 ? static_cast<int>(place) : operation.summary.peer;
+      if (!lagging.empty()) lagging += "; ";
+      lagging += describe_rank(rank);
+    }
+  }
+  return error(Code::kUnavailable, "{}: {} (operation {} of rank {}) did not complete in {} s: {}",
+               name_, to_string(operation.summary), operation.sequence, operation.rank,
+               world_.options().timeout_s, lagging);
+}
+
+std::string ThreadGroup::describe_rank(int rank) const {
+  const std::string who = fmt::format("rank {}", rank);
+  const std::string fate = world_.fate(world_rank(rank));
+  if (!fate.empty()) return fmt::format("{} {}", who, fate);
+  const Newest& newest = newest_[static_cast<size_t>(rank)];
+  if (!newest.any) return fmt::format("{} lags, having reached no operation of this group", who);
+  return fmt::format("{} lags, the newest operation that it reached is {} (operation {})", who,
+                     to_string(newest.summary), newest.sequence);
+}
+
+}  // namespace leasehold

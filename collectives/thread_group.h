@@ -1,0 +1,111 @@
+// Inside `threads`: a group's shared state, where ranks meet. An operation joins its rendezvous
+// when its stream reached it; the last rank to join moves the data, or, with delays, the world's
+// mover does so later.
+#pragma once
+
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "collectives/operation.h"
+#include "runtime/device/cpu_stream.h"
+
+namespace leasehold {
+
+class ThreadGroup;
+class ThreadWorldState;
+
+// One rank's part in an operation. Fields are guarded by the group's mutex, except that whoever
+// moves the data of a full rendezvous reads the tensors without it.
+class ThreadOperation : public WorkState,
+                        public Waitable,
+                        public std::enable_shared_from_this<ThreadOperation> {
+ public:
+  explicit ThreadOperation(std::shared_ptr<ThreadGroup> owner) : group(std::move(owner)) {}
+  void then(Stream& stream) override;
+  bool ready() const override;
+  Status wait(Deadline deadline) override;
+  Status wait_for(uint64_t awaited, Deadline deadline) const override;
+
+  std::shared_ptr<ThreadGroup> group;
+  uint64_t ticket = 0;  // how often this object has been used
+  uint64_t done = 0;    // the newest ticket that is done
+  Status status;        // of `done`
+  bool joined = false;
+  bool matched = false;  // every rank is there
+  Deadline::TimePoint joined_at;
+
+  int rank = 0;
+  int64_t sequence =
+      0;  // among the rank's collectives, or among the messages of one rank to another
+  OperationSummary summary;
+  Tensor input, output;
+  std::vector<Tensor> sends, receives;  // all_to_all
+  bool flip_bit = false;
+  int color = 0, key = 0;  // split ...
+  std::string split_name;
+  std::shared_ptr<ThreadGroup> split_group;  // ... and its result
+  int split_rank = -1;
+};
+
+// Where the ranks of one operation meet.
+struct Rendezvous {
+  int from = -1, to = -1;  // point to point; -1 for collectives
+  int64_t sequence = 0;
+  size_t num_joined = 0;
+  std::vector<std::shared_ptr<ThreadOperation>> parts;  // by rank; point to point: sender, receiver
+
+  void clear();
+};
+
+// Copies and sums; every part is there. kInternal when the sizes of an all_to_all do not fit.
+Status move_data(const Rendezvous& rendezvous);
+
+class ThreadGroup : public std::enable_shared_from_this<ThreadGroup> {
+ public:
+  ThreadGroup(ThreadWorldState& world, std::string name, std::vector<int> world_ranks);
+
+  const std::string& name() const { return name_; }
+  int size() const { return static_cast<int>(world_ranks_.size()); }
+  int world_rank(int rank) const { return world_ranks_[static_cast<size_t>(rank)]; }
+  bool contains(int world_rank) const;
+  ThreadWorldState& world() const { return world_; }
+  std::mutex& mutex() { return mutex_; }
+
+  // The operation's stream got there, having failed with `stream_status` or not.
+  void join(ThreadOperation& operation, const Status& stream_status);
+  // Moves the data of a full rendezvous and completes its operations.
+  void perform(Rendezvous& rendezvous);
+  bool ready(const ThreadOperation& operation);
+  Status wait(const ThreadOperation& operation, uint64_t ticket, Deadline deadline);
+  void abort(const Status& reason);
+  Status health();
+
+ private:
+  Rendezvous& find_or_add(const ThreadOperation& operation);
+  // ok, or how the operation differs from what the others issued.
+  Status check_agreement(const Rendezvous& rendezvous, const ThreadOperation& operation) const;
+  void make_split_groups(Rendezvous& rendezvous);
+  void finish(ThreadOperation& operation, const Status& status);
+  void abort_locked(const Status& reason);
+  Status describe_lag(const ThreadOperation& operation);
+  std::string describe_rank(int rank) const;
+
+  ThreadWorldState& world_;
+  std::string name_;
+  std::vector<int> world_ranks_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  Status failure_;
+  std::vector<std::unique_ptr<Rendezvous>> active_, moving_, free_;
+  struct Newest {
+    bool any = false;
+    int64_t sequence = 0;
+    OperationSummary summary;
+  };
+  std::vector<Newest> newest_;  // by rank: what it joined last
+};
+
+}  // namespace leasehold

@@ -1,0 +1,70 @@
+// Inside `threads`: what the groups of one world share: options, the fates of ranks, and the mover
+// thread that makes operations take effect late.
+#pragma once
+
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "collectives/operation.h"
+#include "collectives/threads.h"
+#include "runtime/base/random.h"
+
+namespace leasehold {
+
+class ThreadGroup;
+struct Rendezvous;
+
+class ThreadWorldState {
+ public:
+  ThreadWorldState(int size, const ThreadWorldOptions& options);
+  ~ThreadWorldState();
+
+  const ThreadWorldOptions& options() const { return options_; }
+  void register_group(const std::shared_ptr<ThreadGroup>& group);
+
+  // A rank calls an operation: counts it and injects its faults. True when a bit is to be flipped.
+  bool on_call(int rank, const OperationSummary& summary);
+  // Sleeps for a drawn while, before an operation joins.
+  void dawdle();
+  // Performs the rendezvous now, or later when there are delays.
+  void perform_soon(ThreadGroup& group, Rendezvous& rendezvous);
+
+  // "" while the rank is alive, else "died at ...", "does not answer ...", "has ended".
+  std::string fate(int rank);
+  void mark_ended(int rank);
+  // Every group with `rank` in it fails.
+  void abort_groups_of(int rank, const Status& reason);
+  void thaw();
+  // Blocks until every rank has ended or is frozen; each rank of run_ranks ends.
+  void wait_until_still();
+
+ private:
+  struct Moving {
+    ThreadGroup* group;
+    Rendezvous* rendezvous;
+    Deadline::TimePoint due;
+  };
+  void freeze(int rank, const OperationSummary& summary);
+  double draw_delay_s();
+  void mover_main();
+
+  ThreadWorldOptions options_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<int64_t> num_calls_;
+  std::vector<std::string> fates_;
+  std::vector<bool> still_;  // ended or frozen
+  bool thawed_ = false;
+  std::vector<std::weak_ptr<ThreadGroup>> groups_;
+  RandomSite delays_;
+  uint64_t num_delays_ = 0;
+  std::vector<Moving> moving_;
+  bool stop_ = false;
+  std::thread mover_;  // last: it uses all of the above
+};
+
+}  // namespace leasehold

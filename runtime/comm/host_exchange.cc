@@ -1,0 +1,102 @@
+#include "runtime/comm/host_exchange.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace leasehold {
+
+namespace {
+
+// Above this, contributions of uneven sizes are sent exactly instead of padded to the longest.
+constexpr int64_t kPaddedLimitBytes = int64_t{1} << 20;
+
+Tensor bytes(void* data, int64_t n) { return Tensor(data, DType::kU8, {n}); }
+Tensor bytes(std::string& text) { return bytes(text.data(), static_cast<int64_t>(text.size())); }
+
+// The buffers of an exchange die with the caller, so one that is late must be given up before they
+// do.
+Status finish(Communicator& group, const Work& work, Deadline deadline) {
+  const Status status = work.wait(deadline);
+  if (!status.ok() && !work.ready()) {
+    group.abort(status);
+    constexpr double kLetGoS = 10;  // what is being copied at this moment
+    (void)work.wait(Deadline::after_s(kLetGoS));
+  }
+  return status;
+}
+
+Status all_gather_fixed(Communicator& group, Stream& stream, std::string& mine, std::string* all,
+                        Deadline deadline) {
+  all->resize(mine.size() * static_cast<size_t>(group.size()));
+  return finish(group, group.all_gather(bytes(mine), bytes(*all), stream), deadline);
+}
+
+Result<std::vector<int64_t>> all_gather_i64(Communicator& group, Stream& stream, int64_t value,
+                                            Deadline deadline) {
+  std::string mine(sizeof(value), '\0'), all;
+  std::memcpy(mine.data(), &value, sizeof(value));
+  LEASEHOLD_RETURN_IF_ERROR(all_gather_fixed(group, stream, mine, &all, deadline));
+  std::vector<int64_t> values(static_cast<size_t>(group.size()));
+  std::memcpy(values.data(), all.data(), all.size());
+  return values;
+}
+
+}  // namespace
+
+Result<std::vector<std::string>> all_gather_bytes(Communicator& group, Stream& stream,
+                                                  const std::string& mine, Deadline deadline) {
+  LEASEHOLD_ASSIGN_OR_RETURN(
+      const std::vector<int64_t> sizes,
+      all_gather_i64(group, stream, static_cast<int64_t>(mine.size()), deadline));
+  const auto num_ranks = static_cast<size_t>(group.size());
+  const int64_t longest = *std::max_element(sizes.begin(), sizes.end());
+  std::vector<std::string> all(num_ranks);
+  if (longest * group.size() <= kPaddedLimitBytes) {
+    std::string padded = mine, gathered;
+    padded.resize(static_cast<size_t>(longest));
+    LEASEHOLD_RETURN_IF_ERROR(all_gather_fixed(group, stream, padded, &gathered, deadline));
+    for (size_t r = 0; r < num_ranks; ++r) {
+      all[r] = gathered.substr(r * static_cast<size_t>(longest), static_cast<size_t>(sizes[r]));
+    }
+    return all;
+  }
+  std::string sent = mine;
+  std::vector<Tensor> send(num_ranks, bytes(sent)), recv;
+  for (size_t r = 0; r < num_ranks; ++r) {
+    all[r].resize(static_cast<size_t>(sizes[r]));
+    recv.push_back(bytes(all[r]));
+  }
+  LEASEHOLD_RETURN_IF_ERROR(finish(group, group.all_to_all(send, recv, stream), deadline));
+  return all;
+}
+
+Result<std::string> broadcast_bytes(Communicator& group, Stream& stream, const std::string& mine,
+                                    int root, Deadline deadline) {
+  int64_t size_bytes = static_cast<int64_t>(mine.size());
+  LEASEHOLD_RETURN_IF_ERROR(finish(
+      group, group.broadcast(bytes(&size_bytes, sizeof(size_bytes)), root, stream), deadline));
+  std::string text = mine;
+  text.resize(static_cast<size_t>(size_bytes));
+  LEASEHOLD_RETURN_IF_ERROR(finish(group, group.broadcast(bytes(text), root, stream), deadline));
+  return text;
+}
+
+Status agree(Communicator& group, Stream& stream, const Status& mine, Deadline deadline) {
+  const auto gathered = all_gather_i64(group, stream, mine.exit_code(), deadline);
+  if (!gathered.ok()) return mine.ok() ? gathered.status() : mine;
+  const std::vector<int64_t>& codes = *gathered;
+  const auto failed =
+      std::find_if(codes.begin(), codes.end(), [](int64_t code) { return code != 0; });
+  if (failed == codes.end()) return ok_status();
+  const int rank = static_cast<int>(failed - codes.begin());
+  LEASEHOLD_ASSIGN_OR_RETURN(const std::string message,
+                             broadcast_bytes(group, stream, mine.message(), rank, deadline));
+  if (rank == group.rank()) return mine;
+  return error(static_cast<Code>(*failed), "rank {}: {}", rank, message);
+}
+
+Status barrier(Communicator& group, Stream& stream, Deadline deadline) {
+  return all_gather_i64(group, stream, 0, deadline).status();
+}
+
+}  // namespace leasehold
