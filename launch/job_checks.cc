@@ -1,0 +1,192 @@
+// Whether a job can run: what this version lacks, and what cannot be.
+#include <algorithm>
+
+#include "launch/job_file.h"
+#include "runtime/base/check.h"
+
+namespace leasehold {
+
+namespace {
+
+Status lacks(const std::string& what, const std::string& way_out) {
+  return error(Code::kBadConfig, "{} is not in this version of Leasehold; {}", what, way_out);
+}
+
+Status check_parallel(const ParallelSection& parallel) {
+  if (parallel.tensor > 1) {
+    return lacks(fmt::format("parallel.tensor = {}", parallel.tensor), "write 1");
+  }
+  if (parallel.pipeline > 1) {
+    return lacks(fmt::format("parallel.pipeline = {}", parallel.pipeline), "write 1");
+  }
+  if (parallel.zero > 1) {
+    return lacks(fmt::format("parallel.zero = {}", parallel.zero),
+                 "write 1, which shards the optimizer's state, or 0");
+  }
+  return ok_status();
+}
+
+// Values that divide `number` and are at least `low`, ascending.
+std::vector<int64_t> divisors(int64_t number, int64_t low) {
+  std::vector<int64_t> found;
+  for (int64_t d = 1; d * d <= number; ++d) {
+    if (number % d != 0) continue;
+    if (d >= low) found.push_back(d);
+    if (d != number / d && number / d >= low) found.push_back(number / d);
+  }
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+std::string in_words(const std::vector<int64_t>& values) {
+  constexpr size_t kShown = 12;
+  if (values.size() <= kShown) return fmt::format("{}", fmt::join(values, ", "));
+  return fmt::format("{}, ..., {}", fmt::join(values.begin(), values.begin() + kShown, ", "),
+                     values.back());
+}
+
+std::string microbatches_in_words(const BatchSection& batch) {
+  return fmt::format("{} microbatches (batch.sequences {} / batch.microbatch {})",
+                     batch.num_microbatches(), batch.sequences, batch.microbatch);
+}
+
+Status check_name(const std::string& name) {
+  const auto is_alphanumeric = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+  };
+  constexpr size_t kMaxLength = 64;
+  bool fine = !name.empty() && name.size() <= kMaxLength && is_alphanumeric(name[0]);
+  for (const char c : name) fine = fine && (is_alphanumeric(c) || c == '.' || c == '_' || c == '-');
+  if (fine) return ok_status();
+  return error(Code::kBadConfig,
+               "run.name = \"{}\" is no name: write run.name with at most {} letters, digits, '.', "
+               "'_' and '-', the first a letter or digit",
+               name, kMaxLength);
+}
+
+Status check_batch(const BatchSection& batch) {
+  if (batch.sequences % batch.microbatch != 0) {
+    return error(Code::kBadConfig,
+                 "batch.microbatch = {} does not divide batch.sequences = {}; batch.microbatch may "
+                 "be {}",
+                 batch.microbatch, batch.sequences, in_words(divisors(batch.sequences, 1)));
+  }
+  const int64_t M = batch.num_microbatches();
+  if (batch.lanes < 1 || M % batch.lanes != 0) {
+    return error(Code::kBadConfig,
+                 "batch.lanes = {} does not divide the {} of a step; batch.lanes may be {}",
+                 batch.lanes, microbatches_in_words(batch), in_words(divisors(M, 1)));
+  }
+  return ok_status();
+}
+
+// With fewer microbatches than ranks.
+Status too_few_microbatches(const BatchSection& batch, int64_t data_ranks) {
+  std::string smaller;
+  for (const int64_t microbatch : divisors(batch.sequences, 1)) {
+    if (batch.sequences / microbatch < data_ranks) break;
+    smaller = fmt::format("write batch.microbatch = {}, ", microbatch);
+  }
+  return error(Code::kBadConfig,
+               "{} data-parallel ranks are more than the {} of a step: start at most {}, {}or "
+               "write batch.sequences = {} or more",
+               data_ranks, microbatches_in_words(batch), batch.num_microbatches(), smaller,
+               data_ranks * batch.microbatch);
+}
+
+Status check_ranks(const JobFile& job, int64_t num_ranks) {
+  if (num_ranks < job.launch.min_world) {
+    return error(Code::kBadConfig,
+                 "{} ranks are fewer than launch.min_world = {}: start more, or lower it",
+                 num_ranks, job.launch.min_world);
+  }
+  if (num_ranks % job.parallel.tensor != 0 ||
+      num_ranks / job.parallel.tensor % job.parallel.pipeline != 0) {
+    return error(Code::kBadConfig,
+                 "{} ranks cannot be dealt to parallel.tensor = {} x parallel.pipeline = {}: start "
+                 "a multiple of both",
+                 num_ranks, job.parallel.tensor, job.parallel.pipeline);
+  }
+  const int64_t data_ranks = num_ranks / job.parallel.tensor / job.parallel.pipeline;
+  const int64_t M = job.batch.num_microbatches();
+  if (M < data_ranks) return too_few_microbatches(job.batch, data_ranks);
+  if (job.batch.lanes < data_ranks) {
+    return error(Code::kBadConfig,
+                 "{} data-parallel ranks are more than batch.lanes = {}: start at most {}, or "
+                 "write batch.lanes = {}",
+                 data_ranks, job.batch.lanes, job.batch.lanes,
+                 fmt::join(divisors(M, data_ranks), " or "));
+  }
+  return ok_status();
+}
+
+Status check_schedule(const JobFile& job) {
+  const OptimizerSection& optimizer = job.optimizer;
+  if (optimizer.min_lr > optimizer.lr) {
+    return error(Code::kBadConfig,
+                 "optimizer.min_lr = {} is above optimizer.lr = {}: lower it, or leave it out",
+                 optimizer.min_lr, optimizer.lr);
+  }
+  if (optimizer.warmup_steps > job.run.steps) {
+    return error(Code::kBadConfig,
+                 "optimizer.warmup_steps = {} is above run.steps = {}: write {} or less",
+                 optimizer.warmup_steps, job.run.steps, job.run.steps);
+  }
+  return ok_status();
+}
+
+}  // namespace
+
+Status check_supported(const JobFile& job) {
+  LEASEHOLD_RETURN_IF_ERROR(check_parallel(job.parallel));
+  if (job.model.family != "gpt2") {
+    return lacks(fmt::format("model.family = \"{}\"", job.model.family), "write \"gpt2\"");
+  }
+  if (job.device.kind != "cpu") {
+    return lacks(fmt::format("device.kind = \"{}\"", job.device.kind), "write \"cpu\"");
+  }
+  if (job.device.precision != "fp32") {
+    return lacks(fmt::format("device.precision = \"{}\"", job.device.precision), "write \"fp32\"");
+  }
+  if (job.checkpoint.snapshot != "off") {
+    return lacks(fmt::format("checkpoint.snapshot = \"{}\"", job.checkpoint.snapshot),
+                 "write \"off\"; checkpoint.every_steps writes checkpoints to run.dir");
+  }
+  if (!job.lease.calendar.empty()) return lacks("lease.calendar", "leave it out");
+  if (job.launch.hosts != "local") {
+    return lacks(fmt::format("launch.hosts = \"{}\"", job.launch.hosts),
+                 "write \"local\" and name hosts to mpirun");
+  }
+  for (const char* key : {"launch.start_timeout_s", "launch.margin_s", "launch.mpirun_args"}) {
+    if (job.given.contains(key)) {
+      return lacks(fmt::format("{}, which is for a launcher,", key),
+                   "leave it out and start the job with mpirun");
+    }
+  }
+  return ok_status();
+}
+
+Status validate(const JobFile& job, int num_ranks) {
+  LEASEHOLD_CHECK(num_ranks > 0, "{} ranks", num_ranks);
+  LEASEHOLD_RETURN_IF_ERROR(check_name(job.run.name));
+  LEASEHOLD_RETURN_IF_ERROR(complete_model_config(job.model).status());
+  LEASEHOLD_RETURN_IF_ERROR(check_batch(job.batch));
+  LEASEHOLD_RETURN_IF_ERROR(check_ranks(job, num_ranks));
+  LEASEHOLD_RETURN_IF_ERROR(check_schedule(job));
+  if (job.run.validate_every_steps > 0 && job.data.validation.empty()) {
+    return error(Code::kBadConfig,
+                 "run.validate_every_steps = {} but there is nothing to validate on: write "
+                 "data.validation, or leave it out",
+                 job.run.validate_every_steps);
+  }
+  if (job.device.delay_seed > 0 && job.device.mode != "asynchronous") {
+    return error(
+        Code::kBadConfig,
+        "device.delay_seed = {} has no effect with device.mode = \"{}\": write device.mode "
+        "= \"asynchronous\", or leave it out",
+        job.device.delay_seed, job.device.mode);
+  }
+  return ok_status();
+}
+
+}  // namespace leasehold

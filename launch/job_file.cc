@@ -1,0 +1,145 @@
+#include "launch/job_file.h"
+
+#include <memory>
+
+#include "launch/job_schema.h"
+#include "launch/job_toml.h"
+#include "runtime/base/check.h"
+#include "runtime/data/tokenizer.h"
+
+namespace leasehold {
+
+namespace {
+
+constexpr int64_t kMaxJobBytes = int64_t{1} << 20;
+
+Status unknown_key(std::string_view table, std::string_view name) {
+  return error(Code::kBadConfig, "there is no key '{}.{}'; did you mean '{}'?", table, name,
+               nearest_job_key(table, name).full_name());
+}
+
+Status assign(std::string_view table, std::string_view name, const JobValue& value, JobFile& job) {
+  const JobKey* key = find_job_key(table, name);
+  if (key == nullptr) return unknown_key(table, name);
+  LEASEHOLD_RETURN_IF_ERROR(assign_job_value(*key, value, job));
+  job.given.insert(key->full_name());
+  return ok_status();
+}
+
+Status assign_entry(const JobEntry& entry, JobFile& job) {
+  const Status status = assign(entry.table, entry.name, entry.value, job);
+  if (!status.ok()) return status.annotated(fmt::format("{}:{}", job.path, entry.line));
+  const JobKey& key = *find_job_key(entry.table, entry.name);
+  if (key.is_path) {
+    std::string& value = *std::get<std::string*>(key.slot(job));
+    value = join_path(parent_path(job.path), value);
+  }
+  return ok_status();
+}
+
+Status assign_override(const std::string& text, JobFile& job) {
+  const size_t equals = text.find('=');
+  const size_t dot = text.find('.');
+  if (equals == std::string::npos || dot == std::string::npos || dot > equals) {
+    return error(Code::kUsage, "--set {}: expected table.key=value, such as batch.sequences=8",
+                 text);
+  }
+  const std::string_view view = text;
+  const JobValue value{JobValue::Text{text.substr(equals + 1)}};
+  return assign(view.substr(0, dot), view.substr(dot + 1, equals - dot - 1), value, job)
+      .annotated("--set " + text);
+}
+
+Status check_required(const JobFile& job) {
+  std::vector<std::string> missing;
+  for (const JobKey& key : job_keys()) {
+    if (key.required && !job.given.contains(key.full_name())) missing.push_back(key.full_name());
+  }
+  if (missing.empty()) return ok_status();
+  return error(Code::kBadConfig, "{}: required and missing: {}; write {} into the job file",
+               job.path, fmt::join(missing, ", "), missing.size() == 1 ? "it" : "them");
+}
+
+std::string stem_of(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  std::string name = slash == std::string::npos ? path : path.substr(slash + 1);
+  if (name.ends_with(".toml")) name.resize(name.size() - 5);
+  return name;
+}
+
+Status complete_vocab(JobFile& job, int64_t tokenizer_vocab) {
+  if (!job.given.contains("model.vocab")) {
+    if (tokenizer_vocab == 0) {
+      return error(Code::kBadConfig,
+                   "model.vocab is not given and there is no tokenizer.json beside {}; write "
+                   "model.vocab, or prepare the data with `leasehold prepare`",
+                   job.data.train);
+    }
+    job.model.vocab = tokenizer_vocab;
+  }
+  if (job.model.vocab >= tokenizer_vocab) return ok_status();
+  return error(Code::kBadConfig,
+               "model.vocab = {} does not hold the {} ids of the tokenizer beside {}; write "
+               "model.vocab = {} or more, or leave it out",
+               job.model.vocab, tokenizer_vocab, job.data.train, tokenizer_vocab);
+}
+
+// The size of the vocabulary, or 0 when there is no tokenizer.json; keeps its text in the job.
+Result<int64_t> read_tokenizer(FileSystem& files, JobFile& job) {
+  const std::string path = join_path(parent_path(job.data.train), "tokenizer.json");
+  auto text = read_file(files, path);
+  if (text.status().code() == Code::kMissingInput) return int64_t{0};
+  LEASEHOLD_RETURN_IF_ERROR(text.status());
+  LEASEHOLD_ASSIGN_OR_RETURN(const auto tokenizer, parse_tokenizer_json(text.value(), path));
+  job.tokenizer_json = std::move(text).value();
+  return tokenizer->vocab_size();
+}
+
+}  // namespace
+
+Result<JobFile> parse_job(std::string_view text, const std::string& path,
+                          std::span<const std::string> overrides) {
+  JobFile job;
+  job.path = path;
+  LEASEHOLD_ASSIGN_OR_RETURN(const auto entries, read_job_toml(text, path));
+  for (const JobEntry& entry : entries) LEASEHOLD_RETURN_IF_ERROR(assign_entry(entry, job));
+  for (const std::string& argument : overrides) {
+    LEASEHOLD_RETURN_IF_ERROR(assign_override(argument, job));
+  }
+  LEASEHOLD_RETURN_IF_ERROR(check_required(job));
+  return job;
+}
+
+Status complete_job(JobFile& job, int64_t tokenizer_vocab) {
+  if (!job.given.contains("run.name")) job.run.name = stem_of(job.path);
+  if (!job.given.contains("batch.lanes")) job.batch.lanes = job.batch.num_microbatches();
+  if (!job.given.contains("optimizer.min_lr")) job.optimizer.min_lr = job.optimizer.lr / 10;
+  LEASEHOLD_RETURN_IF_ERROR(complete_vocab(job, tokenizer_vocab));
+  LEASEHOLD_ASSIGN_OR_RETURN(job.model, complete_model_config(job.model));
+  return ok_status();
+}
+
+Result<JobFile> load_job(FileSystem& files, const std::string& path,
+                         std::span<const std::string> overrides) {
+  auto text = read_file(files, path, kMaxJobBytes);
+  if (!text.ok()) {
+    const Code code = text.status().code();
+    return Status(code == Code::kBadData ? Code::kBadConfig : code,
+                  "job file: " + text.status().message());
+  }
+  LEASEHOLD_ASSIGN_OR_RETURN(JobFile job, parse_job(text.value(), path, overrides));
+  LEASEHOLD_ASSIGN_OR_RETURN(const int64_t tokenizer_vocab, read_tokenizer(files, job));
+  const Status status = complete_job(job, tokenizer_vocab);
+  if (!status.ok()) return status.annotated(path);
+  return job;
+}
+
+std::map<std::string, std::string> identity_keys(const JobFile& job) {
+  std::map<std::string, std::string> identity;
+  for (const JobKey& key : job_keys()) {
+    if (key.identity) identity[key.full_name()] = job_value_text(key, job);
+  }
+  return identity;
+}
+
+}  // namespace leasehold

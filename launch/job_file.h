@@ -1,0 +1,140 @@
+// A job: everything that `mpirun leasehold-train JOB.toml` is told. The keys, their types, defaults
+// and ranges are the table in job_schema.cc, which docs/job_file.md repeats. The way in is
+//   load_job (reads, fills defaults), check_supported (what this version lacks), validate (what
+//   cannot be).
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "models/describe.h"
+#include "runtime/base/files.h"
+#include "runtime/base/status.h"
+
+namespace leasehold {
+
+struct RunSection {
+  std::string name;  // names the run to people and to the memory tier
+  std::string dir;   // holds metrics, events and checkpoints
+  int64_t steps = 0;
+  int64_t seed = 1;
+  std::string identity = "refuse";   // "refuse" or "report" a rank whose arithmetic differs
+  int64_t validate_every_steps = 0;  // 0: never while training
+};
+
+struct DataSection {
+  std::string train;
+  std::string validation;  // empty: no validation
+};
+
+struct BatchSection {
+  int64_t sequences = 0;   // in a step, over all ranks
+  int64_t microbatch = 1;  // sequences that one forward and backward takes
+  int64_t lanes = 0;       // 0 until completed
+
+  int64_t num_microbatches() const { return sequences / microbatch; }  // M
+};
+
+struct OptimizerSection {
+  double lr = 0;
+  double min_lr = -1;  // negative until completed
+  int64_t warmup_steps = 0;
+  double weight_decay = 0.1;
+  double beta1 = 0.9;
+  double beta2 = 0.95;
+  double eps = 1e-8;
+  double grad_clip = 1;  // 0: never clip
+};
+
+struct ParallelSection {
+  int64_t tensor = 1;
+  int64_t pipeline = 1;
+  int64_t zero = 1;
+  std::string reduction = "canonical";  // or "fast"
+};
+
+struct DeviceSection {
+  std::string kind = "cpu";
+  int64_t threads = 1;
+  std::string precision = "fp32";
+  std::string mode = "inline";  // or "asynchronous"
+  int64_t delay_seed = 0;       // asynchronous mode: 0 means no delays
+};
+
+struct CheckpointSection {
+  int64_t every_steps = 0;  // 0: only at the end and when drained
+  int64_t keep = 2;
+  std::string snapshot = "off";
+};
+
+struct LeaseSection {
+  std::string calendar;  // empty: none
+};
+
+struct LaunchSection {
+  std::string hosts = "local";
+  int64_t min_world = 1;
+  double stuck_timeout_s = 300;  // the deadline of every collective
+  double start_timeout_s = 300;
+  double margin_s = 30;
+  std::vector<std::string> mpirun_args;
+};
+
+struct JobFile {
+  std::string path;  // the file itself
+  std::set<std::string>
+      given;  // keys that the file or --set names ("batch.lanes"), not left to their defaults
+  std::string tokenizer_json;  // tokenizer.json beside data.train; empty when there is none
+
+  RunSection run;
+  ModelConfig model;
+  DataSection data;
+  BatchSection batch;
+  OptimizerSection optimizer;
+  ParallelSection parallel;
+  DeviceSection device;
+  CheckpointSection checkpoint;
+  LeaseSection lease;
+  LaunchSection launch;
+};
+
+// What the text says, with plain defaults. Pure (fuzzed). `path` is the file's, for messages, and
+// relative paths in the text start at its directory. `overrides` are `--set` arguments,
+// "table.key=value", values without quotes, relative paths in them left relative to the working
+// directory; later ones win. kBadConfig, naming file, line and key and what to write instead, for
+// text that is not TOML, an unknown key (with the nearest known one), a wrong type, a value out of
+// range or a required key left out; kUsage for an override without '='.
+Result<JobFile> parse_job(std::string_view text, const std::string& path,
+                          std::span<const std::string> overrides);
+
+// Fills the defaults that depend on other keys: run.name, batch.lanes, optimizer.min_lr, the
+// model's kv_heads and ffn, and model.vocab from `tokenizer_vocab` (0: there is no tokenizer).
+// Pure. kBadConfig when model.vocab has no value or does not hold the tokenizer's ids, or when the
+// model is impossible (see complete_model_config).
+Status complete_job(JobFile& job, int64_t tokenizer_vocab);
+
+// Reads the file at `path` and tokenizer.json beside data.train, parses and completes. Local: every
+// rank may call it; those that read the same files get the same job. kMissingInput for a missing
+// job file, kBadData for a bad tokenizer.json.
+Result<JobFile> load_job(FileSystem& files, const std::string& path,
+                         std::span<const std::string> overrides);
+
+// kBadConfig when the job asks for something that this version does not have, saying what to write.
+// Pure.
+Status check_supported(const JobFile& job);
+
+// Whether a completed job can run on `num_ranks` ranks: kBadConfig, saying which values work. Pure.
+Status validate(const JobFile& job, int num_ranks);
+
+// What may not change when a job is resumed, as canonical text by key ("batch.lanes" -> "8"). The
+// digest of the training data belongs to it as well; the caller, who has the file open, adds it
+// under kDataDigestKey. Wants a completed job.
+std::map<std::string, std::string> identity_keys(const JobFile& job);
+inline constexpr const char* kDataDigestKey = "data.digest";
+
+}  // namespace leasehold

@@ -1,0 +1,395 @@
+// The table of the job file's keys, and finding keys in it.
+#include <algorithm>
+
+#include "launch/job_schema.h"
+
+namespace leasehold {
+
+namespace {
+
+// Longer names are nonsense, which need not be compared to its end.
+constexpr size_t kComparedLength = 64;
+
+template <typename Integer>
+JobRange at_least(Integer low) {
+  return {.low = static_cast<double>(low)};
+}
+JobRange above(double low) { return {.low = low, .low_excluded = true}; }
+JobRange from_to(double low, double high) { return {.low = low, .high = high}; }
+JobRange fraction_below_one() { return {.low = 0, .high = 1, .high_excluded = true}; }
+
+// Steps and microbatches address random numbers by 32 bits each.
+constexpr double kMaxSteps = 4294967295;
+constexpr double kMaxSequences = 1 << 30;
+
+#define LEASEHOLD_SLOT(member) [](JobFile& job) -> JobSlot { return &job.member; }
+
+std::vector<JobKey> make_keys() {
+  return {
+      {.table = "run",
+       .name = "name",
+       .slot = LEASEHOLD_SLOT(run.name),
+       .meaning = "Names the run: letters, digits, `.`, `_` and `-`.",
+       .computed_default = "the job file's name without `.toml`"},
+      {.table = "run",
+       .name = "dir",
+       .slot = LEASEHOLD_SLOT(run.dir),
+       .meaning =
+           "Where metrics, events and checkpoints go. A run that is there already is resumed.",
+       .required = true,
+       .is_path = true},
+      {.table = "run",
+       .name = "steps",
+       .slot = LEASEHOLD_SLOT(run.steps),
+       .meaning = "Optimizer steps of the whole run; the learning rate's schedule ends there.",
+       .required = true,
+       .identity = true,
+       .range = from_to(1, kMaxSteps)},
+      {.table = "run",
+       .name = "seed",
+       .slot = LEASEHOLD_SLOT(run.seed),
+       .meaning = "Decides initialisation, data order and dropout.",
+       .identity = true,
+       .range = at_least(0)},
+      {.table = "run",
+       .name = "identity",
+       .slot = LEASEHOLD_SLOT(run.identity),
+       .meaning = "What happens to a rank whose arithmetic differs from the others' or from the "
+                  "checkpoint's: the start is refused, or an event reports it.",
+       .choices = {"refuse", "report"}},
+      {.table = "run",
+       .name = "validate_every_steps",
+       .slot = LEASEHOLD_SLOT(run.validate_every_steps),
+       .meaning = "Steps between two validations; 0 validates at the start and at the end only.",
+       .range = from_to(0, kMaxSteps)},
+
+      {.table = "model",
+       .name = "family",
+       .slot = LEASEHOLD_SLOT(model.family),
+       .meaning = "The architecture.",
+       .identity = true,
+       .choices = {"gpt2", "llama"},
+       .this_version = "`gpt2`"},
+      {.table = "model",
+       .name = "layers",
+       .slot = LEASEHOLD_SLOT(model.layers),
+       .meaning = "Transformer blocks.",
+       .required = true,
+       .identity = true,
+       .range = at_least(1)},
+      {.table = "model",
+       .name = "hidden",
+       .slot = LEASEHOLD_SLOT(model.hidden),
+       .meaning = "Channels between blocks; a multiple of `model.heads`.",
+       .required = true,
+       .identity = true,
+       .range = at_least(1)},
+      {.table = "model",
+       .name = "heads",
+       .slot = LEASEHOLD_SLOT(model.heads),
+       .meaning = "Attention heads; they divide `model.hidden`.",
+       .required = true,
+       .identity = true,
+       .range = at_least(1)},
+      {.table = "model",
+       .name = "kv_heads",
+       .slot = LEASEHOLD_SLOT(model.kv_heads),
+       .meaning = "Heads of keys and values; for `gpt2` as many as `model.heads`.",
+       .identity = true,
+       .range = at_least(1),
+       .computed_default = "`model.heads`"},
+      {.table = "model",
+       .name = "ffn",
+       .slot = LEASEHOLD_SLOT(model.ffn),
+       .meaning = "Channels inside the feed-forward layer.",
+       .identity = true,
+       .range = at_least(1),
+       .computed_default = "4 x `model.hidden`"},
+      {.table = "model",
+       .name = "sequence",
+       .slot = LEASEHOLD_SLOT(model.sequence),
+       .meaning = "Tokens in a training window, the longest context.",
+       .required = true,
+       .identity = true,
+       .range = at_least(1)},
+      {.table = "model",
+       .name = "vocab",
+       .slot = LEASEHOLD_SLOT(model.vocab),
+       .meaning = "Token ids; at least the tokenizer's.",
+       .identity = true,
+       .range = at_least(1),
+       .computed_default = "that of `tokenizer.json` beside `data.train`"},
+      {.table = "model",
+       .name = "dropout",
+       .slot = LEASEHOLD_SLOT(model.dropout),
+       .meaning = "Probability, for embeddings, attention and residual branches.",
+       .identity = true,
+       .range = fraction_below_one()},
+
+      {.table = "data",
+       .name = "train",
+       .slot = LEASEHOLD_SLOT(data.train),
+       .meaning = "Token file to train on (`leasehold prepare` makes one).",
+       .required = true,
+       .is_path = true},
+      {.table = "data",
+       .name = "validation",
+       .slot = LEASEHOLD_SLOT(data.validation),
+       .meaning = "Token file to validate on, all of it each time.",
+       .is_path = true,
+       .computed_default = "no validation"},
+
+      {.table = "batch",
+       .name = "sequences",
+       .slot = LEASEHOLD_SLOT(batch.sequences),
+       .meaning = "Sequences in a step over all ranks; a multiple of `batch.microbatch`.",
+       .required = true,
+       .identity = true,
+       .range = from_to(1, kMaxSequences)},
+      {.table = "batch",
+       .name = "microbatch",
+       .slot = LEASEHOLD_SLOT(batch.microbatch),
+       .meaning = "Sequences that one forward and backward takes at a time.",
+       .identity = true,
+       .range = from_to(1, kMaxSequences)},
+      {.table = "batch",
+       .name = "lanes",
+       .slot = LEASEHOLD_SLOT(batch.lanes),
+       .meaning = "Gradient sums that meet in a fixed tree: the largest number of data-parallel "
+                  "ranks. Divides the number of microbatches M = `batch.sequences` / "
+                  "`batch.microbatch`.",
+       .identity = true,
+       .range = from_to(1, kMaxSequences),
+       .computed_default = "M"},
+
+      {.table = "optimizer",
+       .name = "lr",
+       .slot = LEASEHOLD_SLOT(optimizer.lr),
+       .meaning = "Learning rate after warm-up.",
+       .required = true,
+       .identity = true,
+       .range = above(0)},
+      {.table = "optimizer",
+       .name = "min_lr",
+       .slot = LEASEHOLD_SLOT(optimizer.min_lr),
+       .meaning = "Learning rate at the end of the cosine; at most `optimizer.lr`.",
+       .identity = true,
+       .range = at_least(0),
+       .computed_default = "`optimizer.lr` / 10"},
+      {.table = "optimizer",
+       .name = "warmup_steps",
+       .slot = LEASEHOLD_SLOT(optimizer.warmup_steps),
+       .meaning = "Steps over which the learning rate rises from 0; at most `run.steps`.",
+       .identity = true,
+       .range = from_to(0, kMaxSteps)},
+      {.table = "optimizer",
+       .name = "weight_decay",
+       .slot = LEASEHOLD_SLOT(optimizer.weight_decay),
+       .meaning = "AdamW's decay, of matrices only.",
+       .identity = true,
+       .range = at_least(0)},
+      {.table = "optimizer",
+       .name = "beta1",
+       .slot = LEASEHOLD_SLOT(optimizer.beta1),
+       .meaning = "Decay of the first moment.",
+       .identity = true,
+       .range = fraction_below_one()},
+      {.table = "optimizer",
+       .name = "beta2",
+       .slot = LEASEHOLD_SLOT(optimizer.beta2),
+       .meaning = "Decay of the second moment.",
+       .identity = true,
+       .range = fraction_below_one()},
+      {.table = "optimizer",
+       .name = "eps",
+       .slot = LEASEHOLD_SLOT(optimizer.eps),
+       .meaning = "Added to the root of the second moment.",
+       .identity = true,
+       .range = above(0)},
+      {.table = "optimizer",
+       .name = "grad_clip",
+       .slot = LEASEHOLD_SLOT(optimizer.grad_clip),
+       .meaning = "Largest norm of the whole gradient; 0 never clips.",
+       .identity = true,
+       .range = at_least(0)},
+
+      {.table = "parallel",
+       .name = "tensor",
+       .slot = LEASEHOLD_SLOT(parallel.tensor),
+       .meaning = "Ranks that share each layer.",
+       .identity = true,
+       .range = at_least(1),
+       .this_version = "1"},
+      {.table = "parallel",
+       .name = "pipeline",
+       .slot = LEASEHOLD_SLOT(parallel.pipeline),
+       .meaning = "Stages that the layers are dealt to. Data parallelism takes the ranks that "
+                  "tensor x pipeline leave.",
+       .range = at_least(1),
+       .this_version = "1"},
+      {.table = "parallel",
+       .name = "zero",
+       .slot = LEASEHOLD_SLOT(parallel.zero),
+       .meaning = "What is sharded over data-parallel ranks: 0 nothing, 1 optimizer state, 2 "
+                  "gradients too, 3 parameters too.",
+       .range = from_to(0, 3),
+       .this_version = "0 or 1"},
+      {.table = "parallel",
+       .name = "reduction",
+       .slot = LEASEHOLD_SLOT(parallel.reduction),
+       .meaning = "`canonical` sums in one order whatever the number of ranks; `fast` leaves the "
+                  "order to the library and gives that up.",
+       .identity = true,
+       .choices = {"canonical", "fast"}},
+
+      {.table = "device",
+       .name = "kind",
+       .slot = LEASEHOLD_SLOT(device.kind),
+       .meaning = "What computes.",
+       .choices = {"cpu", "cuda"},
+       .this_version = "`cpu`"},
+      {.table = "device",
+       .name = "threads",
+       .slot = LEASEHOLD_SLOT(device.threads),
+       .meaning = "Threads of each rank; they do not change the result.",
+       .range = from_to(1, 1024)},
+      {.table = "device",
+       .name = "precision",
+       .slot = LEASEHOLD_SLOT(device.precision),
+       .meaning = "Of weights and activations.",
+       .identity = true,
+       .choices = {"fp32", "bf16"},
+       .this_version = "`fp32`"},
+      {.table = "device",
+       .name = "mode",
+       .slot = LEASEHOLD_SLOT(device.mode),
+       .meaning = "For tests: `asynchronous` runs CPU streams on threads of their own, with equal "
+                  "results.",
+       .choices = {"inline", "asynchronous"}},
+      {.table = "device",
+       .name = "delay_seed",
+       .slot = LEASEHOLD_SLOT(device.delay_seed),
+       .meaning = "For tests: seeded delays of asynchronous streams; 0 means none.",
+       .range = at_least(0)},
+
+      {.table = "checkpoint",
+       .name = "every_steps",
+       .slot = LEASEHOLD_SLOT(checkpoint.every_steps),
+       .meaning = "Steps between two checkpoints; 0 writes one at the end and when drained only.",
+       .range = from_to(0, kMaxSteps)},
+      {.table = "checkpoint",
+       .name = "keep",
+       .slot = LEASEHOLD_SLOT(checkpoint.keep),
+       .meaning = "How many checkpoints stay; older ones are removed.",
+       .range = at_least(1)},
+      {.table = "checkpoint",
+       .name = "snapshot",
+       .slot = LEASEHOLD_SLOT(checkpoint.snapshot),
+       .meaning = "Snapshots to memory between checkpoints; `auto` takes as many as cost little.",
+       .choices = {"off", "auto"},
+       .this_version = "`off`"},
+
+      {.table = "lease",
+       .name = "calendar",
+       .slot = LEASEHOLD_SLOT(lease.calendar),
+       .meaning = "File that says which hosts are leased from when to when.",
+       .is_path = true,
+       .computed_default = "none",
+       .this_version = "none"},
+
+      {.table = "launch",
+       .name = "hosts",
+       .slot = LEASEHOLD_SLOT(launch.hosts),
+       .meaning = "How hosts are reached: `local`, `ssh`, or the path of an agent.",
+       .this_version = "`local`"},
+      {.table = "launch",
+       .name = "min_world",
+       .slot = LEASEHOLD_SLOT(launch.min_world),
+       .meaning = "The fewest ranks that may train.",
+       .range = at_least(1)},
+      {.table = "launch",
+       .name = "stuck_timeout_s",
+       .slot = LEASEHOLD_SLOT(launch.stuck_timeout_s),
+       .meaning = "Seconds after which a collective that does not end is given up and the rank "
+                  "that lags is named.",
+       .range = above(0)},
+      {.table = "launch",
+       .name = "start_timeout_s",
+       .slot = LEASEHOLD_SLOT(launch.start_timeout_s),
+       .meaning = "Seconds that `leasehold launch` gives a generation to start.",
+       .range = above(0),
+       .this_version = "not given"},
+      {.table = "launch",
+       .name = "margin_s",
+       .slot = LEASEHOLD_SLOT(launch.margin_s),
+       .meaning = "Seconds of reserve before a lease ends.",
+       .range = at_least(0),
+       .this_version = "not given"},
+      {.table = "launch",
+       .name = "mpirun_args",
+       .slot = LEASEHOLD_SLOT(launch.mpirun_args),
+       .meaning = "Further arguments for mpirun.",
+       .this_version = "not given"},
+  };
+}
+
+#undef LEASEHOLD_SLOT
+
+// Levenshtein distance.
+size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = row[0];
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t replaced = diagonal + (a[i - 1] != b[j - 1]);
+      diagonal = row[j];
+      row[j] = std::min({row[j] + 1, row[j - 1] + 1, replaced});
+    }
+  }
+  return row[b.size()];
+}
+
+}  // namespace
+
+std::span<const JobKey> job_keys() {
+  static const std::vector<JobKey> keys = make_keys();
+  return keys;
+}
+
+const JobKey* find_job_key(std::string_view table, std::string_view name) {
+  for (const JobKey& key : job_keys()) {
+    if (key.table == table && key.name == name) return &key;
+  }
+  return nullptr;
+}
+
+const JobKey& nearest_job_key(std::string_view table, std::string_view name) {
+  table = table.substr(0, kComparedLength);
+  name = name.substr(0, kComparedLength);
+  const JobKey* nearest = nullptr;
+  size_t nearest_distance = std::numeric_limits<size_t>::max();
+  for (const JobKey& key : job_keys()) {
+    // A key in a wrong table is nearer than a wrong key in the right table.
+    const size_t distance =
+        3 * edit_distance(name, key.name) + std::min<size_t>(2, edit_distance(table, key.table));
+    if (distance < nearest_distance) {
+      nearest = &key;
+      nearest_distance = distance;
+    }
+  }
+  return *nearest;
+}
+
+std::string_view nearest_job_table(std::string_view table) {
+  table = table.substr(0, kComparedLength);
+  const auto keys = job_keys();
+  return std::min_element(keys.begin(), keys.end(),
+                          [&](const JobKey& a, const JobKey& b) {
+                            return edit_distance(table, a.table) < edit_distance(table, b.table);
+                          })
+      ->table;
+}
+
+}  // namespace leasehold

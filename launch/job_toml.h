@@ -1,0 +1,24 @@
+// TOML text to the values of a job's keys. toml++ stays behind this.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "launch/job_schema.h"
+#include "runtime/base/status.h"
+
+namespace leasehold {
+
+struct JobEntry {
+  std::string table;
+  std::string name;
+  JobValue value;
+  int64_t line = 0;
+};
+
+// Every key of every table, in the order of the lines. kBadConfig, naming file and line, for text
+// that is not TOML, a key outside a table, or a table inside a table.
+Result<std::vector<JobEntry>> read_job_toml(std::string_view text, const std::string& path);
+
+}  // namespace leasehold
