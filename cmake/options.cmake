@@ -18,7 +18,7 @@ target_include_directories(leasehold_flags INTERFACE ${CMAKE_SOURCE_DIR})
 # -ffp-contract=off: a fused multiply-add chosen by the compiler would differ between a loop and its tail.
 # -fno-math-errno and -fno-trapping-math change no result; they let loops with sqrt and comparisons vectorise.
 target_compile_options(leasehold_flags INTERFACE
-  -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Wno-missing-field-initializers -Wno-restrict
+  -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Wno-missing-field-initializers $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>
   -ffp-contract=off -fno-math-errno -fno-trapping-math -march=${LEASEHOLD_MARCH} -mtune=generic)
 if(LEASEHOLD_WARNINGS_AS_ERRORS)
   target_compile_options(leasehold_flags INTERFACE -Werror)
