@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <ctime>
 #include <fmt/chrono.h>
 #include <fmt/format.h>
@@ -34,9 +35,9 @@ Clock& system_clock() {
 }
 
 std::string format_utc(double unix_s) {
-  const auto whole = static_cast<std::time_t>(std::floor(unix_s));
-  const int millis = std::min(999, static_cast<int>((unix_s - std::floor(unix_s)) * 1000));
-  return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03d}Z", fmt::gmtime(whole), millis);
+  const int64_t millis = std::llround(unix_s * 1000);
+  const auto whole = static_cast<std::time_t>(millis >= 0 ? millis / 1000 : (millis - 999) / 1000);
+  return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03d}Z", fmt::gmtime(whole), millis - whole * 1000);
 }
 
 Deadline Deadline::after_s(double seconds) {

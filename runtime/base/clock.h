@@ -31,7 +31,7 @@ class ManualClock : public Clock {
   double steady_s_ = 0;
 };
 
-// "2026-11-21T21:53:57.123Z"
+// "2026-11-21T21:53:57.123Z": rounded to the nearest millisecond
 std::string format_utc(double unix_s);
 
 // A moment on the machine's steady clock by which a wait must end. Every wait has one.

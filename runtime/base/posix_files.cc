@@ -145,8 +145,20 @@ class PosixLock : public FileLock {
   Descriptor fd_;
 };
 
+// Over NFS a link whose reply got lost is tried again and then fails, although it was made: the
+// count of names tells.
+bool has_two_names(int fd) {
+  const int link_error = errno;
+  struct stat info {};
+  const bool two = ::fstat(fd, &info) == 0 && info.st_nlink == 2;
+  errno = link_error;
+  return two;
+}
+
 Result<Descriptor> open_regular(const std::string& path, int64_t* size_bytes) {
-  Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  // O_NONBLOCK: opening a pipe that nobody writes must not wait. It means nothing to a regular
+  // file.
+  Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (fd.get() < 0) return system_error("opening", path, errno);
   struct stat info {};
   if (::fstat(fd.get(), &info) != 0) return system_error("looking at", path, errno);
@@ -190,7 +202,7 @@ class PosixFiles : public FileSystem {
         write_all(fd.get(), temporary, content.data(), static_cast<int64_t>(content.size()));
     if (status.ok() && ::fchmod(fd.get(), 0644) != 0) status = write_error("creating", path, errno);
     if (status.ok() && ::fsync(fd.get()) != 0) status = write_error("syncing", temporary, errno);
-    if (status.ok() && ::link(temporary.c_str(), path.c_str()) != 0) {
+    if (status.ok() && ::link(temporary.c_str(), path.c_str()) != 0 && !has_two_names(fd.get())) {
       status = errno == EEXIST ? error(Code::kBadConfig, "{} exists already", path)
                                : write_error("creating", path, errno);
     }
