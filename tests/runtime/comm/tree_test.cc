@@ -243,11 +243,11 @@ TEST(TreeSum, HasTheBitsOfTheTree) {
     differs_from_left_to_right |= sum != std::accumulate(values.begin(), values.end(), 0.0);
   }
   EXPECT_TRUE(differs_from_left_to_right) << "the values do not tell orders of summation apart";
-  EXPECT_THROW(tree_sum({}), StatusError);
+  EXPECT_THROW(tree_sum(std::vector<double>{}), StatusError);
 }
 
 // Negative zero is a value like any other: passing through must not add anything to it.
-TEST(TreeSum, PassesNegativeZeroThrough) { EXPECT_TRUE(std::signbit(tree_sum({-0.0}))); }
+TEST(TreeSum, PassesNegativeZeroThrough) { EXPECT_TRUE(std::signbit(tree_sum(std::vector<double>{-0.0}))); }
 
 }  // namespace
 }  // namespace leasehold
