@@ -88,6 +88,11 @@ class EngineImplementation : public Engine {
 
   std::vector<StateSlice> owned_slices() const override { return state_->owned_slices(); }
   std::vector<StateSlice> needed_slices() const override { return state_->needed_slices(); }
+  std::map<std::string, Shape> parameter_shapes() const override {
+    std::map<std::string, Shape> shapes;
+    for (const auto& parameter : table_.all()) shapes[parameter->name()] = parameter->spec().shape;
+    return shapes;
+  }
   std::vector<ArenaSize> memory() const override { return sizes_of(arenas_); }
   const FlatLayout& layout() const override { return layout_; }
 

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -70,6 +71,8 @@ class Engine {
   // The state that this rank stores, and the state that it must load: views of its memory.
   virtual std::vector<StateSlice> owned_slices() const = 0;
   virtual std::vector<StateSlice> needed_slices() const = 0;
+  // Global shapes by name, of the whole model.
+  virtual std::map<std::string, Shape> parameter_shapes() const = 0;
 
   // Collective. Computes step `step` (0-based) on samples [step * batch, (step + 1) * batch) of the
   // loader. The ranks agree on `stop_requested`. When this returns an error, the state is as it was

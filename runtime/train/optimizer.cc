@@ -25,17 +25,15 @@ double clip_factor(const OptimizerOptions& options, double gradient_norm) {
 AdamWStep adamw_step(const OptimizerOptions& options, double lr, int64_t step, bool decay,
                      double gradient_scale, double clip) {
   const auto t = static_cast<double>(step + 1);
-  AdamWStep result;
-  result.lr = static_cast<float>(lr);
-  result.beta1 = static_cast<float>(options.beta1);
-  result.beta2 = static_cast<float>(options.beta2);
-  result.eps = static_cast<float>(options.eps);
-  result.weight_decay = decay ? static_cast<float>(options.weight_decay) : 0.0F;
-  result.correction1 = static_cast<float>(1.0 - std::pow(options.beta1, t));
-  result.correction2 = static_cast<float>(1.0 - std::pow(options.beta2, t));
-  result.gradient_scale = static_cast<float>(gradient_scale);
-  result.clip_scale = static_cast<float>(clip);
-  return result;
+  return {.lr = lr,
+          .beta1 = options.beta1,
+          .beta2 = options.beta2,
+          .eps = options.eps,
+          .weight_decay = decay ? options.weight_decay : 0.0,
+          .correction1 = 1.0 - std::pow(options.beta1, t),
+          .correction2 = 1.0 - std::pow(options.beta2, t),
+          .gradient_scale = gradient_scale,
+          .clip_scale = clip};
 }
 
 }  // namespace leasehold

@@ -1,0 +1,30 @@
+// The line of metrics.jsonl that a step leaves behind.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace leasehold {
+
+struct StepMetrics {
+  int64_t step = 0;    // optimizer steps done: the first step's line says 1
+  int64_t tokens = 0;  // trained on so far
+  double loss = 0;
+  double grad_norm = 0;
+  double lr = 0;
+  double step_time_s = 0;
+  double tokens_per_s = 0;
+  int world_size = 0;
+  int64_t generation = 0;
+  std::optional<double>
+      validation_loss;  // for who watches; the line gets it by with_validation_loss
+};
+
+// One JSON object without newline and without the validation loss; floating numbers with 17
+// significant digits, so that they are read back bit by bit.
+std::string metrics_line(const StepMetrics& metrics);
+// The same line with "validation_loss" added.
+std::string with_validation_loss(const std::string& line, double validation_loss);
+
+}  // namespace leasehold

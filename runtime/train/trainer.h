@@ -1,0 +1,96 @@
+// The run: claim run.dir, go on from the newest checkpoint, step, validate, save, leave a metrics
+// line per step, drain when asked. All ranks of the world run one Trainer each and leave every
+// phase together.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "runtime/base/log.h"
+#include "runtime/checkpoint/durable.h"
+#include "runtime/checkpoint/run_directory.h"
+#include "runtime/train/arithmetic_class.h"
+#include "runtime/train/drain.h"
+#include "runtime/train/engine.h"
+#include "runtime/train/metrics.h"
+
+namespace leasehold {
+
+struct TrainerOptions {
+  std::string run_dir;
+  int64_t steps = 1;
+  std::optional<int64_t> stop_after;   // drain after this step, as if asked
+  int64_t validate_every_steps = 0;    // 0: at the end (and, starting afresh, the beginning) only
+  int64_t checkpoint_every_steps = 0;  // 0: at the end and when draining only
+  int64_t checkpoints_kept = 2;
+  bool fork = false;               // go on under other identity keys, as a new lineage
+  bool report_arithmetic = false;  // run.identity = "report": an event instead of a refusal
+  double timeout_s = 300;
+  std::string node;  // this rank's, for messages
+  // What checkpoints will say of the job: seed, identity, model, tokenizer.
+  CheckpointInfo job;
+};
+
+// What a person sees while the run goes on; called on rank 0 only.
+struct RunObserver {
+  std::function<void(const StepMetrics&)> on_step = [](const StepMetrics&) {};
+  std::function<void(int64_t step, double loss)> on_validation = [](int64_t, double) {};
+  std::function<void(const std::string&)> on_event = [](const std::string&) {
+  };  // one line of plain words
+};
+
+class Trainer {
+ public:
+  // References must outlive the trainer; `validation` may be null.
+  Trainer(Engine& engine, Communicator& world, Stream& stream, FileSystem& files, Clock& clock,
+          const std::vector<OperationDigest>& arithmetic, const WindowLoader& train,
+          const WindowLoader* validation, DrainRequest& drain, TrainerOptions options,
+          RunObserver observer);
+  ~Trainer();
+
+  // Collective. Ok when run.steps are done and saved; kDrained when it stopped on request with
+  // everything saved; kUnavailable when a peer was lost (leave at once: the group is aborted);
+  // others as their causes.
+  Status run();
+
+ private:
+  Status claim();
+  Status restore();
+  Status resume_from(const CheckpointHandle& checkpoint);
+  Result<bool> line_owed();
+  Status accept(const CheckpointHandle& checkpoint) const;
+  Status train();
+  Status one_step(bool& stop);
+  Result<std::optional<double>> validate_if_due();
+  Status publish(const std::optional<double>& validation_loss);
+  Status save(const std::string& reason);
+  Status drained(const std::string& phase);
+  Result<bool> agree_on_drain();
+  void event(const std::string& name, const std::string& reason,
+             const std::vector<std::pair<std::string, std::string>>& details = {});
+  Status on_rank_0(const std::function<Status()>& action);
+  Deadline deadline() const { return Deadline::after_s(options_.timeout_s); }
+
+  Engine& engine_;
+  Communicator& world_;
+  Stream& stream_;
+  FileSystem& files_;
+  Clock& clock_;
+  const std::vector<OperationDigest>& arithmetic_;
+  const WindowLoader& train_;
+  const WindowLoader* validation_;
+  DrainRequest& drain_;
+  TrainerOptions options_;
+  RunObserver observer_;
+
+  std::unique_ptr<RunDirectory> run_directory_;  // rank 0
+  CheckpointInfo info_;                          // of the state as it is
+  StepMetrics metrics_;                          // of the newest step
+  int64_t saved_step_ = -1;
+  bool line_pending_ = false;  // the newest step's metrics line is not written yet
+};
+
+}  // namespace leasehold

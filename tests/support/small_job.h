@@ -1,0 +1,55 @@
+// A small GPT-2 training job in memory: random tokens, a device, kernels, a mesh over any
+// communicator, an engine. What tests of training start from.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "models/describe.h"
+#include "runtime/comm/communicator.h"
+#include "runtime/device/cpu_device.h"
+#include "runtime/train/engine.h"
+
+namespace leasehold {
+
+// 2 layers of 32 channels, 4 heads, T = 12, V = 61, microbatches of 2 sequences; M = L = 8; every
+// feature on.
+struct SmallJob {
+  ModelConfig model;
+  EngineOptions options;
+  CpuDeviceOptions device;
+
+  SmallJob();
+};
+
+// Writes `num_tokens` random tokens below `vocab` in llm.c's format.
+void write_random_tokens(const std::string& path, int64_t num_tokens, int64_t vocab, uint64_t seed);
+
+ModelSource small_model_source(const SmallJob& job);
+
+// One rank's engine with everything that it stands on.
+class SmallRank {
+ public:
+  // Collective over `world`. Throws StatusError.
+  SmallRank(const SmallJob& job, const std::string& token_path, Communicator& world);
+
+  Engine& engine() { return *engine_; }
+  const WindowLoader& loader() const { return loader_; }
+  Stream& stream() { return *stream_; }
+  // Collective. Runs steps [begin, end) and returns "loss gradient_norm" with 17 digits per step.
+  std::vector<std::string> run(int64_t begin, int64_t end);
+
+ private:
+  std::unique_ptr<CpuDevice> device_;
+  std::unique_ptr<Kernels> kernels_;
+  std::unique_ptr<Stream> stream_;
+  WindowLoader loader_;
+  Mesh mesh_;
+  std::unique_ptr<Engine> engine_;
+};
+
+// The whole state of all ranks, gathered and digested in name order: the same for every layout.
+// Collective.
+std::string gathered_state_digest(const Engine& engine, Communicator& world, Stream& stream);
+
+}  // namespace leasehold
