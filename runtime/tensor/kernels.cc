@@ -1,0 +1,290 @@
+#include "runtime/tensor/kernels.h"
+
+#include <algorithm>
+
+#include "runtime/base/check.h"
+
+namespace leasehold {
+
+namespace {
+
+// Checks of one operation's tensors; a failure names operation and tensor.
+class Checker {
+ public:
+  Checker(const char* operation, DType dtype) : operation_(operation), dtype_(dtype) {}
+
+  // Statistics, moments and flat state: fp32 also where activations are narrower.
+  DType state_dtype() const { return dtype_ == DType::kF64 ? DType::kF64 : DType::kF32; }
+
+  void is(const char* name, const Tensor& tensor, const Shape& shape) const {
+    is(name, tensor, shape, dtype_);
+  }
+  void is(const char* name, const Tensor& tensor, const Shape& shape, DType dtype) const {
+    LEASEHOLD_CHECK(tensor.present(), "{}: {} is absent, expected {} {}", operation_, name,
+                    dtype_name(dtype), shape.to_string());
+    LEASEHOLD_CHECK(tensor.dtype() == dtype && tensor.shape() == shape,
+                    "{}: {} is {} {}, expected {} {}", operation_, name, dtype_name(tensor.dtype()),
+                    tensor.shape().to_string(), dtype_name(dtype), shape.to_string());
+  }
+  void is_or_absent(const char* name, const Tensor& tensor, const Shape& shape) const {
+    if (tensor.present()) is(name, tensor, shape);
+  }
+  void is_absent(const char* name, const Tensor& tensor, const char* because) const {
+    LEASEHOLD_CHECK(!tensor.present(), "{}: {} given, but {}", operation_, name, because);
+  }
+  void has_dims(const char* name, const Tensor& tensor, int num_dims) const {
+    LEASEHOLD_CHECK(tensor.present() && tensor.shape().num_dims() == num_dims,
+                    "{}: {} is {}, expected {} dims", operation_, name,
+                    tensor.present() ? tensor.shape().to_string() : "absent", num_dims);
+  }
+  void has_workspace(const Tensor& tensor, int64_t size_bytes) const {
+    LEASEHOLD_CHECK(tensor.size_bytes() >= size_bytes, "{}: workspace has {} bytes, {} are needed",
+                    operation_, tensor.size_bytes(), size_bytes);
+  }
+  void is_valid(const Dropout& dropout) const {
+    LEASEHOLD_CHECK(dropout.p >= 0 && dropout.p < 1, "{}: dropout {} is not in [0, 1)", operation_,
+                    dropout.p);
+    LEASEHOLD_CHECK(dropout.first_element >= 0, "{}: dropout begins at element {}", operation_,
+                    dropout.first_element);
+  }
+  void is_any_float(const char* name, const Tensor& tensor) const {
+    const DType dtype = tensor.dtype();
+    LEASEHOLD_CHECK(
+        tensor.present() && (dtype == DType::kF32 || dtype == DType::kF64 || dtype == dtype_),
+        "{}: {} is {}, expected F32 or F64", operation_, name,
+        tensor.present() ? dtype_name(dtype) : "absent");
+  }
+
+ private:
+  const char* operation_;
+  DType dtype_;
+};
+
+void check_attention(const Checker& check, const AttentionShape& shape, const Tensor& qkv,
+                     const Tensor& out, const Tensor& log_sum_exp, const Dropout& dropout) {
+  LEASEHOLD_CHECK(shape.B > 0 && shape.T > 0 && shape.G > 0 && shape.R > 0 && shape.D > 0,
+                  "attention: shape B {} T {} G {} R {} D {}", shape.B, shape.T, shape.G, shape.R,
+                  shape.D);
+  check.is("qkv", qkv, {shape.B, shape.T, shape.G, shape.R + 2, shape.D});
+  check.is("out", out, {shape.B, shape.T, shape.H(), shape.D});
+  check.is("log_sum_exp", log_sum_exp, {shape.B, shape.H(), shape.T}, check.state_dtype());
+  check.is_valid(dropout);
+}
+
+}  // namespace
+
+void Kernels::linear_forward(Stream& stream, Tensor x, Tensor weight, Tensor bias,
+                             Activation activation, Tensor pre, Tensor y) {
+  const Checker check("linear_forward", dtype());
+  check.has_dims("x", x, 2);
+  check.has_dims("weight", weight, 2);
+  const int64_t N = x.dim(0), K = x.dim(1), O = weight.dim(0);
+  check.is("x", x, {N, K});
+  check.is("weight", weight, {O, K});
+  check.is_or_absent("bias", bias, {O});
+  if (activation == Activation::kNone) check.is_absent("pre", pre, "there is no activation");
+  check.is_or_absent("pre", pre, {N, O});
+  check.is("y", y, {N, O});
+  do_linear_forward(stream, x, weight, bias, activation, pre, y);
+}
+
+void Kernels::linear_backward_input(Stream& stream, Tensor dy, Tensor weight, Activation activation,
+                                    Tensor pre, Tensor dx, Write write) {
+  const Checker check("linear_backward_input", dtype());
+  check.has_dims("dy", dy, 2);
+  check.has_dims("weight", weight, 2);
+  const int64_t N = dy.dim(0), O = dy.dim(1), K = weight.dim(1);
+  check.is("dy", dy, {N, O});
+  check.is("weight", weight, {O, K});
+  if (activation == Activation::kNone) {
+    check.is_absent("pre", pre, "there is no activation");
+  } else {
+    check.is("pre", pre, {N, K});
+    LEASEHOLD_CHECK(write == Write::kOverwrite,
+                    "linear_backward_input: an activation's gradient cannot be accumulated");
+  }
+  check.is("dx", dx, {N, K});
+  do_linear_backward_input(stream, dy, weight, activation, pre, dx, write);
+}
+
+void Kernels::linear_backward_weight(Stream& stream, Tensor dy, Tensor x, Tensor dweight,
+                                     Tensor dbias, Write write) {
+  const Checker check("linear_backward_weight", dtype());
+  check.has_dims("dy", dy, 2);
+  check.has_dims("x", x, 2);
+  const int64_t N = dy.dim(0), O = dy.dim(1), K = x.dim(1);
+  check.is("dy", dy, {N, O});
+  check.is("x", x, {N, K});
+  check.is("dweight", dweight, {O, K});
+  check.is_or_absent("dbias", dbias, {O});
+  do_linear_backward_weight(stream, dy, x, dweight, dbias, write);
+}
+
+void Kernels::layer_norm_forward(Stream& stream, Tensor x, Tensor delta, const Dropout& dropout,
+                                 Tensor sum, Tensor weight, Tensor bias, Tensor y, Tensor mean,
+                                 Tensor rstd) {
+  const Checker check("layer_norm_forward", dtype());
+  check.has_dims("x", x, 2);
+  const int64_t N = x.dim(0), C = x.dim(1);
+  check.is("x", x, {N, C});
+  check.is_or_absent("delta", delta, {N, C});
+  check.is_valid(dropout);
+  if (delta.present()) {
+    check.is("sum", sum, {N, C});
+  } else {
+    check.is_absent("sum", sum, "delta is absent");
+  }
+  check.is("weight", weight, {C});
+  check.is("bias", bias, {C});
+  check.is("y", y, {N, C});
+  check.is("mean", mean, {N}, check.state_dtype());
+  check.is("rstd", rstd, {N}, check.state_dtype());
+  do_layer_norm_forward(stream, x, delta, dropout, sum, weight, bias, y, mean, rstd);
+}
+
+void Kernels::layer_norm_backward(Stream& stream, Tensor dy, Tensor input, Tensor weight,
+                                  Tensor mean, Tensor rstd, Tensor dresidual, Tensor dx,
+                                  Tensor dweight, Tensor dbias, Write write, Tensor workspace) {
+  const Checker check("layer_norm_backward", dtype());
+  check.has_dims("dy", dy, 2);
+  const int64_t N = dy.dim(0), C = dy.dim(1);
+  check.is("dy", dy, {N, C});
+  check.is("input", input, {N, C});
+  check.is("weight", weight, {C});
+  check.is("mean", mean, {N}, check.state_dtype());
+  check.is("rstd", rstd, {N}, check.state_dtype());
+  check.is_or_absent("dresidual", dresidual, {N, C});
+  check.is("dx", dx, {N, C});
+  check.is("dweight", dweight, {C});
+  check.is("dbias", dbias, {C});
+  check.has_workspace(workspace, layer_norm_backward_workspace_bytes(N, C));
+  do_layer_norm_backward(stream, dy, input, weight, mean, rstd, dresidual, dx, dweight, dbias,
+                         write, workspace);
+}
+
+void Kernels::residual_add(Stream& stream, Tensor x, Tensor delta, const Dropout& dropout,
+                           Tensor out) {
+  const Checker check("residual_add", dtype());
+  check.is("out", out, out.shape());
+  check.is_or_absent("x", x, out.shape());
+  check.is("delta", delta, out.shape());
+  check.is_valid(dropout);
+  do_residual_add(stream, x, delta, dropout, out);
+}
+
+void Kernels::embedding_forward(Stream& stream, Tensor tokens, Tensor token_weight,
+                                Tensor position_weight, const Dropout& dropout, Tensor out) {
+  const Checker check("embedding_forward", dtype());
+  check.has_dims("tokens", tokens, 2);
+  check.has_dims("token_weight", token_weight, 2);
+  const int64_t B = tokens.dim(0), T = tokens.dim(1), C = token_weight.dim(1);
+  check.is("tokens", tokens, {B, T}, DType::kI32);
+  check.is("token_weight", token_weight, {token_weight.dim(0), C});
+  if (position_weight.present()) {
+    check.has_dims("position_weight", position_weight, 2);
+    check.is("position_weight", position_weight, {std::max(position_weight.dim(0), T), C});
+  }
+  check.is_valid(dropout);
+  check.is("out", out, {B * T, C});
+  do_embedding_forward(stream, tokens, token_weight, position_weight, dropout, out);
+}
+
+void Kernels::embedding_backward(Stream& stream, Tensor tokens, Tensor dout, const Dropout& dropout,
+                                 Tensor dtoken_weight, Tensor dposition_weight, Write write,
+                                 Tensor workspace) {
+  const Checker check("embedding_backward", dtype());
+  check.has_dims("tokens", tokens, 2);
+  check.has_dims("dtoken_weight", dtoken_weight, 2);
+  const int64_t B = tokens.dim(0), T = tokens.dim(1), V = dtoken_weight.dim(0),
+                C = dtoken_weight.dim(1);
+  check.is("tokens", tokens, {B, T}, DType::kI32);
+  check.is("dout", dout, {B * T, C});
+  check.is_valid(dropout);
+  check.is("dtoken_weight", dtoken_weight, {V, C});
+  if (dposition_weight.present()) {
+    check.has_dims("dposition_weight", dposition_weight, 2);
+    check.is("dposition_weight", dposition_weight, {std::max(dposition_weight.dim(0), T), C});
+  }
+  check.has_workspace(workspace, embedding_backward_workspace_bytes(B * T, V, C));
+  do_embedding_backward(stream, tokens, dout, dropout, dtoken_weight, dposition_weight, write,
+                        workspace);
+}
+
+void Kernels::attention_forward(Stream& stream, const AttentionShape& shape, Tensor qkv,
+                                const Dropout& dropout, Tensor out, Tensor log_sum_exp,
+                                Tensor workspace) {
+  const Checker check("attention_forward", dtype());
+  check_attention(check, shape, qkv, out, log_sum_exp, dropout);
+  check.has_workspace(workspace, attention_workspace_bytes(shape));
+  do_attention_forward(stream, shape, qkv, dropout, out, log_sum_exp, workspace);
+}
+
+void Kernels::attention_backward(Stream& stream, const AttentionShape& shape, Tensor dout,
+                                 Tensor qkv, Tensor out, Tensor log_sum_exp, const Dropout& dropout,
+                                 Tensor dqkv, Tensor workspace) {
+  const Checker check("attention_backward", dtype());
+  check_attention(check, shape, qkv, out, log_sum_exp, dropout);
+  check.is("dout", dout, out.shape());
+  check.is("dqkv", dqkv, qkv.shape());
+  check.has_workspace(workspace, attention_workspace_bytes(shape));
+  do_attention_backward(stream, shape, dout, qkv, out, log_sum_exp, dropout, dqkv, workspace);
+}
+
+void Kernels::cross_entropy(Stream& stream, Tensor logits, Tensor targets, float gradient_scale,
+                            Tensor loss, Tensor workspace) {
+  const Checker check("cross_entropy", dtype());
+  check.has_dims("logits", logits, 2);
+  const int64_t N = logits.dim(0), V = logits.dim(1);
+  check.is("logits", logits, {N, V});
+  check.is("targets", targets.num_elements() == N ? targets.reshape({N}) : targets, {N},
+           DType::kI32);
+  check.is("loss", loss, {1}, DType::kF64);
+  check.has_workspace(workspace, cross_entropy_workspace_bytes(N, V));
+  do_cross_entropy(stream, logits, targets, gradient_scale, loss, workspace);
+}
+
+void Kernels::add(Stream& stream, Tensor left, Tensor right, Tensor out) {
+  const Checker check("add", dtype());
+  check.is_any_float("out", out);
+  check.is("left", left, out.shape(), out.dtype());
+  check.is("right", right, out.shape(), out.dtype());
+  do_add(stream, left, right, out);
+}
+
+void Kernels::fill(Stream& stream, Tensor out, float value) {
+  Checker("fill", dtype()).is_any_float("out", out);
+  do_fill(stream, out, value);
+}
+
+void Kernels::cast(Stream& stream, Tensor in, Tensor out) {
+  const Checker check("cast", dtype());
+  for (const DType dtype : {in.dtype(), out.dtype()}) {
+    LEASEHOLD_CHECK(dtype == DType::kF32 || dtype == DType::kF64 || dtype == DType::kBf16,
+                    "cast: {} is not among F32, F64 and BF16", dtype_name(dtype));
+  }
+  check.is("in", in, out.shape(), in.dtype());
+  check.is("out", out, in.shape(), out.dtype());
+  do_cast(stream, in, out);
+}
+
+void Kernels::squared_norms(Stream& stream, Tensor x, float scale, Tensor sums) {
+  const Checker check("squared_norms", dtype());
+  check.is("x", x, x.shape(), check.state_dtype());
+  check.is("sums", sums, {(x.num_elements() + kChunk - 1) / kChunk}, DType::kF64);
+  do_squared_norms(stream, x, scale, sums);
+}
+
+void Kernels::adamw(Stream& stream, const AdamWStep& step, Tensor parameter, Tensor gradient,
+                    Tensor m, Tensor v) {
+  const Checker check("adamw", dtype());
+  check.is("parameter", parameter, parameter.shape(), check.state_dtype());
+  check.is("gradient", gradient, parameter.shape(), check.state_dtype());
+  check.is("m", m, parameter.shape(), check.state_dtype());
+  check.is("v", v, parameter.shape(), check.state_dtype());
+  LEASEHOLD_CHECK(step.correction1 > 0 && step.correction2 > 0,
+                  "adamw: corrections {} and {} are not positive", step.correction1,
+                  step.correction2);
+  do_adamw(stream, step, parameter, gradient, m, v);
+}
+
+}  // namespace leasehold

@@ -1,0 +1,170 @@
+// Kernels on the CPU: unpacks tensors into the plain structs of kernels_cpu.h and enqueues them.
+#include "runtime/tensor/kernels_cpu.h"
+
+#include <algorithm>
+#include <cblas.h>
+#include <limits>
+
+#include "runtime/device/cpu_stream.h"
+#include "runtime/tensor/kernels_cpu_attention.h"
+#include "runtime/tensor/kernels_cpu_gemm.h"
+
+namespace leasehold {
+
+namespace {
+
+const float* in(const Tensor& tensor) { return tensor.present() ? tensor.as<float>() : nullptr; }
+float* out(const Tensor& tensor) { return tensor.present() ? tensor.as<float>() : nullptr; }
+
+void check_blas_extents(const Tensor& tensor) {
+  for (const int64_t extent : tensor.shape().extents()) {
+    LEASEHOLD_CHECK(extent <= std::numeric_limits<blasint>::max(), "{} is too large for OpenBLAS",
+                    tensor.shape().to_string());
+  }
+}
+
+class CpuKernels : public Kernels {
+ public:
+  explicit CpuKernels(CpuDevice& device) : pool_(device.thread_pool()) {
+    openblas_set_num_threads(1);
+  }
+
+  DType dtype() const override { return DType::kF32; }
+  const char* name() const override { return "cpu"; }
+
+  std::string arithmetic_class() const override {
+    const cpu::TileGrid tiles = cpu::plan_tiles(2048, 3072, 768);  // stands for the rule
+    return fmt::format("cpu kernels {}; {}; core {}; {}; tiles {} x {}, {} query rows",
+                       cpu::kRevision, openblas_get_config(), openblas_get_corename(),
+                       LEASEHOLD_INSTRUCTION_SET, tiles.rows, tiles.columns, cpu::kQueryRows);
+  }
+
+  int64_t layer_norm_backward_workspace_bytes(int64_t N, int64_t C) const override {
+    return cpu::layer_norm_backward_workspace_bytes(N, C);
+  }
+  int64_t embedding_backward_workspace_bytes(int64_t N, int64_t, int64_t) const override {
+    return cpu::embedding_backward_workspace_bytes(N);
+  }
+  int64_t attention_workspace_bytes(const AttentionShape& shape) const override {
+    return std::max(cpu::attention_forward_workspace_bytes(shape, pool_.num_threads()),
+                    cpu::attention_backward_workspace_bytes(shape, pool_.num_threads()));
+  }
+  int64_t cross_entropy_workspace_bytes(int64_t N, int64_t) const override {
+    return cpu::cross_entropy_workspace_bytes(N);
+  }
+
+ protected:
+  void do_linear_forward(Stream& stream, Tensor x, Tensor weight, Tensor bias,
+                         Activation activation, Tensor pre, Tensor y) override {
+    check_blas_extents(y);
+    enqueue(stream, cpu::LinearForward{x.dim(0), x.dim(1), weight.dim(0), in(x), in(weight),
+                                       in(bias), activation, out(pre), out(y)});
+  }
+  void do_linear_backward_input(Stream& stream, Tensor dy, Tensor weight, Activation activation,
+                                Tensor pre, Tensor dx, Write write) override {
+    check_blas_extents(dy);
+    enqueue(stream, cpu::LinearBackwardInput{dy.dim(0), weight.dim(1), weight.dim(0), in(dy),
+                                             in(weight), activation, in(pre), out(dx), write});
+  }
+  void do_linear_backward_weight(Stream& stream, Tensor dy, Tensor x, Tensor dweight, Tensor dbias,
+                                 Write write) override {
+    check_blas_extents(dy);
+    enqueue(stream, cpu::LinearBackwardWeight{dy.dim(0), x.dim(1), dy.dim(1), in(dy), in(x),
+                                              out(dweight), out(dbias), write});
+  }
+
+  void do_layer_norm_forward(Stream& stream, Tensor x, Tensor delta, const Dropout& dropout,
+                             Tensor sum, Tensor weight, Tensor bias, Tensor y, Tensor mean,
+                             Tensor rstd) override {
+    enqueue(stream, cpu::LayerNormForward{x.dim(0), x.dim(1), in(x), in(delta), dropout, out(sum),
+                                          in(weight), in(bias), out(y), out(mean), out(rstd)});
+  }
+  void do_layer_norm_backward(Stream& stream, Tensor dy, Tensor input, Tensor weight, Tensor mean,
+                              Tensor rstd, Tensor dresidual, Tensor dx, Tensor dweight,
+                              Tensor dbias, Write write, Tensor workspace) override {
+    enqueue(stream, cpu::LayerNormBackward{dy.dim(0), dy.dim(1), in(dy), in(input), in(weight),
+                                           in(mean), in(rstd), in(dresidual), out(dx), out(dweight),
+                                           out(dbias), write, workspace.data()});
+  }
+  void do_residual_add(Stream& stream, Tensor x, Tensor delta, const Dropout& dropout,
+                       Tensor result) override {
+    enqueue(stream,
+            cpu::ResidualAdd{result.num_elements(), in(x), in(delta), dropout, out(result)});
+  }
+
+  void do_embedding_forward(Stream& stream, Tensor tokens, Tensor token_weight,
+                            Tensor position_weight, const Dropout& dropout,
+                            Tensor result) override {
+    enqueue(stream,
+            cpu::EmbeddingForward{tokens.dim(0), tokens.dim(1), token_weight.dim(0),
+                                  token_weight.dim(1), tokens.as<int32_t>(), in(token_weight),
+                                  in(position_weight), dropout, out(result)});
+  }
+  void do_embedding_backward(Stream& stream, Tensor tokens, Tensor dout, const Dropout& dropout,
+                             Tensor dtoken_weight, Tensor dposition_weight, Write write,
+                             Tensor workspace) override {
+    const int64_t num_positions = dposition_weight.present() ? dposition_weight.dim(0) : 0;
+    enqueue(stream, cpu::EmbeddingBackward{
+                        tokens.dim(0), tokens.dim(1), dtoken_weight.dim(0), dtoken_weight.dim(1),
+                        num_positions, tokens.as<int32_t>(), in(dout), dropout, out(dtoken_weight),
+                        out(dposition_weight), write, workspace.data()});
+  }
+
+  void do_attention_forward(Stream& stream, const AttentionShape& shape, Tensor qkv,
+                            const Dropout& dropout, Tensor result, Tensor log_sum_exp,
+                            Tensor workspace) override {
+    check_blas_extents(qkv.reshape({shape.B, shape.T, cpu::qkv_stride(shape)}));
+    enqueue(stream, cpu::AttentionForward{shape, in(qkv), dropout, out(result), out(log_sum_exp),
+                                          workspace.data()});
+  }
+  void do_attention_backward(Stream& stream, const AttentionShape& shape, Tensor dout, Tensor qkv,
+                             Tensor result, Tensor log_sum_exp, const Dropout& dropout, Tensor dqkv,
+                             Tensor workspace) override {
+    check_blas_extents(qkv.reshape({shape.B, shape.T, cpu::qkv_stride(shape)}));
+    enqueue(stream, cpu::AttentionBackward{shape, in(dout), in(qkv), in(result), in(log_sum_exp),
+                                           dropout, out(dqkv), workspace.data()});
+  }
+
+  void do_cross_entropy(Stream& stream, Tensor logits, Tensor targets, float gradient_scale,
+                        Tensor loss, Tensor workspace) override {
+    enqueue(stream,
+            cpu::CrossEntropy{logits.dim(0), logits.dim(1), out(logits), targets.as<int32_t>(),
+                              gradient_scale, loss.as<double>(), workspace.data()});
+  }
+
+  void do_add(Stream& stream, Tensor left, Tensor right, Tensor result) override {
+    enqueue(stream, cpu::Add{result.num_elements(), result.dtype(), left.data(), right.data(),
+                             result.data()});
+  }
+  void do_fill(Stream& stream, Tensor result, float value) override {
+    enqueue(stream, cpu::Fill{result.num_elements(), result.dtype(), value, result.data()});
+  }
+  void do_cast(Stream& stream, Tensor from, Tensor to) override {
+    enqueue(stream,
+            cpu::Cast{from.num_elements(), from.dtype(), to.dtype(), from.data(), to.data()});
+  }
+  void do_squared_norms(Stream& stream, Tensor x, float scale, Tensor sums) override {
+    enqueue(stream, cpu::SquaredNorms{x.num_elements(), in(x), scale, sums.as<double>()});
+  }
+  void do_adamw(Stream& stream, const AdamWStep& step, Tensor parameter, Tensor gradient, Tensor m,
+                Tensor v) override {
+    enqueue(stream, cpu::AdamW{parameter.num_elements(), step, out(parameter), in(gradient), out(m),
+                               out(v)});
+  }
+
+ private:
+  template <typename Work>
+  void enqueue(Stream& stream, const Work& work) {
+    CpuStream::from(stream).enqueue([pool = &pool_, work] { cpu::run(*pool, work); });
+  }
+
+  ThreadPool& pool_;
+};
+
+}  // namespace
+
+std::unique_ptr<Kernels> create_cpu_kernels(CpuDevice& device) {
+  return std::make_unique<CpuKernels>(device);
+}
+
+}  // namespace leasehold

@@ -1,0 +1,142 @@
+#include <algorithm>
+#include <cstring>
+
+#include "runtime/base/check.h"
+#include "runtime/tensor/kernels_cpu.h"
+#include "runtime/tensor/kernels_cpu_dropout.h"
+
+namespace leasehold::cpu {
+
+namespace {
+
+constexpr int64_t kStrip = kDropoutBlock;  // channels that one task sums at a time
+constexpr int64_t kZeroTaskElements = 1 << 18;
+constexpr int64_t kSegmentTokens = 32;
+
+int64_t ceil_divide(int64_t value, int64_t divisor) { return (value + divisor - 1) / divisor; }
+
+void check_tokens(const int32_t* tokens, int64_t count, int64_t V) {
+  for (int64_t i = 0; i < count; ++i) {
+    LEASEHOLD_CHECK(tokens[i] >= 0 && tokens[i] < V,
+                    "embedding: token {} at {}, the vocabulary has {}", tokens[i], i, V);
+  }
+}
+
+void embed_row(const EmbeddingForward& work, int64_t row) {
+  const float* token = work.token_weight + work.tokens[row] * work.C;
+  const float* position =
+      work.position_weight == nullptr ? nullptr : work.position_weight + row % work.T * work.C;
+  float* out = work.out + row * work.C;
+  if (position == nullptr) {
+    std::copy_n(token, work.C, out);
+  } else {
+#pragma GCC ivdep
+    for (int64_t i = 0; i < work.C; ++i) out[i] = token[i] + position[i];
+  }
+  for_each_dropout_piece(work.dropout, row * work.C, work.C,
+                         [&](int64_t begin, int64_t count, const float* factors) {
+                           if (factors == nullptr) return;
+                           for (int64_t i = 0; i < count; ++i) out[begin + i] *= factors[i];
+                         });
+}
+
+// sum[0, width) += dropout(dout) of one row's channels [begin, begin + width), width <= kStrip.
+void add_row(const EmbeddingBackward& work, int64_t row, int64_t begin, int64_t width, float* sum) {
+  const float* dout = work.dout + row * work.C + begin;
+  if (work.dropout.p == 0) {
+    for (int64_t i = 0; i < width; ++i) sum[i] += dout[i];
+    return;
+  }
+  float factors[kStrip];
+  dropout_factors(work.dropout, row * work.C + begin, width, factors);
+  for (int64_t i = 0; i < width; ++i) sum[i] += dout[i] * factors[i];
+}
+
+void put(Write write, const float* sum, int64_t width, float* out) {
+  if (write == Write::kAccumulate) {
+    for (int64_t i = 0; i < width; ++i) out[i] += sum[i];
+  } else {
+    std::copy_n(sum, width, out);
+  }
+}
+
+void zero(ThreadPool& pool, float* out, int64_t count) {
+  pool.run(ceil_divide(count, kZeroTaskElements), [&](int64_t task, int) {
+    const int64_t begin = task * kZeroTaskElements;
+    std::memset(out + begin, 0,
+                static_cast<size_t>(std::min(kZeroTaskElements, count - begin)) * sizeof(float));
+  });
+}
+
+// keys (N): token << 32 | row, ascending, so that rows of one token lie together in ascending
+// order.
+void sort_rows_by_token(const EmbeddingBackward& work, int64_t N, uint64_t* keys) {
+  for (int64_t row = 0; row < N; ++row) {
+    keys[row] = static_cast<uint64_t>(work.tokens[row]) << 32 | static_cast<uint64_t>(row);
+  }
+  std::sort(keys, keys + N);
+}
+
+void sum_tokens(ThreadPool& pool, const EmbeddingBackward& work, int64_t N, const uint64_t* keys) {
+  const int64_t num_strips = ceil_divide(work.C, kStrip);
+  const auto token_of = [&](int64_t i) { return static_cast<int64_t>(keys[i] >> 32); };
+  pool.run(ceil_divide(N, kSegmentTokens) * num_strips, [&](int64_t task, int) {
+    const int64_t begin = task % num_strips * kStrip;
+    const int64_t width = std::min(kStrip, work.C - begin);
+    const int64_t first = task / num_strips * kSegmentTokens;
+    // Every token whose rows begin here, to its last row.
+    int64_t i = first;
+    while (i > 0 && i < N && token_of(i) == token_of(i - 1)) ++i;
+    while (i < std::min(first + kSegmentTokens, N)) {
+      const int64_t token = token_of(i);
+      float sum[kStrip] = {};
+      for (; i < N && token_of(i) == token; ++i) {
+        add_row(work, static_cast<int64_t>(keys[i] & 0xFFFFFFFF), begin, width, sum);
+      }
+      put(work.write, sum, width, work.dtoken_weight + token * work.C + begin);
+    }
+  });
+}
+
+void sum_positions(ThreadPool& pool, const EmbeddingBackward& work) {
+  pool.run(work.T, [&](int64_t t, int) {
+    for (int64_t begin = 0; begin < work.C; begin += kStrip) {
+      const int64_t width = std::min(kStrip, work.C - begin);
+      float sum[kStrip] = {};
+      for (int64_t b = 0; b < work.B; ++b) add_row(work, b * work.T + t, begin, width, sum);
+      put(work.write, sum, width, work.dposition_weight + t * work.C + begin);
+    }
+  });
+}
+
+}  // namespace
+
+void run(ThreadPool& pool, const EmbeddingForward& work) {
+  const int64_t N = work.B * work.T;
+  check_tokens(work.tokens, N, work.V);
+  constexpr int64_t kTaskRows = 16;
+  pool.run(ceil_divide(N, kTaskRows), [&](int64_t task, int) {
+    for (int64_t row = task * kTaskRows; row < std::min((task + 1) * kTaskRows, N); ++row)
+      embed_row(work, row);
+  });
+}
+
+int64_t embedding_backward_workspace_bytes(int64_t N) {
+  return N * static_cast<int64_t>(sizeof(uint64_t));
+}
+
+void run(ThreadPool& pool, const EmbeddingBackward& work) {
+  const int64_t N = work.B * work.T;
+  check_tokens(work.tokens, N, work.V);
+  auto* keys = static_cast<uint64_t*>(work.workspace);
+  sort_rows_by_token(work, N, keys);
+  if (work.write == Write::kOverwrite) zero(pool, work.dtoken_weight, work.V * work.C);
+  sum_tokens(pool, work, N, keys);
+  if (work.dposition_weight == nullptr) return;
+  if (work.write == Write::kOverwrite) {
+    zero(pool, work.dposition_weight + work.T * work.C, (work.num_positions - work.T) * work.C);
+  }
+  sum_positions(pool, work);
+}
+
+}  // namespace leasehold::cpu
