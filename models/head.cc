@@ -95,9 +95,9 @@ void Head::do_forward(StepContext& context, Tensor input, Tensor, Saved& base) {
 void Head::do_backward(StepContext& context, Tensor, Tensor input_gradient, Saved& base) {
   auto& saved = static_cast<HeadSaved&>(base);
   const Microbatch& microbatch = context.microbatch;
-  LEASEHOLD_CHECK(microbatch.num_targets > 0, "{}: microbatch {} of step {} has no target", name(),
-                  microbatch.index, microbatch.step);
-  const auto scale = static_cast<float>(1.0 / static_cast<double>(microbatch.num_targets));
+  // Without targets every row is left out, and any scale but 0 gives the gradient, which is 0.
+  const int64_t num_targets = std::max<int64_t>(1, microbatch.num_targets);
+  const auto scale = static_cast<float>(1.0 / static_cast<double>(num_targets));
   norm_.forward(context, saved.input, {}, {}, {}, saved.normalised, saved.statistics);
   const int64_t N = saved.input.dim(0);
   for (int64_t begin = 0; begin < N; begin += saved.rows_per_chunk) {

@@ -1,0 +1,202 @@
+#include "models/describe.h"
+
+#include <algorithm>
+#include <cmath>
+#include <gtest/gtest.h>
+#include <set>
+
+namespace leasehold {
+namespace {
+
+ModelConfig gpt2_124m() {
+  ModelConfig config;
+  config.layers = 12;
+  config.hidden = 768;
+  config.heads = 12;
+  config.sequence = 1024;
+  config.vocab = 50257;
+  return complete_model_config(config).value();
+}
+
+const ParameterSpec& find(const std::vector<ParameterSpec>& specs, const std::string& name) {
+  const auto found = std::find_if(specs.begin(), specs.end(),
+                                  [&](const ParameterSpec& spec) { return spec.name == name; });
+  if (found == specs.end()) throw std::runtime_error("no parameter " + name);
+  return *found;
+}
+
+void expect_refused(const ModelConfig& config, const std::vector<std::string>& words) {
+  const auto result = complete_model_config(config);
+  ASSERT_FALSE(result.ok());
+  EXPECT_EQ(result.status().code(), Code::kBadConfig);
+  for (const std::string& word : words) {
+    EXPECT_NE(result.status().message().find(word), std::string::npos) << result.status().message();
+  }
+}
+
+TEST(DescribeTest, DefaultsAreFilled) {
+  const ModelConfig config = gpt2_124m();
+  EXPECT_EQ(config.ffn, 3072);
+  EXPECT_EQ(config.kv_heads, 12);
+  EXPECT_EQ(config.head_dim(), 64);
+}
+
+TEST(DescribeTest, CountsAreThePublishedOnes) {
+  EXPECT_EQ(num_parameters(gpt2_124m()), 124439808);
+  // GPT-2 XL, 1558M.
+  ModelConfig xl = gpt2_124m();
+  xl.layers = 48;
+  xl.hidden = 1600;
+  xl.heads = xl.kv_heads = 25;
+  xl.ffn = 6400;
+  EXPECT_EQ(num_parameters(xl), 1557611200);
+}
+
+TEST(DescribeTest, FlopsFollowTheFormula) {
+  const int64_t N = 124439808 - 1024 * 768;
+  EXPECT_EQ(flops_per_token(gpt2_124m()), 6 * N + 12 * int64_t{12} * 1024 * 768);
+}
+
+TEST(DescribeTest, NamesComeInOrderOfUse) {
+  ModelConfig config = gpt2_124m();
+  config.layers = 1;
+  std::vector<std::string> names;
+  for (const ParameterSpec& spec : describe_parameters(config)) names.push_back(spec.name);
+  const std::vector<std::string> expected = {"embedding.token.weight",
+                                             "embedding.position.weight",
+                                             "blocks.0.attention.norm.weight",
+                                             "blocks.0.attention.norm.bias",
+                                             "blocks.0.attention.qkv.weight",
+                                             "blocks.0.attention.qkv.bias",
+                                             "blocks.0.attention.projection.weight",
+                                             "blocks.0.attention.projection.bias",
+                                             "blocks.0.mlp.norm.weight",
+                                             "blocks.0.mlp.norm.bias",
+                                             "blocks.0.mlp.fc.weight",
+                                             "blocks.0.mlp.fc.bias",
+                                             "blocks.0.mlp.projection.weight",
+                                             "blocks.0.mlp.projection.bias",
+                                             "norm.weight",
+                                             "norm.bias"};
+  EXPECT_EQ(names, expected);
+}
+
+TEST(DescribeTest, ShapesAreLogical) {
+  const auto specs = describe_parameters(gpt2_124m());
+  EXPECT_EQ(find(specs, "embedding.token.weight").shape, (Shape{50257, 768}));
+  EXPECT_EQ(find(specs, "embedding.token.weight").num_gradient_slots, 2);
+  EXPECT_EQ(find(specs, "embedding.position.weight").num_gradient_slots, 1);
+  EXPECT_EQ(find(specs, "blocks.11.attention.qkv.weight").shape, (Shape{12, 3, 64, 768}));
+  EXPECT_EQ(find(specs, "blocks.11.attention.qkv.bias").shape, (Shape{12, 3, 64}));
+  EXPECT_EQ(find(specs, "blocks.3.mlp.fc.weight").shape, (Shape{3072, 768}));
+  EXPECT_EQ(find(specs, "blocks.3.mlp.projection.weight").shape, (Shape{768, 3072}));
+}
+
+TEST(DescribeTest, MatricesAndTablesDecayAndNothingElse) {
+  std::set<std::string> decaying;
+  ModelConfig config = gpt2_124m();
+  config.layers = 1;
+  for (const ParameterSpec& spec : describe_parameters(config)) {
+    if (spec.decay) decaying.insert(spec.name);
+  }
+  EXPECT_EQ(decaying, (std::set<std::string>{
+                          "embedding.token.weight", "embedding.position.weight",
+                          "blocks.0.attention.qkv.weight", "blocks.0.attention.projection.weight",
+                          "blocks.0.mlp.fc.weight", "blocks.0.mlp.projection.weight"}));
+}
+
+TEST(DescribeTest, StartsAsGpt2Did) {
+  const auto specs = describe_parameters(gpt2_124m());
+  const auto deviation = [&](const std::string& name) {
+    EXPECT_EQ(find(specs, name).initializer.kind, Initializer::Kind::kNormal) << name;
+    return find(specs, name).initializer.standard_deviation;
+  };
+  EXPECT_EQ(deviation("embedding.token.weight"), 0.02);
+  EXPECT_EQ(deviation("embedding.position.weight"), 0.01);
+  EXPECT_EQ(deviation("blocks.0.mlp.fc.weight"), 0.02);
+  EXPECT_DOUBLE_EQ(deviation("blocks.0.mlp.projection.weight"), 0.02 / std::sqrt(24.0));
+  EXPECT_DOUBLE_EQ(deviation("blocks.0.attention.projection.weight"), 0.02 / std::sqrt(24.0));
+  EXPECT_EQ(find(specs, "norm.weight").initializer.kind, Initializer::Kind::kOne);
+  EXPECT_EQ(find(specs, "norm.bias").initializer.kind, Initializer::Kind::kZero);
+  EXPECT_EQ(find(specs, "blocks.0.attention.qkv.bias").initializer.kind, Initializer::Kind::kZero);
+}
+
+// Half of a model on each of two tensor ranks: boxes of the logical shapes.
+TEST(DescribeTest, TensorAxisCutsHeadsRowsAndColumns) {
+  ModelConfig config = gpt2_124m();
+  config.vocab = 50258;
+  ParameterTable table(describe_parameters(config), {.tensor = 2});
+  EXPECT_EQ(table.at("embedding.token.weight").local_shape(), (Shape{25129, 768}));
+  EXPECT_EQ(table.at("embedding.position.weight").local_shape(), (Shape{1024, 768}));
+  EXPECT_EQ(table.at("blocks.0.attention.qkv.weight").local_shape(), (Shape{6, 3, 64, 768}));
+  EXPECT_EQ(table.at("blocks.0.attention.qkv.bias").local_shape(), (Shape{6, 3, 64}));
+  EXPECT_EQ(table.at("blocks.0.attention.projection.weight").local_shape(), (Shape{768, 384}));
+  EXPECT_EQ(table.at("blocks.0.attention.projection.bias").local_shape(), (Shape{768}));
+  EXPECT_EQ(table.at("blocks.0.mlp.fc.weight").local_shape(), (Shape{1536, 768}));
+  EXPECT_EQ(table.at("blocks.0.mlp.fc.bias").local_shape(), (Shape{1536}));
+  EXPECT_EQ(table.at("blocks.0.mlp.projection.weight").local_shape(), (Shape{768, 1536}));
+}
+
+TEST(DescribeTest, RefusalsSayWhatToWrite) {
+  ModelConfig config = gpt2_124m();
+  config.heads = 10;
+  config.kv_heads = 0;
+  expect_refused(config, {"model.heads = 10", "model.hidden = 768", "8", "12", "770"});
+
+  config = gpt2_124m();
+  config.heads = 1000;
+  config.kv_heads = 0;
+  expect_refused(config, {"model.heads = 1000", "768"});
+
+  config = gpt2_124m();
+  config.kv_heads = 4;
+  expect_refused(config, {"model.kv_heads = 4", "12"});
+
+  config = gpt2_124m();
+  config.family = "llama";
+  expect_refused(config, {"model.family", "llama", "gpt2"});
+  config.family = "bert";
+  expect_refused(config, {"model.family", "bert", "gpt2"});
+
+  config = gpt2_124m();
+  config.dropout = 1;
+  expect_refused(config, {"model.dropout = 1"});
+  config.dropout = std::nan("");
+  expect_refused(config, {"model.dropout"});
+
+  for (const auto& [key, field] :
+       {std::pair{"layers", &ModelConfig::layers}, std::pair{"hidden", &ModelConfig::hidden},
+        std::pair{"heads", &ModelConfig::heads}, std::pair{"sequence", &ModelConfig::sequence},
+        std::pair{"vocab", &ModelConfig::vocab}}) {
+    for (const int64_t bad : {int64_t{0}, int64_t{-3}, int64_t{1} << 40}) {
+      config = gpt2_124m();
+      config.*field = bad;
+      expect_refused(config, {"model." + std::string(key) + " = " + std::to_string(bad)});
+    }
+  }
+}
+
+TEST(DescribeTest, MapGoesThereAndBack) {
+  ModelConfig config = gpt2_124m();
+  config.dropout = 0.1;
+  const auto map = to_map(config);
+  EXPECT_EQ(map.at("hidden"), "768");
+  EXPECT_EQ(model_config_from_map(map).value(), config);
+
+  auto missing = map;
+  missing.erase("vocab");
+  auto unknown = map;
+  unknown["colour"] = "green";
+  auto unreadable = map;
+  unreadable["layers"] = "12x";
+  auto impossible = map;
+  impossible["heads"] = "7";
+  for (const auto& bad : {missing, unknown, unreadable, impossible}) {
+    const auto result = model_config_from_map(bad);
+    ASSERT_FALSE(result.ok());
+    EXPECT_EQ(result.status().code(), Code::kBadData);
+  }
+}
+
+}  // namespace
+}  // namespace leasehold
