@@ -21,6 +21,7 @@ JobRange fraction_below_one() { return {.low = 0, .high = 1, .high_excluded = tr
 // Steps and microbatches address random numbers by 32 bits each.
 constexpr double kMaxSteps = 4294967295;
 constexpr double kMaxSequences = 1 << 30;
+constexpr double kMaxSeconds = 7 * 86400;
 
 #define LEASEHOLD_SLOT(member) [](JobFile& job) -> JobSlot { return &job.member; }
 
@@ -312,18 +313,18 @@ std::vector<JobKey> make_keys() {
        .slot = LEASEHOLD_SLOT(launch.stuck_timeout_s),
        .meaning = "Seconds after which a collective that does not end is given up and the rank "
                   "that lags is named.",
-       .range = above(0)},
+       .range = {.low = 0, .high = kMaxSeconds, .low_excluded = true}},
       {.table = "launch",
        .name = "start_timeout_s",
        .slot = LEASEHOLD_SLOT(launch.start_timeout_s),
        .meaning = "Seconds that `leasehold launch` gives a generation to start.",
-       .range = above(0),
+       .range = {.low = 0, .high = kMaxSeconds, .low_excluded = true},
        .this_version = "not given"},
       {.table = "launch",
        .name = "margin_s",
        .slot = LEASEHOLD_SLOT(launch.margin_s),
        .meaning = "Seconds of reserve before a lease ends.",
-       .range = at_least(0),
+       .range = from_to(0, kMaxSeconds),
        .this_version = "not given"},
       {.table = "launch",
        .name = "mpirun_args",
@@ -371,9 +372,10 @@ const JobKey& nearest_job_key(std::string_view table, std::string_view name) {
   const JobKey* nearest = nullptr;
   size_t nearest_distance = std::numeric_limits<size_t>::max();
   for (const JobKey& key : job_keys()) {
-    // A key in a wrong table is nearer than a wrong key in the right table.
+    // A name that is spelled right in another table is nearer than one that is spelled otherwise in
+    // this table; a bad guess in this table is nearer than a bad guess elsewhere.
     const size_t distance =
-        3 * edit_distance(name, key.name) + std::min<size_t>(2, edit_distance(table, key.table));
+        3 * edit_distance(name, key.name) + std::min<size_t>(5, edit_distance(table, key.table));
     if (distance < nearest_distance) {
       nearest = &key;
       nearest_distance = distance;

@@ -1,0 +1,83 @@
+// `leasehold`: the light tool for a head node or a laptop. It needs neither MPI nor CUDA.
+#include <cstdio>
+#include <exception>
+#include <functional>
+
+#include <CLI/CLI.hpp>
+
+#include "launch/commands_prepare.h"
+#include "launch/job_schema.h"
+
+namespace leasehold {
+
+namespace {
+
+using Command = std::function<Status()>;
+
+void add_prepare(CLI::App& app, PrepareCommand& prepare, Command& chosen, const Logger& logger) {
+  CLI::App* command = app.add_subcommand(
+      "prepare", "Turn text files into OUTPUT/train.bin, validation.bin and tokenizer.json");
+  const auto names = tokenizer_names();
+  command
+      ->add_option("--tokenizer", prepare.tokenizer,
+                   fmt::format("How text becomes tokens: {}", fmt::join(names, ", ")))
+      ->required();
+  command->add_option("--output", prepare.options.output_dir, "Directory, made if need be")
+      ->required();
+  command
+      ->add_option("--validation-fraction", prepare.options.validation_fraction,
+                   "The part at the end of each file that is kept for validation")
+      ->capture_default_str();
+  command->add_option("FILE", prepare.options.inputs, "Text files")->required();
+  command->callback([&] { chosen = [&] { return run_prepare(prepare, logger); }; });
+}
+
+void add_job_keys(CLI::App& app, Command& chosen) {
+  CLI::App* command =
+      app.add_subcommand("job-keys", "Print every key of a job file as a Markdown table");
+  command->callback([&] {
+    chosen = [] {
+      std::fputs(job_keys_markdown().c_str(), stdout);
+      return ok_status();
+    };
+  });
+}
+
+int run(int argc, char** argv) {
+  const Logger logger = Logger::to_stderr("leasehold");
+  CLI::App app("Leasehold trains transformers on leased GPUs. This tool prepares and inspects.",
+               "leasehold");
+  app.set_version_flag("--version", "leasehold " LEASEHOLD_VERSION);
+  Command chosen;
+  PrepareCommand prepare;
+  add_prepare(app, prepare, chosen, logger);
+  add_job_keys(app, chosen);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& problem) {
+    return app.exit(problem) == 0 ? 0 : static_cast<int>(Code::kUsage);
+  }
+  if (!chosen) {
+    fmt::print(stderr, "leasehold: say what to do\n\n{}", app.help());
+    return static_cast<int>(Code::kUsage);
+  }
+  const Status status = chosen();
+  if (!status.ok()) fmt::print(stderr, "leasehold: {}\n", status.message());
+  return status.exit_code();
+}
+
+}  // namespace
+
+}  // namespace leasehold
+
+int main(int argc, char** argv) {
+  try {
+    return leasehold::run(argc, argv);
+  } catch (const leasehold::StatusError& problem) {
+    fmt::print(stderr, "leasehold: {}\n", problem.what());
+    return problem.status().exit_code();
+  } catch (const std::exception& problem) {
+    fmt::print(stderr, "leasehold: {}\n", problem.what());
+    return static_cast<int>(leasehold::Code::kInternal);
+  }
+}

@@ -1,0 +1,135 @@
+// check_supported and validate of launch/job_file.h.
+#include <gtest/gtest.h>
+#include <set>
+
+#include "launch/job_schema.h"
+#include "tests/launch/job_text.h"
+
+namespace leasehold {
+namespace {
+
+void expect_refused(const Status& status, std::initializer_list<std::string> parts) {
+  EXPECT_EQ(status.code(), Code::kBadConfig) << status.message();
+  for (const std::string& part : parts) {
+    EXPECT_NE(status.message().find(part), std::string::npos)
+        << "'" << part << "' is not in: " << status.message();
+  }
+}
+
+// Values that this version refuses, one for each key that the documentation says is limited.
+const std::vector<std::string> kNotYet = {"model.family=llama",       "parallel.tensor=2",
+                                          "parallel.pipeline=2",      "parallel.zero=2",
+                                          "device.kind=cuda",         "device.precision=bf16",
+                                          "checkpoint.snapshot=auto", "lease.calendar=leases.toml",
+                                          "launch.hosts=ssh",         "launch.start_timeout_s=300",
+                                          "launch.margin_s=30",       "launch.mpirun_args=-x A"};
+
+TEST(CheckSupported, AcceptsAJobOfThisVersion) {
+  EXPECT_TRUE(check_supported(make_job()).ok());
+  EXPECT_TRUE(check_supported(make_job({"parallel.zero=0", "parallel.reduction=fast",
+                                        "device.mode=asynchronous", "launch.hosts=local"}))
+                  .ok());
+}
+
+TEST(CheckSupported, RefusesWhatIsNotThereYet) {
+  for (const std::string& argument : kNotYet) {
+    // Parsed, not completed: a model of another family cannot be.
+    const auto job = parse_job(kGoodJob, "job.toml", std::vector<std::string>{argument});
+    ASSERT_TRUE(job.ok()) << argument << ": " << job.status().message();
+    const std::string key = argument.substr(0, argument.find('='));
+    expect_refused(check_supported(job.value()), {key, "not in this version"});
+  }
+  const std::vector<std::string> stage3 = {"parallel.zero=3"};
+  expect_refused(check_supported(parse_job(kGoodJob, "job.toml", stage3).value()), {"write 1"});
+}
+
+TEST(CheckSupported, TheDocumentationNamesWhatItRefuses) {
+  std::set<std::string> documented;
+  for (const JobKey& key : job_keys()) {
+    if (!key.this_version.empty()) documented.insert(key.full_name());
+  }
+  std::set<std::string> refused;
+  for (const std::string& argument : kNotYet) {
+    refused.insert(argument.substr(0, argument.find('=')));
+  }
+  EXPECT_EQ(refused, documented);
+}
+
+TEST(Validate, AcceptsEveryNumberOfRanksUpToTheLanes) {
+  for (int ranks = 1; ranks <= 8; ++ranks) EXPECT_TRUE(validate(make_job(), ranks).ok()) << ranks;
+  EXPECT_TRUE(validate(make_job({"batch.lanes=4"}), 4).ok());
+}
+
+TEST(Validate, NeedsAMicrobatchForEachRank) {
+  expect_refused(validate(make_job(), 9),
+                 {"9 data-parallel ranks", "8 microbatches", "start at most 8",
+                  "batch.microbatch = 1", "batch.sequences = 18"});
+  expect_refused(validate(make_job(), 17), {"start at most 8, or write batch.sequences = 34"});
+}
+
+TEST(Validate, NeedsALaneForEachRank) {
+  expect_refused(
+      validate(make_job({"batch.lanes=2"}), 3),
+      {"3 data-parallel ranks", "batch.lanes = 2", "at most 2", "write batch.lanes = 4 or 8"});
+}
+
+TEST(Validate, LanesDivideTheMicrobatches) {
+  expect_refused(validate(make_job({"batch.lanes=3"}), 1),
+                 {"batch.lanes = 3", "8 microbatches", "may be 1, 2, 4, 8"});
+  expect_refused(validate(make_job({"batch.lanes=16"}), 1), {"may be 1, 2, 4, 8"});
+}
+
+TEST(Validate, MicrobatchDividesTheSequences) {
+  expect_refused(validate(make_job({"batch.microbatch=3"}), 1),
+                 {"batch.microbatch = 3", "batch.sequences = 16", "may be 1, 2, 4, 8, 16"});
+  expect_refused(validate(make_job({"batch.microbatch=32"}), 1), {"may be 1, 2, 4, 8, 16"});
+  expect_refused(validate(make_job({"batch.sequences=1073741824", "batch.microbatch=3"}), 1),
+                 {"1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, ..., 1073741824"});
+}
+
+TEST(Validate, NeedsTheSmallestWorldAsked) {
+  expect_refused(validate(make_job({"launch.min_world=4"}), 3),
+                 {"3 ranks", "launch.min_world = 4"});
+  EXPECT_TRUE(validate(make_job({"launch.min_world=4"}), 4).ok());
+}
+
+TEST(Validate, RanksAreDealtToTheAxes) {
+  const JobFile job = make_job({"parallel.tensor=2", "parallel.pipeline=3"});
+  EXPECT_TRUE(validate(job, 12).ok());
+  expect_refused(validate(job, 4), {"parallel.tensor = 2", "parallel.pipeline = 3"});
+  expect_refused(validate(job, 54), {"9 data-parallel ranks"});
+}
+
+TEST(Validate, ChecksTheSchedule) {
+  expect_refused(validate(make_job({"optimizer.min_lr=0.01"}), 1),
+                 {"optimizer.min_lr = 0.01", "optimizer.lr = 0.001"});
+  expect_refused(validate(make_job({"optimizer.warmup_steps=101"}), 1),
+                 {"optimizer.warmup_steps = 101", "run.steps = 100"});
+  EXPECT_TRUE(validate(make_job({"optimizer.warmup_steps=100"}), 1).ok());
+}
+
+TEST(Validate, ChecksTheModel) {
+  JobFile job = make_job();
+  job.model.heads = 5;
+  expect_refused(validate(job, 1), {"model.heads = 5"});
+}
+
+TEST(Validate, ChecksNames) {
+  for (const char* name : {"a/b", ".hidden", "-x", "two words", "\xC3\xA4"}) {
+    expect_refused(validate(make_job({std::string("run.name=") + name}), 1), {"run.name"});
+  }
+  expect_refused(validate(make_job({"run.name=" + std::string(65, 'a')}), 1), {"run.name", "64"});
+  EXPECT_TRUE(validate(make_job({"run.name=Gpt2.small_run-3"}), 1).ok());
+}
+
+TEST(Validate, RefusesKeysThatWouldHaveNoEffect) {
+  expect_refused(validate(make_job({"run.validate_every_steps=10"}), 1),
+                 {"run.validate_every_steps = 10", "data.validation"});
+  EXPECT_TRUE(validate(make_job({"run.validate_every_steps=10", "data.validation=v.bin"}), 1).ok());
+  expect_refused(validate(make_job({"device.delay_seed=3"}), 1),
+                 {"device.delay_seed = 3", "asynchronous"});
+  EXPECT_TRUE(validate(make_job({"device.delay_seed=3", "device.mode=asynchronous"}), 1).ok());
+}
+
+}  // namespace
+}  // namespace leasehold

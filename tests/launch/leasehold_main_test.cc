@@ -1,0 +1,121 @@
+// The `leasehold` program as a user meets it: exit codes, messages, files.
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include "launch/job_schema.h"
+#include "runtime/base/files.h"
+#include "tests/support/temporary_directory.h"
+
+namespace leasehold {
+namespace {
+
+struct Outcome {
+  int exit_code = -1;
+  std::string output;  // of stdout and stderr
+};
+
+Outcome shell(const std::string& command) {
+  Outcome outcome;
+  FILE* pipe = ::popen(("{ " + command + "; } 2>&1").c_str(), "r");
+  if (pipe == nullptr) return outcome;
+  std::array<char, 4096> buffer;
+  for (size_t got; (got = ::fread(buffer.data(), 1, buffer.size(), pipe)) > 0;) {
+    outcome.output.append(buffer.data(), got);
+  }
+  const int status = ::pclose(pipe);
+  if (WIFEXITED(status)) outcome.exit_code = WEXITSTATUS(status);
+  return outcome;
+}
+
+Outcome leasehold_tool(const std::string& arguments) {
+  return shell(LEASEHOLD_TOOL " " + arguments);
+}
+
+void expect(const Outcome& outcome, int exit_code, std::initializer_list<std::string> parts) {
+  EXPECT_EQ(outcome.exit_code, exit_code) << outcome.output;
+  for (const std::string& part : parts) {
+    EXPECT_NE(outcome.output.find(part), std::string::npos)
+        << "'" << part << "' is not in: " << outcome.output;
+  }
+}
+
+TEST(Leasehold, NeedsNeitherMpiNorCuda) {
+  const Outcome outcome = shell("ldd " LEASEHOLD_TOOL);
+  expect(outcome, 0, {"libc.so"});
+  for (const char* library :
+       {"libmpi", "libcuda", "libcublas", "libnccl", "libopen-rte", "openblas"}) {
+    EXPECT_EQ(outcome.output.find(library), std::string::npos) << outcome.output;
+  }
+}
+
+TEST(Leasehold, BadUsage) {
+  expect(leasehold_tool(""), 64, {"say what to do", "prepare"});
+  expect(leasehold_tool("frobnicate"), 64, {"frobnicate"});
+  expect(leasehold_tool("--frobnicate"), 64, {"--frobnicate"});
+  expect(leasehold_tool("prepare"), 64, {"required"});
+  expect(leasehold_tool("prepare --tokenizer byte --output x"), 64, {"FILE"});
+  expect(leasehold_tool("prepare --tokenizer byte --output x --validation-fraction y z"), 64,
+         {"--validation-fraction"});
+}
+
+TEST(Leasehold, Help) {
+  expect(leasehold_tool("--version"), 0, {"leasehold 0."});
+  expect(leasehold_tool("--help"), 0, {"prepare", "job-keys"});
+  expect(leasehold_tool("prepare --help"), 0, {"--tokenizer", "byte"});
+}
+
+TEST(Leasehold, JobKeysPrintsTheTable) {
+  const Outcome outcome = leasehold_tool("job-keys");
+  EXPECT_EQ(outcome.exit_code, 0);
+  EXPECT_EQ(outcome.output, job_keys_markdown());
+}
+
+class PrepareCommandTest : public ::testing::Test {
+ protected:
+  PrepareCommandTest() {
+    std::ofstream(directory_ / "text") << "In the beginning God created the heaven and the earth.";
+    std::ofstream(directory_ / "empty");
+  }
+  Outcome prepare(const std::string& output, const std::string& inputs,
+                  const std::string& tokenizer = "byte") {
+    return leasehold_tool("prepare --tokenizer " + tokenizer + " --output " + output + " " +
+                          inputs);
+  }
+  TemporaryDirectory directory_;
+};
+
+TEST_F(PrepareCommandTest, WritesTheThreeFilesAndSaysSo) {
+  expect(prepare(directory_ / "out", directory_ / "text"), 0,
+         {directory_ / "out", "54 bytes", "52 tokens to train on", "2 to validate on"});
+  EXPECT_EQ(posix_files().list(directory_ / "out").value(),
+            (std::vector<std::string>{"tokenizer.json", "train.bin", "validation.bin"}));
+}
+
+TEST_F(PrepareCommandTest, BadInput) {
+  const std::string out = directory_ / "out";
+  const std::string text = directory_ / "text";
+  expect(prepare(out, directory_ / "gone"), 66, {"leasehold: ", directory_ / "gone"});
+  expect(prepare(out, text + " " + (directory_ / "empty")), 65, {directory_ / "empty", "is empty"});
+  expect(prepare(text + "/sub", text), 74, {text + "/sub"});
+  expect(prepare(out, text, "gpt2"), 64, {"'gpt2'", "byte"});
+  EXPECT_FALSE(std::filesystem::exists(out));
+}
+
+// A limit on the size of files makes write(2) fail as a full disk does.
+TEST_F(PrepareCommandTest, AFullDiskIsAStorageErrorAndLeavesNothing) {
+  std::ofstream(directory_ / "large") << std::string(100000, 'x');
+  const std::string out = directory_ / "out";
+  const Outcome outcome =
+      shell("trap '' XFSZ; ulimit -f 8; " LEASEHOLD_TOOL " prepare --tokenizer byte --output " +
+            out + " " + (directory_ / "large"));
+  expect(outcome, 74, {"train.bin", "File too large"});
+  EXPECT_FALSE(std::filesystem::exists(out));
+}
+
+}  // namespace
+}  // namespace leasehold
