@@ -1,68 +1,97 @@
-// The durable tier: whole checkpoints in run.dir/checkpoints/step-00000100/. Shard files are valid .safetensors, one per
-// rank; manifest.json lists every piece with its digest and is renamed into place last: a checkpoint without a manifest
-// does not exist. Any number of ranks loads what any other number wrote.
+// The durable tier: whole checkpoints in run.dir/checkpoints/step-00000100/. Shard files are valid
+// .safetensors, one per rank; manifest.json lists every piece with its digest and appears last,
+// whole: a checkpoint without a manifest does not exist. Any number of ranks loads what any other
+// number wrote.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
+#include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "runtime/base/files.h"
+#include "runtime/checkpoint/checkpoint_info.h"
 #include "runtime/checkpoint/state.h"
 #include "runtime/comm/communicator.h"
 
 namespace leasehold {
 
-// What a checkpoint says of itself besides the pieces.
-struct CheckpointInfo {
-  int64_t step = 0;               // optimizer steps done
-  uint64_t seed = 0;
-  uint64_t data_position = 0;     // global index of the next training sample
-  std::string lineage;            // names the run's history; a fork starts a new one
-  int64_t generation = 0;
-  // Identity keys (job file key -> value as text): a resume under others is refused.
-  std::map<std::string, std::string> identity;
-  // The model's description (family and sizes) and the tokenizer, so that a checkpoint can be sampled from on its own.
-  std::map<std::string, std::string> model;
-  std::string tokenizer_json;     // content of tokenizer.json, or empty
-  std::string arithmetic_class;   // digest of the job's operations on fixed inputs, see train/arithmetic_class.h
-};
+struct Manifest;
 
+std::string checkpoints_path(const std::string& run_dir);
 std::string checkpoint_name(int64_t step);  // "step-00000100"
 
-// Collective over `world` (a host-memory group). Writes `mine` of every rank as run_dir/checkpoints/<name>: files under
-// temporaries tagged with the generation, fsync, rename; then rank 0 publishes the manifest. A rank's slices must not
-// overlap another's, and together they must cover every tensor (checked before the manifest is written). When that step
-// exists already: ok if its digests agree, else kStorage. kStorage, naming file and reason, on any rank's failure (disk
-// full, ...): every rank gets the failure, what was written is removed and older checkpoints are untouched.
+// Collective over `world` (a host-memory group). Writes `mine` of every rank as
+// run_dir/checkpoints/<name>: files into a directory named by step and generation, synced; renamed
+// into place; then rank 0 publishes the manifest, exclusively. A rank's slices must not overlap
+// another's, and together they must cover weight, m and v of every parameter (checked before
+// anything is published: kInternal). Every rank gets the same outcome:
+//   kStorage      naming file and reason: a rank could not write (disk full, ...); what was written
+//   is removed kUnavailable  run_dir/generations holds a newer claim than info.generation: nothing
+//   is published kBadData      that step exists already and holds other values; when it holds the
+//   same, ok without writing; when it
+//                 is damaged it is replaced
+// Older checkpoints are never touched.
 Status save_checkpoint(FileSystem& files, const std::string& run_dir, const CheckpointInfo& info,
-                       std::span<const StateSlice> mine, Communicator& world, Stream& stream, Deadline deadline);
+                       std::span<const StateSlice> mine, Communicator& world, Stream& stream,
+                       Deadline deadline);
 
-struct CheckpointRejected {
-  std::string path;
-  std::string reason;
-};
-
-// The newest checkpoint in run_dir whose manifest can be read, or one named by path. Local.
 struct CheckpointHandle {
   std::string path;
   CheckpointInfo info;
+  std::shared_ptr<const Manifest> manifest;  // manifest.h
 };
 
-// Checkpoints of a run, newest first, with those that cannot be used (unreadable manifest) in `rejected`.
-Result<std::vector<CheckpointHandle>> list_checkpoints(FileSystem& files, const std::string& run_dir,
+// A directory of checkpoints/ that holds no usable checkpoint.
+struct CheckpointRejected {
+  std::string path;
+  std::string reason;
+  // True when it has no manifest: its save was cut short, so it never was a checkpoint. False:
+  // damaged.
+  bool unfinished = false;
+};
+
+// Checkpoints of a run, newest first, with those that cannot be used in `rejected`. Local. An
+// absent directory holds none. Only manifests are read: a damaged shard shows when it is loaded.
+Result<std::vector<CheckpointHandle>> list_checkpoints(FileSystem& files,
+                                                       const std::string& run_dir,
                                                        std::vector<CheckpointRejected>& rejected);
-// kMissingInput, kBadData.
+// kMissingInput (no such directory, or no manifest in it), kBadData.
 Result<CheckpointHandle> open_checkpoint(FileSystem& files, const std::string& path);
 
-// Local. Fills the slices' data from the checkpoint, reading only the pieces that overlap them and checking the digest
-// of every piece read. kBadData, naming file, parameter and what is wrong (digest, truncation, missing file or piece,
-// another shape: "checkpoint of another model"), in which case the slices' contents are undefined.
-Status load_checkpoint(FileSystem& files, const CheckpointHandle& checkpoint, std::span<const StateSlice> wanted);
+// kBadData, "checkpoint of another model", naming the first parameters that are missing, surplus or
+// of another shape.
+Status check_parameters(const CheckpointHandle& checkpoint,
+                        const std::map<std::string, Shape>& expected);
 
-// Removes all but the `keep` newest checkpoints (keep >= 1), and leftovers of writers that died. Local; rank 0 only.
+// Local. Fills the slices' data from the checkpoint, reading only the pieces that overlap them and
+// checking the digest of every piece read, with one piece (16 MiB) of memory. kBadData, naming
+// file, piece and what is wrong (digest, truncation, missing file or piece, another shape:
+// "checkpoint of another model"), in which case the slices' contents are undefined; kStorage when
+// the storage fails.
+Status load_checkpoint(FileSystem& files, const CheckpointHandle& checkpoint,
+                       std::span<const StateSlice> wanted);
+
+// Collective over `world`. Loads the newest checkpoint of run_dir of which every rank can load its
+// slices; a damaged one is passed over, and `rejected` says why (complete on rank 0). `accept` sees
+// each candidate before its data is read (identity, parameters); its refusal is final and returned.
+// Nothing when the run has no checkpoint yet; kBadData, with all reasons, when it has some and none
+// is good.
+Result<std::optional<CheckpointHandle>> restore_newest(
+    FileSystem& files, const std::string& run_dir,
+    const std::function<Status(const CheckpointHandle&)>& accept,
+    std::span<const StateSlice> wanted, Communicator& world, Stream& stream, Deadline deadline,
+    std::vector<CheckpointRejected>& rejected);
+
+// Removes all but the `keep` newest checkpoints (keep >= 1) and what writers that died left behind.
+// Damaged ones newer than the oldest kept stay for a person to look at. Local; rank 0 only, while
+// no save is under way.
 Status remove_old_checkpoints(FileSystem& files, const std::string& run_dir, int64_t keep);
+// The second half alone.
+Status remove_leftovers(FileSystem& files, const std::string& run_dir);
 
 }  // namespace leasehold

@@ -1,0 +1,168 @@
+#include "runtime/checkpoint/checkpoint_directory.h"
+
+#include <algorithm>
+#include <charconv>
+#include <utility>
+
+#include "runtime/checkpoint/durable.h"
+#include "runtime/checkpoint/manifest.h"
+
+namespace leasehold {
+
+namespace {
+
+constexpr std::string_view kStepPrefix = "step-";
+constexpr std::string_view kTemporaryPrefix = ".tmp-";
+
+// The names in checkpoints/; none when there is no such directory.
+Result<std::vector<std::string>> names_in(FileSystem& files, const std::string& directory) {
+  Result<std::vector<std::string>> names = files.list(directory);
+  if (!names.ok() && names.status().code() == Code::kMissingInput)
+    return std::vector<std::string>();
+  return names;
+}
+
+}  // namespace
+
+std::string checkpoints_path(const std::string& run_dir) {
+  return join_path(run_dir, "checkpoints");
+}
+
+std::string checkpoint_name(int64_t step) { return fmt::format("{}{:08}", kStepPrefix, step); }
+
+std::optional<int64_t> parse_checkpoint_name(std::string_view name) {
+  if (!name.starts_with(kStepPrefix)) return std::nullopt;
+  const std::string_view digits = name.substr(kStepPrefix.size());
+  int64_t step = 0;
+  const auto [end, failure] = std::from_chars(digits.data(), digits.data() + digits.size(), step);
+  if (failure != std::errc() || end != digits.data() + digits.size() ||
+      checkpoint_name(step) != name) {
+    return std::nullopt;
+  }
+  return step;
+}
+
+std::string temporary_name(int64_t step, int64_t generation) {
+  return fmt::format("{}{}-g{:04}", kTemporaryPrefix, checkpoint_name(step), generation);
+}
+
+Result<std::string> set_aside(FileSystem& files, const std::string& path) {
+  const std::string directory = parent_path(path);
+  const std::string name = path.substr(path.rfind('/') + 1);
+  const std::string aside =
+      join_path(directory, fmt::format("{}removed-{}", kTemporaryPrefix, name));
+  LEASEHOLD_RETURN_IF_ERROR(files.remove_all(aside));
+  LEASEHOLD_RETURN_IF_ERROR(files.rename(path, aside));
+  LEASEHOLD_RETURN_IF_ERROR(files.sync_directory(directory));
+  return aside;
+}
+
+Result<CheckpointHandle> open_checkpoint(FileSystem& files, const std::string& path) {
+  const std::string manifest_path = join_path(path, kManifestName);
+  const Result<std::string> text = read_file(files, manifest_path, int64_t{4} << 30);
+  if (!text.ok()) {
+    if (text.status().code() != Code::kMissingInput) return text.status();
+    return files.exists(path) ? error(Code::kMissingInput,
+                                      "{}: no {}: not a checkpoint, or its save was cut short",
+                                      path, kManifestName)
+                              : error(Code::kMissingInput, "{}: no such checkpoint", path);
+  }
+  LEASEHOLD_ASSIGN_OR_RETURN(Manifest manifest, parse_manifest(text.value(), manifest_path));
+  CheckpointHandle handle;
+  handle.path = path;
+  handle.info = manifest.info;
+  handle.manifest = std::make_shared<const Manifest>(std::move(manifest));
+  return handle;
+}
+
+Result<std::vector<CheckpointHandle>> list_checkpoints(FileSystem& files,
+                                                       const std::string& run_dir,
+                                                       std::vector<CheckpointRejected>& rejected) {
+  const std::string directory = checkpoints_path(run_dir);
+  LEASEHOLD_ASSIGN_OR_RETURN(const std::vector<std::string> names, names_in(files, directory));
+  std::vector<CheckpointHandle> found;
+  for (const std::string& name : names) {
+    const std::optional<int64_t> step = parse_checkpoint_name(name);
+    if (!step) continue;
+    const std::string path = join_path(directory, name);
+    Result<CheckpointHandle> handle = open_checkpoint(files, path);
+    if (!handle.ok()) {
+      rejected.push_back(
+          {path, handle.status().message(), handle.status().code() == Code::kMissingInput});
+    } else if (handle->info.step != *step) {
+      rejected.push_back(
+          {path, fmt::format("{}: its manifest is of step {}", path, handle->info.step)});
+    } else {
+      found.push_back(std::move(handle).value());
+    }
+  }
+  std::ranges::sort(found, [](const auto& a, const auto& b) { return a.info.step > b.info.step; });
+  return found;
+}
+
+Status check_parameters(const CheckpointHandle& checkpoint,
+                        const std::map<std::string, Shape>& expected) {
+  std::vector<std::string> differences;
+  for (const auto& [name, shape] : expected) {
+    const StoredTensor* stored = checkpoint.manifest->find(name, StateKind::kWeight);
+    if (stored == nullptr) {
+      differences.push_back(fmt::format("parameter '{}' is not in it", name));
+    } else if (stored->shape != shape) {
+      differences.push_back(fmt::format("parameter '{}' has shape {} in it, the model {}", name,
+                                        stored->shape.to_string(), shape.to_string()));
+    }
+  }
+  for (const StoredTensor& tensor : checkpoint.manifest->tensors) {
+    if (tensor.kind == StateKind::kWeight && !expected.contains(tensor.parameter)) {
+      differences.push_back(
+          fmt::format("parameter '{}' of it is not in the model", tensor.parameter));
+    }
+  }
+  if (differences.empty()) return ok_status();
+  std::string text;
+  constexpr size_t kShown = 4;
+  for (size_t i = 0; i < std::min(kShown, differences.size()); ++i) text += "\n  " + differences[i];
+  if (differences.size() > kShown)
+    text += fmt::format("\n  and {} more", differences.size() - kShown);
+  return error(
+      Code::kBadData,
+      "{}: checkpoint of another model:{}\nUse the [model] that wrote it, or another run.dir",
+      checkpoint.path, text);
+}
+
+Status remove_leftovers(FileSystem& files, const std::string& run_dir) {
+  const std::string directory = checkpoints_path(run_dir);
+  LEASEHOLD_ASSIGN_OR_RETURN(const std::vector<std::string> names, names_in(files, directory));
+  for (const std::string& name : names) {
+    const std::string path = join_path(directory, name);
+    bool leftover = name.starts_with(kTemporaryPrefix);
+    if (parse_checkpoint_name(name)) {
+      LEASEHOLD_ASSIGN_OR_RETURN(const std::vector<std::string> content, files.list(path));
+      leftover = !std::ranges::binary_search(content, kManifestName);
+    }
+    if (leftover) LEASEHOLD_RETURN_IF_ERROR(files.remove_all(path));
+  }
+  return ok_status();
+}
+
+Status remove_old_checkpoints(FileSystem& files, const std::string& run_dir, int64_t keep) {
+  LEASEHOLD_CHECK(keep >= 1, "keep {} checkpoints", keep);
+  LEASEHOLD_RETURN_IF_ERROR(remove_leftovers(files, run_dir));
+  std::vector<CheckpointRejected> rejected;
+  LEASEHOLD_ASSIGN_OR_RETURN(const std::vector<CheckpointHandle> newest_first,
+                             list_checkpoints(files, run_dir, rejected));
+  if (std::ssize(newest_first) <= keep) return ok_status();
+  const int64_t oldest_kept = newest_first[static_cast<size_t>(keep - 1)].info.step;
+  const std::string directory = checkpoints_path(run_dir);
+  LEASEHOLD_ASSIGN_OR_RETURN(const std::vector<std::string> names, names_in(files, directory));
+  for (const std::string& name : names) {
+    const std::optional<int64_t> step = parse_checkpoint_name(name);
+    if (!step || *step >= oldest_kept) continue;
+    LEASEHOLD_ASSIGN_OR_RETURN(const std::string aside,
+                               set_aside(files, join_path(directory, name)));
+    LEASEHOLD_RETURN_IF_ERROR(files.remove_all(aside));
+  }
+  return ok_status();
+}
+
+}  // namespace leasehold

@@ -1,0 +1,26 @@
+// Names inside run.dir/checkpoints, and taking a checkpoint away in one step. Internal to this
+// folder.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "runtime/base/files.h"
+
+namespace leasehold {
+
+inline constexpr const char* kManifestName = "manifest.json";
+
+// The step of "step-00000100"; nothing for any other name.
+std::optional<int64_t> parse_checkpoint_name(std::string_view name);
+// ".tmp-step-00000100-g0003": where generation 3 prepares that step. Whatever starts with ".tmp-"
+// does not exist for readers and may be removed once its writer is dead.
+std::string temporary_name(int64_t step, int64_t generation);
+
+// Renames the checkpoint at `path` to a temporary name in its directory, durably, so that it is
+// gone at once and never seen half removed. Returns the new path, to be removed at leisure.
+Result<std::string> set_aside(FileSystem& files, const std::string& path);
+
+}  // namespace leasehold

@@ -1,0 +1,48 @@
+// What a checkpoint says of itself besides its pieces: where the run stands, whose history it is,
+// and the settings under which alone the next step would be the same one.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include "runtime/base/status.h"
+
+namespace leasehold {
+
+struct CheckpointInfo {
+  int64_t step = 0;  // optimizer steps done
+  uint64_t seed = 0;
+  uint64_t data_position = 0;  // global index of the next training sample
+  std::string lineage;         // names the run's history; a fork starts a new one
+  std::string parent_lineage;  // of a fork: the history it left; else empty
+  int64_t fork_step = 0;       // of a fork: the step at which it left
+  int64_t generation = 0;
+  // Identity keys (job file key -> value as text): a resume under others is refused.
+  std::map<std::string, std::string> identity;
+  // The model's description (family and sizes) and the tokenizer, so that a checkpoint can be
+  // sampled from on its own.
+  std::map<std::string, std::string> model;
+  std::string tokenizer_json;    // content of tokenizer.json, or empty
+  std::string arithmetic_class;  // digest of the job's operations on fixed inputs, see
+                                 // train/arithmetic_class.h
+  // The step's line of metrics.jsonl, without what validation adds: a run that was stopped between
+  // the step and its validation still writes the line. Empty at step 0.
+  std::string metrics_line;
+
+  bool operator==(const CheckpointInfo&) const = default;
+};
+
+// 32 hexadecimal digits from the system's source of randomness: names a history that starts now.
+std::string new_lineage();
+
+// The lineage of a run that goes on from `from` under other settings: a new name, with the one it
+// left and the step.
+void start_fork(CheckpointInfo& info, const CheckpointInfo& from);
+
+// kBadConfig, listing each key that differs with its old and new value and saying that --fork
+// starts a new lineage, unless the job's identity is the checkpoint's.
+Status check_identity(const CheckpointInfo& checkpoint,
+                      const std::map<std::string, std::string>& job);
+
+}  // namespace leasehold

@@ -1,0 +1,91 @@
+// Who owns run.dir, and its two logs. One program at a time: it holds run.dir/lock and has created
+// generations/N/claim, N being one more than the newest. What an older generation still tries to
+// publish is refused by the claim.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "runtime/base/clock.h"
+#include "runtime/base/files.h"
+
+namespace leasehold {
+
+// The newest N for which generations/N/claim exists; 0 when there is none.
+Result<int64_t> newest_claim(FileSystem& files, const std::string& run_dir);
+
+// "host node-3, pid 812, since 2026-11-21T21:53:57.123Z", of this process.
+std::string describe_owner(Clock& clock);
+
+// Held by rank 0 alone. Not thread-safe.
+//
+// metrics.jsonl holds one JSON object a step, in ascending order of "step", and never goes
+// backwards: a step that is there already is compared instead of written. events.jsonl holds one
+// JSON object an event.
+class RunDirectory {
+ public:
+  // Creates run_dir if need be, takes the lock, claims the next generation, cuts what a writer that
+  // died left half written at the end of the two logs, and removes unfinished checkpoints.
+  //   kBadConfig  another program has it; the message names that one's `owner`
+  //   kStorage    it cannot be written, saying why
+  //   kBadData    metrics.jsonl is damaged before its end, naming the line
+  static Result<std::unique_ptr<RunDirectory>> claim(FileSystem& files, const std::string& run_dir,
+                                                     const std::string& owner, Clock& clock);
+
+  const std::string& path() const { return path_; }
+  int64_t generation() const { return generation_; }
+  // What claim() cut, one sentence each; worth a warning.
+  const std::vector<std::string>& repairs() const { return repairs_; }
+
+  // The step of the last line of metrics.jsonl; -1 when it is empty.
+  int64_t last_metrics_step() const { return metrics_.empty() ? -1 : metrics_.back().step; }
+  // The line of that step, without newline; kMissingInput when there is none.
+  Result<std::string> metrics_line(int64_t step) const;
+  // Appends `line` (one JSON object without newline, its "step" equal to `step`), or, when step is
+  // not after the last line, compares loss, grad_norm and validation_loss with the line of that
+  // step. Values must be equal as they are written (17 digits: bit-identical); else kBadData,
+  // "replay_mismatch", and an event of that name. A step before the last that has no line is
+  // neither written nor compared. kStorage; kUnavailable when a newer generation has claimed.
+  Status publish_metrics(int64_t step, const std::string& line);
+  // For a fork that goes on after `step`: copies metrics.jsonl to metrics-<parent_lineage>.jsonl
+  // and cuts what came after, which belongs to the other lineage.
+  Status fork_metrics(int64_t step, const std::string& parent_lineage);
+
+  // {"time": ..., "generation": ..., "event": name, "reason": ..., then the details}. kStorage,
+  // kUnavailable.
+  Status append_event(const std::string& event, const std::string& reason,
+                      const std::vector<std::pair<std::string, std::string>>& details = {});
+
+ private:
+  struct IndexEntry {
+    int64_t step;
+    int64_t offset;
+  };
+
+  RunDirectory(FileSystem& files, std::string path, Clock& clock)
+      : files_(files), path_(std::move(path)), clock_(clock) {}
+
+  Status claim_generation(const std::string& owner);
+  Status index_metrics();
+  Status repair_events();
+  Status append_metrics(const std::string& line);
+  Status check_current() const;
+  Status compare_replay(int64_t step, const std::string& line);
+  std::string metrics_path() const { return join_path(path_, "metrics.jsonl"); }
+  std::string events_path() const { return join_path(path_, "events.jsonl"); }
+
+  FileSystem& files_;
+  std::string path_;
+  Clock& clock_;
+  std::unique_ptr<FileLock> lock_;
+  int64_t generation_ = 0;
+  std::vector<std::string> repairs_;
+  std::vector<IndexEntry> metrics_;  // one per line
+  int64_t metrics_bytes_ = 0;
+};
+
+}  // namespace leasehold
