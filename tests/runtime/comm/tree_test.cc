@@ -247,7 +247,9 @@ TEST(TreeSum, HasTheBitsOfTheTree) {
 }
 
 // Negative zero is a value like any other: passing through must not add anything to it.
-TEST(TreeSum, PassesNegativeZeroThrough) { EXPECT_TRUE(std::signbit(tree_sum(std::vector<double>{-0.0}))); }
+TEST(TreeSum, PassesNegativeZeroThrough) {
+  EXPECT_TRUE(std::signbit(tree_sum(std::vector<double>{-0.0})));
+}
 
 }  // namespace
 }  // namespace leasehold
