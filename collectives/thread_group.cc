@@ -77,11 +77,11 @@ void ThreadGroup::join(ThreadOperation& operation, const Status& stream_status) 
       return entry.get() == &rendezvous;
     });
     for (const auto& part : rendezvous.parts) part->matched = true;
-    full = &rendezvous;
     moving_.push_back(std::move(*place_active));
     active_.erase(place_active);
+    if (rendezvous.from >= 0 || rendezvous.sequence == num_performed_) full = &rendezvous;
   }
-  world_.perform_soon(*this, *full);
+  if (full != nullptr) world_.perform_soon(*this, *full);
 }
 
 Rendezvous& ThreadGroup::find_or_add(const ThreadOperation& operation) {
@@ -126,17 +126,27 @@ Status ThreadGroup::check_agreement(const Rendezvous& rendezvous,
 void ThreadGroup::perform(Rendezvous& rendezvous) {
   Status status = move_data(rendezvous);
   if (rendezvous.parts[0]->summary.kind == OperationKind::kSplit) make_split_groups(rendezvous);
-  std::lock_guard lock(mutex_);
-  if (!status.ok()) {
-    status = status.annotated(name_);
-    abort_locked(status);
+  Rendezvous* next = nullptr;
+  {
+    std::lock_guard lock(mutex_);
+    if (!status.ok()) {
+      status = status.annotated(name_);
+      abort_locked(status);
+    }
+    for (const auto& part : rendezvous.parts) finish(*part, status);
+    if (rendezvous.from < 0) ++num_performed_;
+    const auto place = std::find_if(moving_.begin(), moving_.end(),
+                                    [&](const auto& entry) { return entry.get() == &rendezvous; });
+    const bool collective = rendezvous.from < 0;
+    rendezvous.clear();
+    free_.push_back(std::move(*place));
+    moving_.erase(place);
+    const auto following = std::find_if(moving_.begin(), moving_.end(), [&](const auto& entry) {
+      return collective && entry->from < 0 && entry->sequence == num_performed_;
+    });
+    if (following != moving_.end()) next = following->get();
   }
-  for (const auto& part : rendezvous.parts) finish(*part, status);
-  const auto place = std::find_if(moving_.begin(), moving_.end(),
-                                  [&](const auto& entry) { return entry.get() == &rendezvous; });
-  rendezvous.clear();
-  free_.push_back(std::move(*place));
-  moving_.erase(place);
+  if (next != nullptr) world_.perform_soon(*this, *next);
 }
 
 void ThreadGroup::make_split_groups(Rendezvous& rendezvous) {
@@ -197,17 +207,22 @@ void ThreadGroup::abort(const Status& reason) {
   abort_locked(reason);
 }
 
-// What is being moved completes by itself, soon.
+// What is being moved completes by itself, soon; what waits for its turn to be moved does not.
 void ThreadGroup::abort_locked(const Status& reason) {
   if (failure_.ok()) failure_ = reason;
-  for (auto& rendezvous : active_) {
+  const auto give_up = [&](std::unique_ptr<Rendezvous>& rendezvous) {
     for (const auto& part : rendezvous->parts) {
       if (part) finish(*part, failure_);
     }
     rendezvous->clear();
     free_.push_back(std::move(rendezvous));
-  }
+  };
+  for (auto& rendezvous : active_) give_up(rendezvous);
   active_.clear();
+  for (auto& rendezvous : moving_) {
+    if (rendezvous->from < 0 && rendezvous->sequence > num_performed_) give_up(rendezvous);
+  }
+  std::erase(moving_, nullptr);
   changed_.notify_all();
 }
 

@@ -100,6 +100,7 @@ class ThreadGroup : public std::enable_shared_from_this<ThreadGroup> {
   std::condition_variable changed_;
   Status failure_;
   std::vector<std::unique_ptr<Rendezvous>> active_, moving_, free_;
+  int64_t num_performed_ = 0;  // collectives: they take effect in the order of issue
   struct Newest {
     bool any = false;
     int64_t sequence = 0;

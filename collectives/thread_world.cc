@@ -31,6 +31,11 @@ void ThreadWorldState::register_group(const std::shared_ptr<ThreadGroup>& group)
   groups_.push_back(group);
 }
 
+void ThreadWorldState::retire(std::vector<std::shared_ptr<ThreadOperation>> operations) {
+  std::lock_guard lock(mutex_);
+  for (auto& operation : operations) retired_.push_back(std::move(operation));
+}
+
 bool ThreadWorldState::on_call(int rank, const OperationSummary& summary) {
   std::unique_lock lock(mutex_);
   const int64_t call = num_calls_[static_cast<size_t>(rank)]++;

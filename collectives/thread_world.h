@@ -16,6 +16,7 @@
 namespace leasehold {
 
 class ThreadGroup;
+class ThreadOperation;
 struct Rendezvous;
 
 class ThreadWorldState {
@@ -25,6 +26,9 @@ class ThreadWorldState {
 
   const ThreadWorldOptions& options() const { return options_; }
   void register_group(const std::shared_ptr<ThreadGroup>& group);
+
+  // Keeps the operations of a communicator that ends: streams may still wait for them.
+  void retire(std::vector<std::shared_ptr<ThreadOperation>> operations);
 
   // A rank calls an operation: counts it and injects its faults. True when a bit is to be flipped.
   bool on_call(int rank, const OperationSummary& summary);
@@ -60,6 +64,7 @@ class ThreadWorldState {
   std::vector<bool> still_;  // ended or frozen
   bool thawed_ = false;
   std::vector<std::weak_ptr<ThreadGroup>> groups_;
+  std::vector<std::shared_ptr<ThreadOperation>> retired_;
   RandomSite delays_;
   uint64_t num_delays_ = 0;
   std::vector<Moving> moving_;

@@ -28,8 +28,9 @@ class ThreadCommunicator : public Communicator {
       if (operation->ready()) continue;
       group_->abort(error(Code::kUnavailable, "{}: rank {} left before its {} was done",
                           group_->name(), rank_, to_string(operation->summary)));
-      return;
+      break;
     }
+    group_->world().retire(std::move(pool_));
   }
 
   int rank() const override { return rank_; }

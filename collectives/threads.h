@@ -47,8 +47,8 @@ class ThreadWorld {
   virtual ~ThreadWorld() = default;
 
   // The world group as seen by `rank`; for that rank's thread. Its operations' streams are CPU
-  // streams. Communicators (also those made by split) and the streams' work that waits for their
-  // operations must end before the world.
+  // streams. What split made of it, and streams that its operations were issued on or that wait for
+  // them, must end before the world does.
   virtual Communicator& communicator(int rank) = 0;
   // Lets frozen ranks go on to throw RankGone.
   virtual void thaw() = 0;

@@ -58,7 +58,8 @@ class Communicator {
   virtual const std::string& name() const = 0;  // "world", "data", ... for messages
 
   // All tensors are flat views; their memory stays untouched by others until the Work is done. An operation starts
-  // after what was enqueued on `stream` before it. Elements: f32, f64, i32, and u8 for operations without arithmetic.
+  // after what was enqueued on `stream` before it. The collectives of a group run one after another, in the order of
+  // issue, whatever their streams. Elements: f32, f64, i32, and u8 for operations without arithmetic. A NaN stays one.
   // With size() == 1 every operation is a copy or nothing. Shapes and dtypes must agree over ranks; what can be seen
   // locally is checked (LEASEHOLD_CHECK).
 
@@ -82,7 +83,8 @@ class Communicator {
   virtual Result<std::unique_ptr<Communicator>> split(int color, int key, const std::string& name) = 0;
   // The failure that aborted this group, or ok. Never blocks.
   virtual Status health() const = 0;
-  // Gives up: pending and later operations fail with `reason`. Local, idempotent, callable from any thread.
+  // Gives up: pending and later operations fail with `reason`. Local (peers may hear of it), idempotent, callable from
+  // any thread. An operation whose data is being copied right now may still complete: its Work tells.
   virtual void abort(const Status& reason) = 0;
 
  protected:
