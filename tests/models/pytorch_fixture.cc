@@ -1,0 +1,74 @@
+#include "tests/models/pytorch_fixture.h"
+
+#include <fstream>
+
+#include <nlohmann/json.hpp>
+
+#include "runtime/base/check.h"
+
+namespace leasehold {
+
+namespace {
+
+template <typename T>
+std::vector<T> read_values(std::ifstream& file, int64_t count) {
+  std::vector<T> values(static_cast<size_t>(count));
+  file.read(reinterpret_cast<char*>(values.data()),
+            static_cast<std::streamsize>(values.size() * sizeof(T)));
+  LEASEHOLD_CHECK(file.good(), "pytorch_gpt2.bin is too short");
+  return values;
+}
+
+PytorchFixture::Run read_run(const nlohmann::json& json) {
+  return {json.at("losses").get<std::vector<double>>(),
+          json.at("gradient_norms").get<std::vector<double>>()};
+}
+
+}  // namespace
+
+PytorchFixture read_pytorch_fixture() {
+  const std::string folder = LEASEHOLD_FIXTURES;
+  std::ifstream text(folder + "/pytorch_gpt2.json");
+  const auto json = nlohmann::json::parse(text);
+  PytorchFixture fixture;
+  const auto& model = json.at("model");
+  fixture.model.layers = model.at("layers");
+  fixture.model.hidden = model.at("hidden");
+  fixture.model.heads = model.at("heads");
+  fixture.model.ffn = model.at("ffn");
+  fixture.model.sequence = model.at("sequence");
+  fixture.model.vocab = model.at("vocab");
+  fixture.model = complete_model_config(fixture.model).value();
+  const auto& optimizer = json.at("optimizer");
+  fixture.optimizer = {.lr = optimizer.at("lr"),
+                       .min_lr = optimizer.at("min_lr"),
+                       .warmup_steps = optimizer.at("warmup_steps"),
+                       .weight_decay = optimizer.at("weight_decay"),
+                       .beta1 = optimizer.at("beta1"),
+                       .beta2 = optimizer.at("beta2"),
+                       .eps = optimizer.at("eps"),
+                       .grad_clip = optimizer.at("grad_clip")};
+  fixture.steps = json.at("steps");
+  fixture.sequences = json.at("sequences");
+  fixture.float64 = read_run(json.at("float64"));
+  fixture.float32 = read_run(json.at("float32"));
+
+  std::ifstream binary(folder + "/pytorch_gpt2.bin", std::ios::binary);
+  const auto specs = describe_parameters(fixture.model);
+  LEASEHOLD_CHECK(json.at("parameters").size() == specs.size(),
+                  "{} parameters in the fixture, {} in the model", json.at("parameters").size(),
+                  specs.size());
+  for (size_t i = 0; i < specs.size(); ++i) {
+    const auto& parameter = json.at("parameters")[i];
+    const auto extents = parameter.at("shape").get<std::vector<int64_t>>();
+    LEASEHOLD_CHECK(parameter.at("name") == specs[i].name &&
+                        Shape(std::span<const int64_t>(extents)) == specs[i].shape,
+                    "parameter {} of the fixture is not {}", i, specs[i].name);
+    fixture.weights[specs[i].name] = read_values<float>(binary, specs[i].shape.num_elements());
+  }
+  fixture.windows =
+      read_values<int32_t>(binary, fixture.steps * fixture.sequences * fixture.model.sequence);
+  return fixture;
+}
+
+}  // namespace leasehold
