@@ -3,9 +3,7 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
-#include <string_view>
 
 #include "runtime/base/files.h"
 
@@ -13,8 +11,6 @@ namespace leasehold {
 
 inline constexpr const char* kManifestName = "manifest.json";
 
-// The step of "step-00000100"; nothing for any other name.
-std::optional<int64_t> parse_checkpoint_name(std::string_view name);
 // ".tmp-step-00000100-g0003": where generation 3 prepares that step. Whatever starts with ".tmp-"
 // does not exist for readers and may be removed once its writer is dead.
 std::string temporary_name(int64_t step, int64_t generation);

@@ -11,6 +11,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "runtime/base/files.h"
@@ -24,6 +25,8 @@ struct Manifest;
 
 std::string checkpoints_path(const std::string& run_dir);
 std::string checkpoint_name(int64_t step);  // "step-00000100"
+// The step of such a name; nothing for any other.
+std::optional<int64_t> parse_checkpoint_name(std::string_view name);
 
 // Collective over `world` (a host-memory group). Writes `mine` of every rank as
 // run_dir/checkpoints/<name>: files into a directory named by step and generation, synced; renamed

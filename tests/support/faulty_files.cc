@@ -91,6 +91,14 @@ class FaultyFiles::Writer : public WritableFile {
     return files_.append(*node_, path_,
                          {static_cast<const char*>(data), static_cast<size_t>(size_bytes)});
   }
+  Status overwrite(int64_t offset, const void* data, int64_t size_bytes) override {
+    const std::scoped_lock lock(files_.mutex_);
+    LEASEHOLD_RETURN_IF_ERROR(files_.change("writing", path_));
+    LEASEHOLD_CHECK(offset >= 0 && offset + size_bytes <= std::ssize(node_->content),
+                    "{}: overwriting {} bytes at {}", path_, size_bytes, offset);
+    std::memcpy(node_->content.data() + offset, data, static_cast<size_t>(size_bytes));
+    return ok_status();
+  }
   Status sync() override {
     const std::scoped_lock lock(files_.mutex_);
     LEASEHOLD_RETURN_IF_ERROR(files_.change("syncing", path_));
