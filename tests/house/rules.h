@@ -22,7 +22,8 @@ Offences include_direction_offences(const SourceTree& tree);
 Offences include_path_offences(const SourceTree& tree);
 
 // A header says #pragma once and opens with a comment of its purpose; so does a source without a
-// header of its own.
+// header of its own, be it shared (cuda.h for cuda_absent.cc) or, for a test, the one that it
+// mirrors.
 Offences opening_offences(const SourceTree& tree);
 
 // runtime/, collectives/ and models/ neither end the process nor write to stdout.

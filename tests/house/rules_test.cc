@@ -109,6 +109,15 @@ TEST(Openings, SourceWithoutHeaderWantsPurpose) {
                   .empty());
 }
 
+TEST(Openings, SourcesShareAHeader) {
+  const std::string header = "// Purpose.\n#pragma once\n";
+  EXPECT_TRUE(opening_offences({{"models/a_b_c.cc", ""}, {"models/a.h", header}}).empty());
+  EXPECT_TRUE(offends_once(opening_offences({{"models/ab_c.cc", ""}, {"models/a.h", header}}),
+                           "models/ab_c.cc:1"));
+  EXPECT_TRUE(offends_once(opening_offences({{"models/a_b.cc", ""}, {"launch/a.h", header}}),
+                           "models/a_b.cc:1"));
+}
+
 TEST(Openings, TestMirrorsAHeader) {
   const SourceTree mirrored = {{"tests/models/a_test.cc", "int x;\n"},
                                {"models/a.h", "// Purpose.\n#pragma once\n"}};
