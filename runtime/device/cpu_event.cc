@@ -1,5 +1,7 @@
 #include "runtime/device/cpu_event.h"
 
+#include <algorithm>
+
 #include "runtime/base/check.h"
 
 namespace leasehold {
@@ -16,13 +18,17 @@ const CpuEvent& CpuEvent::from(const Event& event) { return from(const_cast<Even
 
 uint64_t CpuEvent::announce() {
   std::lock_guard lock(mutex_);
-  return ++announced_;
+  under_way_.push_back(++announced_);
+  return announced_;
 }
 
 void CpuEvent::reach(uint64_t ticket, const Status& status) {
   std::lock_guard lock(mutex_);
-  if (ticket > reached_) reached_ = ticket;
-  status_ = status;
+  under_way_.erase(std::remove(under_way_.begin(), under_way_.end(), ticket), under_way_.end());
+  if (ticket > newest_reached_) {
+    newest_reached_ = ticket;
+    status_ = status;
+  }
   // Under the lock: a waiter may destroy the event as soon as it sees the record reached.
   reached_changed_.notify_all();
 }
@@ -34,16 +40,20 @@ uint64_t CpuEvent::newest() const {
 
 bool CpuEvent::ready() const {
   std::lock_guard lock(mutex_);
-  return reached_ >= announced_;
+  return is_reached(announced_);
 }
 
 Status CpuEvent::wait_for(uint64_t ticket, Deadline deadline) const {
   std::unique_lock lock(mutex_);
   if (!reached_changed_.wait_until(lock, deadline.time_point(),
-                                   [&] { return reached_ >= ticket; })) {
+                                   [&] { return is_reached(ticket); })) {
     return error(Code::kUnavailable, "an event was not reached in time");
   }
   return status_;
+}
+
+bool CpuEvent::is_reached(uint64_t ticket) const {
+  return std::find(under_way_.begin(), under_way_.end(), ticket) == under_way_.end();
 }
 
 }  // namespace leasehold

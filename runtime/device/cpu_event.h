@@ -1,10 +1,12 @@
-// The CPU's Event: a counter of records enqueued and of records reached. Waiting means waiting for
-// the newest record that had been enqueued when the wait was; a later record does not prolong it.
+// The CPU's Event. Each record has a ticket; waiting means waiting for the newest record that had
+// been enqueued when the wait was: a later one, on whichever stream, neither prolongs the wait nor
+// ends it.
 #pragma once
 
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
+#include <vector>
 
 #include "runtime/device/cpu_stream.h"
 
@@ -27,11 +29,14 @@ class CpuEvent : public Event, public Waitable {
   Status wait_for(uint64_t ticket, Deadline deadline) const override;
 
  private:
+  bool is_reached(uint64_t ticket) const;
+
   mutable std::mutex mutex_;
   mutable std::condition_variable reached_changed_;
   uint64_t announced_ = 0;
-  uint64_t reached_ = 0;
-  Status status_;
+  std::vector<uint64_t> under_way_;  // announced, not reached; keeps its capacity
+  uint64_t newest_reached_ = 0;
+  Status status_;  // of the newest record reached
 };
 
 }  // namespace leasehold
