@@ -1,0 +1,108 @@
+#include "launch/checkpoint_model.h"
+
+#include "models/gpt.h"
+
+namespace leasehold {
+
+namespace {
+
+constexpr double kTimeoutS = 300;
+
+Result<CheckpointHandle> find_checkpoint(FileSystem& files, const std::string& path) {
+  if (!files.exists(join_path(path, "checkpoints"))) return open_checkpoint(files, path);
+  std::vector<CheckpointRejected> rejected;
+  LEASEHOLD_ASSIGN_OR_RETURN(std::vector<CheckpointHandle> found,
+                             list_checkpoints(files, path, rejected));
+  if (!found.empty()) return std::move(found.front());
+  std::string reasons;
+  for (const CheckpointRejected& bad : rejected)
+    reasons += fmt::format("\n  {}: {}", bad.path, bad.reason);
+  return error(rejected.empty() ? Code::kMissingInput : Code::kBadData,
+               "{} holds no usable checkpoint{}", path, reasons);
+}
+
+// Counts first, then allocates: `allocate` is run on a measuring arena and on the real one.
+template <typename Allocate>
+Result<std::unique_ptr<Arena>> make_arena(Device& device, const std::string& name,
+                                          const Allocate& allocate) {
+  Arena measured = Arena::measuring(name);
+  allocate(measured);
+  LEASEHOLD_ASSIGN_OR_RETURN(Arena arena, Arena::create(device, name, measured.peak_bytes()));
+  auto owned = std::make_unique<Arena>(std::move(arena));
+  allocate(*owned);
+  return owned;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<CheckpointModel>> CheckpointModel::load(FileSystem& files,
+                                                               const std::string& path,
+                                                               int num_threads) {
+  DeviceSection section;
+  section.threads = num_threads;
+  std::unique_ptr<CheckpointModel> loaded(new CheckpointModel(make_device(section, kTimeoutS)));
+  LEASEHOLD_ASSIGN_OR_RETURN(loaded->stream_, loaded->compute_.device->create_stream("compute"));
+  LEASEHOLD_ASSIGN_OR_RETURN(loaded->handle_, find_checkpoint(files, path));
+  LEASEHOLD_ASSIGN_OR_RETURN(loaded->config_, model_config_from_map(loaded->info().model));
+  if (!loaded->info().tokenizer_json.empty()) {
+    LEASEHOLD_ASSIGN_OR_RETURN(
+        loaded->tokenizer_,
+        parse_tokenizer_json(loaded->info().tokenizer_json, loaded->handle_.path));
+  }
+  LEASEHOLD_RETURN_IF_ERROR(loaded->load_weights(files));
+  return loaded;
+}
+
+Status CheckpointModel::load_weights(FileSystem& files) {
+  table_ = std::make_unique<ParameterTable>(describe_parameters(config_));
+  LEASEHOLD_ASSIGN_OR_RETURN(
+      weights_, make_arena(*compute_.device, "parameters", [&](Arena& arena) {
+        for (auto& parameter : table_->all())
+          parameter->bind_value(arena.allocate(DType::kF32, parameter->local_shape()));
+      }));
+  std::vector<StateSlice> slices;
+  for (const auto& parameter : table_->all()) {
+    slices.push_back({.parameter = parameter->name(),
+                      .kind = StateKind::kWeight,
+                      .global_shape = parameter->spec().shape,
+                      .box = Box::whole(parameter->spec().shape),
+                      .data = parameter->value().flat(0, parameter->value().num_elements())});
+  }
+  LEASEHOLD_RETURN_IF_ERROR(load_checkpoint(files, handle_, slices));
+  LEASEHOLD_ASSIGN_OR_RETURN(model_, create_gpt(config_, *table_));
+  return ok_status();
+}
+
+Result<const Tokenizer*> CheckpointModel::tokenizer() const {
+  if (!tokenizer_) {
+    return error(Code::kBadData,
+                 "{} holds no tokenizer: the run's data.train had no tokenizer.json beside it when "
+                 "it was written",
+                 handle_.path);
+  }
+  return tokenizer_.get();
+}
+
+Status CheckpointModel::prepare(int64_t B) {
+  const auto prepare_with = [&](Arena& activations, Arena& scratch) {
+    return model_->prepare({.kernels = *compute_.kernels,
+                            .activations = activations,
+                            .scratch = scratch,
+                            .B = B,
+                            .T = config_.sequence,
+                            .training = false});
+  };
+  Arena activations = Arena::measuring("activations");
+  Arena scratch = Arena::measuring("scratch");
+  prepare_with(activations, scratch);
+  LEASEHOLD_ASSIGN_OR_RETURN(Arena real_activations,
+                             Arena::create(device(), "activations", activations.peak_bytes()));
+  LEASEHOLD_ASSIGN_OR_RETURN(Arena real_scratch,
+                             Arena::create(device(), "scratch", scratch.peak_bytes()));
+  activations_ = std::make_unique<Arena>(std::move(real_activations));
+  scratch_ = std::make_unique<Arena>(std::move(real_scratch));
+  saved_ = prepare_with(*activations_, *scratch_);
+  return ok_status();
+}
+
+}  // namespace leasehold

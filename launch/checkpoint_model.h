@@ -1,0 +1,49 @@
+// A model as a checkpoint holds it, ready for forward passes: its description, tokenizer and
+// weights, on one rank.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "launch/compose.h"
+#include "runtime/checkpoint/durable.h"
+#include "runtime/data/tokenizer.h"
+
+namespace leasehold {
+
+class CheckpointModel {
+ public:
+  // `path`: a checkpoint's directory (".../checkpoints/step-00000100") or a run's, of which the
+  // newest is taken. kMissingInput, kBadData. Every byte's digest is checked.
+  static Result<std::unique_ptr<CheckpointModel>> load(FileSystem& files, const std::string& path,
+                                                       int num_threads);
+
+  const CheckpointInfo& info() const { return handle_.info; }
+  const ModelConfig& config() const { return config_; }
+  // kBadData when the checkpoint holds none.
+  Result<const Tokenizer*> tokenizer() const;
+
+  // Allocates for B sequences of config().sequence positions; before the first use.
+  Status prepare(int64_t B);
+  Module& model() { return *model_; }
+  Saved& saved() { return *saved_; }
+  Kernels& kernels() { return *compute_.kernels; }
+  Stream& stream() { return *stream_; }
+  Device& device() { return *compute_.device; }
+
+ private:
+  explicit CheckpointModel(ComputeDevice compute) : compute_(std::move(compute)) {}
+  Status load_weights(FileSystem& files);
+
+  ComputeDevice compute_;
+  std::unique_ptr<Stream> stream_;
+  CheckpointHandle handle_;
+  ModelConfig config_;
+  std::unique_ptr<Tokenizer> tokenizer_;
+  std::unique_ptr<Arena> weights_, activations_, scratch_;
+  std::unique_ptr<ParameterTable> table_;
+  std::unique_ptr<Module> model_;
+  std::unique_ptr<Saved> saved_;
+};
+
+}  // namespace leasehold

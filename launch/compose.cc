@@ -1,0 +1,88 @@
+#include "launch/compose.h"
+
+#include "models/gpt.h"
+
+namespace leasehold {
+
+ComputeDevice make_device(const DeviceSection& section, double wait_limit_s) {
+  ComputeDevice made;
+  made.device = CpuDevice::create({.num_threads = static_cast<int>(section.threads),
+                                   .asynchronous = section.mode == "asynchronous",
+                                   .delay_seed = static_cast<uint64_t>(section.delay_seed),
+                                   .wait_limit_s = wait_limit_s});
+  made.kernels = create_cpu_kernels(*made.device);
+  return made;
+}
+
+ModelSource make_model_source(const ModelConfig& model) {
+  return {.parameters = describe_parameters(model),
+          .create = [model](ParameterTable& table) { return create_gpt(model, table); }};
+}
+
+ArithmeticProbe make_probe(const ModelConfig& model, int64_t microbatch) {
+  return {.hidden = model.hidden,
+          .ffn = model.ffn,
+          .heads = model.heads,
+          .kv_heads = model.kv_heads,
+          .vocab = model.vocab,
+          .T = model.sequence,
+          .B = microbatch};
+}
+
+EngineOptions make_engine_options(const JobFile& job) {
+  const OptimizerSection& optimizer = job.optimizer;
+  return {.B = job.batch.microbatch,
+          .T = job.model.sequence,
+          .batch = {.num_microbatches = job.batch.num_microbatches(), .num_lanes = job.batch.lanes},
+          .steps = job.run.steps,
+          .seed = static_cast<uint64_t>(job.run.seed),
+          .optimizer = {.lr = optimizer.lr,
+                        .min_lr = optimizer.min_lr,
+                        .warmup_steps = optimizer.warmup_steps,
+                        .weight_decay = optimizer.weight_decay,
+                        .beta1 = optimizer.beta1,
+                        .beta2 = optimizer.beta2,
+                        .eps = optimizer.eps,
+                        .grad_clip = optimizer.grad_clip},
+          .zero_stage = static_cast<int>(job.parallel.zero),
+          .reduction = job.parallel.reduction == "fast" ? Reduction::kFast : Reduction::kCanonical,
+          .timeout_s = job.launch.stuck_timeout_s};
+}
+
+TrainerOptions make_trainer_options(const JobFile& job, const std::string& data_digest,
+                                    const std::string& node) {
+  TrainerOptions options;
+  options.run_dir = job.run.dir;
+  options.steps = job.run.steps;
+  options.validate_every_steps = job.run.validate_every_steps;
+  options.checkpoint_every_steps = job.checkpoint.every_steps;
+  options.checkpoints_kept = job.checkpoint.keep;
+  options.report_arithmetic = job.run.identity == "report";
+  options.timeout_s = job.launch.stuck_timeout_s;
+  options.node = node;
+  options.job.seed = static_cast<uint64_t>(job.run.seed);
+  options.job.identity = identity_keys(job);
+  options.job.identity[kDataDigestKey] = data_digest;
+  options.job.model = to_map(job.model);
+  options.job.tokenizer_json = job.tokenizer_json;
+  return options;
+}
+
+Result<TokenLoaders> open_data(FileSystem& files, const JobFile& job) {
+  const auto open = [&](const std::string& path) -> Result<std::unique_ptr<WindowLoader>> {
+    LEASEHOLD_ASSIGN_OR_RETURN(TokenFile file, TokenFile::open(files, path));
+    LEASEHOLD_ASSIGN_OR_RETURN(
+        WindowLoader loader,
+        WindowLoader::create(std::move(file), job.model.sequence, job.model.vocab,
+                             static_cast<uint64_t>(job.run.seed)));
+    return std::make_unique<WindowLoader>(std::move(loader));
+  };
+  TokenLoaders loaders;
+  LEASEHOLD_ASSIGN_OR_RETURN(loaders.train, open(job.data.train));
+  if (!job.data.validation.empty()) {
+    LEASEHOLD_ASSIGN_OR_RETURN(loaders.validation, open(job.data.validation));
+  }
+  return loaders;
+}
+
+}  // namespace leasehold

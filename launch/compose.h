@@ -1,0 +1,37 @@
+// From a job file to the parts that train it. Everything that knows both the job's keys and the
+// runtime's options.
+#pragma once
+
+#include <memory>
+
+#include "launch/job_file.h"
+#include "runtime/device/cpu_device.h"
+#include "runtime/tensor/kernels.h"
+#include "runtime/train/arithmetic_class.h"
+#include "runtime/train/engine.h"
+#include "runtime/train/trainer.h"
+
+namespace leasehold {
+
+// A device and what runs on it.
+struct ComputeDevice {
+  std::unique_ptr<CpuDevice> device;
+  std::unique_ptr<Kernels> kernels;
+};
+ComputeDevice make_device(const DeviceSection& section, double wait_limit_s);
+
+ModelSource make_model_source(const ModelConfig& model);
+ArithmeticProbe make_probe(const ModelConfig& model, int64_t microbatch);
+EngineOptions make_engine_options(const JobFile& job);
+// `data_digest` is that of the training file.
+TrainerOptions make_trainer_options(const JobFile& job, const std::string& data_digest,
+                                    const std::string& node);
+
+// The job's token files, checked for the job's sequence and vocabulary. No validation: null.
+struct TokenLoaders {
+  std::unique_ptr<WindowLoader> train;
+  std::unique_ptr<WindowLoader> validation;
+};
+Result<TokenLoaders> open_data(FileSystem& files, const JobFile& job);
+
+}  // namespace leasehold

@@ -1,0 +1,43 @@
+#include "launch/evaluate_command.h"
+
+#include <cstdio>
+
+#include <nlohmann/json.hpp>
+
+#include "collectives/self.h"
+#include "launch/checkpoint_model.h"
+#include "runtime/train/evaluator.h"
+
+namespace leasehold {
+
+Status run_evaluate(const EvaluateCommand& command) {
+  FileSystem& files = posix_files();
+  LEASEHOLD_ASSIGN_OR_RETURN(TokenFile file, TokenFile::open(files, command.data));
+  LEASEHOLD_ASSIGN_OR_RETURN(const auto model,
+                             CheckpointModel::load(files, command.checkpoint, command.num_threads));
+  LEASEHOLD_ASSIGN_OR_RETURN(
+      const WindowLoader loader,
+      WindowLoader::create(std::move(file), model->config().sequence, model->config().vocab, 0));
+  LEASEHOLD_RETURN_IF_ERROR(model->prepare(command.batch));
+
+  Arenas measured = Arenas::measuring();
+  const auto make = [&](Arenas& arenas) {
+    return Evaluator(model->model(), model->saved(), model->kernels(), command.batch,
+                     model->config().sequence, model->stream(), arenas);
+  };
+  make(measured);
+  LEASEHOLD_ASSIGN_OR_RETURN(Arenas arenas, Arenas::create(model->device(), measured));
+  Evaluator evaluator = make(arenas);
+  const auto self = create_self_communicator("self");
+  LEASEHOLD_ASSIGN_OR_RETURN(const Evaluation evaluation,
+                             evaluator.evaluate(loader, *self, 3600, [] { return false; }));
+  const nlohmann::ordered_json result = {{"checkpoint", command.checkpoint},
+                                         {"step", model->info().step},
+                                         {"data", command.data},
+                                         {"loss", evaluation.mean_loss},
+                                         {"tokens", evaluation.num_targets}};
+  fmt::print("{}\n", result.dump());
+  return ok_status();
+}
+
+}  // namespace leasehold

@@ -1,0 +1,67 @@
+#include "launch/progress.h"
+
+#include <algorithm>
+#include <cmath>
+#include <unistd.h>
+
+namespace leasehold {
+
+namespace {
+
+constexpr double kLineEveryS = 2.0;
+constexpr double kRedrawEveryS = 0.1;
+constexpr double kSmoothing = 0.1;  // share of the newest step in the mean step time
+
+std::string duration_text(double seconds) {
+  const auto whole = static_cast<int64_t>(std::ceil(std::max(0.0, seconds)));
+  if (whole >= 3600) return fmt::format("{} h {} min", whole / 3600, whole / 60 % 60);
+  if (whole >= 60) return fmt::format("{} min {} s", whole / 60, whole % 60);
+  return fmt::format("{} s", whole);
+}
+
+}  // namespace
+
+std::string progress_text(const StepMetrics& metrics, int64_t steps, double seconds_left) {
+  return fmt::format("step {}/{}  loss {:.4f}  grad norm {:.2f}  {:.0f} tokens/s  {} left",
+                     metrics.step, steps, metrics.loss, metrics.grad_norm, metrics.tokens_per_s,
+                     duration_text(seconds_left));
+}
+
+Progress::Progress(int64_t steps, Clock& clock, FILE* out)
+    : steps_(steps), clock_(clock), out_(out), terminal_(::isatty(::fileno(out)) == 1) {}
+
+RunObserver Progress::observer() {
+  return {.on_step = [this](const StepMetrics& metrics) { step(metrics); },
+          .on_validation =
+              [this](int64_t at, double loss) {
+                line(fmt::format("step {}/{}  validation loss {:.4f}", at, steps_, loss));
+              },
+          .on_event = [this](const std::string& text) { line(text); }};
+}
+
+void Progress::step(const StepMetrics& metrics) {
+  step_time_s_ = step_time_s_ == 0
+                     ? metrics.step_time_s
+                     : (1 - kSmoothing) * step_time_s_ + kSmoothing * metrics.step_time_s;
+  const double now_s = clock_.steady_s();
+  const bool last = metrics.step == steps_;
+  if (!last && now_s - shown_at_s_ < (terminal_ ? kRedrawEveryS : kLineEveryS)) return;
+  shown_at_s_ = now_s;
+  const std::string text =
+      progress_text(metrics, steps_, static_cast<double>(steps_ - metrics.step) * step_time_s_);
+  if (terminal_) {
+    fmt::print(out_, "\r\x1b[K{}", text);
+    open_line_ = true;
+  } else {
+    fmt::print(out_, "{}\n", text);
+  }
+  std::fflush(out_);
+}
+
+void Progress::line(const std::string& text) {
+  fmt::print(out_, "{}{}\n", open_line_ ? "\n" : "", text);
+  open_line_ = false;
+  std::fflush(out_);
+}
+
+}  // namespace leasehold

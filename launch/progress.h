@@ -1,0 +1,35 @@
+// What a person sees of a run: one line that is rewritten in place on a terminal, and a line every
+// two seconds elsewhere.
+#pragma once
+
+#include <cstdio>
+#include <string>
+
+#include "runtime/train/trainer.h"
+
+namespace leasehold {
+
+// "step 120/1000  loss 2.3142  grad norm 0.81  15234 tokens/s  1 min 12 s left". Pure.
+std::string progress_text(const StepMetrics& metrics, int64_t steps, double seconds_left);
+
+class Progress {
+ public:
+  // Writes to `out` (stderr), which outlives the observer.
+  Progress(int64_t steps, Clock& clock, FILE* out);
+
+  RunObserver observer();
+
+ private:
+  void step(const StepMetrics& metrics);
+  void line(const std::string& text);
+
+  int64_t steps_;
+  Clock& clock_;
+  FILE* out_;
+  bool terminal_;
+  bool open_line_ = false;  // the cursor stands behind a line that will be rewritten
+  double shown_at_s_ = -1e9;
+  double step_time_s_ = 0;  // smoothed
+};
+
+}  // namespace leasehold

@@ -1,0 +1,95 @@
+#include "launch/train_command.h"
+
+#include <cstdio>
+
+#include "launch/compose.h"
+#include "launch/progress.h"
+#include "runtime/comm/host_exchange.h"
+
+namespace leasehold {
+
+namespace {
+
+// Sizes of one rank. Ranks with more lanes than others need more gradient buffers; rank 0 never has
+// fewer than average.
+void print_forecast(const JobFile& job, int num_ranks, const std::vector<ArenaSize>& sizes) {
+  fmt::print("model: {} family, {} parameters, {} floating point operations per token\n",
+             job.model.family, num_parameters(job.model), flops_per_token(job.model));
+  fmt::print(
+      "batch: {} sequences of {} tokens = {} microbatches of {} in {} lanes, over {} ranks\n",
+      job.batch.sequences, job.model.sequence, job.batch.num_microbatches(), job.batch.microbatch,
+      job.batch.lanes, num_ranks);
+  fmt::print("memory of rank 0:\n");
+  int64_t total = 0;
+  for (const ArenaSize& size : sizes) {
+    fmt::print("  {:<14} {:>16} bytes\n", size.name, size.bytes);
+    total += size.bytes;
+  }
+  fmt::print("  {:<14} {:>16} bytes\n", "total", total);
+}
+
+// What every rank finds out for itself before the first collective that matters.
+struct Prepared {
+  JobFile job;
+  TokenLoaders data;
+  ComputeDevice compute;
+  std::string data_digest;
+};
+
+Result<Prepared> prepare(const TrainCommand& command, int num_ranks) {
+  Prepared prepared;
+  LEASEHOLD_ASSIGN_OR_RETURN(prepared.job,
+                             load_job(posix_files(), command.job_path, command.overrides));
+  LEASEHOLD_RETURN_IF_ERROR(check_supported(prepared.job));
+  LEASEHOLD_RETURN_IF_ERROR(validate(prepared.job, num_ranks));
+  if (command.stop_after && *command.stop_after < 0) {
+    return error(Code::kUsage, "--stop-after {}: a step of 0 or more is needed",
+                 *command.stop_after);
+  }
+  LEASEHOLD_ASSIGN_OR_RETURN(prepared.data, open_data(posix_files(), prepared.job));
+  prepared.data_digest = prepared.data.train->file().digest().to_hex();
+  prepared.compute = make_device(prepared.job.device, prepared.job.launch.stuck_timeout_s);
+  return prepared;
+}
+
+}  // namespace
+
+Status run_train(const TrainCommand& command, const RankPlace& place, DrainRequest& drain) {
+  Communicator& world = place.world;
+  const std::unique_ptr<CpuDevice> host = CpuDevice::create({});
+  LEASEHOLD_ASSIGN_OR_RETURN(const std::unique_ptr<Stream> stream, host->create_stream("host"));
+
+  Result<Prepared> prepared = prepare(command, world.size());
+  // The job says how long to wait; until it is read by all, five minutes.
+  const double timeout_s = prepared.ok() ? prepared->job.launch.stuck_timeout_s : 300;
+  LEASEHOLD_RETURN_IF_ERROR(agree(world, *stream, prepared.status(), Deadline::after_s(timeout_s)));
+  const JobFile& job = prepared->job;
+  ComputeDevice& compute = prepared->compute;
+
+  LEASEHOLD_ASSIGN_OR_RETURN(Mesh mesh, Mesh::create(world, {.data = world.size()}));
+  const ModelSource source = make_model_source(job.model);
+  const EngineOptions engine_options = make_engine_options(job);
+  if (command.dry_run) {
+    LEASEHOLD_ASSIGN_OR_RETURN(const auto sizes, Engine::forecast(*compute.device, *compute.kernels,
+                                                                  mesh, source, engine_options));
+    if (world.rank() == 0) print_forecast(job, world.size(), sizes);
+    return barrier(world, *stream, Deadline::after_s(timeout_s));
+  }
+  const auto arithmetic = digest_arithmetic(*compute.device, *compute.kernels,
+                                            make_probe(job.model, job.batch.microbatch), timeout_s);
+  LEASEHOLD_RETURN_IF_ERROR(
+      agree(world, *stream, arithmetic.status(), Deadline::after_s(timeout_s)));
+  auto engine = Engine::create(*compute.device, *compute.kernels, mesh, source, engine_options);
+  LEASEHOLD_RETURN_IF_ERROR(agree(world, *stream, engine.status(), Deadline::after_s(timeout_s)));
+
+  TrainerOptions options = make_trainer_options(job, prepared->data_digest, place.node);
+  options.stop_after = command.stop_after;
+  options.fork = command.fork;
+  Progress progress(job.run.steps, system_clock(), stderr);
+  Trainer trainer(**engine, world, *stream, posix_files(), system_clock(), *arithmetic,
+                  *prepared->data.train, prepared->data.validation.get(), drain, std::move(options),
+                  progress.observer());
+  return trainer.run();
+}
+
+}  // namespace leasehold

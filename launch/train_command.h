@@ -1,0 +1,32 @@
+// `leasehold-train JOB.toml`: what one rank does with a job.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "runtime/comm/communicator.h"
+#include "runtime/train/drain.h"
+
+namespace leasehold {
+
+struct TrainCommand {
+  std::string job_path;
+  std::vector<std::string> overrides;  // --set
+  std::optional<int64_t> stop_after;
+  bool dry_run = false;
+  bool fork = false;
+};
+
+// Where a rank stands among the processes of the job.
+struct RankPlace {
+  Communicator& world;
+  std::string node;
+};
+
+// Collective over the world. Errors as Trainer::run; kBadConfig and kMissingInput before anything
+// is written. With dry_run it prints the model, the layout and the memory of rank 0 by family to
+// stdout and touches no file.
+Status run_train(const TrainCommand& command, const RankPlace& place, DrainRequest& drain);
+
+}  // namespace leasehold
