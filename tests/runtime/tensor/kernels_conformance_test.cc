@@ -1,0 +1,100 @@
+// Every implementation of Kernels agrees with the reference, writes what it should and nothing
+// else, and computes the same bits whatever lies in its outputs. The CPU's also whatever the number
+// of threads, the mode of the device and the alignment of its operands.
+#include <gtest/gtest.h>
+
+#include "runtime/device/cpu_device.h"
+#include "tests/runtime/tensor/operation_cases.h"
+#include "tests/support/reference_kernels.h"
+
+namespace leasehold {
+
+namespace {
+
+Backend create_cpu(const CpuDeviceOptions& options) {
+  auto device = CpuDevice::create(options);
+  auto kernels = create_cpu_kernels(*device);
+  return {std::move(device), std::move(kernels)};
+}
+
+Backend create_reference() { return {CpuDevice::create({}), create_reference_kernels()}; }
+
+struct Implementation {
+  const char* name;
+  Backend (*create)();
+};
+const Implementation kImplementations[] = {
+    {"cpu", [] { return create_cpu({.num_threads = 2}); }},
+};
+
+struct Family {
+  const char* name;
+  std::vector<OperationCase> (*cases)();
+};
+const Family kFamilies[] = {
+    {"linear", linear_cases},           {"layer_norm", layer_norm_cases},
+    {"embedding", embedding_cases},     {"attention", attention_cases},
+    {"elementwise", elementwise_cases}, {"cross_entropy", cross_entropy_cases},
+    {"optimizer", optimizer_cases},
+};
+
+class KernelsConformance : public testing::TestWithParam<std::tuple<Implementation, Family>> {
+ protected:
+  Backend create() { return std::get<0>(GetParam()).create(); }
+  std::vector<OperationCase> cases() { return std::get<1>(GetParam()).cases(); }
+};
+
+TEST_P(KernelsConformance, AgreesWithTheReference) {
+  Backend backend = create();
+  Backend reference = create_reference();
+  const DType dtype = backend.kernels->dtype();
+  for (const OperationCase& operation : cases()) {
+    SCOPED_TRACE(operation.name());
+    expect_agreement(run_case(operation, backend, {.inputs = dtype}),
+                     run_case(operation, reference, {.inputs = dtype}), dtype);
+  }
+}
+
+TEST_P(KernelsConformance, GivesTheSameBitsAgainWhateverLiesInItsOutputs) {
+  Backend backend = create();
+  for (const OperationCase& operation : cases()) {
+    SCOPED_TRACE(operation.name());
+    expect_equal_bits(run_case(operation, backend, {.poison = 1e30}), run_case(operation, backend));
+  }
+}
+
+std::string name_of(const testing::TestParamInfo<std::tuple<Implementation, Family>>& info) {
+  return std::string(std::get<0>(info.param).name) + "_" + std::get<1>(info.param).name;
+}
+
+INSTANTIATE_TEST_SUITE_P(, KernelsConformance,
+                         testing::Combine(testing::ValuesIn(kImplementations),
+                                          testing::ValuesIn(kFamilies)),
+                         name_of);
+
+class CpuKernelsBits : public testing::TestWithParam<Family> {};
+
+TEST_P(CpuKernelsBits, DoNotDependOnThreadsModeOrAlignment) {
+  Backend one = create_cpu({.num_threads = 1});
+  std::vector<Backend> others;
+  for (const int num_threads : {2, 3, 4})
+    others.push_back(create_cpu({.num_threads = num_threads}));
+  others.push_back(create_cpu({.num_threads = 2, .asynchronous = true, .delay_seed = 11}));
+  for (const OperationCase& operation : GetParam().cases()) {
+    SCOPED_TRACE(operation.name());
+    const auto expected = run_case(operation, one);
+    for (Backend& other : others) {
+      SCOPED_TRACE(other.device->name());
+      expect_equal_bits(run_case(operation, other), expected);
+    }
+    SCOPED_TRACE("misaligned");
+    expect_equal_bits(run_case(operation, one, {.misalignment_bytes = 8}), expected);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(, CpuKernelsBits, testing::ValuesIn(kFamilies),
+                         [](const auto& tested) { return std::string(tested.param.name); });
+
+}  // namespace
+
+}  // namespace leasehold

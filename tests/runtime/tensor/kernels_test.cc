@@ -1,0 +1,163 @@
+// The public functions of Kernels refuse operands that break their contracts, naming the operation.
+#include "runtime/tensor/kernels.h"
+
+#include <gtest/gtest.h>
+
+#include "runtime/device/cpu_device.h"
+#include "runtime/tensor/arena.h"
+
+namespace leasehold {
+
+namespace {
+
+class KernelsChecks : public testing::Test {
+ protected:
+  Tensor f32(const Shape& shape) { return arena_.allocate(DType::kF32, shape); }
+  Tensor of(DType dtype, const Shape& shape) { return arena_.allocate(dtype, shape); }
+
+  // The call throws a programmer's error whose message has both texts.
+  template <typename Call>
+  void expect_refused(const std::string& operation, const std::string& what, Call&& call) {
+    try {
+      call();
+      ADD_FAILURE() << operation << " accepted: " << what;
+    } catch (const StatusError& caught) {
+      EXPECT_EQ(caught.status().code(), Code::kInternal);
+      const std::string message = caught.what();
+      EXPECT_NE(message.find(operation + ": "), std::string::npos) << message;
+      EXPECT_NE(message.find(what), std::string::npos) << message;
+    }
+  }
+
+  std::unique_ptr<CpuDevice> device_ = CpuDevice::create({});
+  std::unique_ptr<Kernels> kernels_ = create_cpu_kernels(*device_);
+  std::unique_ptr<Stream> stream_ = device_->create_stream("test").value();
+  Arena arena_ = Arena::create(*device_, "test", 1 << 20).value();
+};
+
+TEST_F(KernelsChecks, CpuKernelsTellWhatDecidesTheirBits) {
+  EXPECT_EQ(kernels_->dtype(), DType::kF32);
+  EXPECT_STREQ(kernels_->name(), "cpu");
+  const std::string arithmetic_class = kernels_->arithmetic_class();
+  for (const char* part : {"OpenBLAS", "core ", "x86-64", "tiles", "cpu kernels"}) {
+    EXPECT_NE(arithmetic_class.find(part), std::string::npos) << arithmetic_class;
+  }
+  EXPECT_EQ(arithmetic_class.find('\n'), std::string::npos);
+}
+
+TEST_F(KernelsChecks, LinearRefusesWhatDoesNotFit) {
+  const Tensor x = f32({4, 3}), weight = f32({5, 3}), y = f32({4, 5});
+  expect_refused("linear_forward", "weight is F32 (5, 2), expected F32 (5, 3)", [&] {
+    kernels_->linear_forward(*stream_, x, f32({5, 2}), {}, Activation::kNone, {}, y);
+  });
+  expect_refused("linear_forward", "bias is F32 (4), expected F32 (5)", [&] {
+    kernels_->linear_forward(*stream_, x, weight, f32({4}), Activation::kNone, {}, y);
+  });
+  expect_refused("linear_forward", "y is F64 (4, 5), expected F32 (4, 5)", [&] {
+    kernels_->linear_forward(*stream_, x, weight, {}, Activation::kNone, {},
+                             of(DType::kF64, {4, 5}));
+  });
+  expect_refused("linear_forward", "pre given, but there is no activation", [&] {
+    kernels_->linear_forward(*stream_, x, weight, {}, Activation::kNone, y, y);
+  });
+  expect_refused("linear_backward_input", "pre is absent", [&] {
+    kernels_->linear_backward_input(*stream_, y, weight, Activation::kGelu, {}, x,
+                                    Write::kOverwrite);
+  });
+  expect_refused("linear_backward_input", "cannot be accumulated", [&] {
+    kernels_->linear_backward_input(*stream_, y, weight, Activation::kGelu, x, x,
+                                    Write::kAccumulate);
+  });
+  expect_refused("linear_backward_weight", "dbias is F32 (3), expected F32 (5)", [&] {
+    kernels_->linear_backward_weight(*stream_, y, x, weight, f32({3}), Write::kOverwrite);
+  });
+}
+
+TEST_F(KernelsChecks, NormRefusesWhatDoesNotFit) {
+  const Tensor x = f32({4, 8}), row = f32({8}), column = f32({4});
+  expect_refused("layer_norm_forward", "sum given, but delta is absent", [&] {
+    kernels_->layer_norm_forward(*stream_, x, {}, {}, x, row, row, x, column, column);
+  });
+  expect_refused("layer_norm_forward", "sum is absent", [&] {
+    kernels_->layer_norm_forward(*stream_, x, x, {}, {}, row, row, x, column, column);
+  });
+  expect_refused("layer_norm_forward", "dropout 1 is not in [0, 1)", [&] {
+    kernels_->layer_norm_forward(*stream_, x, x, {.p = 1}, x, row, row, x, column, column);
+  });
+  expect_refused("layer_norm_backward", "workspace has 4 bytes", [&] {
+    kernels_->layer_norm_backward(*stream_, x, x, row, column, column, {}, x, row, row,
+                                  Write::kOverwrite, of(DType::kU8, {4}));
+  });
+}
+
+TEST_F(KernelsChecks, EmbeddingRefusesTooFewPositionsAndWrongIds) {
+  const Tensor tokens = of(DType::kI32, {2, 3}), table = f32({7, 4}), out = f32({6, 4});
+  expect_refused("embedding_forward", "position_weight is F32 (2, 4), expected F32 (3, 4)", [&] {
+    kernels_->embedding_forward(*stream_, tokens, table, f32({2, 4}), {}, out);
+  });
+  expect_refused("embedding_forward", "tokens is F32 (2, 3), expected I32 (2, 3)", [&] {
+    kernels_->embedding_forward(*stream_, f32({2, 3}), table, {}, {}, out);
+  });
+  tokens.as<int32_t>()[4] = 7;
+  kernels_->embedding_forward(*stream_, tokens, table, {}, {}, out);
+  const Status status = stream_->synchronize(Deadline::after_s(10));
+  EXPECT_EQ(status.code(), Code::kInternal);
+  EXPECT_NE(status.message().find("token 7 at 4, the vocabulary has 7"), std::string::npos)
+      << status.message();
+}
+
+TEST_F(KernelsChecks, CrossEntropyRefusesWrongTargets) {
+  const Tensor logits = f32({2, 5}), targets = of(DType::kI32, {2}), loss = of(DType::kF64, {1});
+  const Tensor workspace = of(DType::kU8, {kernels_->cross_entropy_workspace_bytes(2, 5)});
+  expect_refused("cross_entropy", "loss is F32 (1), expected F64 (1)", [&] {
+    kernels_->cross_entropy(*stream_, logits, targets, 1, f32({1}), workspace);
+  });
+  expect_refused("cross_entropy", "targets is I32 (3), expected I32 (2)", [&] {
+    kernels_->cross_entropy(*stream_, logits, of(DType::kI32, {3}), 1, loss, workspace);
+  });
+  targets.as<int32_t>()[1] = 5;
+  kernels_->cross_entropy(*stream_, logits, targets, 1, loss, workspace);
+  EXPECT_EQ(stream_->synchronize(Deadline::after_s(10)).code(), Code::kInternal);
+}
+
+TEST_F(KernelsChecks, CrossEntropyOfNotANumberIsNotANumber) {
+  const Tensor logits = f32({2, 5}), targets = of(DType::kI32, {2}), loss = of(DType::kF64, {1});
+  const Tensor workspace = of(DType::kU8, {kernels_->cross_entropy_workspace_bytes(2, 5)});
+  logits.as<float>()[7] = std::numeric_limits<float>::quiet_NaN();
+  kernels_->cross_entropy(*stream_, logits, targets, 0, loss, workspace);
+  EXPECT_TRUE(stream_->synchronize(Deadline::after_s(10)).ok());
+  EXPECT_NE(*loss.as<double>(), *loss.as<double>());
+}
+
+TEST_F(KernelsChecks, AttentionRefusesWhatDoesNotFit) {
+  const AttentionShape shape = {1, 4, 2, 1, 8};
+  const Tensor qkv = f32({1, 4, 2, 3, 8}), out = f32({1, 4, 2, 8}), lse = f32({1, 2, 4});
+  const Tensor workspace = of(DType::kU8, {kernels_->attention_workspace_bytes(shape)});
+  expect_refused("attention_forward", "qkv is F32 (4, 48)", [&] {
+    kernels_->attention_forward(*stream_, shape, qkv.reshape({4, 48}), {}, out, lse, workspace);
+  });
+  expect_refused("attention_backward", "dqkv is absent", [&] {
+    kernels_->attention_backward(*stream_, shape, out, qkv, out, lse, {}, {}, workspace);
+  });
+  expect_refused("attention_forward", "workspace has 0 bytes",
+                 [&] { kernels_->attention_forward(*stream_, shape, qkv, {}, out, lse, {}); });
+}
+
+TEST_F(KernelsChecks, FlatOperationsRefuseWhatDoesNotFit) {
+  const Tensor x = f32({9});
+  expect_refused("add", "right is F32 (8), expected F32 (9)",
+                 [&] { kernels_->add(*stream_, x, f32({8}), x); });
+  expect_refused("fill", "out is I32", [&] { kernels_->fill(*stream_, of(DType::kI32, {3}), 0); });
+  expect_refused("cast", "I32 is not among",
+                 [&] { kernels_->cast(*stream_, of(DType::kI32, {9}), x); });
+  expect_refused("squared_norms", "sums is F64 (2), expected F64 (1)",
+                 [&] { kernels_->squared_norms(*stream_, x, 1, of(DType::kF64, {2})); });
+  expect_refused("adamw", "v is F32 (8), expected F32 (9)",
+                 [&] { kernels_->adamw(*stream_, {}, x, x, x, f32({8})); });
+  expect_refused("adamw", "not positive",
+                 [&] { kernels_->adamw(*stream_, {.correction1 = 0}, x, x, x, x); });
+}
+
+}  // namespace
+
+}  // namespace leasehold

@@ -1,0 +1,246 @@
+#include "tests/runtime/tensor/operation_case.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <gtest/gtest.h>
+#include <limits>
+
+#include "runtime/base/digest.h"
+
+namespace leasehold {
+
+namespace {
+
+// The error that an implementation of this dtype may show (see expect_agreement).
+double tolerance(DType dtype) {
+  switch (dtype) {
+    case DType::kF64:
+      return 1e-12;
+    case DType::kBf16:
+      return 2e-2;
+    default:
+      return 1e-5;
+  }
+}
+
+constexpr int64_t kGuardBytes = 64;
+constexpr unsigned char kGuard = 0xA5;
+
+DType dtype_of(Element element, const Kernels& kernels) {
+  switch (element) {
+    case Element::kCompute:
+      return kernels.dtype();
+    case Element::kState:
+      return kernels.dtype() == DType::kF64 ? DType::kF64 : DType::kF32;
+    case Element::kF32:
+      return DType::kF32;
+    case Element::kF64:
+      return DType::kF64;
+    case Element::kBf16:
+      return DType::kBf16;
+    case Element::kI32:
+      return DType::kI32;
+  }
+  return DType::kF32;
+}
+
+double load(const unsigned char* bytes, DType dtype, int64_t i) {
+  const auto read = [&](auto value) {
+    std::memcpy(&value, bytes + i * static_cast<int64_t>(sizeof value), sizeof value);
+    return value;
+  };
+  switch (dtype) {
+    case DType::kF64:
+      return read(double{});
+    case DType::kBf16:
+      return std::bit_cast<float>(uint32_t{read(uint16_t{})} << 16);
+    case DType::kI32:
+      return read(int32_t{});
+    default:
+      return read(float{});
+  }
+}
+
+uint16_t truncate_to_bf16(double value) {
+  return static_cast<uint16_t>(std::bit_cast<uint32_t>(static_cast<float>(value)) >> 16);
+}
+
+void store(unsigned char* bytes, DType dtype, int64_t i, double value) {
+  const auto write = [&](auto element) {
+    std::memcpy(bytes + i * static_cast<int64_t>(sizeof element), &element, sizeof element);
+  };
+  switch (dtype) {
+    case DType::kF64:
+      return write(value);
+    case DType::kBf16:
+      return write(truncate_to_bf16(value));
+    case DType::kI32:
+      return write(static_cast<int32_t>(value));
+    default:
+      return write(static_cast<float>(value));
+  }
+}
+
+double rounded(double value, DType dtype) {
+  if (dtype == DType::kF64) return value;
+  if (dtype == DType::kF32) return static_cast<float>(value);
+  return std::bit_cast<float>(uint32_t{truncate_to_bf16(value)} << 16);
+}
+
+double input_value(const Operand& operand, const RandomSite& site, int64_t i, DType inputs) {
+  const double value =
+      operand.value ? operand.value(i) : 2.0 * site.uniform(static_cast<uint64_t>(i)) - 1.0;
+  const bool follows = operand.element == Element::kCompute || operand.element == Element::kState;
+  return follows ? rounded(value, inputs) : value;
+}
+
+// One operand on the host, with guards around it, and its place in device memory.
+struct Placed {
+  const Operand* operand = nullptr;
+  DType dtype = DType::kU8;
+  int64_t size_bytes = 0;
+  int64_t offset = 0;  // of the operand's first element in device memory
+};
+
+int64_t place_all(const OperationCase& operation, const Kernels& kernels, const RunOptions& options,
+                  std::vector<Placed>& placed) {
+  int64_t end = 0;
+  for (const Operand& operand : operation.operands) {
+    Placed place{&operand};
+    if (operand.role == Role::kWorkspace) {
+      place.size_bytes = operand.workspace_bytes(kernels);
+    } else {
+      place.dtype = dtype_of(operand.element, kernels);
+      place.size_bytes = operand.shape.num_elements() * size_of(place.dtype);
+    }
+    // As in an arena, then shifted; workspaces are never views of something, so they stay aligned.
+    place.offset = (end + kGuardBytes + 255) / 256 * 256;
+    if (operand.role != Role::kWorkspace) place.offset += options.misalignment_bytes;
+    end = place.offset + place.size_bytes + kGuardBytes;
+    placed.push_back(place);
+  }
+  return end;
+}
+
+void fill(const OperationCase& operation, const Placed& place, const RunOptions& options,
+          unsigned char* bytes) {
+  const Operand& operand = *place.operand;
+  if (operand.role == Role::kWorkspace) {
+    std::memset(bytes, 0xFF, static_cast<size_t>(place.size_bytes));  // NaNs
+    return;
+  }
+  const double poison =
+      options.poison == 0 ? std::numeric_limits<double>::quiet_NaN() : options.poison;
+  const std::string site_name = operation.name() + "/" + operand.name;
+  const RandomSite site = RandomSite::make(1, site_name);
+  for (int64_t i = 0; i < operand.shape.num_elements(); ++i) {
+    const bool is_output = operand.role == Role::kOutput;
+    store(bytes, place.dtype, i,
+          is_output ? poison : input_value(operand, site, i, options.inputs));
+  }
+}
+
+void expect_guards(const Placed& place, const std::vector<unsigned char>& memory) {
+  for (const int64_t begin : {place.offset - kGuardBytes, place.offset + place.size_bytes}) {
+    const auto* at = memory.data() + begin;
+    EXPECT_TRUE(std::all_of(at, at + kGuardBytes, [](unsigned char c) { return c == kGuard; }))
+        << place.operand->name << ": memory " << (begin < place.offset ? "before" : "behind")
+        << " it was written";
+  }
+}
+
+OperandResult result_of(const Placed& place, const std::vector<unsigned char>& memory) {
+  const auto* bytes = memory.data() + place.offset;
+  OperandResult result{place.operand->name,
+                       place.dtype,
+                       place.operand->exact,
+                       std::vector<unsigned char>(bytes, bytes + place.size_bytes),
+                       {}};
+  for (int64_t i = 0; i < place.operand->shape.num_elements(); ++i) {
+    result.values.push_back(load(bytes, place.dtype, i));
+  }
+  return result;
+}
+
+}  // namespace
+
+Tensor Operands::operator[](const std::string& name) const {
+  const auto found = tensors_.find(name);
+  return found == tensors_.end() ? Tensor() : found->second;
+}
+
+std::vector<OperandResult> run_case(const OperationCase& operation, Backend& backend,
+                                    const RunOptions& options) {
+  std::vector<Placed> placed;
+  const int64_t size_bytes = place_all(operation, *backend.kernels, options, placed);
+  auto device_memory =
+      backend.device->allocate(size_bytes, MemoryKind::kDevice, operation.name()).value();
+  auto* base = static_cast<unsigned char*>(device_memory->data());
+
+  std::vector<unsigned char> before(static_cast<size_t>(size_bytes), kGuard);
+  Operands operands;
+  for (const Placed& place : placed) {
+    fill(operation, place, options, before.data() + place.offset);
+    const bool is_workspace = place.operand->role == Role::kWorkspace;
+    operands.set(place.operand->name,
+                 {base + place.offset, is_workspace ? DType::kU8 : place.dtype,
+                  is_workspace ? Shape{place.size_bytes} : place.operand->shape});
+  }
+  std::vector<unsigned char> after(before.size());
+  auto stream = backend.device->create_stream("conformance").value();
+  stream->copy(base, before.data(), size_bytes);
+  operation.call(*backend.kernels, *stream, operands);
+  stream->copy(after.data(), base, size_bytes);
+  const Status status = stream->synchronize(Deadline::after_s(60));
+  EXPECT_TRUE(status.ok()) << status.message();
+
+  std::vector<OperandResult> results;
+  for (const Placed& place : placed) {
+    expect_guards(place, after);
+    if (place.operand->role == Role::kInput) {
+      EXPECT_EQ(std::memcmp(before.data() + place.offset, after.data() + place.offset,
+                            static_cast<size_t>(place.size_bytes)),
+                0)
+          << "input " << place.operand->name << " was changed";
+    } else if (place.operand->role != Role::kWorkspace) {
+      results.push_back(result_of(place, after));
+    }
+  }
+  return results;
+}
+
+void expect_agreement(const std::vector<OperandResult>& results,
+                      const std::vector<OperandResult>& reference, DType dtype) {
+  ASSERT_EQ(results.size(), reference.size());
+  for (size_t operand = 0; operand < results.size(); ++operand) {
+    const OperandResult& result = results[operand];
+    const std::vector<double>& expected = reference[operand].values;
+    ASSERT_EQ(result.values.size(), expected.size()) << result.name;
+    double magnitude = 0;
+    double difference = 0;
+    for (size_t i = 0; i < expected.size(); ++i) {
+      magnitude = std::max(magnitude, std::abs(expected[i]));
+      const double here = std::abs(result.values[i] - expected[i]);
+      // NaN counts as the worst difference.
+      if (!(here <= difference)) difference = std::isnan(here) ? HUGE_VAL : here;
+    }
+    if (result.exact) {
+      EXPECT_EQ(result.bytes, reference[operand].bytes) << result.name;
+    } else {
+      EXPECT_LE(difference, tolerance(dtype) * std::max(magnitude, 1e-6))
+          << result.name << ", largest magnitude " << magnitude;
+    }
+  }
+}
+
+void expect_equal_bits(const std::vector<OperandResult>& results,
+                       const std::vector<OperandResult>& others) {
+  ASSERT_EQ(results.size(), others.size());
+  for (size_t i = 0; i < results.size(); ++i) {
+    EXPECT_EQ(results[i].bytes, others[i].bytes) << results[i].name;
+  }
+}
+
+}  // namespace leasehold

@@ -1,0 +1,56 @@
+#include <fmt/format.h>
+
+#include "tests/runtime/tensor/operation_cases.h"
+
+namespace leasehold {
+
+namespace {
+
+// Forward and backward together: backward takes what forward kept.
+OperationCase attention_case(const AttentionShape& shape, float p) {
+  const auto [B, T, G, R, D] = shape;
+  const Shape packed = {B, T, G, R + 2, D};
+  const Shape heads = {B, T, shape.H(), D};
+  OperationCase result;
+  result.operation = "attention";
+  result.label = fmt::format("B {} T {} G {} R {} D {}, dropout {}", B, T, G, R, D, p);
+  result.operands = {
+      {"qkv", Role::kInput, packed, Element::kCompute,
+       [](int64_t i) { return 0.003 * static_cast<double>((i * 7919) % 1409 - 704); }},
+      {"dout", Role::kInput, heads},
+      {"out", Role::kOutput, heads},
+      {"log_sum_exp", Role::kOutput, {B, shape.H(), T}, Element::kState},
+      {"dqkv", Role::kOutput, packed},
+      {.name = "workspace",
+       .role = Role::kWorkspace,
+       .workspace_bytes = [shape](const Kernels& kernels) {
+         return kernels.attention_workspace_bytes(shape);
+       }}};
+  const Dropout dropout{p, RandomSite::make(7, "attention", 1, 4), 3};
+  result.call = [shape, dropout](Kernels& kernels, Stream& stream, const Operands& t) {
+    kernels.attention_forward(stream, shape, t["qkv"], dropout, t["out"], t["log_sum_exp"],
+                              t["workspace"]);
+    kernels.attention_backward(stream, shape, t["dout"], t["qkv"], t["out"], t["log_sum_exp"],
+                               dropout, t["dqkv"], t["workspace"]);
+  };
+  return result;
+}
+
+}  // namespace
+
+std::vector<OperationCase> attention_cases() {
+  std::vector<OperationCase> cases;
+  // One position; odd sizes; one head; grouped heads; around the blocks of 64 queries; wide heads;
+  // enough kv heads that each has a task of its own.
+  const AttentionShape shapes[] = {{1, 1, 1, 1, 1},    {2, 1, 3, 2, 5},    {2, 7, 3, 1, 8},
+                                   {1, 33, 1, 4, 16},  {2, 64, 2, 1, 64},  {1, 65, 1, 1, 64},
+                                   {1, 130, 2, 3, 24}, {1, 200, 1, 1, 80}, {2, 20, 2, 2, 256},
+                                   {4, 70, 5, 1, 12}};
+  for (const AttentionShape& shape : shapes) {
+    cases.push_back(attention_case(shape, 0));
+    cases.push_back(attention_case(shape, 0.2F));
+  }
+  return cases;
+}
+
+}  // namespace leasehold

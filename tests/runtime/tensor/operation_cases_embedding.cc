@@ -1,0 +1,89 @@
+#include <fmt/format.h>
+
+#include "tests/runtime/tensor/operation_cases.h"
+
+namespace leasehold {
+
+namespace {
+
+struct Extents {
+  int64_t B, T, V, C, num_positions;
+  int64_t num_kinds;  // distinct tokens used: few make long runs of one token
+};
+constexpr Extents kExtents[] = {{1, 1, 1, 1, 1, 1},
+                                {2, 5, 7, 3, 5, 7},
+                                {3, 17, 1001, 33, 20, 5},
+                                {4, 64, 50, 257, 64, 50},
+                                {2, 100, 13, 300, 128, 1}};
+
+double token(const Extents& e, int64_t i) {
+  return static_cast<double>((i * 7919 + i / 3) % e.num_kinds * (e.V / e.num_kinds));
+}
+
+Dropout dropout_of(float p) { return {p, RandomSite::make(7, "embedding", 2, 9), 6}; }
+
+std::string label_of(const Extents& e, bool has_positions, float p) {
+  return fmt::format("B {} T {} V {} C {}{}, dropout {}", e.B, e.T, e.V, e.C,
+                     has_positions ? fmt::format(" positions {}", e.num_positions) : "", p);
+}
+
+OperationCase forward_case(const Extents& e, bool has_positions, float p) {
+  OperationCase result;
+  result.operation = "embedding_forward";
+  result.label = label_of(e, has_positions, p);
+  result.operands = {
+      {"tokens", Role::kInput, {e.B, e.T}, Element::kI32, [e](int64_t i) { return token(e, i); }},
+      {"token_weight", Role::kInput, {e.V, e.C}},
+      {"out", Role::kOutput, {e.B * e.T, e.C}}};
+  if (has_positions) {
+    result.operands.push_back({"position_weight", Role::kInput, {e.num_positions, e.C}});
+  }
+  result.call = [p](Kernels& kernels, Stream& stream, const Operands& t) {
+    kernels.embedding_forward(stream, t["tokens"], t["token_weight"], t["position_weight"],
+                              dropout_of(p), t["out"]);
+  };
+  return result;
+}
+
+OperationCase backward_case(const Extents& e, bool has_positions, float p, Write write) {
+  const Role gradient = write == Write::kAccumulate ? Role::kInPlace : Role::kOutput;
+  OperationCase result;
+  result.operation = "embedding_backward";
+  result.label = label_of(e, has_positions, p) +
+                 (write == Write::kAccumulate ? ", accumulate" : ", overwrite");
+  result.operands = {
+      {"tokens", Role::kInput, {e.B, e.T}, Element::kI32, [e](int64_t i) { return token(e, i); }},
+      {"dout", Role::kInput, {e.B * e.T, e.C}},
+      {"dtoken_weight", gradient, {e.V, e.C}},
+      {.name = "workspace",
+       .role = Role::kWorkspace,
+       .workspace_bytes = [e](const Kernels& kernels) {
+         return kernels.embedding_backward_workspace_bytes(e.B * e.T, e.V, e.C);
+       }}};
+  if (has_positions) {
+    result.operands.push_back({"dposition_weight", gradient, {e.num_positions, e.C}});
+  }
+  result.call = [p, write](Kernels& kernels, Stream& stream, const Operands& t) {
+    kernels.embedding_backward(stream, t["tokens"], t["dout"], dropout_of(p), t["dtoken_weight"],
+                               t["dposition_weight"], write, t["workspace"]);
+  };
+  return result;
+}
+
+}  // namespace
+
+std::vector<OperationCase> embedding_cases() {
+  std::vector<OperationCase> cases;
+  for (const Extents& extents : kExtents) {
+    for (const bool has_positions : {false, true}) {
+      for (const float p : {0.0F, 0.25F}) {
+        cases.push_back(forward_case(extents, has_positions, p));
+        cases.push_back(backward_case(extents, has_positions, p, Write::kOverwrite));
+        cases.push_back(backward_case(extents, has_positions, p, Write::kAccumulate));
+      }
+    }
+  }
+  return cases;
+}
+
+}  // namespace leasehold
