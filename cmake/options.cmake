@@ -5,6 +5,7 @@ option(LEASEHOLD_WARNINGS_AS_ERRORS "Treat compiler warnings as errors" ON)
 set(LEASEHOLD_MARCH "x86-64-v3" CACHE STRING
     "Instruction set of the build; part of the arithmetic class, so never 'native' for a job that moves")
 set(LEASEHOLD_SANITIZE "" CACHE STRING "Sanitizers to build with: empty, 'address,undefined' or 'thread'")
+option(LEASEHOLD_FUZZ "Build the fuzzers of tests/fuzzing (clang only; see the preset 'fuzz')" OFF)
 
 find_program(LEASEHOLD_CCACHE ccache)
 if(LEASEHOLD_CCACHE)

@@ -41,7 +41,15 @@ std::string with_article(const std::string& type) {
   return (type == "integer" ? "an " : "a ") + type;
 }
 
-std::string quoted(std::string_view text) { return fmt::format("\"{}\"", text); }
+// A TOML basic string; control characters were refused before.
+std::string quoted(std::string_view text) {
+  std::string result = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') result += '\\';
+    result += c;
+  }
+  return result + '"';
+}
 
 std::string range_in_words(const JobKey& key) {
   if (!key.choices.empty()) return fmt::format("`{}`", fmt::join(key.choices, "`, `"));

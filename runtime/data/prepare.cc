@@ -115,10 +115,17 @@ class Preparation {
       LEASEHOLD_ASSIGN_OR_RETURN(auto file, open_input(files_, input));
       total_bytes_ += file->size_bytes();
     }
-    const bool had_output_dir = files_.exists(options_.output_dir);
+    std::vector<std::string> made_dirs;  // innermost first
+    for (std::string dir = options_.output_dir; dir != "." && !files_.exists(dir);
+         dir = parent_path(dir)) {
+      made_dirs.push_back(dir);
+    }
     LEASEHOLD_RETURN_IF_ERROR(files_.make_directories(options_.output_dir));
+    for (const std::string& dir : made_dirs) {
+      LEASEHOLD_RETURN_IF_ERROR(files_.sync_directory(parent_path(dir)));
+    }
     auto summary = write();
-    if (!summary.ok() && !had_output_dir) {
+    if (!summary.ok() && !made_dirs.empty()) {
       const auto names = files_.list(options_.output_dir);
       if (names.ok() && names.value().empty()) (void)files_.remove_all(options_.output_dir).ok();
     }

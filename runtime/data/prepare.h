@@ -27,14 +27,14 @@ struct PrepareSummary {
   int64_t validation_tokens = 0;
 };
 
-// Writes output_dir/train.bin, validation.bin and tokenizer.json, which replaces what was there.
-// The last `validation_fraction` of each input, cut at a character of UTF-8, is for validation, the
-// rest for training; with a fraction of 0 there is no validation.bin. Everything is written to
-// temporaries, made durable, and renamed at the end: on an error none of the three is changed and
+// Writes output_dir/train.bin, validation.bin and tokenizer.json, which replace what was there. The
+// last `validation_fraction` of each input, cut at a character of UTF-8, is for validation, the
+// rest for training; with a fraction of 0 there is no validation.bin. All is written to
+// temporaries, made durable, and renamed at the end: on an error none of the three has changed and
 // no temporary is left, except that a failure of the renaming itself leaves none of the three
 // rather than a mixture. Errors, each naming the file: kUsage (no inputs, fraction out of range),
 // kMissingInput (no such input, or not readable), kBadData (an empty input, too little text for
-// validation), kStorage (unwritable output), kDrained.
+// validation), kStorage (unwritable output, disk full), kDrained.
 Result<PrepareSummary> prepare_tokens(FileSystem& files, const Tokenizer& tokenizer,
                                       const PrepareOptions& options, const Logger& logger);
 

@@ -45,6 +45,8 @@ TEST(JobKeys, ValuesArePrintedAsToml) {
   EXPECT_EQ(job_value_toml(*find_job_key("launch", "mpirun_args"), job), "[\"-x\", \"A\"]");
   EXPECT_EQ(job_value_toml(*find_job_key("launch", "hosts"), job), "\"local\"");
   EXPECT_EQ(job_value_toml(*find_job_key("optimizer", "eps"), job), "1e-08");
+  job.run.dir = R"(a"b\c)";
+  EXPECT_EQ(job_value_toml(*find_job_key("run", "dir"), job), R"("a\"b\\c")");
 }
 
 TEST(NearestJobTable, IsTheOneMeant) {

@@ -65,7 +65,7 @@ TEST(Leasehold, BadUsage) {
 
 TEST(Leasehold, Help) {
   expect(leasehold_tool("--version"), 0, {"leasehold 0."});
-  expect(leasehold_tool("--help"), 0, {"prepare", "job-keys"});
+  expect(leasehold_tool("--help"), 0, {"prepare", "inspect", "job-keys"});
   expect(leasehold_tool("prepare --help"), 0, {"--tokenizer", "byte"});
 }
 
@@ -73,6 +73,13 @@ TEST(Leasehold, JobKeysPrintsTheTable) {
   const Outcome outcome = leasehold_tool("job-keys");
   EXPECT_EQ(outcome.exit_code, 0);
   EXPECT_EQ(outcome.output, job_keys_markdown());
+}
+
+TEST(Leasehold, InspectOfNothingIsAMissingInput) {
+  TemporaryDirectory directory;
+  expect(leasehold_tool("inspect " + directory.path()), 66, {"leasehold: ", directory.path()});
+  expect(leasehold_tool("inspect --json " + (directory / "gone")), 66, {directory / "gone"});
+  expect(leasehold_tool("inspect"), 64, {"PATH"});
 }
 
 class PrepareCommandTest : public ::testing::Test {

@@ -6,7 +6,7 @@
 #include <limits>
 
 #include "runtime/data/token_file.h"
-#include "tests/runtime/data/failing_files.h"
+#include "tests/support/faulty_files.h"
 #include "tests/support/temporary_directory.h"
 
 namespace leasehold {
@@ -174,39 +174,93 @@ TEST_F(PrepareTest, StopsWhenAsked) {
   EXPECT_EQ(outputs(), kNone);
 }
 
-// Whatever write fails: no temporary stays, and there is the old set, the new one, or (when a
-// rename failed) none.
-TEST_F(PrepareTest, EveryFailingWriteLeavesNothingHalf) {
-  const PrepareOptions chosen = options({input("a", "abcdefgh")});
-  FailingFiles never(std::numeric_limits<int>::max());
-  ASSERT_TRUE(prepare_tokens(never, *byte_, chosen, Logger::silent()).ok());
-  ASSERT_GT(never.calls(), 10);
-  int kept_old = 0;
-  int left_none = 0;
-  for (int fail_at = 0; fail_at < never.calls(); ++fail_at) {
-    for (const bool and_all_later : {false, true}) {
-      ASSERT_TRUE(prepare(options({input("b", "OLDTEXT!")})).ok());
-      FailingFiles failing(fail_at, and_all_later);
-      const Status status = prepare_tokens(failing, *byte_, chosen, Logger::silent()).status();
-      ASSERT_EQ(status.code(), Code::kStorage) << "call " << fail_at;
-      if (outputs().empty()) {
-        ++left_none;
-      } else {
-        ASSERT_EQ(outputs(), kAll) << "call " << fail_at;
-        ASSERT_EQ(text("train.bin") + text("validation.bin"), "OLDTEXT!") << "call " << fail_at;
-        ++kept_old;
-      }
-    }
+// On a file system in memory that fails on request.
+class PrepareOnFaultyFilesTest : public ::testing::Test {
+ protected:
+  PrepareOnFaultyFilesTest() {
+    files_.set_content("old", "OLDTEXT!");
+    files_.set_content("new", "abcdefgh");
   }
-  EXPECT_GT(kept_old, 2 * 10);
-  EXPECT_GT(left_none, 0);
+
+  Status prepare(const std::string& input) {
+    PrepareOptions options;
+    options.inputs = {input};
+    options.output_dir = "out";
+    options.validation_fraction = 0.25;
+    options.chunk_bytes = 3;
+    return prepare_tokens(files_, *byte_, options, Logger::silent()).status();
+  }
+
+  std::vector<std::string> outputs() { return files_.list("out").value(); }
+
+  std::string text() {
+    std::string all;
+    for (const char* name : {"out/train.bin", "out/validation.bin"}) {
+      const TokenFile file = TokenFile::open(files_, name).value();
+      std::vector<int32_t> ids(static_cast<size_t>(file.num_tokens()));
+      EXPECT_TRUE(file.read(0, ids, 256).ok());
+      all += byte_->decode(ids).value();
+    }
+    return all;
+  }
+
+  int64_t changes_of_a_preparation() {
+    EXPECT_TRUE(prepare("old").ok());
+    const int64_t before = files_.num_changes();
+    EXPECT_TRUE(prepare("new").ok());
+    return files_.num_changes() - before;
+  }
+
+  const std::vector<std::string> kAll = {"tokenizer.json", "train.bin", "validation.bin"};
+  FaultyFiles files_;
+  std::unique_ptr<Tokenizer> byte_ = create_tokenizer("byte").value();
+};
+
+// No temporary stays, and there is the old set or, when it was a rename that failed, none.
+TEST_F(PrepareOnFaultyFilesTest, AFailureLeavesNothingHalf) {
+  const int64_t num_changes = changes_of_a_preparation();
+  ASSERT_GT(num_changes, 15);
+  int64_t kept_old = 0;
+  for (int64_t n = 0; n < num_changes; ++n) {
+    ASSERT_TRUE(prepare("old").ok());
+    files_.fail_change(files_.num_changes() + n);
+    ASSERT_EQ(prepare("new").code(), Code::kStorage) << "change " << n;
+    if (outputs().empty()) continue;
+    ASSERT_EQ(outputs(), kAll) << "change " << n;
+    ASSERT_EQ(text(), "OLDTEXT!") << "change " << n;
+    ++kept_old;
+  }
+  EXPECT_GT(kept_old, 10);
+  EXPECT_LT(kept_old, num_changes);
 }
 
-TEST_F(PrepareTest, ANewDirectoryDoesNotSurviveAFailure) {
-  FailingFiles failing(4, true);
-  const PrepareOptions chosen = options({input("a", "abcdefgh")});
-  EXPECT_FALSE(prepare_tokens(failing, *byte_, chosen, Logger::silent()).ok());
-  EXPECT_EQ(outputs(), kNone);
+TEST_F(PrepareOnFaultyFilesTest, AFullDiskKeepsWhatWasThere) {
+  ASSERT_TRUE(prepare("old").ok());
+  files_.set_content("new", std::string(100000, 'x'));
+  files_.set_capacity(150000);
+  EXPECT_EQ(prepare("new").code(), Code::kStorage);
+  EXPECT_EQ(outputs(), kAll);
+  EXPECT_EQ(text(), "OLDTEXT!");
+}
+
+TEST_F(PrepareOnFaultyFilesTest, WhatWasReportedDoneSurvivesALossOfPower) {
+  ASSERT_TRUE(prepare("new").ok());
+  files_.crash_now();
+  files_.restart(FaultyFiles::Loss::kUnsynced);
+  EXPECT_EQ(outputs(), kAll);
+  EXPECT_EQ(text(), "abcdefgh");
+}
+
+TEST_F(PrepareOnFaultyFilesTest, ANewDirectoryDoesNotSurviveAFailure) {
+  files_.fail_change(files_.num_changes() + 4);
+  EXPECT_EQ(prepare("new").code(), Code::kStorage);
+  EXPECT_FALSE(files_.exists("out"));
+}
+
+TEST_F(PrepareOnFaultyFilesTest, AnUnreadableInputIsReported) {
+  files_.fail_read(1);
+  EXPECT_EQ(prepare("new").code(), Code::kStorage);
+  EXPECT_FALSE(files_.exists("out"));
 }
 
 }  // namespace
