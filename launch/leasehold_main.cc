@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 
 #include "launch/commands_prepare.h"
+#include "launch/inspect.h"
 #include "launch/job_schema.h"
 
 namespace leasehold {
@@ -32,6 +33,28 @@ void add_prepare(CLI::App& app, PrepareCommand& prepare, Command& chosen, const 
   command->callback([&] { chosen = [&] { return run_prepare(prepare, logger); }; });
 }
 
+struct InspectCommand {
+  std::string path;
+  InspectOptions options;
+};
+
+void add_inspect(CLI::App& app, InspectCommand& inspection, Command& chosen) {
+  CLI::App* command = app.add_subcommand(
+      "inspect",
+      "Verify every digest of a checkpoint, or of a run's newest, and say what it holds");
+  command->add_flag("--json", inspection.options.json, "One JSON object instead of text");
+  command->add_flag("--all", inspection.options.all, "Every checkpoint of a run, newest first");
+  command->add_option("PATH", inspection.path, "A checkpoint's directory, or a run.dir")
+      ->required();
+  command->callback([&] {
+    chosen = [&] {
+      const Inspection found = inspect(posix_files(), inspection.path, inspection.options);
+      std::fputs(found.output.c_str(), stdout);
+      return found.status;
+    };
+  });
+}
+
 void add_job_keys(CLI::App& app, Command& chosen) {
   CLI::App* command =
       app.add_subcommand("job-keys", "Print every key of a job file as a Markdown table");
@@ -51,6 +74,8 @@ int run(int argc, char** argv) {
   Command chosen;
   PrepareCommand prepare;
   add_prepare(app, prepare, chosen, logger);
+  InspectCommand inspection;
+  add_inspect(app, inspection, chosen);
   add_job_keys(app, chosen);
   try {
     app.parse(argc, argv);
