@@ -54,8 +54,8 @@ Result<Prepared> prepare(const TrainCommand& command, int num_ranks) {
 
 }  // namespace
 
-Status run_train(const TrainCommand& command, const RankPlace& place, DrainRequest& drain) {
-  Communicator& world = place.world;
+Status run_train(const TrainCommand& command, ProcessGroup& processes, DrainRequest& drain) {
+  Communicator& world = processes.world();
   const std::unique_ptr<CpuDevice> host = CpuDevice::create({});
   LEASEHOLD_ASSIGN_OR_RETURN(const std::unique_ptr<Stream> stream, host->create_stream("host"));
 
@@ -64,6 +64,7 @@ Status run_train(const TrainCommand& command, const RankPlace& place, DrainReque
   const double timeout_s = prepared.ok() ? prepared->job.launch.stuck_timeout_s : 300;
   LEASEHOLD_RETURN_IF_ERROR(agree(world, *stream, prepared.status(), Deadline::after_s(timeout_s)));
   const JobFile& job = prepared->job;
+  processes.set_timeout_s(timeout_s);
   ComputeDevice& compute = prepared->compute;
 
   LEASEHOLD_ASSIGN_OR_RETURN(Mesh mesh, Mesh::create(world, {.data = world.size()}));
@@ -82,7 +83,7 @@ Status run_train(const TrainCommand& command, const RankPlace& place, DrainReque
   auto engine = Engine::create(*compute.device, *compute.kernels, mesh, source, engine_options);
   LEASEHOLD_RETURN_IF_ERROR(agree(world, *stream, engine.status(), Deadline::after_s(timeout_s)));
 
-  TrainerOptions options = make_trainer_options(job, prepared->data_digest, place.node);
+  TrainerOptions options = make_trainer_options(job, prepared->data_digest, processes.node());
   options.stop_after = command.stop_after;
   options.fork = command.fork;
   Progress progress(job.run.steps, system_clock(), stderr);

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/comm/communicator.h"
+#include "collectives/bootstrap.h"
 #include "runtime/train/drain.h"
 
 namespace leasehold {
@@ -18,15 +18,9 @@ struct TrainCommand {
   bool fork = false;
 };
 
-// Where a rank stands among the processes of the job.
-struct RankPlace {
-  Communicator& world;
-  std::string node;
-};
-
 // Collective over the world. Errors as Trainer::run; kBadConfig and kMissingInput before anything
 // is written. With dry_run it prints the model, the layout and the memory of rank 0 by family to
 // stdout and touches no file.
-Status run_train(const TrainCommand& command, const RankPlace& place, DrainRequest& drain);
+Status run_train(const TrainCommand& command, ProcessGroup& processes, DrainRequest& drain);
 
 }  // namespace leasehold

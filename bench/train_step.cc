@@ -1,0 +1,278 @@
+// Training steps of GPT-2 124M (or other sizes) on random tokens: tokens/s, beside the time of the
+// same step's matrix products alone, measured in turns in the same run (the floor), and the memory
+// by arena. Under mpirun the ranks share the batch. Formulas: tokens/s = tokens of the global batch
+// / median step time; floor share = median time of the products of the slowest rank / median step
+// time.
+#include <algorithm>
+#include <cstdio>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "collectives/bootstrap.h"
+#include "models/gpt.h"
+#include "runtime/base/clock.h"
+#include "runtime/comm/host_exchange.h"
+#include "runtime/device/cpu_device.h"
+#include "runtime/train/engine.h"
+
+namespace leasehold {
+
+namespace {
+
+struct Settings {
+  ModelConfig model{.layers = 12, .hidden = 768, .heads = 12, .sequence = 64, .vocab = 50257};
+  int64_t batch = 4;
+  int64_t microbatch = 0;
+  int64_t lanes = 0;
+  int threads = 1;
+  int zero = 1;
+  int64_t warmup = 1;
+  int64_t steps = 5;
+  bool floor = true;
+  std::string reduction = "canonical";
+  std::string json_path;
+};
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const size_t half = values.size() / 2;
+  return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
+}
+
+// The linear layers of one microbatch, forward and both backwards, on weights as large as the
+// model's.
+class Products {
+ public:
+  Products(const Settings& settings, CpuDevice& device, Kernels& kernels, Stream& stream)
+      : kernels_(kernels), stream_(stream), N_(settings.microbatch * settings.model.sequence) {
+    const ModelConfig& model = settings.model;
+    for (int64_t layer = 0; layer < model.layers; ++layer) {
+      shapes_.push_back({model.hidden, 3 * model.hidden});
+      shapes_.push_back({model.hidden, model.hidden});
+      shapes_.push_back({model.hidden, model.ffn});
+      shapes_.push_back({model.ffn, model.hidden});
+    }
+    shapes_.push_back({model.hidden, model.vocab});
+    Arena measured = Arena::measuring("products");
+    allocate(measured);
+    arena_ =
+        std::make_unique<Arena>(Arena::create(device, "products", measured.peak_bytes()).value());
+    allocate(*arena_);
+  }
+
+  double flops() const {
+    double flops = 0;
+    for (const auto& shape : shapes_) flops += 6.0 * static_cast<double>(N_ * shape.K * shape.O);
+    return flops;
+  }
+
+  void run() {
+    for (const auto& shape : shapes_) {
+      kernels_.linear_forward(stream_, shape.x, shape.weight, {}, Activation::kNone, {}, shape.y);
+    }
+    for (auto shape = shapes_.rbegin(); shape != shapes_.rend(); ++shape) {
+      kernels_.linear_backward_weight(stream_, shape->y, shape->x, shape->dweight, {},
+                                      Write::kOverwrite);
+      kernels_.linear_backward_input(stream_, shape->y, shape->weight, Activation::kNone, {},
+                                     shape->x, Write::kOverwrite);
+    }
+    throw_if_error(stream_.synchronize(Deadline::after_s(600)));
+  }
+
+ private:
+  struct Product {
+    int64_t K, O;
+    Tensor weight{}, dweight{}, x{}, y{};
+  };
+
+  void allocate(Arena& arena) {
+    const int64_t activations = arena.mark();
+    for (Product& shape : shapes_) {
+      arena.release_to(activations);
+      shape.x = arena.allocate(DType::kF32, {N_, shape.K});
+      shape.y = arena.allocate(DType::kF32, {N_, shape.O});
+    }
+    for (Product& shape : shapes_) {
+      shape.weight = arena.allocate(DType::kF32, {shape.O, shape.K});
+      shape.dweight = arena.allocate(DType::kF32, {shape.O, shape.K});
+    }
+  }
+
+  Kernels& kernels_;
+  Stream& stream_;
+  int64_t N_;
+  std::vector<Product> shapes_;
+  std::unique_ptr<Arena> arena_;
+};
+
+std::string write_tokens(const Settings& settings, int rank) {
+  const std::string path =
+      fmt::format("{}/leasehold-train-step-{}-{}.bin",
+                  std::filesystem::temp_directory_path().string(), ::getpid(), rank);
+  const int64_t num_tokens = settings.batch * settings.model.sequence * 8 + 1;
+  std::string content = make_token_header(num_tokens, 2);
+  const RandomSite site = RandomSite::make(1, "tokens");
+  for (int64_t i = 0; i < num_tokens; ++i) {
+    const uint32_t token =
+        site.word(static_cast<uint64_t>(i)) % static_cast<uint32_t>(settings.model.vocab);
+    content.push_back(static_cast<char>(token & 0xff));
+    content.push_back(static_cast<char>(token >> 8));
+  }
+  throw_if_error(publish_file(posix_files(), path, content, "bench"));
+  return path;
+}
+
+WindowLoader open_tokens(const Settings& settings, const std::string& path) {
+  WindowLoader loader = WindowLoader::create(TokenFile::open(posix_files(), path).value(),
+                                             settings.model.sequence, settings.model.vocab, 1)
+                            .value();
+  throw_if_error(posix_files().remove_all(path));  // the map keeps it
+  return loader;
+}
+
+EngineOptions engine_options(const Settings& settings) {
+  EngineOptions options;
+  options.B = settings.microbatch;
+  options.T = settings.model.sequence;
+  options.batch.num_microbatches = settings.batch / settings.microbatch;
+  options.batch.num_lanes = settings.lanes > 0 ? settings.lanes : options.batch.num_microbatches;
+  options.steps = 1000;
+  options.seed = 1;
+  options.optimizer = {
+      .lr = 1e-4, .min_lr = 1e-5, .warmup_steps = 10, .weight_decay = 0.1, .grad_clip = 1};
+  options.zero_stage = settings.zero;
+  options.reduction = settings.reduction == "fast" ? Reduction::kFast : Reduction::kCanonical;
+  return options;
+}
+
+void report(const Settings& settings, int ranks, double step_s, double floor_s, double flops,
+            const std::vector<ArenaSize>& memory) {
+  const double tokens = static_cast<double>(settings.batch * settings.model.sequence);
+  nlohmann::ordered_json json = {{"parameters", num_parameters(settings.model)},
+                                 {"batch", settings.batch},
+                                 {"sequence", settings.model.sequence},
+                                 {"microbatch", settings.microbatch},
+                                 {"ranks", ranks},
+                                 {"threads", settings.threads},
+                                 {"zero", settings.zero},
+                                 {"reduction", settings.reduction},
+                                 {"step_s", step_s},
+                                 {"tokens_per_s", tokens / step_s}};
+  fmt::print("{} parameters, {} x {} tokens, {} ranks x {} threads, ZeRO {}\n",
+             num_parameters(settings.model), settings.batch, settings.model.sequence, ranks,
+             settings.threads, settings.zero);
+  fmt::print("  step            {:10.4f} s   {:10.1f} tokens/s\n", step_s, tokens / step_s);
+  if (floor_s > 0) {
+    json["floor_s"] = floor_s;
+    json["floor_share"] = floor_s / step_s;
+    json["floor_gflops_per_s"] = flops / floor_s / 1e9;
+    fmt::print("  products alone  {:10.4f} s   {:10.1f} tokens/s   {:.1f} GFLOP/s\n", floor_s,
+               tokens / floor_s, flops / floor_s / 1e9);
+    fmt::print("  share of the floor {:.1f}%\n", 100 * floor_s / step_s);
+  }
+  for (const ArenaSize& arena : memory) {
+    json["memory_bytes"][arena.name] = arena.bytes;
+    fmt::print("  {:<15} {:10.1f} MiB\n", arena.name, static_cast<double>(arena.bytes) / (1 << 20));
+  }
+  if (!settings.json_path.empty()) std::ofstream(settings.json_path) << json.dump(2) << "\n";
+}
+
+Status measure(const Settings& settings, ProcessGroup& processes) {
+  Communicator& world = processes.world();
+  const auto device = CpuDevice::create({.num_threads = settings.threads});
+  const auto kernels = create_cpu_kernels(*device);
+  LEASEHOLD_ASSIGN_OR_RETURN(const auto stream, device->create_stream("bench"));
+  LEASEHOLD_ASSIGN_OR_RETURN(Mesh mesh, Mesh::create(world, {.data = world.size()}));
+  const ModelSource source{
+      .parameters = describe_parameters(settings.model),
+      .create = [&](ParameterTable& table) { return create_gpt(settings.model, table); }};
+  const WindowLoader loader = open_tokens(settings, write_tokens(settings, world.rank()));
+  LEASEHOLD_ASSIGN_OR_RETURN(
+      const auto engine, Engine::create(*device, *kernels, mesh, source, engine_options(settings)));
+  LEASEHOLD_RETURN_IF_ERROR(engine->initialize());
+  std::unique_ptr<Products> products;
+  if (settings.floor) products = std::make_unique<Products>(settings, *device, *kernels, *stream);
+  // The products of this rank's microbatches.
+  const int64_t microbatches = settings.batch / settings.microbatch / world.size();
+
+  std::vector<double> step_s, floor_s;
+  Clock& clock = system_clock();
+  for (int64_t i = -settings.warmup; i < settings.steps; ++i) {
+    LEASEHOLD_RETURN_IF_ERROR(barrier(world, *stream, Deadline::after_s(600)));
+    double begin_s = clock.steady_s();
+    LEASEHOLD_RETURN_IF_ERROR(engine->run_step(i + settings.warmup, loader, false).status());
+    if (i >= 0) step_s.push_back(clock.steady_s() - begin_s);
+    if (!products) continue;
+    LEASEHOLD_RETURN_IF_ERROR(barrier(world, *stream, Deadline::after_s(600)));
+    begin_s = clock.steady_s();
+    for (int64_t m = 0; m < microbatches; ++m) products->run();
+    LEASEHOLD_RETURN_IF_ERROR(
+        barrier(world, *stream, Deadline::after_s(600)));  // the slowest rank's
+    if (i >= 0) floor_s.push_back(clock.steady_s() - begin_s);
+  }
+  if (world.rank() == 0) {
+    const double flops =
+        products ? products->flops() * static_cast<double>(microbatches * world.size()) : 0;
+    report(settings, world.size(), median(step_s), products ? median(floor_s) : 0, flops,
+           engine->memory());
+  }
+  return ok_status();
+}
+
+int run(int argc, char** argv) {
+  Settings settings;
+  CLI::App app("Times training steps of GPT-2 124M on random tokens.", "train_step");
+  app.add_option("--batch", settings.batch, "Sequences of the global batch")->capture_default_str();
+  app.add_option("--sequence", settings.model.sequence, "Tokens of a sequence")
+      ->capture_default_str();
+  app.add_option("--microbatch", settings.microbatch,
+                 "Sequences of a microbatch (default: batch / ranks)");
+  app.add_option("--lanes", settings.lanes, "Lanes (default: one per microbatch)");
+  app.add_option("--layers", settings.model.layers)->capture_default_str();
+  app.add_option("--hidden", settings.model.hidden)->capture_default_str();
+  app.add_option("--heads", settings.model.heads)->capture_default_str();
+  app.add_option("--vocab", settings.model.vocab)->capture_default_str();
+  app.add_option("--threads", settings.threads, "Threads of a rank")->capture_default_str();
+  app.add_option("--zero", settings.zero, "ZeRO stage, 0 or 1")->capture_default_str();
+  app.add_option("--reduction", settings.reduction)
+      ->check(CLI::IsMember({"canonical", "fast"}))
+      ->capture_default_str();
+  app.add_option("--warmup", settings.warmup, "Steps not counted, first")->capture_default_str();
+  app.add_option("--steps", settings.steps, "Steps counted")->capture_default_str();
+  app.add_flag("!--no-floor", settings.floor, "Leave out the products alone");
+  app.add_option("--json", settings.json_path, "File for the figures");
+  CLI11_PARSE(app, argc, argv);
+
+  auto processes = ProcessGroup::start({});
+  Status status = processes.status();
+  if (status.ok()) {
+    const auto model = complete_model_config(settings.model);
+    status = model.status();
+    if (model.ok()) {
+      settings.model = *model;
+      if (settings.microbatch == 0)
+        settings.microbatch = settings.batch / (*processes)->world().size();
+      status = measure(settings, **processes);
+    }
+  }
+  if (!status.ok()) fmt::print(stderr, "train_step: {}\n", status.message());
+  if (processes.ok()) (*processes)->leave(status.exit_code());
+  return status.exit_code();
+}
+
+}  // namespace
+
+}  // namespace leasehold
+
+int main(int argc, char** argv) {
+  try {
+    return leasehold::run(argc, argv);
+  } catch (const std::exception& caught) {
+    fmt::print(stderr, "train_step: {}\n", caught.what());
+    return static_cast<int>(leasehold::Code::kInternal);
+  }
+}

@@ -1,0 +1,131 @@
+// `leasehold-train`: what mpirun starts on the nodes.
+//   leasehold-train JOB.toml [...]      trains (the default)
+//   leasehold-train evaluate ...        mean loss of a checkpoint over a file
+//   leasehold-train sample ...          text from a checkpoint
+#include <cstdio>
+#include <exception>
+
+#include <CLI/CLI.hpp>
+
+#include "collectives/bootstrap.h"
+#include "launch/drain_signals.h"
+#include "launch/evaluate_command.h"
+#include "launch/sample_command.h"
+#include "launch/train_command.h"
+
+namespace leasehold {
+
+namespace {
+
+int usage_exit(const CLI::App& app, const CLI::ParseError& problem) {
+  return app.exit(problem) == 0 ? 0 : static_cast<int>(Code::kUsage);
+}
+
+int report(const Status& status) {
+  if (!status.ok()) fmt::print(stderr, "leasehold-train: {}\n", status.message());
+  return status.exit_code();
+}
+
+int run_evaluate_main(int argc, char** argv) {
+  EvaluateCommand command;
+  CLI::App app("Mean loss of a checkpoint over the windows of a token file, as one JSON object.",
+               "leasehold-train evaluate");
+  app.add_option("CHECKPOINT", command.checkpoint, "A checkpoint's directory, or a run's")
+      ->required();
+  app.add_option("--data", command.data, "Token file")->required();
+  app.add_option("--threads", command.num_threads)
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  app.add_option("--batch", command.batch, "Windows at a time")
+      ->check(CLI::Range(1, 1 << 16))
+      ->capture_default_str();
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& problem) {
+    return usage_exit(app, problem);
+  }
+  return report(run_evaluate(command));
+}
+
+int run_sample_main(int argc, char** argv) {
+  SampleCommand command;
+  CLI::App app("Text that a checkpoint's model goes on with.", "leasehold-train sample");
+  app.add_option("CHECKPOINT", command.checkpoint, "A checkpoint's directory, or a run's")
+      ->required();
+  app.add_option("--prompt", command.prompt, "What to go on from")->required();
+  app.add_option("--tokens", command.tokens, "How many to generate")->capture_default_str();
+  app.add_option("--temperature", command.temperature, "0: always the likeliest token")
+      ->capture_default_str();
+  app.add_option("--top-k", command.top_k, "Draw from this many of the likeliest; 0: all")
+      ->capture_default_str();
+  app.add_option("--seed", command.seed)->capture_default_str();
+  app.add_option("--threads", command.num_threads)
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& problem) {
+    return usage_exit(app, problem);
+  }
+  return report(run_sample(command));
+}
+
+int run_train_main(int argc, char** argv) {
+  static DrainRequest drain;  // signals reach it until the process ends
+  drain_on_signals(drain);
+  TrainCommand command;
+  CLI::App app(
+      "Trains what JOB.toml describes, from the newest checkpoint in its run.dir or from the "
+      "start. Also: "
+      "leasehold-train evaluate, leasehold-train sample.",
+      "leasehold-train");
+  app.set_version_flag("--version", "leasehold-train " LEASEHOLD_VERSION);
+  app.add_option("JOB", command.job_path, "Job file (TOML)")->required();
+  app.add_option("--set", command.overrides,
+                 "table.key=value: overrides the job file; may be repeated")
+      ->allow_extra_args(false);
+  app.add_option("--stop-after", command.stop_after,
+                 "Drain after this step, as if a signal had asked");
+  app.add_flag("--dry-run", command.dry_run, "Print the layout and the memory by family, and end");
+  app.add_flag("--fork", command.fork, "Go on under other identity keys, as a new lineage");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& problem) {
+    return usage_exit(app, problem);
+  }
+  auto processes = ProcessGroup::start({});
+  if (!processes.ok()) return report(processes.status());
+  Status status;
+  try {
+    status = run_train(command, **processes, drain);
+  } catch (const StatusError& caught) {
+    status = caught.status();
+  } catch (const std::exception& caught) {
+    status = error(Code::kInternal, "{}", caught.what());
+  }
+  // One voice for what all ranks know; a rank that fails alone speaks for itself.
+  if (!status.ok() && ((*processes)->world().rank() == 0 || status.code() == Code::kUnavailable ||
+                       status.code() == Code::kInternal)) {
+    fmt::print(stderr, "leasehold-train: {}\n", status.message());
+  }
+  (*processes)->leave(status.exit_code());
+}
+
+}  // namespace
+
+}  // namespace leasehold
+
+int main(int argc, char** argv) {
+  try {
+    const std::string_view command = argc > 1 ? argv[1] : "";
+    if (command == "evaluate") return leasehold::run_evaluate_main(argc - 1, argv + 1);
+    if (command == "sample") return leasehold::run_sample_main(argc - 1, argv + 1);
+    return leasehold::run_train_main(argc, argv);
+  } catch (const leasehold::StatusError& caught) {
+    fmt::print(stderr, "leasehold-train: {}\n", caught.what());
+    return caught.status().exit_code();
+  } catch (const std::exception& caught) {
+    fmt::print(stderr, "leasehold-train: {}\n", caught.what());
+    return static_cast<int>(leasehold::Code::kInternal);
+  }
+}
