@@ -1,0 +1,79 @@
+#!/usr/bin/env python3
+"""Compares training steps of GPT-2 124M in Leasehold with the same steps in PyTorch on this machine.
+
+Both run as processes of their own, one after the other, in turns, so that a machine that is slow for a while is slow
+for both: fp32, the same batch, threads and optimizer. A process's figure is tokens / median step time after a warm-up;
+the result is the ratio of the medians over the rounds. --build names the build that holds bench/train_step.
+"""
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", type=pathlib.Path, default=HERE.parent / "build" / "release")
+    parser.add_argument("--python", default="/usr/bin/python3", help="an interpreter with PyTorch")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", type=pathlib.Path, help="file for the figures")
+    for name, default in [("batch", 4), ("sequence", 64), ("threads", 2), ("warmup", 1), ("steps", 3)]:
+        parser.add_argument("--" + name, type=int, default=default)
+    return parser.parse_args()
+
+
+def step_flags(a):
+    return [flag for name in ("batch", "sequence", "threads", "warmup", "steps")
+            for flag in ("--" + name, str(getattr(a, name)))]
+
+
+def run(command):
+    if not pathlib.Path(command[0]).exists():
+        sys.exit(f"compare_pytorch: there is no {command[0]}; build with: cmake --build --preset release (or see --help)")
+    finished = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=1800)
+    if finished.returncode != 0:
+        sys.exit(f"compare_pytorch: {' '.join(map(str, command))} ended with {finished.returncode}")
+    return finished.stdout
+
+
+def run_leasehold(a):
+    with tempfile.TemporaryDirectory() as folder:
+        result = pathlib.Path(folder) / "train_step.json"
+        run([a.build / "bench" / "train_step", *step_flags(a), "--json", result])
+        return json.loads(result.read_text())["tokens_per_s"]
+
+
+def run_pytorch(a):
+    return json.loads(run([a.python, HERE / "compare_pytorch_step.py", *step_flags(a)]))["tokens_per_s"]
+
+
+def main():
+    a = parse_arguments()
+    figures = {"leasehold": [], "pytorch": []}
+    print(f"GPT-2 124M, fp32, {a.batch} x {a.sequence} tokens, {a.threads} threads; tokens/s\n")
+    print(f"{'round':>6} {'leasehold':>10} {'pytorch':>10}")
+    for i in range(a.rounds):
+        # Who begins changes too.
+        turns = [("leasehold", run_leasehold), ("pytorch", run_pytorch)]
+        for name, measure in turns if i % 2 == 0 else reversed(turns):
+            figures[name].append(measure(a))
+        print(f"{i + 1:>6} {figures['leasehold'][-1]:>10.1f} {figures['pytorch'][-1]:>10.1f}", flush=True)
+    medians = {name: statistics.median(values) for name, values in figures.items()}
+    ratio = medians["leasehold"] / medians["pytorch"]
+    print(f"{'median':>6} {medians['leasehold']:>10.1f} {medians['pytorch']:>10.1f}\n\nratio of medians: {ratio:.2f}")
+    result = {"batch": a.batch, "sequence": a.sequence, "threads": a.threads, "steps": a.steps,
+              "cpus": os.cpu_count(), "tokens_per_s": figures, "medians": medians, "ratio": ratio}
+    if a.json:
+        a.json.write_text(json.dumps(result, indent=1) + "\n")
+    else:
+        print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
