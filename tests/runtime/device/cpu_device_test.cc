@@ -134,9 +134,9 @@ TEST_P(CpuStreams, AStrangeExceptionIsAnInternalErrorThatNamesTheStream) {
 }
 
 TEST_P(CpuStreams, EventsOrderStreams) {
+  const auto event = make_event();
   const auto first = make_stream("first");
   const auto second = make_stream("second");
-  const auto event = make_event();
   int value = 0;
   int seen = -1;
   for (int round = 1; round <= 100; ++round) {  // the event is recorded again and again
@@ -153,8 +153,8 @@ TEST_P(CpuStreams, EventsOrderStreams) {
 }
 
 TEST_P(CpuStreams, AnEventNotRecordedYetHoldsNobodyUp) {
-  const auto stream = make_stream();
   const auto event = make_event();
+  const auto stream = make_stream();
   EXPECT_TRUE(event->ready());
   EXPECT_TRUE(event->wait(Deadline::after_s(0)).ok());
   bool ran = false;
@@ -165,8 +165,8 @@ TEST_P(CpuStreams, AnEventNotRecordedYetHoldsNobodyUp) {
 }
 
 TEST_P(CpuStreams, TheHostWaitsForAnEvent) {
-  const auto stream = make_stream();
   const auto event = make_event();
+  const auto stream = make_stream();
   std::atomic<int> value{0};
   enqueue(*stream, [out = &value] {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
@@ -180,9 +180,9 @@ TEST_P(CpuStreams, TheHostWaitsForAnEvent) {
 }
 
 TEST_P(CpuStreams, AFailurePassesThroughEvents) {
+  const auto event = make_event();
   const auto first = make_stream("first");
   const auto second = make_stream("second");
-  const auto event = make_event();
   int runs = 0;
   enqueue_failure(*first, "lost");
   first->record(*event);
@@ -195,9 +195,9 @@ TEST_P(CpuStreams, AFailurePassesThroughEvents) {
 }
 
 TEST_P(CpuStreams, AnEventMayServeAHealthyStreamAfterAFailedOne) {
+  const auto event = make_event();
   const auto failed = make_stream("failed");
   const auto healthy = make_stream("healthy");
-  const auto event = make_event();
   enqueue_failure(*failed, "lost");
   failed->record(*event);
   EXPECT_FALSE(failed->synchronize(soon()).ok());
@@ -230,8 +230,8 @@ class AsynchronousStreams : public testing::Test {
 };
 
 TEST_F(AsynchronousStreams, EnqueueingReturnsAtOnce) {
-  HeldStream held(*device_);
   const auto event = make_event();
+  HeldStream held(*device_);
   int value = 0;
   enqueue(held.stream(), [out = &value] { *out = 1; });
   held.stream().record(*event);
@@ -243,8 +243,8 @@ TEST_F(AsynchronousStreams, EnqueueingReturnsAtOnce) {
 }
 
 TEST_F(AsynchronousStreams, EveryHostWaitEndsAtItsDeadline) {
-  HeldStream held(*device_);
   const auto event = make_event();
+  HeldStream held(*device_);
   held.stream().record(*event);
   EXPECT_EQ(event->wait(Deadline::after_s(0.01)).code(), Code::kUnavailable);
   const Status status = held.stream().synchronize(Deadline::after_s(0.01));
@@ -257,10 +257,10 @@ TEST_F(AsynchronousStreams, EveryHostWaitEndsAtItsDeadline) {
 }
 
 TEST_F(AsynchronousStreams, AStreamGivesUpWaitingAtItsLimit) {
+  const auto event = make_event();
   const auto device = CpuDevice::create({.asynchronous = true, .wait_limit_s = 0.02});
   HeldStream held(*device);
   const auto waiting = device->create_stream("waiting").value();
-  const auto event = make_event();
   bool ran = false;
   held.stream().record(*event);
   waiting->wait(*event);
@@ -270,9 +270,9 @@ TEST_F(AsynchronousStreams, AStreamGivesUpWaitingAtItsLimit) {
 }
 
 TEST_F(AsynchronousStreams, WaitingIsForTheNewestRecordAtTheTimeOfTheWait) {
+  const auto event = make_event();
   const auto first = device_->create_stream("first").value();
   const auto waiting = device_->create_stream("waiting").value();
-  const auto event = make_event();
   first->record(*event);
   ASSERT_TRUE(first->synchronize(soon()).ok());
   waiting->wait(*event);
@@ -283,10 +283,10 @@ TEST_F(AsynchronousStreams, WaitingIsForTheNewestRecordAtTheTimeOfTheWait) {
 }
 
 TEST_F(AsynchronousStreams, ALaterRecordOnAnotherStreamDoesNotEndAWait) {
+  const auto event = make_event();
   HeldStream held(*device_);
   const auto other = device_->create_stream("other").value();
   const auto waiting = device_->create_stream("waiting").value();
-  const auto event = make_event();
   std::atomic<bool> ran{false};
   held.stream().record(*event);
   waiting->wait(*event);
@@ -313,9 +313,9 @@ TEST_F(AsynchronousStreams, AStreamRunsItsWorkBeforeItEnds) {
 // A pipeline of two streams; how often the second one read what the first had not written yet.
 int count_races(uint64_t delay_seed, bool with_event) {
   const auto device = CpuDevice::create({.asynchronous = true, .delay_seed = delay_seed});
+  const auto event = device->create_event().value();
   const auto writer = device->create_stream("writer").value();
   const auto reader = device->create_stream("reader").value();
-  const auto event = device->create_event().value();
   constexpr int kRounds = 20;
   std::vector<std::atomic<int>> written(kRounds);
   std::vector<int> read(kRounds);
