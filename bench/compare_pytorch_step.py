@@ -3,8 +3,8 @@
 
 fp32, AdamW with decay on matrices only, gradient norm and clipping, tied head, no dropout, random tokens: what bench/
 train_step does. Written for speed within what PyTorch 1.13 offers on a CPU: one packed qkv product, batched attention
-with an additive mask, AdamW over lists of tensors, gradients dropped instead of set to zero. The
-interpreter needs PyTorch (Debian: python3-torch, /usr/bin/python3).
+with an additive mask, AdamW tensor by tensor (on a CPU the form over lists makes temporaries of the whole model),
+gradients dropped instead of set to zero. The interpreter needs PyTorch (Debian: python3-torch, /usr/bin/python3).
 """
 import argparse
 import json
@@ -55,7 +55,7 @@ class Block(nn.Module):
 class Gpt(nn.Module):
     def __init__(self, a):
         super().__init__()
-        self.token, self.position = nn.Embedding(a.vocab, a.hidden), nn.Embedding(1024, a.hidden)
+        self.token, self.position = nn.Embedding(a.vocab, a.hidden), nn.Embedding(a.sequence, a.hidden)
         self.blocks = nn.ModuleList(Block(a.hidden, a.heads) for _ in range(a.layers))
         self.norm = nn.LayerNorm(a.hidden)
         self.register_buffer("mask", torch.full((1, a.sequence, a.sequence), float("-inf")).triu(1))
@@ -75,7 +75,7 @@ def make_optimizer(model):
     matrices = [p for p in model.parameters() if p.dim() > 1]
     others = [p for p in model.parameters() if p.dim() <= 1]
     return torch.optim.AdamW([{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}],
-                             lr=6e-4, betas=(0.9, 0.95), foreach=True)
+                             lr=6e-4, betas=(0.9, 0.95), foreach=False)
 
 
 def train_step(model, optimizer, tokens, targets):
