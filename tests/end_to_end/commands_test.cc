@@ -1,0 +1,160 @@
+// What the commands say and how they end, with good input and with bad.
+#include <csignal>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include "runtime/base/files.h"
+#include "tests/end_to_end/job_fixture.h"
+
+namespace leasehold {
+namespace {
+
+class CommandsTest : public JobFixture {
+ protected:
+  void expect_refused(const Finished& finished, int exit_code, const std::vector<std::string>& words) {
+    EXPECT_FALSE(finished.timed_out);
+    EXPECT_EQ(finished.exit_code, exit_code) << finished.errors;
+    for (const std::string& word : words) {
+      EXPECT_NE(finished.errors.find(word), std::string::npos) << "'" << word << "' is not in:\n" << finished.errors;
+    }
+  }
+
+  void damage(const std::string& path, size_t at) {
+    std::string content = read_file(posix_files(), path).value();
+    content.at(at) = static_cast<char>(content[at] ^ 4);
+    throw_if_error(publish_file(posix_files(), path, content, "damage"));
+  }
+
+  std::string checkpoint(const std::string& name, int step) {
+    return fmt::format("{}/checkpoints/step-{:08d}", run_dir(name), step);
+  }
+};
+
+TEST_F(CommandsTest, EvaluateAgreesWithTheRunsOwnValidation) {
+  ASSERT_EQ(train(2, "run").exit_code, 0);
+  const Finished evaluated = train_tool({"evaluate", checkpoint("run", 50), "--data", directory_ / "data/validation.bin",
+                                         "--batch", "2"});
+  ASSERT_EQ(evaluated.exit_code, 0) << evaluated.errors;
+  const std::string last = metrics("run").back();
+  const size_t at = last.find("\"validation_loss\": ") + 19;
+  const double own = std::stod(last.substr(at));
+  const double evaluated_loss = std::stod(evaluated.output.substr(evaluated.output.find("\"loss\":") + 7));
+  EXPECT_EQ(own, evaluated_loss) << evaluated.output;
+}
+
+TEST_F(CommandsTest, SampleGoesOnFromThePromptAndIsTheSameForOneSeed) {
+  ASSERT_EQ(train(1, "run").exit_code, 0);
+  const std::vector<std::string> command = {"sample", run_dir("run"), "--prompt", "in the", "--tokens", "40"};
+  const Finished first = train_tool(command);
+  ASSERT_EQ(first.exit_code, 0) << first.errors;
+  EXPECT_TRUE(first.output.starts_with("in the"));
+  EXPECT_GE(first.output.size(), 46U);
+  EXPECT_EQ(train_tool(command).output, first.output);
+}
+
+TEST_F(CommandsTest, DryRunPrintsMemoryAndTouchesNothing) {
+  const Finished finished = train(2, "dry", {"--dry-run"});
+  ASSERT_EQ(finished.exit_code, 0) << finished.errors;
+  for (const std::string word : {"parameters", "gradients", "optimizer", "activations", "total"}) {
+    EXPECT_NE(finished.output.find(word), std::string::npos) << finished.output;
+  }
+  EXPECT_FALSE(posix_files().exists(run_dir("dry")));
+}
+
+TEST_F(CommandsTest, OneRankNeedsNoMpirun) {
+  ASSERT_EQ(train_tool({job_, "--set", "run.dir=" + run_dir("alone")}).exit_code, 0);
+  ASSERT_EQ(train(2, "two").exit_code, 0);
+  EXPECT_EQ(metrics("alone"), metrics("two"));
+}
+
+TEST_F(CommandsTest, BadJobFilesAreRefusedBeforeAnythingIsWritten) {
+  const auto refused = [&](const std::string& setting, int code, const std::vector<std::string>& words) {
+    SCOPED_TRACE(setting);
+    expect_refused(train(2, "refused", {"--set", setting}), code, words);
+    EXPECT_FALSE(posix_files().exists(run_dir("refused")));
+  };
+  refused("optimizer.learning_rate=1", 78, {"learning_rate"});
+  refused("batch.sequnces=16", 78, {"sequnces", "sequences"});
+  refused("run.steps=many", 78, {"run.steps"});
+  refused("model.heads=5", 78, {"heads", "hidden"});
+  refused("batch.sequences=2", 78, {"rank"});
+  refused("data.train=missing.bin", 66, {"missing.bin"});
+  refused("parallel.tensor=2", 78, {"parallel.tensor"});
+  refused("parallel.zero=3", 78, {"parallel.zero"});
+  refused("device.kind=cuda", 78, {"device.kind"});
+  refused("model.vocab=100", 78, {"vocab"});
+  expect_refused(train_tool({job_, "--bogus"}), 64, {"bogus"});
+  expect_refused(train_tool({directory_ / "none.toml"}), 66, {"none.toml"});
+}
+
+TEST_F(CommandsTest, BadTokenFilesAreRefused) {
+  const std::string train_bin = directory_ / "data/train.bin";
+  const std::string good = read_file(posix_files(), train_bin).value();
+  const auto with = [&](const std::string& content, const std::vector<std::string>& words) {
+    throw_if_error(publish_file(posix_files(), train_bin, content, "test"));
+    expect_refused(train(2, "refused"), 65, words);
+  };
+  with(good.substr(0, good.size() - 3), {"train.bin"});
+  with(good.substr(0, 100), {"train.bin"});
+  with("x" + good.substr(1), {"train.bin", "magic"});
+  // A token that is no byte, somewhere in the middle: every window is read within the first epochs.
+  std::string above = good;
+  for (size_t at = 1025; at < above.size(); at += 2) above[at] = 9;
+  with(above, {"train.bin", "vocab"});
+}
+
+TEST_F(CommandsTest, AnUnwritableRunDirectoryIsAStorageError) {
+  throw_if_error(publish_file(posix_files(), directory_ / "file", "", "test"));
+  expect_refused(train(2, "file/run"), 74, {"file/run"});
+}
+
+TEST_F(CommandsTest, ASecondOwnerIsRefusedAndTheFirstGoesOn) {
+  Process first(train_command(2, "owned", {"--set", "run.steps=100000"}), directory_.path(), mpi_environment());
+  ASSERT_TRUE(first.wait_for_text("step ", 30)) << first.errors();
+  expect_refused(train(2, "owned", {"--set", "run.steps=100000"}), 78, {"pid"});
+  first.signal(SIGUSR1);
+  EXPECT_EQ(first.wait(60).exit_code, 75);
+}
+
+TEST_F(CommandsTest, DamagedCheckpointsAreFoundAndNamed) {
+  ASSERT_EQ(train(2, "run", {"--stop-after", "10"}).exit_code, 75);
+  const std::string shard = checkpoint("run", 10) + "/shard-00001-of-00002.safetensors";
+  EXPECT_EQ(tool({"inspect", run_dir("run")}).exit_code, 0);
+  damage(shard, 5000);
+  const Finished inspected = tool({"inspect", run_dir("run")});
+  EXPECT_EQ(inspected.exit_code, 65);
+  EXPECT_NE((inspected.output + inspected.errors).find("shard-00001"), std::string::npos);
+  expect_refused(train(2, "run"), 65, {"shard-00001"});
+  expect_refused(train_tool({"sample", run_dir("run"), "--prompt", "a"}), 65, {"shard-00001"});
+  throw_if_error(posix_files().remove_all(shard));
+  expect_refused(train(1, "run"), 65, {"shard-00001"});
+}
+
+TEST_F(CommandsTest, ACheckpointOfAnotherModelIsRefused) {
+  ASSERT_EQ(train(2, "run", {"--stop-after", "10"}).exit_code, 75);
+  expect_refused(train(2, "run", {"--set", "model.hidden=64"}), 78, {"model.hidden", "32", "64"});
+  ASSERT_EQ(train(2, "run").exit_code, 0);  // nothing was lost
+}
+
+TEST_F(CommandsTest, AFullDiskStopsTheSaveAndLosesNothing) {
+  const std::string disk = directory_ / "disk";
+  throw_if_error(posix_files().make_directories(disk));
+  if (::geteuid() != 0 || ::mount("none", disk.c_str(), "tmpfs", 0, "size=700k") != 0) {
+    GTEST_SKIP() << "a small file system needs root and mount(2)";
+  }
+  // One checkpoint (3 x 4 bytes for each of 30 thousand parameters) fits, a second one does not.
+  const Finished full = train(2, "disk/run", {"--set", "checkpoint.every_steps=10"});
+  EXPECT_EQ(full.exit_code, 74) << full.errors;
+  EXPECT_NE(full.errors.find("No space left"), std::string::npos) << full.errors;
+  EXPECT_EQ(tool({"inspect", run_dir("disk/run")}).exit_code, 0);
+  EXPECT_NE(tool({"inspect", run_dir("disk/run")}).output.find("10"), std::string::npos);
+  // With room again it goes on from the last good one.
+  EXPECT_EQ(::mount("none", disk.c_str(), "tmpfs", MS_REMOUNT, "size=20m"), 0);
+  EXPECT_EQ(train(3, "disk/run").exit_code, 0);
+  ASSERT_EQ(train(1, "undisturbed").exit_code, 0);
+  EXPECT_EQ(metrics("disk/run"), metrics("undisturbed"));
+  EXPECT_EQ(::umount(disk.c_str()), 0);
+}
+
+}  // namespace
+}  // namespace leasehold

@@ -1,0 +1,134 @@
+// The programs as users run them: the same job on any number of ranks, stopped and started anew, is the same training.
+#include <csignal>
+#include <random>
+
+#include "runtime/base/clock.h"
+#include "tests/end_to_end/job_fixture.h"
+
+namespace leasehold {
+namespace {
+
+class NotOneBitTest : public JobFixture {
+ protected:
+  // The undisturbed run on one rank, which everything else must equal.
+  void run_undisturbed(const std::vector<std::string>& arguments = {}) {
+    const Finished finished = train(1, "undisturbed", arguments);
+    ASSERT_EQ(finished.exit_code, 0) << finished.errors;
+    ASSERT_EQ(metrics("undisturbed").size(), 50U);
+  }
+
+  void expect_like_undisturbed(const std::string& name) {
+    EXPECT_EQ(metrics(name), metrics("undisturbed")) << name;
+    EXPECT_EQ(state_digest(name), state_digest("undisturbed")) << name;
+  }
+};
+
+TEST_F(NotOneBitTest, NumberOfRanks) {
+  run_undisturbed();
+  for (const int ranks : {2, 3, 4}) {
+    const std::string name = "ranks-" + std::to_string(ranks);
+    EXPECT_EQ(train(ranks, name).exit_code, 0);
+    expect_like_undisturbed(name);
+  }
+}
+
+TEST_F(NotOneBitTest, FourLanes) {
+  run_undisturbed({"--set", "batch.lanes=4"});
+  for (const int ranks : {2, 3, 4}) {
+    const std::string name = "ranks-" + std::to_string(ranks);
+    EXPECT_EQ(train(ranks, name, {"--set", "batch.lanes=4"}).exit_code, 0);
+    expect_like_undisturbed(name);
+  }
+}
+
+TEST_F(NotOneBitTest, SevenMicrobatches) {
+  const std::vector<std::string> seven = {"--set", "batch.sequences=14"};
+  run_undisturbed(seven);
+  for (const int ranks : {2, 3, 4}) {
+    const std::string name = "ranks-" + std::to_string(ranks);
+    EXPECT_EQ(train(ranks, name, seven).exit_code, 0);
+    expect_like_undisturbed(name);
+  }
+}
+
+TEST_F(NotOneBitTest, ZeroStageThreadsAndDeviceMode) {
+  run_undisturbed();
+  EXPECT_EQ(train(3, "zero-0", {"--set", "parallel.zero=0"}).exit_code, 0);
+  expect_like_undisturbed("zero-0");
+  EXPECT_EQ(train(2, "threads", {"--set", "device.threads=2"}).exit_code, 0);
+  expect_like_undisturbed("threads");
+  EXPECT_EQ(
+      train(2, "asynchronous", {"--set", "device.mode=asynchronous", "--set", "device.delay_seed=11"}).exit_code, 0);
+  expect_like_undisturbed("asynchronous");
+}
+
+TEST_F(NotOneBitTest, StoppedBySignalsAtRandomMomentsAndResumedOnOtherRanks) {
+  run_undisturbed();
+  const uint32_t seed = std::random_device()();
+  std::mt19937 random(seed);
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  int ranks = 3;
+  int drained = 0;
+  for (int generation = 0; generation < 12; ++generation) {
+    Process running(train_command(ranks, "stopped"), directory_.path(), mpi_environment());
+    // Start-up takes half a second, the whole rest not much more: early and late moments all occur. Before mpirun has
+    // started its ranks the signal is mpirun's own death, which is no case of ours.
+    ASSERT_TRUE(running.wait_for_text("started", 30)) << running.errors();
+    system_clock().sleep_s(std::uniform_real_distribution<>(0.0, 0.4)(random));
+    running.signal(SIGUSR1);
+    const Finished finished = running.wait(60);
+    ASSERT_TRUE(finished.exit_code == 75 || finished.exit_code == 0) << finished.exit_code << "\n" << finished.errors;
+    if (finished.exit_code == 0) break;
+    ++drained;
+    ranks = 1 + static_cast<int>(random() % 4);
+  }
+  EXPECT_GE(drained, 1);
+  const Finished last = train(2, "stopped");
+  ASSERT_EQ(last.exit_code, 0) << last.errors;
+  expect_like_undisturbed("stopped");
+}
+
+TEST_F(NotOneBitTest, StoppedBySigtermSentToTheRanksThemselves) {
+  run_undisturbed();
+  Process running(train_command(2, "sigterm"), directory_.path(), mpi_environment());
+  ASSERT_TRUE(running.wait_for_text("step ", 30)) << running.errors();
+  for (const pid_t rank : children_of(running.pid(), "leasehold-train")) ::kill(rank, SIGTERM);
+  const Finished finished = running.wait(60);
+  ASSERT_EQ(finished.exit_code, 75) << finished.errors;
+  ASSERT_EQ(train(3, "sigterm").exit_code, 0);
+  expect_like_undisturbed("sigterm");
+}
+
+TEST_F(NotOneBitTest, AKilledRankLosesNothingThatWasSaved) {
+  run_undisturbed();
+  Process running(train_command(3, "killed", {"--set", "checkpoint.every_steps=10"}), directory_.path(),
+                  mpi_environment());
+  ASSERT_TRUE(running.wait_for_text("checkpoint_saved", 30)) << running.errors();
+  const auto ranks = children_of(running.pid(), "leasehold-train");
+  ASSERT_EQ(ranks.size(), 3U);
+  ::kill(ranks[1], SIGKILL);
+  const Finished finished = running.wait(60);
+  EXPECT_FALSE(finished.timed_out);
+  EXPECT_NE(finished.exit_code, 0);
+  ASSERT_EQ(train(2, "killed").exit_code, 0);
+  EXPECT_NE(events("killed").find("\"restored\""), std::string::npos);
+  expect_like_undisturbed("killed");
+}
+
+TEST_F(NotOneBitTest, AFrozenRankIsNamedAndTheOthersLeave) {
+  run_undisturbed();
+  Process running(train_command(3, "frozen", {"--set", "launch.stuck_timeout_s=3", "--set", "run.steps=100000"}),
+                  directory_.path(), mpi_environment());
+  ASSERT_TRUE(running.wait_for_text("step ", 30)) << running.errors();
+  const auto ranks = children_of(running.pid(), "leasehold-train");
+  ASSERT_EQ(ranks.size(), 3U);
+  ::kill(ranks[2], SIGSTOP);
+  const Finished finished = running.wait(40);
+  ::kill(ranks[2], SIGKILL);
+  EXPECT_FALSE(finished.timed_out);
+  EXPECT_EQ(finished.exit_code, 69) << finished.errors;
+  EXPECT_NE(finished.errors.find("rank "), std::string::npos) << finished.errors;
+}
+
+}  // namespace
+}  // namespace leasehold
