@@ -1,0 +1,634 @@
+#include "collectives/mpi_engine.h"
+
+#include <algorithm>
+#include <chrono>
+#include <climits>
+#include <cstring>
+#include <sched.h>
+#include <sys/prctl.h>
+
+#include "collectives/combine.h"
+#include "collectives/mpi_calls.h"
+#include "runtime/base/check.h"
+
+namespace leasehold {
+
+namespace {
+
+using Steady = std::chrono::steady_clock;
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+
+constexpr int kTagsPerGroup = 16;  // one per pipeline of a collective, and one for messages
+constexpr int kMessageTag = kTagsPerGroup - 1;
+static_assert(kMaxPipelines < kTagsPerGroup);
+
+// A waiting thread polls for kSpin after the last thing that moved, then offers its core to others
+// between polls, then sleeps for a sixteenth of the time that it has waited.
+constexpr auto kSpin = microseconds(100);
+constexpr auto kYield = milliseconds(1);
+constexpr auto kShortestSleep = microseconds(20), kLongestSleep = microseconds(500);
+// The engine's thread, while nobody waits: how often it looks after operations under way, after a
+// rank's peers that wait for an answer, and how long it stays attentive after the last operation.
+constexpr auto kShortestInterval = microseconds(20), kLongestInterval = microseconds(150);
+constexpr auto kBystanderInterval = milliseconds(1);
+constexpr auto kIdleInterval = milliseconds(20);
+constexpr auto kAttentive = milliseconds(2);
+constexpr auto kSideInterval = milliseconds(1);
+constexpr auto kWithdrawal = milliseconds(100);
+
+Steady::duration seconds(double value) {
+  return std::chrono::duration_cast<Steady::duration>(std::chrono::duration<double>(value));
+}
+
+bool is_message(const OperationSummary& summary) {
+  return summary.kind == OperationKind::kSend || summary.kind == OperationKind::kReceive;
+}
+
+void apply(const RoundsPlan& plan, const Round& round) {
+  if (round.then == Round::Then::kCopy) {
+    std::memmove(round.out, round.left, static_cast<size_t>(round.elements * plan.element_bytes));
+  } else if (round.then == Round::Then::kCombine) {
+    combine(plan.call.summary.dtype, plan.call.summary.op, round.out, round.left, round.right,
+            round.elements);
+  }
+}
+
+}  // namespace
+
+// How a thread that waits passes the time between two looks.
+class MpiEngine::Backoff {
+ public:
+  explicit Backoff(MpiEngine& engine) : engine_(engine), moved_at_(Steady::now()) {}
+
+  void pause(bool moved, const MpiOperation& operation, uint64_t ticket) {
+    const auto now = Steady::now();
+    if (moved) moved_at_ = now;
+    const auto quiet = now - moved_at_;
+    if (quiet < kSpin && !engine_.options_.oversubscribed) return;
+    if (quiet < kYield) {
+      ::sched_yield();
+      return;
+    }
+    const Steady::duration sleep =
+        std::clamp<Steady::duration>(quiet / 16, kShortestSleep, kLongestSleep);
+    std::unique_lock lock(engine_.state_mutex_);
+    if (operation.done < ticket) engine_.changed_.wait_for(lock, sleep);
+  }
+
+ private:
+  MpiEngine& engine_;
+  Steady::time_point moved_at_;
+};
+
+MpiEngine::MpiEngine(MPI_Comm data, MPI_Comm side, int world_rank, const MpiEngineOptions& options)
+    : data_(data), world_rank_(world_rank), options_(options), lag_(side, *this) {
+  LEASEHOLD_CHECK(
+      options.limits.segment_bytes <= INT_MAX && options.limits.message_bytes <= INT_MAX,
+      "messages of {} and {} bytes: MPI counts are int", options.limits.segment_bytes,
+      options.limits.message_bytes);
+}
+
+MpiEngine::~MpiEngine() { stop(); }
+
+Status MpiEngine::start() {
+  void* attribute = nullptr;
+  int found = 0;
+  LEASEHOLD_RETURN_IF_ERROR(check_mpi(MPI_Comm_get_attr(data_, MPI_TAG_UB, &attribute, &found),
+                                      "MPI_Comm_get_attr(MPI_TAG_UB)"));
+  if (found != 0) max_tag_ = *static_cast<int*>(attribute);
+  LEASEHOLD_RETURN_IF_ERROR(lag_.start());
+  thread_ = std::thread([this] { thread_main(); });
+  return ok_status();
+}
+
+void MpiEngine::stop() {
+  {
+    std::lock_guard lock(state_mutex_);
+    stop_ = true;
+    wake_.notify_all();
+  }
+  if (!thread_.joinable()) return;
+  thread_.join();
+  std::lock_guard lock(progress_mutex_);
+  if (!silent_) lag_.stop();
+  silent_ = true;
+}
+
+void MpiEngine::set_places(std::vector<std::string> places) {
+  std::lock_guard lock(progress_mutex_);
+  places_ = std::move(places);
+}
+
+Status MpiEngine::check_channel(int channel) const {
+  if (channel < max_tag_ / kTagsPerGroup) return ok_status();
+  return error(Code::kUnavailable, "MPI has tags for {} groups, and all are taken",
+               max_tag_ / kTagsPerGroup);
+}
+
+MpiGroup& MpiEngine::add_group(const std::string& name, int channel, std::vector<int> world_ranks) {
+  auto group = std::make_unique<MpiGroup>();
+  group->engine = this;
+  group->name = name;
+  group->channel = channel;
+  group->world_ranks = std::move(world_ranks);
+  group->rank = static_cast<int>(
+      std::find(group->world_ranks.begin(), group->world_ranks.end(), world_rank_) -
+      group->world_ranks.begin());
+  group->report.known = true;
+  std::scoped_lock lock(progress_mutex_, state_mutex_);
+  return *groups_.emplace_back(std::move(group));
+}
+
+void MpiEngine::leave(MpiGroup& group) {
+  std::unique_lock state(state_mutex_);
+  const bool busy =
+      std::any_of(group.operations.begin(), group.operations.end(),
+                  [](const auto& operation) { return operation->done < operation->ticket; });
+  state.unlock();
+  if (busy) {
+    abort(group, error(Code::kUnavailable, "{}: rank {} left before its operations were done",
+                       group.name, group.rank));
+  }
+  std::lock_guard lock(progress_mutex_);
+  group.report.known = false;
+  group.scratch = {};
+}
+
+std::shared_ptr<MpiOperation> MpiEngine::acquire(MpiGroup& group) {
+  std::lock_guard lock(state_mutex_);
+  std::shared_ptr<MpiOperation> found;
+  for (const auto& operation : group.operations) {
+    if (operation.use_count() == 1 && operation->done == operation->ticket &&
+        !operation->awaits_stream) {
+      found = operation;
+      break;
+    }
+  }
+  if (!found) found = group.operations.emplace_back(std::make_shared<MpiOperation>(group));
+  ++found->ticket;
+  found->may_start = false;
+  return found;
+}
+
+void MpiEngine::issue(MpiOperation& operation) {
+  MpiGroup& group = operation.group;
+  std::lock_guard lock(state_mutex_);
+  operation.sequence =
+      is_message(operation.summary) ? group.num_messages++ : group.num_collectives++;
+  operation.awaits_stream = true;
+  if (!group.failure.ok()) return finish_locked(operation, group.failure);
+  operation.next = nullptr;
+  (group.head == nullptr ? group.head : group.tail->next) = &operation;
+  group.tail = &operation;
+}
+
+void MpiEngine::stream_reached(MpiOperation& operation, const Status& stream_status) {
+  {
+    std::lock_guard lock(state_mutex_);
+    operation.awaits_stream = false;
+    if (operation.done == operation.ticket) return;  // given up meanwhile
+    if (stream_status.ok()) {
+      operation.may_start = true;
+      ++num_under_way_;
+      arrived_ = true;
+      if (thread_asleep_) wake_.notify_one();
+    }
+  }
+  if (stream_status.ok()) {
+    (void)try_progress();
+  } else {
+    abort(operation.group, stream_status.annotated(fmt::format(
+                               "{}: the stream of rank {} failed before {}", operation.group.name,
+                               operation.group.rank, to_string(operation.summary))));
+  }
+}
+
+Status MpiEngine::wait(const MpiOperation& operation, uint64_t ticket, Deadline deadline) {
+  ++num_waiting_;
+  Backoff backoff(*this);
+  while (operation.done < ticket) {
+    const bool moved = try_progress();
+    if (operation.done >= ticket) break;
+    if (deadline.passed()) {
+      --num_waiting_;
+      return error(Code::kUnavailable, "{}: {} is not done by the caller's deadline",
+                   operation.group.name, to_string(operation.summary));
+    }
+    backoff.pause(moved, operation, ticket);
+  }
+  --num_waiting_;
+  std::lock_guard lock(state_mutex_);
+  // Used again since: it was done well then, or the group has failed.
+  return operation.done == ticket && operation.ticket == ticket ? operation.status
+                                                                : operation.group.failure;
+}
+
+bool MpiEngine::ready(const MpiOperation& operation) {
+  if (operation.done < operation.ticket) (void)try_progress();
+  return operation.done == operation.ticket;
+}
+
+Status MpiEngine::health(const MpiGroup& group) const {
+  std::lock_guard lock(state_mutex_);
+  return group.failure;
+}
+
+void MpiEngine::abort(MpiGroup& group, const Status& reason) {
+  std::lock_guard lock(progress_mutex_);
+  abort_progressing(group, reason, true);
+}
+
+bool MpiEngine::try_progress() {
+  std::unique_lock lock(progress_mutex_, std::try_to_lock);
+  return lock.owns_lock() && progress();
+}
+
+bool MpiEngine::progress() {
+  if (silent_) return false;
+  bool moved = false;
+  if (arrived_.exchange(false)) {
+    start_what_may();
+    moved = true;
+  }
+  if (!requests_.empty()) moved |= test_requests();
+  if (arrived_.exchange(false)) start_what_may();
+  const auto now = Steady::now();
+  if (now - side_polled_at_ >= kSideInterval && !silent_) {
+    side_polled_at_ = now;
+    const Status status = lag_.poll();
+    if (!status.ok()) fail_everything(status);
+    watch_deadlines(now);
+  }
+  return moved;
+}
+
+void MpiEngine::start_what_may() {
+  for (const auto& group : groups_) {
+    while (MpiOperation* operation = next_to_start(*group)) start_operation(*operation);
+  }
+}
+
+// Strictly in the order of issue; a collective waits for the one before it.
+MpiOperation* MpiEngine::next_to_start(MpiGroup& group) {
+  std::lock_guard lock(state_mutex_);
+  MpiOperation* operation = group.head;
+  if (operation == nullptr || !operation->may_start) return nullptr;
+  if (!is_message(operation->summary) && group.collective != nullptr) return nullptr;
+  group.head = operation->next;
+  return operation;
+}
+
+void MpiEngine::start_operation(MpiOperation& operation) {
+  MpiGroup& group = operation.group;
+  operation.call.sends = operation.sends;
+  operation.call.receives = operation.receives;
+  operation.plan = plan_rounds(operation.call, options_.limits);
+  operation.started_at = Steady::now();
+  operation.num_running = operation.plan.num_pipelines;
+  operation.pipelines.resize(static_cast<size_t>(operation.num_running));
+  const auto scratch_bytes =
+      static_cast<size_t>(operation.plan.scratch_bytes * operation.num_running);
+  if (group.scratch.size() < scratch_bytes) group.scratch.resize(scratch_bytes);
+
+  group.report.any = true;
+  group.report.newest = operation.summary;
+  group.report.newest_done = false;
+  group.newest_at = operation.started_at;
+  if (!is_message(operation.summary)) {
+    group.collective = &operation;
+    group.report.newest_collective = operation.summary;
+    ++group.report.collectives_reached;
+  }
+  running_.push_back(&operation);
+  const uint64_t ticket = operation.ticket;
+  const int num_pipelines = operation.num_running;
+  if (num_pipelines == 0) return finish(operation, ok_status());
+  for (int p = 0; p < num_pipelines && operation.done < ticket; ++p) {
+    operation.pipelines[static_cast<size_t>(p)].cursor = RoundCursor::at_begin(operation.plan, p);
+    const Status status = run_pipeline(operation, p);
+    if (!status.ok()) return abort_progressing(group, status, true);
+  }
+  if (operation.num_running == 0) finish(operation, ok_status());
+}
+
+// Goes through rounds until one has messages under way.
+Status MpiEngine::run_pipeline(MpiOperation& operation, int index) {
+  MpiOperation::Pipeline& pipeline = operation.pipelines[static_cast<size_t>(index)];
+  char* scratch = operation.group.scratch.data() + operation.plan.scratch_bytes * index;
+  while (next_round(operation.plan, scratch, pipeline.cursor, &pipeline.round)) {
+    LEASEHOLD_RETURN_IF_ERROR(post(operation, index));
+    if (pipeline.num_pending > 0) return ok_status();
+    apply(operation.plan, pipeline.round);
+  }
+  --operation.num_running;
+  return ok_status();
+}
+
+Status MpiEngine::post(MpiOperation& operation, int index) {
+  const MpiGroup& group = operation.group;
+  MpiOperation::Pipeline& pipeline = operation.pipelines[static_cast<size_t>(index)];
+  const Round& round = pipeline.round;
+  const int tag =
+      group.channel * kTagsPerGroup + (is_message(operation.summary) ? kMessageTag : index);
+  const auto world = [&](int rank) { return group.world_ranks[static_cast<size_t>(rank)]; };
+  const auto add = [&](int64_t receive_bytes) -> MPI_Request* {
+    requests_.push_back(MPI_REQUEST_NULL);
+    owners_.push_back({&operation, operation.ticket, index, receive_bytes});
+    ++pipeline.num_pending;
+    return &requests_.back();
+  };
+  pipeline.num_pending = 0;
+  if (round.receive_from >= 0) {
+    LEASEHOLD_RETURN_IF_ERROR(
+        check_mpi(MPI_Irecv(round.receive, static_cast<int>(round.receive_bytes), MPI_BYTE,
+                            world(round.receive_from), tag, data_, add(round.receive_bytes)),
+                  "MPI_Irecv"));
+  }
+  if (round.send_to >= 0) {
+    LEASEHOLD_RETURN_IF_ERROR(
+        check_mpi(MPI_Isend(round.send, static_cast<int>(round.send_bytes), MPI_BYTE,
+                            world(round.send_to), tag, data_, add(-1)),
+                  "MPI_Isend"));
+  }
+  return ok_status();
+}
+
+bool MpiEngine::test_requests() {
+  indices_.resize(requests_.size());
+  statuses_.resize(requests_.size());
+  int num_done = 0;
+  const int returned = MPI_Testsome(static_cast<int>(requests_.size()), requests_.data(), &num_done,
+                                    indices_.data(), statuses_.data());
+  if (returned != MPI_SUCCESS && returned != MPI_ERR_IN_STATUS) {
+    fail_everything(check_mpi(returned, "MPI_Testsome"));
+    return false;
+  }
+  if (num_done <= 0 || num_done == MPI_UNDEFINED) return false;
+  completed_.clear();
+  for (int i = 0; i < num_done; ++i) {
+    if (returned == MPI_SUCCESS) statuses_[static_cast<size_t>(i)].MPI_ERROR = MPI_SUCCESS;
+    completed_.push_back(owners_[static_cast<size_t>(indices_[static_cast<size_t>(i)])]);
+    owners_[static_cast<size_t>(indices_[static_cast<size_t>(i)])].operation = nullptr;
+  }
+  size_t kept = 0;
+  for (size_t i = 0; i < requests_.size(); ++i) {
+    if (owners_[i].operation == nullptr) continue;
+    requests_[kept] = requests_[i];
+    owners_[kept++] = owners_[i];
+  }
+  requests_.resize(kept);
+  owners_.resize(kept);
+  for (size_t i = 0; i < completed_.size(); ++i) message_done(completed_[i], statuses_[i]);
+  return true;
+}
+
+Status MpiEngine::check_message(const RequestOwner& owner, MPI_Status& status) const {
+  const MpiOperation& operation = *owner.operation;
+  int error_class = MPI_SUCCESS, received = 0;
+  if (status.MPI_ERROR != MPI_SUCCESS) (void)MPI_Error_class(status.MPI_ERROR, &error_class);
+  if (error_class != MPI_SUCCESS && error_class != MPI_ERR_TRUNCATE) {
+    return check_mpi(status.MPI_ERROR, "a message")
+        .annotated(fmt::format("{}: {}", operation.group.name, to_string(operation.summary)));
+  }
+  if (owner.receive_bytes < 0) return ok_status();
+  (void)MPI_Get_count(&status, MPI_BYTE, &received);
+  if (error_class == MPI_SUCCESS && received == owner.receive_bytes) return ok_status();
+  const Round& round = operation.pipelines[static_cast<size_t>(owner.pipeline)].round;
+  return error(
+      Code::kInternal,
+      "{}: in {} rank {} expected {} bytes from rank {}, which sent {}: the ranks disagree",
+      operation.group.name, to_string(operation.summary), operation.group.rank, owner.receive_bytes,
+      round.receive_from,
+      error_class == MPI_ERR_TRUNCATE ? std::string("more") : fmt::format("{}", received));
+}
+
+void MpiEngine::message_done(const RequestOwner& owner, MPI_Status& message_status) {
+  MpiOperation& operation = *owner.operation;
+  if (operation.done >= owner.ticket) return;  // its group was aborted a moment ago
+  Status status = check_message(owner, message_status);
+  if (status.ok()) {
+    MpiOperation::Pipeline& pipeline = operation.pipelines[static_cast<size_t>(owner.pipeline)];
+    if (--pipeline.num_pending > 0) return;
+    apply(operation.plan, pipeline.round);
+    status = run_pipeline(operation, owner.pipeline);
+  }
+  if (!status.ok()) {
+    abort_progressing(operation.group, status, true);
+  } else if (operation.num_running == 0) {
+    finish(operation, ok_status());
+  }
+}
+
+void MpiEngine::finish(MpiOperation& operation, const Status& status) {
+  MpiGroup& group = operation.group;
+  running_.erase(std::find(running_.begin(), running_.end(), &operation));
+  if (group.collective == &operation) group.collective = nullptr;
+  group.report.newest_done = true;
+  group.newest_at = Steady::now();
+  std::lock_guard lock(state_mutex_);
+  if (group.head != nullptr) arrived_ = true;
+  finish_locked(operation, status);
+}
+
+void MpiEngine::finish_locked(MpiOperation& operation, const Status& status) {
+  if (operation.may_start) --num_under_way_;
+  operation.status = status;
+  operation.done.store(operation.ticket);
+  changed_.notify_all();
+}
+
+void MpiEngine::abort_progressing(MpiGroup& group, const Status& reason, bool tell) {
+  {
+    std::lock_guard lock(state_mutex_);
+    if (!group.failure.ok()) return;
+    group.failure = reason;
+    for (MpiOperation* operation = group.head; operation != nullptr; operation = operation->next) {
+      finish_locked(*operation, reason);
+    }
+    group.head = nullptr;
+  }
+  std::strncpy(group.report.failure, reason.message().c_str(), sizeof(group.report.failure) - 1);
+  bool withdrawn = true;
+  for (size_t i = running_.size(); i-- > 0;) {
+    MpiOperation& operation = *running_[i];
+    if (&operation.group != &group) continue;
+    if (asked_about_ == &operation) asked_about_ = nullptr;
+    if (!silent_) withdrawn = withdraw(operation) && withdrawn;
+    finish(operation, reason);
+  }
+  // The others may be lost themselves; whoever hears it need not wait for a deadline.
+  if (tell && !silent_)
+    (void)lag_.tell_gave_up(group.channel, group.world_ranks, world_rank_, reason.message());
+  if (!withdrawn && !silent_) {
+    fail_everything(reason);
+    silent_ = true;
+  }
+}
+
+void MpiEngine::fail_everything(const Status& reason) {
+  for (const auto& group : groups_) {
+    if (!group->report.known) continue;
+    abort_progressing(*group, reason.annotated(fmt::format("{}: MPI is given up", group->name)),
+                      true);
+  }
+}
+
+bool MpiEngine::withdraw(MpiOperation& operation) {
+  for (size_t i = 0; i < requests_.size(); ++i) {
+    if (owners_[i].operation == &operation && owners_[i].receive_bytes >= 0)
+      (void)MPI_Cancel(&requests_[i]);
+  }
+  const auto until = Steady::now() + kWithdrawal;
+  bool left = true;
+  while (left && Steady::now() < until) {
+    left = false;
+    for (size_t i = 0; i < requests_.size(); ++i) {
+      if (owners_[i].operation != &operation || requests_[i] == MPI_REQUEST_NULL) continue;
+      int done = 0;
+      (void)MPI_Test(&requests_[i], &done, MPI_STATUS_IGNORE);
+      if (done == 0) left = true;
+    }
+  }
+  size_t kept = 0;
+  for (size_t i = 0; i < requests_.size(); ++i) {
+    if (owners_[i].operation == &operation) continue;
+    requests_[kept] = requests_[i];
+    owners_[kept++] = owners_[i];
+  }
+  requests_.resize(kept);
+  owners_.resize(kept);
+  return !left;
+}
+
+void MpiEngine::watch_deadlines(Deadline::TimePoint now) {
+  if (asked_about_ != nullptr) {
+    const bool still_runs =
+        std::find(running_.begin(), running_.end(), asked_about_) != running_.end();
+    if (still_runs && !lag_.all_answered() && now < asked_until_) return;
+    MpiOperation* const late = std::exchange(asked_about_, nullptr);
+    if (still_runs) abort_progressing(late->group, describe_lag(*late), true);
+    return;
+  }
+  for (MpiOperation* const operation : running_) {
+    if (now - operation->started_at < seconds(options_.timeout_s)) continue;
+    const Status status =
+        lag_.ask(operation->group.channel, operation->group.world_ranks, world_rank_);
+    if (!status.ok()) return fail_everything(status);
+    asked_about_ = operation;
+    asked_until_ = now + seconds(options_.answer_limit_s);
+    return;
+  }
+}
+
+GroupReport MpiEngine::report(int channel) {
+  for (const auto& group : groups_) {
+    if (group->channel != channel || !group->report.known) continue;
+    GroupReport report = group->report;
+    report.age_s = std::chrono::duration<double>(Steady::now() - group->newest_at).count();
+    return report;
+  }
+  return {};
+}
+
+void MpiEngine::peer_gave_up(int channel, int world_rank, const std::string& reason) {
+  for (const auto& group : groups_) {
+    if (group->channel != channel || !group->report.known) continue;
+    const auto& members = group->world_ranks;
+    const auto peer = std::find(members.begin(), members.end(), world_rank);
+    if (peer == members.end()) continue;
+    const std::string who = describe_rank(*group, static_cast<int>(peer - members.begin()));
+    return abort_progressing(*group, error(Code::kUnavailable, "{} gave up: {}", who, reason),
+                             false);
+  }
+}
+
+std::string MpiEngine::describe_rank(const MpiGroup& group, int rank) const {
+  const int world_rank = group.world_ranks[static_cast<size_t>(rank)];
+  std::string text = fmt::format("rank {}", rank);
+  const auto place = static_cast<size_t>(world_rank);
+  const bool known = place < places_.size();
+  if (world_rank != rank) {
+    text += fmt::format(" (rank {} of the world{}{})", world_rank, known ? ", " : "",
+                        known ? places_[place] : "");
+  } else if (known) {
+    text += fmt::format(" ({})", places_[place]);
+  }
+  return text;
+}
+
+namespace {
+
+// What a member does instead, or "" when nothing sets it apart.
+std::string describe_answer(const MpiOperation& operation, const MpiLag::Answer& answer) {
+  const GroupReport& report = answer.report;
+  if (!answer.answered) return "does not answer: its process is frozen, or it or its node is lost";
+  if (report.failure[0] != '\0') return fmt::format("gave up: {}", report.failure);
+  if (!report.known) return "is not in this group: it has left it, or has not made it yet";
+  const std::string newest =
+      report.any ? fmt::format("the newest operation that it reached is {}, {} for {:.1f} s",
+                               to_string(report.newest), report.newest_done ? "done" : "under way",
+                               report.age_s)
+                 : "it has reached no operation of this group";
+  if (is_message(operation.summary)) return fmt::format("answers: {}", newest);
+  if (report.collectives_reached <= operation.sequence) return fmt::format("lags: {}", newest);
+  if (report.collectives_reached == operation.sequence + 1 &&
+      report.newest_collective != operation.summary) {
+    return fmt::format("issued {} instead", to_string(report.newest_collective));
+  }
+  return "";
+}
+
+}  // namespace
+
+Status MpiEngine::describe_lag(const MpiOperation& operation) {
+  constexpr int kNamed = 8;
+  const MpiGroup& group = operation.group;
+  std::string lagging;
+  int num_lagging = 0;
+  for (size_t member = 0; member < group.world_ranks.size(); ++member) {
+    const int rank = static_cast<int>(member);
+    if (rank == group.rank || (is_message(operation.summary) && rank != operation.summary.peer))
+      continue;
+    const std::string does = describe_answer(operation, lag_.answer(member));
+    if (does.empty() || ++num_lagging > kNamed) continue;
+    lagging +=
+        fmt::format("{}{} {}", lagging.empty() ? "" : "; ", describe_rank(group, rank), does);
+  }
+  if (num_lagging > kNamed) lagging += fmt::format("; and {} more", num_lagging - kNamed);
+  if (lagging.empty())
+    lagging = "every rank is in it, so the network stalls, or the timeout is too short";
+  return error(Code::kUnavailable, "{}: {} (operation {} of rank {}) did not complete in {} s: {}",
+               group.name, to_string(operation.summary), operation.sequence, group.rank,
+               options_.timeout_s, lagging);
+}
+
+void MpiEngine::thread_main() {
+  (void)::prctl(PR_SET_TIMERSLACK, 1000);  // ns: the kernel's 50 us would double the short sleeps
+  auto busy_at = Steady::now();
+  Steady::duration interval = kShortestInterval;
+  std::unique_lock lock(state_mutex_);
+  while (!stop_) {
+    lock.unlock();
+    const bool moved = num_waiting_ == 0 && try_progress();
+    const auto now = Steady::now();
+    if (num_under_way_ > 0) busy_at = now;
+    lock.lock();
+    if (stop_) break;
+    if (now - busy_at > kAttentive) {
+      thread_asleep_ = true;
+      if (num_under_way_ == 0) wake_.wait_for(lock, kIdleInterval);
+      thread_asleep_ = false;
+      interval = kShortestInterval;
+    } else if (num_waiting_ > 0) {
+      wake_.wait_for(lock, kBystanderInterval);
+      interval = kShortestInterval;
+    } else {
+      interval =
+          moved ? kShortestInterval : std::min<Steady::duration>(2 * interval, kLongestInterval);
+      wake_.wait_for(lock, interval);
+    }
+  }
+}
+
+}  // namespace leasehold

@@ -1,0 +1,139 @@
+// Inside `mpi`: makes operations move. All data travels in non-blocking messages on one MPI
+// communicator; MPI is called under the progress mutex alone (MPI_THREAD_SERIALIZED), by whoever
+// waits for an operation, and by a thread of the engine's own while nobody waits. So pipeline and
+// data traffic cannot block each other, every operation can be given up, and a blocking caller pays
+// no switch between threads.
+//
+// Mutexes, in this order: progress (MPI and what runs), state (what callers see). Callers of
+// operations take the state mutex only.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <memory>
+#include <mpi.h>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "collectives/mpi_lag.h"
+#include "collectives/mpi_operation.h"
+#include "collectives/rounds.h"
+
+namespace leasehold {
+
+struct MpiEngineOptions {
+  double timeout_s = 300;
+  double answer_limit_s = 2;
+  RoundLimits limits;
+  bool oversubscribed = false;  // more ranks on this node than cores: waiting must yield at once
+};
+
+class MpiEngine : private MpiLagListener {
+ public:
+  // `data` and `side` span the same ranks; they are the engine's own and freed by nobody else while
+  // it lives.
+  MpiEngine(MPI_Comm data, MPI_Comm side, int world_rank, const MpiEngineOptions& options);
+  ~MpiEngine() override;
+  Status start();
+  // Ends the thread and the side channel. No operation may be under way, or the engine has failed.
+  void stop();
+
+  const MpiEngineOptions& options() const { return options_; }
+  // For messages: where each rank of the world runs.
+  void set_places(std::vector<std::string> places);
+
+  // A group of these world ranks; every member makes it with the same channel.
+  MpiGroup& add_group(const std::string& name, int channel, std::vector<int> world_ranks);
+  int next_channel() const { return next_channel_; }
+  void set_next_channel(int channel) { next_channel_ = channel; }
+  Status check_channel(int channel) const;
+  // The communicator is gone: its operations can no longer complete.
+  void leave(MpiGroup& group);
+
+  // An operation to fill in, then to issue: its place in the order of the group is that of issue().
+  // It starts after stream_reached().
+  std::shared_ptr<MpiOperation> acquire(MpiGroup& group);
+  void issue(MpiOperation& operation);
+  void stream_reached(MpiOperation& operation, const Status& stream_status);
+
+  Status wait(const MpiOperation& operation, uint64_t ticket, Deadline deadline);
+  // Tries to make things move, then tells.
+  bool ready(const MpiOperation& operation);
+  Status health(const MpiGroup& group) const;
+  void abort(MpiGroup& group, const Status& reason);
+
+ private:
+  class Backoff;
+  struct RequestOwner {
+    MpiOperation* operation;
+    uint64_t ticket;
+    int pipeline;
+    int64_t receive_bytes;  // -1: a send
+  };
+
+  // MpiLagListener, under the progress mutex.
+  GroupReport report(int channel) override;
+  void peer_gave_up(int channel, int world_rank, const std::string& reason) override;
+
+  // Under the progress mutex. True when something moved.
+  bool progress();
+  // Takes the mutex unless somebody has it.
+  bool try_progress();
+  void start_what_may();
+  MpiOperation* next_to_start(MpiGroup& group);
+  void start_operation(MpiOperation& operation);
+  Status run_pipeline(MpiOperation& operation, int pipeline);
+  Status post(MpiOperation& operation, int pipeline);
+  bool test_requests();
+  Status check_message(const RequestOwner& owner, MPI_Status& status) const;
+  void message_done(const RequestOwner& owner, MPI_Status& status);
+  void finish(MpiOperation& operation, const Status& status);
+  void finish_locked(MpiOperation& operation, const Status& status);
+  void watch_deadlines(Deadline::TimePoint now);
+  void fail_everything(const Status& reason);
+  Status describe_lag(const MpiOperation& operation);
+  std::string describe_rank(const MpiGroup& group, int rank) const;
+  void abort_progressing(MpiGroup& group, const Status& reason, bool tell);
+  // Takes back what MPI may still do with the operation's memory; false when it cannot.
+  bool withdraw(MpiOperation& operation);
+
+  void wake_thread_if_asleep();
+  void thread_main();
+
+  MPI_Comm data_;
+  int world_rank_;
+  MpiEngineOptions options_;
+  std::vector<std::string> places_;
+  int next_channel_ = 0;
+  int max_tag_ = 32767;
+
+  mutable std::mutex progress_mutex_;
+  MpiLag lag_;
+  std::vector<std::unique_ptr<MpiGroup>> groups_;  // grows under both mutexes
+  std::vector<MPI_Request> requests_;
+  std::vector<RequestOwner> owners_;
+  std::vector<int> indices_;
+  std::vector<MPI_Status> statuses_;
+  std::vector<RequestOwner> completed_;
+  std::vector<MPI_Status> completed_statuses_;
+  std::vector<MpiOperation*> running_;
+  Deadline::TimePoint side_polled_at_;
+  MpiOperation* asked_about_ = nullptr;  // the operation that missed its deadline
+  Deadline::TimePoint asked_until_;
+  bool silent_ = false;  // after a failure that left messages under way: MPI is not called any more
+
+  mutable std::mutex state_mutex_;
+  std::condition_variable
+      changed_;                   // an operation is done, or the waiting thread should look again
+  std::condition_variable wake_;  // of the thread
+  bool thread_asleep_ = false;
+  bool stop_ = false;
+  std::atomic<bool> arrived_{false};   // an operation may be ready to start
+  std::atomic<int> num_waiting_{0};    // threads that make progress themselves
+  std::atomic<int> num_under_way_{0};  // operations that may start or run
+  std::thread thread_;
+};
+
+}  // namespace leasehold

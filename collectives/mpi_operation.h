@@ -1,0 +1,76 @@
+// Inside `mpi`: an operation under way and the group that it belongs to, on this rank.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "collectives/mpi_lag.h"
+#include "collectives/rounds.h"
+#include "runtime/device/cpu_stream.h"
+
+namespace leasehold {
+
+class MpiEngine;
+struct MpiGroup;
+
+class MpiOperation : public WorkState, public Waitable {
+ public:
+  explicit MpiOperation(MpiGroup& owner) : group(owner) {}
+  void then(Stream& stream) override;
+  bool ready() const override;
+  Status wait(Deadline deadline) override;
+  Status wait_for(uint64_t awaited, Deadline deadline) const override;
+
+  MpiGroup& group;
+  std::atomic<uint64_t> ticket{0};  // how often this object has been used
+  std::atomic<uint64_t> done{0};    // the newest ticket that is done
+
+  // Set when issued.
+  OperationSummary summary;
+  int64_t sequence = 0;  // among the collectives, or among the messages, of this rank in this group
+  RoundsCall call;
+  std::vector<Tensor> sends, receives;  // what the call's spans refer to
+
+  // Guarded by the engine's state mutex.
+  Status status;                 // of `done`
+  bool awaits_stream = false;    // the stream that it was issued on still refers to it
+  bool may_start = false;        // the stream got there
+  MpiOperation* next = nullptr;  // in the order of issue
+
+  // Guarded by the engine's progress mutex.
+  struct Pipeline {
+    RoundCursor cursor;
+    Round round;
+    int num_pending = 0;  // messages of the round
+  };
+  RoundsPlan plan;
+  std::vector<Pipeline> pipelines;
+  int num_running = 0;  // pipelines
+  Deadline::TimePoint started_at;
+};
+
+// Lives until the engine ends: streams may wait for its operations after the communicator is gone.
+struct MpiGroup {
+  MpiEngine* engine = nullptr;
+  std::string name;
+  int channel = 0;  // makes its tags; equal on its members
+  int rank = 0;
+  std::vector<int> world_ranks;
+
+  // Guarded by the engine's state mutex.
+  Status failure;
+  MpiOperation* head = nullptr;  // issued and not started, in order
+  MpiOperation* tail = nullptr;
+  int64_t num_collectives = 0, num_messages = 0;  // issued
+  std::vector<std::shared_ptr<MpiOperation>> operations;
+
+  // Guarded by the engine's progress mutex.
+  MpiOperation* collective = nullptr;  // the one that runs
+  GroupReport report;
+  Deadline::TimePoint newest_at;
+  std::vector<char> scratch;
+};
+
+}  // namespace leasehold
