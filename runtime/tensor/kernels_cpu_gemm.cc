@@ -25,7 +25,7 @@ double grid_cost(const TileGrid& grid, int64_t depth) {
     int64_t threads;
     double weight;
   };
-  constexpr Case kCases[] = {{1, 0.25}, {2, 0.45}, {4, 0.2}, {8, 0.1}};
+  constexpr Case kCases[] = {{1, 0.4}, {2, 0.5}, {4, 0.07}, {8, 0.03}};
   double rounds = 0;
   for (const Case& c : kCases) {
     rounds += c.weight * static_cast<double>(c.threads * ceil_divide(grid.count(), c.threads));

@@ -12,6 +12,38 @@ constexpr int64_t kTaskElements = 16384;
 
 int64_t ceil_divide(int64_t value, int64_t divisor) { return (value + divisor - 1) / divisor; }
 
+// What a step multiplies by, rounded once. As PyTorch: the decay is a factor 1 - lr weight_decay,
+// the root of v is divided by the root of correction2, and lr / correction1 is one number.
+struct Factors {
+  explicit Factors(const AdamWStep& step)
+      : gradient_scale(static_cast<float>(step.gradient_scale)),
+        clip_scale(static_cast<float>(step.clip_scale)),
+        beta1(static_cast<float>(step.beta1)),
+        rest1(static_cast<float>(1.0 - step.beta1)),
+        beta2(static_cast<float>(step.beta2)),
+        rest2(static_cast<float>(1.0 - step.beta2)),
+        decay(static_cast<float>(1.0 - step.lr * step.weight_decay)),
+        step_size(static_cast<float>(step.lr / step.correction1)),
+        inverse_root2(static_cast<float>(1.0 / std::sqrt(step.correction2))),
+        eps(static_cast<float>(step.eps)) {}
+
+  float gradient_scale, clip_scale, beta1, rest1, beta2, rest2;
+  float decay, step_size, inverse_root2, eps;
+};
+
+// `factors` by value: stores through float pointers might change a referenced one.
+void step_block(const Factors factors, int64_t count, float* parameter, const float* gradient,
+                float* m, float* v) {
+#pragma GCC ivdep
+  for (int64_t i = 0; i < count; ++i) {
+    const float g = gradient[i] * factors.gradient_scale * factors.clip_scale;
+    m[i] = factors.beta1 * m[i] + factors.rest1 * g;
+    v[i] = factors.beta2 * v[i] + factors.rest2 * (g * g);
+    const float root = std::sqrt(v[i]) * factors.inverse_root2 + factors.eps;
+    parameter[i] = parameter[i] * factors.decay - factors.step_size * m[i] / root;
+  }
+}
+
 }  // namespace
 
 void run(ThreadPool& pool, const SquaredNorms& work) {
@@ -32,34 +64,13 @@ void run(ThreadPool& pool, const SquaredNorms& work) {
   });
 }
 
-// One pass over the four arrays. As PyTorch: the decay is a factor 1 - lr weight_decay, the root is
-// divided by the root of correction2, and lr / correction1 is one number.
+// One pass over the four arrays.
 void run(ThreadPool& pool, const AdamW& work) {
-  const AdamWStep& step = work.step;
-  const auto gradient_scale = static_cast<float>(step.gradient_scale);
-  const auto clip_scale = static_cast<float>(step.clip_scale);
-  const auto beta1 = static_cast<float>(step.beta1);
-  const auto beta2 = static_cast<float>(step.beta2);
-  const auto rest1 = static_cast<float>(1.0 - step.beta1);
-  const auto rest2 = static_cast<float>(1.0 - step.beta2);
-  const auto decay = static_cast<float>(1.0 - step.lr * step.weight_decay);
-  const auto step_size = static_cast<float>(step.lr / step.correction1);
-  const auto inverse_root2 = static_cast<float>(1.0 / std::sqrt(step.correction2));
-  const auto eps = static_cast<float>(step.eps);
+  const Factors factors(work.step);
   pool.run(ceil_divide(work.count, kTaskElements), [&](int64_t task, int) {
     const int64_t begin = task * kTaskElements;
-    const int64_t count = std::min(kTaskElements, work.count - begin);
-    float* __restrict parameter = work.parameter + begin;
-    const float* __restrict gradient = work.gradient + begin;
-    float* __restrict m = work.m + begin;
-    float* __restrict v = work.v + begin;
-    for (int64_t i = 0; i < count; ++i) {
-      const float g = gradient[i] * gradient_scale * clip_scale;
-      m[i] = beta1 * m[i] + rest1 * g;
-      v[i] = beta2 * v[i] + rest2 * (g * g);
-      const float root = std::sqrt(v[i]) * inverse_root2 + eps;
-      parameter[i] = parameter[i] * decay - step_size * m[i] / root;
-    }
+    step_block(factors, std::min(kTaskElements, work.count - begin), work.parameter + begin,
+               work.gradient + begin, work.m + begin, work.v + begin);
   });
 }
 
