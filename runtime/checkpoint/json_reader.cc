@@ -55,8 +55,9 @@ Status JsonCursor::expect_fields(std::initializer_list<std::string_view> require
     if (!value_->contains(name)) return bad(fmt::format("the field '{}' is missing", name));
   }
   for (const auto& [name, member] : value_->items()) {
-    const auto known = [&](const auto& names) {
-      return std::ranges::find(names, name) != names.end();
+    // clang 14 cannot capture a structured binding itself.
+    const auto known = [&field = name](const auto& names) {
+      return std::ranges::find(names, field) != names.end();
     };
     if (!known(required) && !known(optional)) return bad(fmt::format("unknown field '{}'", name));
   }
