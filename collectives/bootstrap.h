@@ -1,39 +1,41 @@
-// How a program becomes a rank: under mpirun (or srun with PMIx) it joins the job's world by MPI,
-// started alone it is the only rank and MPI is not touched.
+// How a program becomes a rank: the world communicator, and where the rank stands on its node.
+// Under mpirun that is MPI; started by hand it is the group of one rank.
 #pragma once
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "runtime/comm/communicator.h"
 
 namespace leasehold {
 
 struct ProcessGroupOptions {
-  double timeout_s = 300;  // of every operation, until set_timeout_s
+  double timeout_s = 300;  // of each operation
+  std::string node;        // the name of this rank's node; "": LEASEHOLD_NODE, else the host's name
 };
 
-// The process's place among the job's processes. One per process, made once, used and destroyed by
-// the main thread.
 class ProcessGroup {
  public:
-  // Joins the world. kUnavailable, with MPI's own words, when MPI does not start.
-  static Result<std::unique_ptr<ProcessGroup>> start(const ProcessGroupOptions& options);
+  // Collective when mpirun (or another launcher that speaks PMI) started this process. kUnavailable
+  // when MPI fails.
+  static Result<std::unique_ptr<ProcessGroup>> create(const ProcessGroupOptions& options);
   virtual ~ProcessGroup() = default;
 
   virtual Communicator& world() = 0;
-  // A job file is read after the start: the deadline for operations that start from now on.
-  virtual void set_timeout_s(double timeout_s) = 0;
-  virtual int node_local_rank() const = 0;
-  virtual int node_local_size() const = 0;
-  // LEASEHOLD_NODE, else the host's name.
-  virtual const std::string& node() const = 0;
+  virtual const std::vector<std::string>& nodes() const = 0;  // by rank of the world
+  const std::string& node() { return nodes()[static_cast<size_t>(world().rank())]; }
+  // Among the ranks with this rank's node, by rank of the world.
+  int node_local_rank();
+  int node_local_size();
 
-  // Ends the process with `exit_code`, having flushed the standard streams. While the world is
-  // healthy all ranks meet and MPI is finalized first, so that none is killed while it still writes
-  // (mpirun ends the others as soon as one fails); after a failure the process leaves at once,
-  // never through MPI_Finalize. Bounded in time either way.
-  [[noreturn]] virtual void leave(int exit_code) = 0;
+  // Collective: meets all ranks, then ends MPI; the communicators are of no use afterwards. When it
+  // fails, or when the world is not healthy, the program must leave by _exit (69): MPI's own end
+  // would wait for the lost peer.
+  virtual Status finish() = 0;
 };
+
+// True when a launcher started this process as one of several ranks (or as one rank under mpirun).
+bool started_by_launcher();
 
 }  // namespace leasehold

@@ -68,7 +68,7 @@ std::vector<T> reduced(int size, ReduceOp op, int64_t n) {
 
 // Sizes around what implementations switch at: nothing, one element, odd, a segment, several
 // segments.
-constexpr int64_t kSizes[] = {0, 1, 5, 1000, 4099, 100003};
+constexpr int64_t kSizes[] = {0, 1, 5, 1000, 20011};
 
 template <typename T>
 void all_reduce_of(Communicator& group, Stream& stream) {

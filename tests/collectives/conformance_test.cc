@@ -27,10 +27,11 @@ std::string setting_name(const Setting& setting) {
 
 std::vector<Setting> settings() {
   std::vector<Setting> all;
-  for (const Mode mode : {Mode::kInline, Mode::kAsynchronous, Mode::kDelayed}) {
+  for (const Mode mode : {Mode::kInline, Mode::kAsynchronous, Mode::kDelayed})
     all.push_back({"self", 1, mode});
-    for (const int size : {1, 2, 3, 4, 5, 8}) all.push_back({"threads", size, mode});
-  }
+  for (const int size : {1, 2, 3, 4, 5, 8}) all.push_back({"threads", size, Mode::kInline});
+  for (const int size : {2, 5}) all.push_back({"threads", size, Mode::kAsynchronous});
+  for (const int size : {1, 2, 3, 4, 8}) all.push_back({"threads", size, Mode::kDelayed});
   return all;
 }
 

@@ -1,0 +1,15 @@
+#include "collectives/nccl.h"
+
+namespace leasehold {
+
+bool nccl_built() { return false; }
+
+Result<std::unique_ptr<Communicator>> create_nccl_communicator(Communicator&, Device&,
+                                                               const std::string& name, double) {
+  return error(
+      Code::kBadConfig,
+      "group {} on device.kind = \"cuda\": this program was built without NCCL; write \"cpu\"",
+      name);
+}
+
+}  // namespace leasehold
