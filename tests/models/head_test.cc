@@ -1,0 +1,71 @@
+#include "models/head.h"
+
+#include <gtest/gtest.h>
+
+#include "models/describe.h"
+#include "runtime/device/cpu_device.h"
+#include "tests/support/module_harness.h"
+
+namespace leasehold {
+namespace {
+
+TEST(HeadTest, ChunksAreFewEqualAndSmallEnough) {
+  EXPECT_EQ(Head::rows_per_chunk(256, 50257), 256);    // GPT-2, 4 x 64: one chunk
+  EXPECT_EQ(Head::rows_per_chunk(2048, 50257), 1024);  // 4 x 512: two
+  EXPECT_EQ(Head::rows_per_chunk(10, 7, 21), 3);       // 3, 3, 3, 1
+  EXPECT_EQ(Head::rows_per_chunk(9, 7, 30), 3);        // 4 would fit, but 3, 3, 3 is even
+  EXPECT_EQ(Head::rows_per_chunk(5, 100, 10), 1);      // never less than a row
+}
+
+// With fp32 kernels the chunks' losses are added in double, and their gradients in fp32.
+TEST(HeadTest, ChunksAddUpOnCpuKernels) {
+  constexpr int64_t kB = 2, kT = 20, kC = 16, kV = 33;
+  ModelConfig config;
+  config.layers = 1;
+  config.hidden = kC;
+  config.heads = 2;
+  config.sequence = kT;
+  config.vocab = kV;
+  std::vector<ParameterSpec> specs;
+  for (const ParameterSpec& spec : describe_parameters(complete_model_config(config).value())) {
+    if (spec.name.starts_with("norm.") || spec.name == "embedding.token.weight")
+      specs.push_back(spec);
+  }
+  const auto device = CpuDevice::create({});
+  const auto kernels = create_cpu_kernels(*device);
+  struct Outcome {
+    double loss;
+    std::vector<double> input_gradient, table_gradient;
+  };
+  const auto compute = [&](int64_t largest_chunk) {
+    ModuleHarness harness(
+        *device, *kernels, specs,
+        [&](ParameterTable& parameters) {
+          return std::make_unique<Head>(parameters, "head", "norm", "embedding.token.weight",
+                                        largest_chunk);
+        },
+        kB, kT);
+    harness.randomize(1, 0.3);
+    harness.random_microbatch(kV, 2);
+    const Tensor input = harness.random_tensor({kB * kT, kC}, 3);
+    const Tensor input_gradient = harness.tensor(DType::kF32, {kB * kT, kC});
+    harness.forward_backward(input, {}, {}, input_gradient);
+    return Outcome{harness.mean_loss(), elements(input_gradient),
+                   elements(harness.parameters().at("embedding.token.weight").gradient(1))};
+  };
+  const Outcome whole = compute(Head::kLargestChunk);
+  const Outcome chunks = compute(7 * kV);
+  EXPECT_NEAR(chunks.loss, whole.loss, 1e-6);
+  for (size_t i = 0; i < whole.input_gradient.size(); ++i) {
+    ASSERT_NEAR(chunks.input_gradient[i], whole.input_gradient[i], 1e-7) << i;
+  }
+  double largest = 0;
+  for (size_t i = 0; i < whole.table_gradient.size(); ++i) {
+    ASSERT_NEAR(chunks.table_gradient[i], whole.table_gradient[i], 1e-7) << i;
+    largest = std::max(largest, std::abs(whole.table_gradient[i]));
+  }
+  EXPECT_GT(largest, 1e-3);
+}
+
+}  // namespace
+}  // namespace leasehold
