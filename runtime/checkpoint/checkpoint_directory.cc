@@ -33,6 +33,7 @@ std::string checkpoint_name(int64_t step) { return fmt::format("{}{:08}", kStepP
 std::optional<int64_t> parse_checkpoint_name(std::string_view name) {
   if (!name.starts_with(kStepPrefix)) return std::nullopt;
   const std::string_view digits = name.substr(kStepPrefix.size());
+  if (digits.starts_with('-')) return std::nullopt;
   int64_t step = 0;
   const auto [end, failure] = std::from_chars(digits.data(), digits.data() + digits.size(), step);
   if (failure != std::errc() || end != digits.data() + digits.size() ||
@@ -44,6 +45,16 @@ std::optional<int64_t> parse_checkpoint_name(std::string_view name) {
 
 std::string temporary_name(int64_t step, int64_t generation) {
   return fmt::format("{}{}-g{:04}", kTemporaryPrefix, checkpoint_name(step), generation);
+}
+
+Status make_durable_directories(FileSystem& files, const std::string& path) {
+  std::vector<std::string> holders;  // of a name that is missing
+  for (std::string at = path; at != "/" && at != "." && !files.exists(at); at = parent_path(at)) {
+    holders.push_back(parent_path(at));
+  }
+  LEASEHOLD_RETURN_IF_ERROR(files.make_directories(path));
+  for (const std::string& holder : holders) LEASEHOLD_RETURN_IF_ERROR(files.sync_directory(holder));
+  return ok_status();
 }
 
 Result<std::string> set_aside(FileSystem& files, const std::string& path) {

@@ -33,11 +33,12 @@ std::optional<int64_t> parse_checkpoint_name(std::string_view name);
 // into place; then rank 0 publishes the manifest, exclusively. A rank's slices must not overlap
 // another's, and together they must cover weight, m and v of every parameter (checked before
 // anything is published: kInternal). Every rank gets the same outcome:
-//   kStorage      naming file and reason: a rank could not write (disk full, ...); what was written
-//   is removed kUnavailable  run_dir/generations holds a newer claim than info.generation: nothing
-//   is published kBadData      that step exists already and holds other values; when it holds the
-//   same, ok without writing; when it
-//                 is damaged it is replaced
+// - kStorage, naming file and reason: a rank could not write (disk full, ...); what was written is
+//   removed;
+// - kUnavailable: run_dir/generations holds a newer claim than info.generation; nothing is
+// published;
+// - kBadData: that step exists already and holds other values. When it holds the same, ok without
+//   writing; when it is damaged, it is replaced.
 // Older checkpoints are never touched.
 Status save_checkpoint(FileSystem& files, const std::string& run_dir, const CheckpointInfo& info,
                        std::span<const StateSlice> mine, Communicator& world, Stream& stream,

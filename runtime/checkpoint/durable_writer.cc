@@ -43,7 +43,7 @@ Status check_not_superseded(FileSystem& files, const std::string& run_dir, int64
 // Rank 0. Makes an empty temporary directory. True when a checkpoint of this step can be read.
 Result<bool> prepare(FileSystem& files, const Paths& paths, const CheckpointInfo& info) {
   LEASEHOLD_RETURN_IF_ERROR(check_not_superseded(files, paths.run_dir, info.generation));
-  LEASEHOLD_RETURN_IF_ERROR(files.make_directories(paths.directory));
+  LEASEHOLD_RETURN_IF_ERROR(make_durable_directories(files, paths.directory));
   LEASEHOLD_RETURN_IF_ERROR(files.sync_directory(paths.run_dir));
   LEASEHOLD_RETURN_IF_ERROR(files.remove_all(paths.temporary));
   LEASEHOLD_RETURN_IF_ERROR(files.make_directories(paths.temporary));

@@ -3,16 +3,17 @@
 // file and the field.
 //
 //   {"format": "leasehold-checkpoint", "version": 1,
-//    "step", "seed", "data_position", "lineage", "parent_lineage", "fork_step", "generation",
-//    "identity", "model", "tokenizer", "arithmetic_class", "metrics_line", as in CheckpointInfo
-//    "files":   [{"name": "shard-00000-of-00002.safetensors", "size_bytes": 4096}, ...],
-//    "tensors": [{"parameter", "kind": "weight"|"m"|"v", "dtype": "F32", "shape": [768, 768],
-//                 "pieces": [{"offset": [0, 0], "extent": [768, 768],         the box
-//                             "begin": 0, "end": 589824,                      row-major range
-//                             inside the box "file": 0, "key": "...", "digest": "..."}, ...]},
-//                             ...],
-//    "digest": XXH3-128 of this object without "digest", written without spaces and with sorted
-//    keys}
+//    the members of CheckpointInfo under their names ("tokenizer" for tokenizer_json),
+//    "files": [{"name": "shard-00000-of-00002.safetensors", "size_bytes": 4096}, ...],
+//    "tensors": [{"parameter": "...", "kind": "weight", "dtype": "F32", "shape": [768, 768],
+//                 "pieces": [piece, ...]}, ...],
+//    "digest": "..."}
+//
+// A piece is {"offset": [0, 0], "extent": [768, 768], "begin": 0, "end": 589824, "file": 0,
+// "key": "...", "digest": "..."}: a box, the row-major range inside it, the file by its place in
+// "files", the tensor's key there and the XXH3-128 of its bytes. Kinds are weight, m and v. The
+// last digest is the XXH3-128 of the manifest without it, written without spaces and with sorted
+// keys.
 #pragma once
 
 #include <cstdint>

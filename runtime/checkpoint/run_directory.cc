@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "runtime/base/check.h"
+#include "runtime/checkpoint/checkpoint_directory.h"
 #include "runtime/checkpoint/durable.h"
 #include "runtime/checkpoint/json_lines.h"
 
@@ -89,7 +90,7 @@ std::string describe_owner(Clock& clock) {
 Result<std::unique_ptr<RunDirectory>> RunDirectory::claim(FileSystem& files,
                                                           const std::string& run_dir,
                                                           const std::string& owner, Clock& clock) {
-  const Status made = files.make_directories(run_dir);
+  const Status made = make_durable_directories(files, run_dir);
   if (!made.ok()) return unusable(run_dir, made);
   std::unique_ptr<RunDirectory> run(new RunDirectory(files, run_dir, clock));
   Result<std::unique_ptr<FileLock>> lock = files.lock(join_path(run_dir, "lock"), owner);

@@ -39,7 +39,7 @@ Result<SafetensorsTensor> parse_tensor(const std::string& key, const JsonCursor&
   LEASEHOLD_ASSIGN_OR_RETURN(const std::vector<int64_t> offsets,
                              at.field("data_offsets").integers());
   if (offsets.size() != 2 || offsets[0] > offsets[1])
-    return at.field("data_offsets").bad("[begin, end] is expected");
+    return at.field("data_offsets").bad("[begin, end), begin not after end, is expected");
   tensor.begin = offsets[0];
   tensor.end = offsets[1];
 
