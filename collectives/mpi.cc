@@ -202,6 +202,8 @@ class MpiRuntimeImplementation : public MpiRuntime {
   Communicator& world() override { return *world_; }
   const std::vector<std::string>& nodes() const override { return nodes_; }
 
+  std::unique_lock<std::mutex> lock_mpi() override { return engine_->lock_mpi(); }
+
   Status finalize() override {
     LEASEHOLD_RETURN_IF_ERROR(world_->health());
     const auto stream = create_inline_stream("finalize", options_.timeout_s);

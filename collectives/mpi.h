@@ -7,6 +7,7 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,9 @@ class MpiRuntime {
   virtual Communicator& world() = 0;
   // What each rank of the world gave as its node.
   virtual const std::vector<std::string>& nodes() const = 0;
+  // Other code of the process that calls MPI itself (a library, a benchmark) must hold this
+  // meanwhile, and may do nothing else: nobody's operations move.
+  virtual std::unique_lock<std::mutex> lock_mpi() = 0;
   // Collective: waits for all ranks, then MPI_Finalize (if create initialised). Fails, and leaves
   // MPI as it is, unless the world is healthy: then call _exit. Communicators are of no use
   // afterwards.

@@ -41,6 +41,7 @@ class MpiEngine : private MpiLagListener {
   void stop();
 
   const MpiEngineOptions& options() const { return options_; }
+  std::unique_lock<std::mutex> lock_mpi() { return std::unique_lock(progress_mutex_); }
   // For messages: where each rank of the world runs.
   void set_places(std::vector<std::string> places);
 
