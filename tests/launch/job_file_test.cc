@@ -191,6 +191,15 @@ TEST(ParseJob, RefusesWhatIsNotToml) {
                {"not TOML"});
 }
 
+TEST(ParseJob, KnowsCharactersBeyondAsciiInStringsAndCommentsOnly) {
+  const JobFile job = parse_with("# \xC3\xA4\n[launch]\nhosts = \"\xC3\xA4\xCF\x8F\"").value();
+  EXPECT_EQ(job.launch.hosts, "\xC3\xA4\xCF\x8F");
+  for (const char* text :
+       {"[run]\nst\xC3\xA4ps = 3", "[run]\nsteps = \xC3\xA4", "\xCF\x8F", "[run] \xD2\x99"}) {
+    expect_error(parse(text).status(), Code::kBadConfig, {"jobs/small.toml", "not TOML"});
+  }
+}
+
 TEST(ParseJob, RefusesOverridesThatAreNone) {
   for (const char* argument : {"", "run.steps", "steps=3", "=", "run=a.b"}) {
     expect_error(parse_set(argument).status(), Code::kUsage, {"--set", "table.key=value"});
