@@ -2,11 +2,11 @@
 // exchange and the delays.
 #include "runtime/comm/canonical_reduction.h"
 
+#include <algorithm>
 #include <atomic>
 #include <bit>
 #include <chrono>
 #include <cmath>
-#include <cstring>
 #include <gtest/gtest.h>
 #include <thread>
 
@@ -73,6 +73,10 @@ ThreadWorldOptions world_options(const Setting& setting) {
       .timeout_s = setting.timeout_s, .delay_seed = setting.delay_seed, .faults = setting.faults};
 }
 
+bool same_bits(double a, double b) {
+  return std::bit_cast<uint64_t>(a) == std::bit_cast<uint64_t>(b);
+}
+
 // One rank's memory. It outlives the group: when a rank is lost, what it sent last may still be on
 // its way.
 struct Buffers {
@@ -112,9 +116,8 @@ class Rank {
       const int64_t n = setting_.shard_elements[b];
       const std::vector<double> sum =
           plain_tree({root_level(setting_.lanes), 0}, setting_.lanes, b, group_.size() * n);
-      EXPECT_EQ(std::memcmp(buffers_.shards[b].data(), &sum[static_cast<size_t>(group_.rank() * n)],
-                            static_cast<size_t>(n) * sizeof(double)),
-                0)
+      const auto begin = sum.begin() + group_.rank() * n;
+      EXPECT_TRUE(std::equal(begin, begin + n, buffers_.shards[b].begin(), same_bits))
           << setting_ << ": rank " << group_.rank() << ", bucket " << b;
     }
   }
