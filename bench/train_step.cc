@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <fstream>
 #include <string>
+#include <unistd.h>
 #include <vector>
 
 #include <CLI/CLI.hpp>
@@ -247,7 +248,7 @@ int run(int argc, char** argv) {
   app.add_option("--json", settings.json_path, "File for the figures");
   CLI11_PARSE(app, argc, argv);
 
-  auto processes = ProcessGroup::start({});
+  auto processes = ProcessGroup::create({});
   Status status = processes.status();
   if (status.ok()) {
     const auto model = complete_model_config(settings.model);
@@ -260,7 +261,9 @@ int run(int argc, char** argv) {
     }
   }
   if (!status.ok()) fmt::print(stderr, "train_step: {}\n", status.message());
-  if (processes.ok()) (*processes)->leave(status.exit_code());
+  if (status.ok()) status = (*processes)->finish();
+  std::fflush(nullptr);
+  if (!status.ok()) ::_exit(status.exit_code());  // MPI's own end would wait for lost peers
   return status.exit_code();
 }
 

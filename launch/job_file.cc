@@ -128,6 +128,12 @@ Result<JobFile> load_job(FileSystem& files, const std::string& path,
                   "job file: " + text.status().message());
   }
   LEASEHOLD_ASSIGN_OR_RETURN(JobFile job, parse_job(text.value(), path, overrides));
+  // Without the data its tokenizer.json is missing as well, which would be told instead.
+  if (!files.exists(job.data.train)) {
+    return error(Code::kMissingInput,
+                 "{}: data.train: there is no {}; make it with `leasehold prepare`", path,
+                 job.data.train);
+  }
   LEASEHOLD_ASSIGN_OR_RETURN(const int64_t tokenizer_vocab, read_tokenizer(files, job));
   const Status status = complete_job(job, tokenizer_vocab);
   if (!status.ok()) return status.annotated(path);

@@ -10,6 +10,8 @@ namespace leasehold {
 
 namespace {
 
+constexpr double kDefaultTimeoutS = 300;  // where no job says otherwise
+
 // Sizes of one rank. Ranks with more lanes than others need more gradient buffers; rank 0 never has
 // fewer than average.
 void print_forecast(const JobFile& job, int num_ranks, const std::vector<ArenaSize>& sizes) {
@@ -54,17 +56,20 @@ Result<Prepared> prepare(const TrainCommand& command, int num_ranks) {
 
 }  // namespace
 
+double operation_timeout_s(const TrainCommand& command) {
+  const auto job = load_job(posix_files(), command.job_path, command.overrides);
+  return job.ok() ? job->launch.stuck_timeout_s : kDefaultTimeoutS;
+}
+
 Status run_train(const TrainCommand& command, ProcessGroup& processes, DrainRequest& drain) {
   Communicator& world = processes.world();
   const std::unique_ptr<CpuDevice> host = CpuDevice::create({});
   LEASEHOLD_ASSIGN_OR_RETURN(const std::unique_ptr<Stream> stream, host->create_stream("host"));
 
   Result<Prepared> prepared = prepare(command, world.size());
-  // The job says how long to wait; until it is read by all, five minutes.
-  const double timeout_s = prepared.ok() ? prepared->job.launch.stuck_timeout_s : 300;
+  const double timeout_s = prepared.ok() ? prepared->job.launch.stuck_timeout_s : kDefaultTimeoutS;
   LEASEHOLD_RETURN_IF_ERROR(agree(world, *stream, prepared.status(), Deadline::after_s(timeout_s)));
   const JobFile& job = prepared->job;
-  processes.set_timeout_s(timeout_s);
   ComputeDevice& compute = prepared->compute;
 
   LEASEHOLD_ASSIGN_OR_RETURN(Mesh mesh, Mesh::create(world, {.data = world.size()}));

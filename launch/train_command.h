@@ -18,6 +18,10 @@ struct TrainCommand {
   bool fork = false;
 };
 
+// launch.stuck_timeout_s of the job, which the ranks' communicator needs before they can agree on
+// anything; a default when the job cannot be read (run_train will say why). Local.
+double operation_timeout_s(const TrainCommand& command);
+
 // Collective over the world. Errors as Trainer::run; kBadConfig and kMissingInput before anything
 // is written. With dry_run it prints the model, the layout and the memory of rank 0 by family to
 // stdout and touches no file.

@@ -4,6 +4,7 @@
 //   leasehold-train sample ...          text from a checkpoint
 #include <cstdio>
 #include <exception>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 
@@ -24,6 +25,21 @@ int usage_exit(const CLI::App& app, const CLI::ParseError& problem) {
 int report(const Status& status) {
   if (!status.ok()) fmt::print(stderr, "leasehold-train: {}\n", status.message());
   return status.exit_code();
+}
+
+// Ends a rank. Where all ranks came to the same end they meet first, so that mpirun, which ends the
+// others as soon as one fails, kills none that still writes; a rank that lost a peer, or that fails
+// alone, leaves at once.
+[[noreturn]] void leave(ProcessGroup& processes, const Status& status) {
+  const bool alone = status.code() == Code::kUnavailable || status.code() == Code::kInternal;
+  if (!status.ok() && (alone || processes.world().rank() == 0)) report(status);
+  if (!alone) {
+    const Status finished = processes.finish();
+    if (!finished.ok())
+      fmt::print(stderr, "leasehold-train: while leaving: {}\n", finished.message());
+  }
+  std::fflush(nullptr);
+  ::_exit(status.exit_code());
 }
 
 int run_evaluate_main(int argc, char** argv) {
@@ -93,7 +109,7 @@ int run_train_main(int argc, char** argv) {
   } catch (const CLI::ParseError& problem) {
     return usage_exit(app, problem);
   }
-  auto processes = ProcessGroup::start({});
+  auto processes = ProcessGroup::create({.timeout_s = operation_timeout_s(command)});
   if (!processes.ok()) return report(processes.status());
   Status status;
   try {
@@ -103,12 +119,7 @@ int run_train_main(int argc, char** argv) {
   } catch (const std::exception& caught) {
     status = error(Code::kInternal, "{}", caught.what());
   }
-  // One voice for what all ranks know; a rank that fails alone speaks for itself.
-  if (!status.ok() && ((*processes)->world().rank() == 0 || status.code() == Code::kUnavailable ||
-                       status.code() == Code::kInternal)) {
-    fmt::print(stderr, "leasehold-train: {}\n", status.message());
-  }
-  (*processes)->leave(status.exit_code());
+  leave(**processes, status);
 }
 
 }  // namespace

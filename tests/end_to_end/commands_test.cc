@@ -96,7 +96,7 @@ TEST_F(CommandsTest, BadTokenFilesAreRefused) {
   };
   with(good.substr(0, good.size() - 3), {"train.bin"});
   with(good.substr(0, 100), {"train.bin"});
-  with("x" + good.substr(1), {"train.bin", "magic"});
+  with("x" + good.substr(1), {"train.bin", "not a token file"});
   // A token that is no byte, somewhere in the middle: every window is read within the first epochs.
   std::string above = good;
   for (size_t at = 1025; at < above.size(); at += 2) above[at] = 9;
