@@ -1,3 +1,4 @@
+// The real file system, by POSIX calls.
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
