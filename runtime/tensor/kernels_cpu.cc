@@ -33,7 +33,8 @@ class CpuKernels : public Kernels {
   const char* name() const override { return "cpu"; }
 
   std::string arithmetic_class() const override {
-    const cpu::TileGrid tiles = cpu::plan_tiles(2048, 3072, 768);  // stands for the rule
+    // A tile size that stands for the rule.
+    const cpu::TileGrid tiles = cpu::plan_tiles({.M = 2048, .N = 3072, .K = 768});
     return fmt::format("cpu kernels {}; {}; core {}; {}; tiles {} x {}, {} query rows",
                        cpu::kRevision, openblas_get_config(), openblas_get_corename(),
                        LEASEHOLD_INSTRUCTION_SET, tiles.rows, tiles.columns, cpu::kQueryRows);

@@ -19,21 +19,6 @@ void sgemm(Transpose transpose_a, Transpose transpose_b, int64_t M, int64_t N, i
            float alpha, const float* a, int64_t lda, const float* b, int64_t ldb, float beta,
            float* c, int64_t ldc);
 
-// How C (M, N) of depth K is cut. A pure function of the three. Tiles are large, since every call
-// packs its operands anew, but there are enough of them for a few threads where the product is not
-// tiny.
-struct TileGrid {
-  int64_t rows = 0, columns = 0;  // of a tile; those at the far borders are smaller
-  int64_t num_row_tiles = 0, num_column_tiles = 0;
-  int64_t count() const { return num_row_tiles * num_column_tiles; }
-};
-TileGrid plan_tiles(int64_t M, int64_t N, int64_t K);
-
-struct Tile {
-  int64_t row = 0, num_rows = 0;
-  int64_t column = 0, num_columns = 0;
-};
-
 // Operands as sgemm's, alpha 1.
 struct Product {
   Transpose transpose_a = Transpose::kNo, transpose_b = Transpose::kNo;
@@ -46,12 +31,27 @@ struct Product {
   float* c = nullptr;
   int64_t ldc = 0;
 };
+// How a product is cut: a pure function of its extents and transposes. Tiles are large, since every
+// call packs its operands anew, but there are enough of them for a few threads where the product is
+// not tiny.
+struct TileGrid {
+  int64_t rows = 0, columns = 0;  // of a tile; those at the far borders are smaller
+  int64_t num_row_tiles = 0, num_column_tiles = 0;
+  int64_t count() const { return num_row_tiles * num_column_tiles; }
+};
+TileGrid plan_tiles(const Product& product);
+
+struct Tile {
+  int64_t row = 0, num_rows = 0;
+  int64_t column = 0, num_columns = 0;
+};
+
 void compute_tile(const Product& product, const Tile& tile);
 
 // Computes every tile of the product, each followed by epilogue(tile) on the same thread.
 template <typename Epilogue>
 void run_tiles(ThreadPool& pool, const Product& product, Epilogue&& epilogue) {
-  const TileGrid grid = plan_tiles(product.M, product.N, product.K);
+  const TileGrid grid = plan_tiles(product);
   pool.run(grid.count(), [&](int64_t task, int) {
     Tile tile;
     tile.row = task / grid.num_column_tiles * grid.rows;

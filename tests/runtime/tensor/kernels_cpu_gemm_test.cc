@@ -23,7 +23,7 @@ TEST(TileGrid, CoversTheProductOnce) {
   for (const int64_t M : {1, 63, 64, 65, 256, 1000, 2048, 50257}) {
     for (const int64_t N : {1, 31, 96, 768, 2304, 3072, 50257}) {
       for (const int64_t K : {1, 64, 768}) {
-        const TileGrid grid = plan_tiles(M, N, K);
+        const TileGrid grid = plan_tiles({.M = M, .N = N, .K = K});
         EXPECT_LT((grid.num_row_tiles - 1) * grid.rows, M);
         EXPECT_GE(grid.num_row_tiles * grid.rows, M);
         EXPECT_LT((grid.num_column_tiles - 1) * grid.columns, N);
@@ -31,15 +31,15 @@ TEST(TileGrid, CoversTheProductOnce) {
       }
     }
   }
-  EXPECT_EQ(plan_tiles(0, 5, 3).count(), 0);
-  EXPECT_EQ(plan_tiles(5, 0, 3).count(), 0);
+  EXPECT_EQ(plan_tiles({.M = 0, .N = 5, .K = 3}).count(), 0);
+  EXPECT_EQ(plan_tiles({.M = 5, .N = 0, .K = 3}).count(), 0);
 }
 
 TEST(TileGrid, HasWorkForSeveralThreadsUnlessTheProductIsTiny) {
-  EXPECT_EQ(plan_tiles(16, 16, 16).count(), 1);
-  EXPECT_GE(plan_tiles(256, 768, 768).count(), 2);
-  EXPECT_GE(plan_tiles(2048, 3072, 768).count(), 4);
-  EXPECT_GE(plan_tiles(256, 50257, 768).count(), 16);
+  EXPECT_EQ(plan_tiles({.M = 16, .N = 16, .K = 16}).count(), 1);
+  EXPECT_GE(plan_tiles({.M = 256, .N = 768, .K = 768}).count(), 2);
+  EXPECT_GE(plan_tiles({.M = 2048, .N = 3072, .K = 768}).count(), 4);
+  EXPECT_GE(plan_tiles({.M = 256, .N = 50257, .K = 768}).count(), 16);
 }
 
 TEST(RunTiles, ComputesTheProductAndFinishesEveryTile) {
