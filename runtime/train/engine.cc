@@ -16,9 +16,9 @@ std::vector<ArenaSize> sizes_of(const Arenas& arenas) {
 }
 
 struct Streams {
+  std::unique_ptr<Event> event;  // outlives the streams' work
   std::unique_ptr<Stream> compute;
   std::unique_ptr<Stream> communication;
-  std::unique_ptr<Event> event;
 };
 
 Result<Streams> create_streams(Device& device) {
