@@ -50,7 +50,8 @@ Result<Prepared> prepare(const TrainCommand& command, int num_ranks) {
   }
   LEASEHOLD_ASSIGN_OR_RETURN(prepared.data, open_data(posix_files(), prepared.job));
   prepared.data_digest = prepared.data.train->file().digest().to_hex();
-  prepared.compute = make_device(prepared.job.device, prepared.job.launch.stuck_timeout_s);
+  prepared.compute = make_device(
+      prepared.job.device, after_group_timeout(prepared.job.launch.stuck_timeout_s).remaining_s());
   return prepared;
 }
 
@@ -68,7 +69,8 @@ Status run_train(const TrainCommand& command, ProcessGroup& processes, DrainRequ
 
   Result<Prepared> prepared = prepare(command, world.size());
   const double timeout_s = prepared.ok() ? prepared->job.launch.stuck_timeout_s : kDefaultTimeoutS;
-  LEASEHOLD_RETURN_IF_ERROR(agree(world, *stream, prepared.status(), Deadline::after_s(timeout_s)));
+  LEASEHOLD_RETURN_IF_ERROR(
+      agree(world, *stream, prepared.status(), after_group_timeout(timeout_s)));
   const JobFile& job = prepared->job;
   ComputeDevice& compute = prepared->compute;
 
@@ -79,14 +81,14 @@ Status run_train(const TrainCommand& command, ProcessGroup& processes, DrainRequ
     LEASEHOLD_ASSIGN_OR_RETURN(const auto sizes, Engine::forecast(*compute.device, *compute.kernels,
                                                                   mesh, source, engine_options));
     if (world.rank() == 0) print_forecast(job, world.size(), sizes);
-    return barrier(world, *stream, Deadline::after_s(timeout_s));
+    return barrier(world, *stream, after_group_timeout(timeout_s));
   }
   const auto arithmetic = digest_arithmetic(*compute.device, *compute.kernels,
                                             make_probe(job.model, job.batch.microbatch), timeout_s);
   LEASEHOLD_RETURN_IF_ERROR(
-      agree(world, *stream, arithmetic.status(), Deadline::after_s(timeout_s)));
+      agree(world, *stream, arithmetic.status(), after_group_timeout(timeout_s)));
   auto engine = Engine::create(*compute.device, *compute.kernels, mesh, source, engine_options);
-  LEASEHOLD_RETURN_IF_ERROR(agree(world, *stream, engine.status(), Deadline::after_s(timeout_s)));
+  LEASEHOLD_RETURN_IF_ERROR(agree(world, *stream, engine.status(), after_group_timeout(timeout_s)));
 
   TrainerOptions options = make_trainer_options(job, prepared->data_digest, processes.node());
   options.stop_after = command.stop_after;

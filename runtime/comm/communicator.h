@@ -49,6 +49,10 @@ class Work {
   std::shared_ptr<WorkState> state_;
 };
 
+// How long a host waits for an operation of a group whose timeout is `timeout_s`: longer than that,
+// so that the group's own failure, which names who lags, comes first.
+inline Deadline after_group_timeout(double timeout_s) { return Deadline::after_s(timeout_s + 10); }
+
 class Communicator {
  public:
   virtual ~Communicator() = default;

@@ -233,7 +233,7 @@ Status compare_arithmetic(const std::vector<OperationDigest>& mine, const std::s
                           Communicator& world, Stream& stream, double timeout_s) {
   LEASEHOLD_ASSIGN_OR_RETURN(
       const auto texts,
-      all_gather_bytes(world, stream, node + "\n" + to_text(mine), Deadline::after_s(timeout_s)));
+      all_gather_bytes(world, stream, node + "\n" + to_text(mine), after_group_timeout(timeout_s)));
   const std::string first = texts[0].substr(texts[0].find('\n') + 1);
   for (size_t rank = 1; rank < texts.size(); ++rank) {
     const size_t end = texts[rank].find('\n');

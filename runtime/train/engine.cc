@@ -129,7 +129,7 @@ class EngineImplementation : public Engine {
   }
 
  private:
-  Deadline deadline() const { return Deadline::after_s(options_.timeout_s); }
+  Deadline deadline() const { return after_group_timeout(options_.timeout_s); }
   double gradient_scale() const {
     return 1.0 / static_cast<double>(options_.batch.num_microbatches);
   }

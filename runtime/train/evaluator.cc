@@ -49,7 +49,7 @@ Result<Evaluation> Evaluator::evaluate(const WindowLoader& loader, Communicator&
       model_.forward(context, {}, {}, saved_);
     }
     batch_.download_losses(stream_);
-    LEASEHOLD_RETURN_IF_ERROR(stream_.synchronize(Deadline::after_s(timeout_s)));
+    LEASEHOLD_RETURN_IF_ERROR(stream_.synchronize(after_group_timeout(timeout_s)));
     for (int64_t i = 0; i < kGroupsPerRound; ++i) mine[static_cast<size_t>(i)] = batch_.loss_sum(i);
     mine[kGroupsPerRound] = stop_requested() ? 1 : 0;
     mine[kGroupsPerRound + 1] = status.ok() ? 0 : 1;
@@ -57,7 +57,7 @@ Result<Evaluation> Evaluator::evaluate(const WindowLoader& loader, Communicator&
                                   .all_gather({mine.data(), DType::kF64, Shape{kValues}},
                                               {all.data(), DType::kF64, Shape{kValues * ranks}},
                                               stream_)
-                                  .wait(Deadline::after_s(timeout_s)));
+                                  .wait(after_group_timeout(timeout_s)));
     LEASEHOLD_RETURN_IF_ERROR(status);
     for (int64_t rank = 0; rank < ranks; ++rank) {
       const double* values = all.data() + rank * kValues;

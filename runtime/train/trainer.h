@@ -72,7 +72,7 @@ class Trainer {
   void event(const std::string& name, const std::string& reason,
              const std::vector<std::pair<std::string, std::string>>& details = {});
   Status on_rank_0(const std::function<Status()>& action);
-  Deadline deadline() const { return Deadline::after_s(options_.timeout_s); }
+  Deadline deadline() const { return after_group_timeout(options_.timeout_s); }
 
   Engine& engine_;
   Communicator& world_;

@@ -11,11 +11,13 @@ namespace {
 
 class CommandsTest : public JobFixture {
  protected:
-  void expect_refused(const Finished& finished, int exit_code, const std::vector<std::string>& words) {
+  void expect_refused(const Finished& finished, int exit_code,
+                      const std::vector<std::string>& words) {
     EXPECT_FALSE(finished.timed_out);
     EXPECT_EQ(finished.exit_code, exit_code) << finished.errors;
     for (const std::string& word : words) {
-      EXPECT_NE(finished.errors.find(word), std::string::npos) << "'" << word << "' is not in:\n" << finished.errors;
+      EXPECT_NE(finished.errors.find(word), std::string::npos) << "'" << word << "' is not in:\n"
+                                                               << finished.errors;
     }
   }
 
@@ -32,19 +34,21 @@ class CommandsTest : public JobFixture {
 
 TEST_F(CommandsTest, EvaluateAgreesWithTheRunsOwnValidation) {
   ASSERT_EQ(train(2, "run").exit_code, 0);
-  const Finished evaluated = train_tool({"evaluate", checkpoint("run", 50), "--data", directory_ / "data/validation.bin",
-                                         "--batch", "2"});
+  const Finished evaluated = train_tool({"evaluate", checkpoint("run", 50), "--data",
+                                         directory_ / "data/validation.bin", "--batch", "2"});
   ASSERT_EQ(evaluated.exit_code, 0) << evaluated.errors;
   const std::string last = metrics("run").back();
   const size_t at = last.find("\"validation_loss\": ") + 19;
   const double own = std::stod(last.substr(at));
-  const double evaluated_loss = std::stod(evaluated.output.substr(evaluated.output.find("\"loss\":") + 7));
+  const double evaluated_loss =
+      std::stod(evaluated.output.substr(evaluated.output.find("\"loss\":") + 7));
   EXPECT_EQ(own, evaluated_loss) << evaluated.output;
 }
 
 TEST_F(CommandsTest, SampleGoesOnFromThePromptAndIsTheSameForOneSeed) {
   ASSERT_EQ(train(1, "run").exit_code, 0);
-  const std::vector<std::string> command = {"sample", run_dir("run"), "--prompt", "in the", "--tokens", "40"};
+  const std::vector<std::string> command = {"sample", run_dir("run"), "--prompt",
+                                            "in the", "--tokens",     "40"};
   const Finished first = train_tool(command);
   ASSERT_EQ(first.exit_code, 0) << first.errors;
   EXPECT_TRUE(first.output.starts_with("in the"));
@@ -68,7 +72,8 @@ TEST_F(CommandsTest, OneRankNeedsNoMpirun) {
 }
 
 TEST_F(CommandsTest, BadJobFilesAreRefusedBeforeAnythingIsWritten) {
-  const auto refused = [&](const std::string& setting, int code, const std::vector<std::string>& words) {
+  const auto refused = [&](const std::string& setting, int code,
+                           const std::vector<std::string>& words) {
     SCOPED_TRACE(setting);
     expect_refused(train(2, "refused", {"--set", setting}), code, words);
     EXPECT_FALSE(posix_files().exists(run_dir("refused")));
@@ -109,7 +114,8 @@ TEST_F(CommandsTest, AnUnwritableRunDirectoryIsAStorageError) {
 }
 
 TEST_F(CommandsTest, ASecondOwnerIsRefusedAndTheFirstGoesOn) {
-  Process first(train_command(2, "owned", {"--set", "run.steps=100000"}), directory_.path(), mpi_environment());
+  Process first(train_command(2, "owned", {"--set", "run.steps=100000"}), directory_.path(),
+                mpi_environment());
   ASSERT_TRUE(first.wait_for_text("step ", 30)) << first.errors();
   expect_refused(train(2, "owned", {"--set", "run.steps=100000"}), 78, {"pid"});
   first.signal(SIGUSR1);

@@ -10,7 +10,8 @@ namespace leasehold {
 
 namespace {
 
-// Twenty seconds of a fast machine at most: 2 layers of 32 channels, 8 microbatches of 2 x 16 tokens.
+// Twenty seconds of a fast machine at most: 2 layers of 32 channels, 8 microbatches of 2 x 16
+// tokens.
 constexpr const char* kJob = R"([run]
 name = "tiny"
 dir = "run"
@@ -43,7 +44,8 @@ stuck_timeout_s = 20
 )";
 
 std::string words(int64_t count) {
-  static constexpr const char* kWords[] = {"in ", "the ", "beginning ", "was ", "word ", "and ", "light\n", "day "};
+  static constexpr const char* kWords[] = {"in ",   "the ", "beginning ", "was ",
+                                           "word ", "and ", "light\n",    "day "};
   const RandomSite site = RandomSite::make(3, "words");
   std::string text;
   for (int64_t i = 0; i < count; ++i) text += kWords[site.word(static_cast<uint64_t>(i)) % 8];
@@ -68,23 +70,30 @@ std::string JobFixture::program(const std::string& name) const {
 }
 
 std::vector<std::string> JobFixture::mpi_environment() const {
-  return {"OMPI_ALLOW_RUN_AS_ROOT=1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1", "OMPI_MCA_mpi_yield_when_idle=1",
-          "OMPI_MCA_rmaps_base_oversubscribe=1"};
+  return {"OMPI_ALLOW_RUN_AS_ROOT=1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1",
+          "OMPI_MCA_mpi_yield_when_idle=1", "OMPI_MCA_rmaps_base_oversubscribe=1"};
 }
 
-std::vector<std::string> JobFixture::train_command(int ranks, const std::string& name,
-                                                   const std::vector<std::string>& arguments) const {
+std::vector<std::string> JobFixture::train_command(
+    int ranks, const std::string& name, const std::vector<std::string>& arguments) const {
   const char* mpiexec = std::getenv("LEASEHOLD_MPIEXEC");
-  std::vector<std::string> command = {mpiexec == nullptr ? "mpirun" : mpiexec, "-np", std::to_string(ranks),
-                                      "--bind-to", "none", program("leasehold-train"), job_, "--set",
+  std::vector<std::string> command = {mpiexec == nullptr ? "mpirun" : mpiexec,
+                                      "-np",
+                                      std::to_string(ranks),
+                                      "--bind-to",
+                                      "none",
+                                      program("leasehold-train"),
+                                      job_,
+                                      "--set",
                                       "run.dir=" + run_dir(name)};
   command.insert(command.end(), arguments.begin(), arguments.end());
   return command;
 }
 
-Finished JobFixture::train(int ranks, const std::string& name, const std::vector<std::string>& arguments,
-                           double timeout_s) const {
-  return run_program(train_command(ranks, name, arguments), directory_.path(), timeout_s, mpi_environment());
+Finished JobFixture::train(int ranks, const std::string& name,
+                           const std::vector<std::string>& arguments, double timeout_s) const {
+  return run_program(train_command(ranks, name, arguments), directory_.path(), timeout_s,
+                     mpi_environment());
 }
 
 Finished JobFixture::tool(const std::vector<std::string>& arguments) const {

@@ -1,9 +1,8 @@
-// A tiny job on disk and the commands that a user would give for it. Programs come from the build, by environment:
-// LEASEHOLD_BUILD (their directory) and LEASEHOLD_MPIEXEC.
+// A tiny job on disk and the commands that a user would give for it. Programs come from the build,
+// by environment: LEASEHOLD_BUILD (their directory) and LEASEHOLD_MPIEXEC.
 #pragma once
 
 #include <gtest/gtest.h>
-
 #include <string>
 #include <vector>
 
