@@ -85,10 +85,11 @@ class Kernels {
   virtual int64_t layer_norm_backward_workspace_bytes(int64_t N, int64_t C) const = 0;
 
   // out (N, C) = x (N, C) or absent + dropout(delta (N, C)). out may alias either. Also dropout's own backward.
+  // Any one shape.
   void residual_add(Stream& stream, Tensor x, Tensor delta, const Dropout& dropout, Tensor out);
 
   // out (B*T, C) = dropout(token_weight (V, C)[tokens (B, T) i32] + position_weight (>= T, C)[t]). position_weight may
-  // be absent.
+  // be absent. A token outside [0, V) fails the stream, here and in the backward.
   void embedding_forward(Stream& stream, Tensor tokens, Tensor token_weight, Tensor position_weight,
                          const Dropout& dropout, Tensor out);
   // Gradients of both tables from dout (B*T, C), tokens in ascending order of row; dposition_weight may be absent.
@@ -107,7 +108,8 @@ class Kernels {
 
   // loss (1) f64 = sum over rows of log_sum_exp(logits (N, V) row) - logits[target], rows with target < 0 left out, in
   // double and in a fixed order. With gradient_scale != 0 the logits are replaced by gradient_scale * (softmax -
-  // onehot), zero in rows left out; with 0 they are left as they are. workspace: cross_entropy_workspace_bytes.
+  // onehot), zero in rows left out; with 0 they are left as they are. A target of V or more
+  // fails the stream. workspace: cross_entropy_workspace_bytes.
   void cross_entropy(Stream& stream, Tensor logits, Tensor targets, float gradient_scale, Tensor loss,
                      Tensor workspace);
   virtual int64_t cross_entropy_workspace_bytes(int64_t N, int64_t V) const = 0;
@@ -115,7 +117,7 @@ class Kernels {
   // out = left + right, elementwise, all of dtype() or all f64 (losses); out may alias either. The canonical tree's
   // node.
   void add(Stream& stream, Tensor left, Tensor right, Tensor out);
-  // out = value everywhere.
+  // out = value everywhere; of dtype(), f32 or f64.
   void fill(Stream& stream, Tensor out, float value);
   // out = in, converted; round to nearest even. dtypes f32, f64, bf16 on either side.
   void cast(Stream& stream, Tensor in, Tensor out);
