@@ -1,6 +1,7 @@
 #include "collectives/mpi_engine.h"
 
 #include <algorithm>
+#include <bit>
 #include <chrono>
 #include <climits>
 #include <cstring>
@@ -19,9 +20,11 @@ using Steady = std::chrono::steady_clock;
 using std::chrono::microseconds;
 using std::chrono::milliseconds;
 
-constexpr int kTagsPerGroup = 16;  // one per pipeline of a collective, and one for messages
-constexpr int kMessageTag = kTagsPerGroup - 1;
-static_assert(kMaxPipelines < kTagsPerGroup);
+// Bits of a tag: the group's channel, the pipeline of a collective (or that this is a message), a
+// check.
+constexpr int kPipelineBits = 4, kMinChannelBits = 11, kMaxCheckBits = 16;
+constexpr int kMessageTag = (1 << kPipelineBits) - 1;
+static_assert(kMaxPipelines < kMessageTag);
 
 // A waiting thread polls for kSpin after the last thing that moved, then offers its core to others
 // between polls, then sleeps for a sixteenth of the time that it has waited.
@@ -97,6 +100,8 @@ Status MpiEngine::start() {
   LEASEHOLD_RETURN_IF_ERROR(check_mpi(MPI_Comm_get_attr(data_, MPI_TAG_UB, &attribute, &found),
                                       "MPI_Comm_get_attr(MPI_TAG_UB)"));
   if (found != 0) max_tag_ = *static_cast<int*>(attribute);
+  const int tag_bits = static_cast<int>(std::bit_width(static_cast<unsigned>(max_tag_)));
+  check_bits_ = std::clamp(tag_bits - kPipelineBits - kMinChannelBits, 0, kMaxCheckBits);
   LEASEHOLD_RETURN_IF_ERROR(lag_.start());
   thread_ = std::thread([this] { thread_main(); });
   return ok_status();
@@ -121,9 +126,9 @@ void MpiEngine::set_places(std::vector<std::string> places) {
 }
 
 Status MpiEngine::check_channel(int channel) const {
-  if (channel < max_tag_ / kTagsPerGroup) return ok_status();
-  return error(Code::kUnavailable, "MPI has tags for {} groups, and all are taken",
-               max_tag_ / kTagsPerGroup);
+  const int num_channels = max_tag_ >> (kPipelineBits + check_bits_);
+  if (channel < num_channels) return ok_status();
+  return error(Code::kUnavailable, "MPI has tags for {} groups, and all are taken", num_channels);
 }
 
 MpiGroup& MpiEngine::add_group(const std::string& name, int channel, std::vector<int> world_ranks) {
@@ -135,6 +140,8 @@ MpiGroup& MpiEngine::add_group(const std::string& name, int channel, std::vector
   group->rank = static_cast<int>(
       std::find(group->world_ranks.begin(), group->world_ranks.end(), world_rank_) -
       group->world_ranks.begin());
+  group->num_sent.resize(group->world_ranks.size());
+  group->num_received.resize(group->world_ranks.size());
   group->report.known = true;
   std::scoped_lock lock(progress_mutex_, state_mutex_);
   return *groups_.emplace_back(std::move(group));
@@ -174,8 +181,18 @@ std::shared_ptr<MpiOperation> MpiEngine::acquire(MpiGroup& group) {
 void MpiEngine::issue(MpiOperation& operation) {
   MpiGroup& group = operation.group;
   std::lock_guard lock(state_mutex_);
-  operation.sequence =
-      is_message(operation.summary) ? group.num_messages++ : group.num_collectives++;
+  const auto peer = static_cast<size_t>(std::max(operation.summary.peer, 0));
+  switch (operation.summary.kind) {
+    case OperationKind::kSend:
+      operation.sequence = group.num_sent[peer]++;
+      break;
+    case OperationKind::kReceive:
+      operation.sequence = group.num_received[peer]++;
+      break;
+    default:
+      operation.sequence = group.num_collectives++;
+      break;
+  }
   operation.awaits_stream = true;
   if (!group.failure.ok()) return finish_locked(operation, group.failure);
   operation.next = nullptr;
@@ -329,8 +346,6 @@ Status MpiEngine::post(MpiOperation& operation, int index) {
   const MpiGroup& group = operation.group;
   MpiOperation::Pipeline& pipeline = operation.pipelines[static_cast<size_t>(index)];
   const Round& round = pipeline.round;
-  const int tag =
-      group.channel * kTagsPerGroup + (is_message(operation.summary) ? kMessageTag : index);
   const auto world = [&](int rank) { return group.world_ranks[static_cast<size_t>(rank)]; };
   const auto add = [&](int64_t receive_bytes) -> MPI_Request* {
     requests_.push_back(MPI_REQUEST_NULL);
@@ -340,18 +355,34 @@ Status MpiEngine::post(MpiOperation& operation, int index) {
   };
   pipeline.num_pending = 0;
   if (round.receive_from >= 0) {
-    LEASEHOLD_RETURN_IF_ERROR(
-        check_mpi(MPI_Irecv(round.receive, static_cast<int>(round.receive_bytes), MPI_BYTE,
-                            world(round.receive_from), tag, data_, add(round.receive_bytes)),
-                  "MPI_Irecv"));
+    LEASEHOLD_RETURN_IF_ERROR(check_mpi(
+        MPI_Irecv(round.receive, static_cast<int>(round.receive_bytes), MPI_BYTE,
+                  world(round.receive_from), tag_of(operation, index, round.receive_bytes), data_,
+                  add(round.receive_bytes)),
+        "MPI_Irecv"));
   }
   if (round.send_to >= 0) {
-    LEASEHOLD_RETURN_IF_ERROR(
-        check_mpi(MPI_Isend(round.send, static_cast<int>(round.send_bytes), MPI_BYTE,
-                            world(round.send_to), tag, data_, add(-1)),
-                  "MPI_Isend"));
+    LEASEHOLD_RETURN_IF_ERROR(check_mpi(
+        MPI_Isend(round.send, static_cast<int>(round.send_bytes), MPI_BYTE, world(round.send_to),
+                  tag_of(operation, index, round.send_bytes), data_, add(-1)),
+        "MPI_Isend"));
   }
   return ok_status();
+}
+
+int MpiEngine::tag_of(const MpiOperation& operation, int pipeline, int64_t size_bytes) const {
+  const OperationSummary& summary = operation.summary;
+  const bool message = is_message(summary);
+  uint64_t check = message ? 0 : static_cast<uint64_t>(summary.kind) + 1;
+  const int root = message ? 0 : summary.peer;
+  for (const int64_t part : {static_cast<int64_t>(summary.dtype), static_cast<int64_t>(summary.op),
+                             int64_t{root}, summary.elements, operation.sequence, size_bytes}) {
+    check = (check ^ static_cast<uint64_t>(part)) *
+            0x9e3779b97f4a7c15;  // 2^64 / golden ratio, an odd multiplier
+    check ^= check >> 29;
+  }
+  const int place = operation.group.channel << kPipelineBits | (message ? kMessageTag : pipeline);
+  return place << check_bits_ | static_cast<int>(check & ((uint64_t{1} << check_bits_) - 1));
 }
 
 bool MpiEngine::test_requests() {

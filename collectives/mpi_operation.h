@@ -29,7 +29,8 @@ class MpiOperation : public WorkState, public Waitable {
 
   // Set when issued.
   OperationSummary summary;
-  int64_t sequence = 0;  // among the collectives, or among the messages, of this rank in this group
+  int64_t sequence =
+      0;  // among the group's collectives, or among the messages of one rank to another
   RoundsCall call;
   std::vector<Tensor> sends, receives;  // what the call's spans refer to
 
@@ -63,7 +64,8 @@ struct MpiGroup {
   Status failure;
   MpiOperation* head = nullptr;  // issued and not started, in order
   MpiOperation* tail = nullptr;
-  int64_t num_collectives = 0, num_messages = 0;  // issued
+  int64_t num_collectives = 0;                  // issued
+  std::vector<int64_t> num_sent, num_received;  // issued, by peer
   std::vector<std::shared_ptr<MpiOperation>> operations;
 
   // Guarded by the engine's progress mutex.

@@ -12,6 +12,7 @@
 #include "runtime/comm/host_exchange.h"
 #include "runtime/comm/mesh.h"
 #include "runtime/device/cpu_stream.h"
+#include "tests/collectives/counting_new.h"
 
 namespace leasehold {
 
@@ -443,6 +444,54 @@ void handles(Communicator& group, CpuDevice& device) {
   expect_done(Work());
 }
 
+// Once warm, issuing and waiting allocates nothing, on any rank and any thread of the process.
+void steady_state_allocates_nothing(Communicator& group, CpuDevice& device) {
+  const auto stream = make_stream(device, "communication");
+  const auto compute = make_stream(device, "compute");
+  const auto size = static_cast<size_t>(group.size());
+  const int64_t part = 5000;
+  std::vector<float> data(size * part), other(size * part), own(part);
+  std::vector<Tensor> sends, receives;
+  for (int64_t p = 0; p < group.size(); ++p) {
+    sends.push_back(view(data, p * part, part));
+    receives.push_back(view(other, p * part, part));
+  }
+  const int next = (group.rank() + 1) % group.size(),
+            previous = (group.rank() + group.size() - 1) % group.size();
+  const auto wait_all = [](std::initializer_list<Work> works) {
+    bool ok = true;
+    for (const Work& work : works) ok &= work.wait(Deadline::after_s(kLimitS)).ok();
+    return ok;
+  };
+  const auto round = [&] {
+    const Work sum = group.all_reduce(view(data), ReduceOp::kMax, *stream);
+    sum.then(*compute);
+    bool ok = wait_all({sum, group.reduce_scatter(view(data), view(own), ReduceOp::kMax, *stream)});
+    ok &= wait_all({group.all_gather(view(own), view(other), *stream),
+                    group.broadcast(view(data), 0, *stream)});
+    ok &= wait_all({group.all_to_all(sends, receives, *stream)});
+    if (group.size() > 1) {
+      ok &= wait_all({group.send(view(own), next, *stream),
+                      group.receive(view(other, 0, part), previous, *stream)});
+    }
+    return ok && compute->synchronize(Deadline::after_s(kLimitS)).ok();
+  };
+  // Barriers around, so that no rank of the same process is elsewhere meanwhile.
+  std::vector<float> one = {1};
+  const auto meet = [&] {
+    return wait_all({group.all_reduce(view(one), ReduceOp::kMax, *stream)});
+  };
+  bool ok = true;
+  constexpr int kWarmRounds = 20, kRounds = 20;
+  for (int i = 0; i < kWarmRounds; ++i) ok &= round() && meet();
+  const int64_t before = num_allocations();
+  for (int i = 0; i < kRounds; ++i) ok &= round() && meet();
+  const int64_t allocated = num_allocations() - before;
+  ok &= meet();
+  EXPECT_TRUE(ok);
+  EXPECT_EQ(allocated, 0) << "over " << kRounds << " rounds";
+}
+
 constexpr ConformanceCase kCases[] = {
     {"all_reduce", all_reduce},
     {"all_reduce_keeps_nan", all_reduce_keeps_nan},
@@ -459,6 +508,7 @@ constexpr ConformanceCase kCases[] = {
     {"host_exchange", host_exchange},
     {"mesh", mesh},
     {"handles", handles},
+    {"steady_state_allocates_nothing", steady_state_allocates_nothing},
 };
 
 }  // namespace
