@@ -66,11 +66,12 @@ class Bench {
         [&] { kernels_->fill(*stream_, out, 0); });
   }
 
-  // The three products of a linear with N tokens.
+  // The three products of a linear with N tokens: `activation` after it, `input_activation` before
+  // it.
   void linear(const std::string& name, int64_t N, int64_t K, int64_t O, Activation activation,
-              bool has_bias, double calls) {
+              Activation input_activation, bool has_bias, double calls) {
     const Tensor x = filled({N, K}), weight = filled({O, K}), bias = filled({O});
-    const Tensor y = filled({N, O}), pre = filled({N, O});
+    const Tensor y = filled({N, O}), pre = filled({N, O}), input_pre = filled({N, K});
     const std::string shape = fmt::format("N {} K {} O {}", N, K, O);
     const bool gelu = activation == Activation::kGelu;
     const auto row = [&](const char* part) {
@@ -81,8 +82,9 @@ class Bench {
       kernels_->linear_forward(*stream_, x, weight, no_bias, activation, gelu ? pre : Tensor(), y);
     });
     add_product(row(".input_gradient"), CblasNoTrans, CblasNoTrans, N, K, O, y, weight, x, [&] {
-      kernels_->linear_backward_input(*stream_, y, weight, Activation::kNone, {}, x,
-                                      Write::kOverwrite);
+      const bool gelu_before = input_activation == Activation::kGelu;
+      kernels_->linear_backward_input(*stream_, y, weight, input_activation,
+                                      gelu_before ? input_pre : Tensor(), x, Write::kOverwrite);
     });
     add_product(row(".weight_gradient"), CblasTrans, CblasNoTrans, O, K, N, y, x, weight, [&] {
       kernels_->linear_backward_weight(*stream_, y, x, weight, no_bias, Write::kOverwrite);
@@ -232,12 +234,12 @@ class Bench {
 
 void run_all(Bench& bench, int64_t B, int64_t T) {
   const int64_t N = B * T;
-  bench.linear("qkv", N, kC, 3 * kC, Activation::kNone, true, kLayers);
-  bench.linear("projection", N, kC, kC, Activation::kNone, true, kLayers);
-  bench.linear("mlp_up", N, kC, 4 * kC, Activation::kGelu, true, kLayers);
-  bench.linear("mlp_down", N, 4 * kC, kC, Activation::kNone, true, kLayers);
+  bench.linear("qkv", N, kC, 3 * kC, Activation::kNone, Activation::kNone, true, kLayers);
+  bench.linear("projection", N, kC, kC, Activation::kNone, Activation::kNone, true, kLayers);
+  bench.linear("mlp_up", N, kC, 4 * kC, Activation::kGelu, Activation::kNone, true, kLayers);
+  bench.linear("mlp_down", N, 4 * kC, kC, Activation::kNone, Activation::kGelu, true, kLayers);
   bench.release();
-  bench.linear("head", N, kC, kV, Activation::kNone, false, 1);
+  bench.linear("head", N, kC, kV, Activation::kNone, Activation::kNone, false, 1);
   bench.release();
   bench.norm(N, 2 * kLayers + 1);
   bench.attention(B, T);
