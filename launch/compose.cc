@@ -1,5 +1,8 @@
 #include "launch/compose.h"
 
+#include <sched.h>
+#include <unistd.h>
+
 #include "models/gpt.h"
 
 namespace leasehold {
@@ -13,6 +16,24 @@ ComputeDevice make_device(const DeviceSection& section, double wait_limit_s) {
   made.kernels = create_cpu_kernels(*made.device);
   return made;
 }
+
+Status check_binding(int64_t threads, int64_t bound_cores, int64_t machine_cores) {
+  if (bound_cores >= machine_cores || threads <= bound_cores) return ok_status();
+  return error(Code::kBadConfig,
+               "device.threads = {}, but this rank is bound to {} of the machine's {} cores: start "
+               "mpirun with --bind-to "
+               "none (or --map-by slot:pe={}), or set device.threads = {}",
+               threads, bound_cores, machine_cores, threads, bound_cores);
+}
+
+int64_t count_bound_cores() {
+  cpu_set_t cores;
+  CPU_ZERO(&cores);
+  return ::sched_getaffinity(0, sizeof cores, &cores) == 0 ? CPU_COUNT(&cores)
+                                                           : count_machine_cores();
+}
+
+int64_t count_machine_cores() { return ::sysconf(_SC_NPROCESSORS_ONLN); }
 
 ModelSource make_model_source(const ModelConfig& model) {
   return {.parameters = describe_parameters(model),

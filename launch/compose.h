@@ -20,6 +20,13 @@ struct ComputeDevice {
 };
 ComputeDevice make_device(const DeviceSection& section, double wait_limit_s);
 
+// Whether a rank may start `threads` threads: kBadConfig when the launcher bound it to fewer of the
+// machine's cores, where they would only take turns. Pure.
+Status check_binding(int64_t threads, int64_t bound_cores, int64_t machine_cores);
+// Of this process: cores that it may run on, and cores that the machine has.
+int64_t count_bound_cores();
+int64_t count_machine_cores();
+
 ModelSource make_model_source(const ModelConfig& model);
 ArithmeticProbe make_probe(const ModelConfig& model, int64_t microbatch);
 EngineOptions make_engine_options(const JobFile& job);

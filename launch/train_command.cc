@@ -44,6 +44,8 @@ Result<Prepared> prepare(const TrainCommand& command, int num_ranks) {
                              load_job(posix_files(), command.job_path, command.overrides));
   LEASEHOLD_RETURN_IF_ERROR(check_supported(prepared.job));
   LEASEHOLD_RETURN_IF_ERROR(validate(prepared.job, num_ranks));
+  LEASEHOLD_RETURN_IF_ERROR(
+      check_binding(prepared.job.device.threads, count_bound_cores(), count_machine_cores()));
   if (command.stop_after && *command.stop_after < 0) {
     return error(Code::kUsage, "--stop-after {}: a step of 0 or more is needed",
                  *command.stop_after);

@@ -1,4 +1,5 @@
 // What the commands say and how they end, with good input and with bad.
+#include <algorithm>
 #include <csignal>
 #include <sys/mount.h>
 #include <unistd.h>
@@ -90,6 +91,14 @@ TEST_F(CommandsTest, BadJobFilesAreRefusedBeforeAnythingIsWritten) {
   refused("model.vocab=100", 78, {"vocab"});
   expect_refused(train_tool({job_, "--bogus"}), 64, {"bogus"});
   expect_refused(train_tool({directory_ / "none.toml"}), 66, {"none.toml"});
+}
+
+TEST_F(CommandsTest, ThreadsOnOneBoundCoreAreRefused) {
+  if (::sysconf(_SC_NPROCESSORS_ONLN) < 2) GTEST_SKIP() << "needs two cores";
+  std::vector<std::string> command = train_command(1, "bound", {"--set", "device.threads=2"});
+  *std::find(command.begin(), command.end(), "none") = "core";
+  expect_refused(run_program(command, directory_.path(), 60, mpi_environment()), 78,
+                 {"--bind-to none"});
 }
 
 TEST_F(CommandsTest, BadTokenFilesAreRefused) {
