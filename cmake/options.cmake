@@ -20,6 +20,7 @@ target_include_directories(leasehold_flags INTERFACE ${CMAKE_SOURCE_DIR})
 # -fno-math-errno and -fno-trapping-math change no result; they let loops with sqrt and comparisons vectorise.
 target_compile_options(leasehold_flags INTERFACE
   -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Wno-missing-field-initializers $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>
+  $<$<CXX_COMPILER_ID:Clang>:-Wno-unknown-pragmas>
   -ffp-contract=off -fno-math-errno -fno-trapping-math -march=${LEASEHOLD_MARCH} -mtune=generic)
 if(LEASEHOLD_WARNINGS_AS_ERRORS)
   target_compile_options(leasehold_flags INTERFACE -Werror)
