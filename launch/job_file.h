@@ -119,8 +119,8 @@ Result<JobFile> parse_job(std::string_view text, const std::string& path,
 Status complete_job(JobFile& job, int64_t tokenizer_vocab);
 
 // Reads the file at `path` and tokenizer.json beside data.train, parses and completes. Local: every
-// rank may call it; those that read the same files get the same job. kMissingInput for a missing
-// job file, kBadData for a bad tokenizer.json.
+// rank may call it; those that read the same files get the same job. kMissingInput when there is no
+// job file or no data.train, kBadData for a bad tokenizer.json.
 Result<JobFile> load_job(FileSystem& files, const std::string& path,
                          std::span<const std::string> overrides);
 

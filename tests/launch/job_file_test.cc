@@ -245,6 +245,7 @@ class LoadJobTest : public ::testing::Test {
     std::string text = kGoodJob;
     text.erase(text.find("vocab = 256"), 11);
     write("job.toml", text);
+    write("tokens/train.bin", "");
   }
 
   void write(const std::string& name, const std::string& text) {
@@ -279,6 +280,12 @@ TEST_F(LoadJobTest, DataWithoutATokenizerNeedsTheVocabulary) {
 TEST_F(LoadJobTest, ABadTokenizerIsBadData) {
   write("tokens/tokenizer.json", "{}");
   expect_error(load({"model.vocab=1000"}).status(), Code::kBadData, {"tokens/tokenizer.json"});
+}
+
+TEST_F(LoadJobTest, NamesMissingData) {
+  std::filesystem::remove(directory_ / "tokens/train.bin");
+  expect_error(load().status(), Code::kMissingInput,
+               {"job.toml", "data.train", directory_ / "tokens/train.bin", "leasehold prepare"});
 }
 
 TEST_F(LoadJobTest, NamesAMissingFile) {
