@@ -7,7 +7,7 @@ namespace leasehold {
 
 namespace {
 
-constexpr int64_t kCounts[] = {1, 7, 256, 1031, 70001};
+constexpr int64_t kCounts[] = {1, 7, 256, 1031, 33001};
 
 OperationCase residual_add_case(int64_t count, bool has_x, float p, const std::string& alias) {
   OperationCase result;
