@@ -1,0 +1,34 @@
+// Nothing allocates inside a step: everything was taken by Engine::create.
+#include <gtest/gtest.h>
+
+#include "collectives/self.h"
+#include "tests/collectives/counting_new.h"
+#include "tests/support/small_job.h"
+#include "tests/support/temporary_directory.h"
+
+namespace leasehold {
+namespace {
+
+class AllocationTest : public testing::TestWithParam<int> {};
+
+TEST_P(AllocationTest, AStepAllocatesNothing) {
+  const TemporaryDirectory directory;
+  write_random_tokens(directory / "train.bin", 4000, 61, 5);
+  SmallJob job;
+  job.device.num_threads = GetParam();
+  const auto world = create_self_communicator("world");
+  SmallRank rank(job, directory / "train.bin", *world);
+  for (int64_t step = 0; step < 2; ++step)
+    rank.engine().run_step(step, rank.loader(), false).value();
+  const int64_t before = num_allocations();
+  for (int64_t step = 2; step < 5; ++step) {
+    const auto result = rank.engine().run_step(step, rank.loader(), false);
+    ASSERT_TRUE(result.ok());
+  }
+  EXPECT_EQ(num_allocations() - before, 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(Threads, AllocationTest, testing::Values(1, 2));
+
+}  // namespace
+}  // namespace leasehold
