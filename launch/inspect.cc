@@ -54,7 +54,7 @@ Status find_problems(FileSystem& files, const CheckpointHandle& checkpoint,
   CheckpointReader reader(files, checkpoint);
   for (const StoredTensor& tensor : checkpoint.manifest->tensors) {
     for (const Piece& piece : tensor.pieces) {
-      const Status status = reader.read(piece).status();
+      Status status = reader.read(piece).status();
       if (status.ok()) continue;
       if (status.code() != Code::kBadData) return status;
       if (std::ranges::find(problems, status.message()) == problems.end())

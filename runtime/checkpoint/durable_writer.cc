@@ -192,7 +192,7 @@ Status save_checkpoint(FileSystem& files, const std::string& run_dir, const Chec
                        std::span<const StateSlice> mine, Communicator& world, Stream& stream,
                        Deadline deadline) {
   const Paths paths(run_dir, info);
-  const Status saved = save_together(files, paths, info, mine, world, stream, deadline);
+  Status saved = save_together(files, paths, info, mine, world, stream, deadline);
   if (world.rank() != 0) return saved;
   const Status removed = files.remove_all(paths.temporary);
   if (saved.ok() || removed.ok()) return saved;

@@ -116,7 +116,7 @@ Status RunDirectory::claim_generation(const std::string& owner) {
     LEASEHOLD_RETURN_IF_ERROR(files_.make_directories(parent_path(claim)));
     LEASEHOLD_RETURN_IF_ERROR(files_.sync_directory(path_));
     LEASEHOLD_RETURN_IF_ERROR(files_.sync_directory(generations_path(path_)));
-    const Status created = files_.create_exclusive(claim, owner + "\n");
+    Status created = files_.create_exclusive(claim, owner + "\n");
     if (created.ok()) {
       generation_ = newest + 1;
       return ok_status();
@@ -189,7 +189,7 @@ Status RunDirectory::check_current() const {
 
 Status RunDirectory::append_metrics(const std::string& line) {
   LEASEHOLD_RETURN_IF_ERROR(check_current());
-  const Status appended = files_.append_line(metrics_path(), line + "\n");
+  Status appended = files_.append_line(metrics_path(), line + "\n");
   if (appended.ok()) {
     metrics_bytes_ += std::ssize(line) + 1;
     return appended;

@@ -209,7 +209,7 @@ Status FaultyFiles::change(const std::string& what, const std::string& path) {
 }
 
 Status FaultyFiles::append(Node& node, const std::string& path, std::string_view bytes) {
-  const Status status = change("writing", path);
+  Status status = change("writing", path);
   if (!status.ok()) {
     node.content += bytes.substr(0, bytes.size() / 2);
     return status;
@@ -395,7 +395,7 @@ Status FaultyFiles::make_directories(const std::string& path) {
       return error(Code::kStorage, "creating directory {}: Not a directory", path);
     NodePtr& child = node->entries[name];
     if (child == nullptr) {
-      const Status status = change("creating directory", path);
+      Status status = change("creating directory", path);
       if (!status.ok()) {
         node->entries.erase(name);
         return status;

@@ -9,11 +9,11 @@
 namespace leasehold {
 namespace {
 
-constexpr double kNow_s = 1.7e9;
+constexpr double kNowS = 1.7e9;
 
 struct Fixture {
   FaultyFiles files;
-  ManualClock clock{kNow_s};
+  ManualClock clock{kNowS};
 
   std::unique_ptr<RunDirectory> claim(const std::string& owner = "host a, pid 1") {
     auto run = RunDirectory::claim(files, "run", owner, clock);
@@ -257,7 +257,7 @@ TEST(RunDirectory, EventsSayWhenWhoAndWhy) {
             fmt::format("{{\"time\":\"{}\",\"generation\":1,\"event\":\"drained\",\"reason\":"
                         "\"signal \\\"10\\\"\\n\","
                         "\"step\":\"7\"}}\n",
-                        format_utc(kNow_s)));
+                        format_utc(kNowS)));
 }
 
 }  // namespace

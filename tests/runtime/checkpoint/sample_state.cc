@@ -12,7 +12,7 @@ namespace leasehold {
 
 namespace {
 
-constexpr double kTimeout_s = 60;
+constexpr double kTimeoutS = 60;
 
 // Index in the whole tensor of element `e` of the box.
 int64_t global_index(int64_t e, const Box& box, const Shape& global) {
@@ -161,13 +161,13 @@ std::vector<Status> save_on_ranks(FileSystem& files, const std::string& run_dir,
                                   const std::vector<RankSlices>& ranks) {
   std::vector<Status> statuses(ranks.size(), error(Code::kInternal, "did not run"));
   ThreadWorldOptions options;
-  options.timeout_s = kTimeout_s;
+  options.timeout_s = kTimeoutS;
   run_ranks(static_cast<int>(ranks.size()), options, [&](Communicator& world) {
     const auto device = CpuDevice::create({});
     const auto stream = device->create_stream("save").value();
     const auto rank = static_cast<size_t>(world.rank());
     statuses[rank] = save_checkpoint(files, run_dir, info, ranks[rank].slices, world, *stream,
-                                     Deadline::after_s(kTimeout_s));
+                                     Deadline::after_s(kTimeoutS));
   });
   return statuses;
 }
@@ -182,7 +182,7 @@ Status save_whole(FileSystem& files, const std::string& run_dir, const Checkpoin
   const auto stream = device->create_stream("save").value();
   const auto world = create_self_communicator("world");
   return save_checkpoint(files, run_dir, info, all.slices, *world, *stream,
-                         Deadline::after_s(kTimeout_s));
+                         Deadline::after_s(kTimeoutS));
 }
 
 Result<SampleState> load_whole(FileSystem& files, const CheckpointHandle& checkpoint) {
