@@ -48,10 +48,12 @@ void wait(const Work& work) { throw_if_error(work.wait(Deadline::after_s(kLimitS
 
 class Bench {
  public:
-  Bench(MpiRuntime& runtime, int64_t max_bytes, double seconds_per_row)
+  Bench(MpiRuntime& runtime, int64_t max_bytes, double seconds_per_row,
+        const std::vector<std::string>& wanted)
       : runtime_(runtime),
         world_(runtime.world()),
         seconds_per_row_(seconds_per_row),
+        wanted_(wanted),
         device_(CpuDevice::create({})),
         stream_(device_->create_stream("bench").value()),
         arena_(Arena::create(*device_, "bench", 3 * max_bytes + (1 << 20)).value()),
@@ -176,6 +178,9 @@ class Bench {
   // Rounds of one call each, the other one first every second time, until the time is up: rank 0
   // decides how many.
   void add(Row row, const std::function<void()>& ours, const std::function<void()>& raw) {
+    if (!wanted_.empty() &&
+        std::find(wanted_.begin(), wanted_.end(), row.operation) == wanted_.end())
+      return;
     std::vector<double> times, raw_times;
     constexpr int kWarmRounds = 3, kFewest = 11, kMost = 2001;
     int rounds = kFewest + kWarmRounds;
@@ -212,6 +217,7 @@ class Bench {
   MpiRuntime& runtime_;
   Communicator& world_;
   double seconds_per_row_;
+  std::vector<std::string> wanted_;
   std::unique_ptr<CpuDevice> device_;
   std::unique_ptr<Stream> stream_;
   Arena arena_;
@@ -240,8 +246,10 @@ int run(int argc, char** argv) {
   std::string json;
   int64_t min_bytes = 4096, max_bytes = 64 << 20, bucket_bytes = 4 << 20;
   double seconds_per_row = 0.5;
+  std::vector<std::string> wanted;
   MpiOptions options{.timeout_s = kLimitS};
   app.add_option("--json", json, "also write the figures to this file");
+  app.add_option("--only", wanted, "measure these operations only")->delimiter(',');
   app.add_option("--min-bytes", min_bytes, "smallest size")
       ->check(CLI::Range(int64_t{64}, int64_t{1} << 30));
   app.add_option("--max-bytes", max_bytes, "largest size")
@@ -258,7 +266,7 @@ int run(int argc, char** argv) {
   if (world.size() < 2)
     throw StatusError(error(Code::kUsage, "one rank has nothing to send: use mpirun -np 2"));
   {
-    Bench bench(**runtime, max_bytes, seconds_per_row);
+    Bench bench(**runtime, max_bytes, seconds_per_row, wanted);
     if (world.rank() == 0) {
       fmt::print("{} ranks\n{:15} {:>10} {:>12} {:>12} {:>7} {:>10}  {}\n", world.size(),
                  "operation", "bytes", "us", "raw us", "ratio", "bus GB/s", "raw call");

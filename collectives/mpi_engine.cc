@@ -102,6 +102,14 @@ Status MpiEngine::start() {
   if (found != 0) max_tag_ = *static_cast<int*>(attribute);
   const int tag_bits = static_cast<int>(std::bit_width(static_cast<unsigned>(max_tag_)));
   check_bits_ = std::clamp(tag_bits - kPipelineBits - kMinChannelBits, 0, kMaxCheckBits);
+  // More are under way only with very many pieces or peers; then these grow.
+  constexpr size_t kRequests = 256;
+  requests_.reserve(kRequests);
+  owners_.reserve(kRequests);
+  indices_.reserve(kRequests);
+  statuses_.reserve(kRequests);
+  completed_.reserve(kRequests);
+  running_.reserve(kRequests);
   LEASEHOLD_RETURN_IF_ERROR(lag_.start());
   thread_ = std::thread([this] { thread_main(); });
   return ok_status();

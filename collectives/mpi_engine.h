@@ -123,7 +123,6 @@ class MpiEngine : private MpiLagListener {
   std::vector<int> indices_;
   std::vector<MPI_Status> statuses_;
   std::vector<RequestOwner> completed_;
-  std::vector<MPI_Status> completed_statuses_;
   std::vector<MpiOperation*> running_;
   Deadline::TimePoint side_polled_at_;
   MpiOperation* asked_about_ = nullptr;  // the operation that missed its deadline

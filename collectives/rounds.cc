@@ -304,7 +304,9 @@ void plan_reduction(RoundsPlan& plan) {
   const bool scatters = summary.kind == OperationKind::kReduceScatter;
   const int64_t n = input.num_elements(), bytes = n * plan.element_bytes;
   if (n == 0) return;
-  if (bytes <= plan.limits.segment_bytes && bytes / size <= kDoublingPartBytes) {
+  // Between two or three ranks a ring scatters in as few rounds, with less data.
+  const bool is_short = bytes <= plan.limits.segment_bytes && bytes / size <= kDoublingPartBytes;
+  if (is_short && !(scatters && size <= 3)) {
     return set_single(plan,
                       scatters ? Algorithm::kDoublingReduceScatter : Algorithm::kDoublingAllReduce,
                       scatters ? 2 * bytes : bytes);

@@ -21,11 +21,13 @@ namespace leasehold {
 inline constexpr int kMaxPipelines = 8;
 
 struct RoundLimits {
-  int64_t segment_bytes = int64_t{256}
-                          << 10;  // longest message of a ring or a broadcast; a multiple of 8
+  // Longest message of a ring or a broadcast; a multiple of 8. Long enough that a message costs far
+  // more than its handshake, short enough that what it brought is still in the cache when it is
+  // added.
+  int64_t segment_bytes = int64_t{1} << 20;
   int64_t message_bytes =
       int64_t{1} << 30;   // longest message of all_to_all, send and receive; MPI counts are int
-  int num_pipelines = 4;  // at most kMaxPipelines
+  int num_pipelines = 2;  // at most kMaxPipelines: while one adds, another's messages travel
 };
 
 // One rank's part in an operation. all_reduce and broadcast: input == output == data. The group has

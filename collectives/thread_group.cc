@@ -41,7 +41,16 @@ ThreadGroup::ThreadGroup(ThreadWorldState& world, std::string name, std::vector<
     : world_(world),
       name_(std::move(name)),
       world_ranks_(std::move(world_ranks)),
-      newest_(world_ranks_.size()) {}
+      newest_(world_ranks_.size()) {
+  // As many as are under way at once when every rank talks to two others, so that later nothing
+  // allocates.
+  const size_t num_prepared = 4 * world_ranks_.size() + 8;
+  for (auto* list : {&active_, &moving_, &free_}) list->reserve(num_prepared);
+  for (size_t i = 0; i < num_prepared; ++i) {
+    free_.push_back(std::make_unique<Rendezvous>());
+    free_.back()->parts.reserve(std::max<size_t>(world_ranks_.size(), 2));
+  }
+}
 
 bool ThreadGroup::contains(int world_rank) const {
   return std::find(world_ranks_.begin(), world_ranks_.end(), world_rank) != world_ranks_.end();

@@ -13,6 +13,7 @@ ThreadWorldState::ThreadWorldState(int size, const ThreadWorldOptions& options)
       fates_(static_cast<size_t>(size)),
       still_(static_cast<size_t>(size)),
       delays_(RandomSite::make(options.delay_seed, "collectives.threads")) {
+  moving_.reserve(8 * static_cast<size_t>(size));  // so that later nothing allocates
   if (options_.delay_seed != 0) mover_ = std::thread([this] { mover_main(); });
 }
 

@@ -1,5 +1,5 @@
-// What ranks under mpirun are told when something goes wrong: each test runs one scenario of
-// mpi_scenario and reads what the ranks printed.
+// What ranks under mpirun are told, above all when something goes wrong: each test runs one
+// scenario of mpi_scenario and reads what the ranks printed.
 #include <array>
 #include <cstdio>
 #include <fmt/format.h>
@@ -121,6 +121,14 @@ TEST(MpiFailuresTest, AReceiveThatNobodySendsNamesThePeer) {
   ASSERT_GE(lines.size(), 2u);
   expect_mentions(
       lines[1], {"receive of 6 F32 from rank 1", "rank 1", "broadcast of 3 F32 from rank 0, done"});
+}
+
+TEST(MpiBootstrapTest, RanksKnowTheirPlacesOnTheirNodes) {
+  const auto lines = run_scenario("bootstrap", 3);
+  ASSERT_EQ(lines.size(), 3u);
+  EXPECT_EQ(of_rank(lines, 0).at(0).message, "0 on alpha: 0 of 1, world of 3");
+  EXPECT_EQ(of_rank(lines, 1).at(0).message, "1 on beta: 0 of 2, world of 3");
+  EXPECT_EQ(of_rank(lines, 2).at(0).message, "2 on beta: 1 of 2, world of 3");
 }
 
 }  // namespace

@@ -120,6 +120,18 @@ void receive_without_sender(Rank& rank) {
   rank.report(rank.world.receive(view(data), 1, rank.stream));
 }
 
+// Nothing goes wrong: ranks find their places on their nodes, and MPI ends well.
+int bootstrap() {
+  auto processes = ProcessGroup::create({.timeout_s = kLimitS});
+  if (!processes.ok()) return 70;
+  ProcessGroup& group = **processes;
+  const auto stream = create_inline_stream("test", kLimitS);
+  const Rank rank{group.world(), *stream};
+  rank.print(fmt::format("{} on {}: {} of {}, world of {}", rank.world.rank(), group.node(),
+                         group.node_local_rank(), group.node_local_size(), rank.world.size()));
+  return group.finish().exit_code();
+}
+
 const std::map<std::string, std::function<void(Rank&)>> kScenarios = {
     {"laggard", laggard},
     {"frozen", frozen},
@@ -131,6 +143,7 @@ const std::map<std::string, std::function<void(Rank&)>> kScenarios = {
 };
 
 int run(const std::string& name) {
+  if (name == "bootstrap") return bootstrap();
   const auto scenario = kScenarios.find(name);
   if (scenario == kScenarios.end()) return 64;
   const char* node = std::getenv("LEASEHOLD_NODE");

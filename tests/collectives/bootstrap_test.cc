@@ -1,0 +1,68 @@
+#include "collectives/bootstrap.h"
+
+#include <cstdlib>
+#include <gtest/gtest.h>
+
+#include "collectives/nccl.h"
+#include "collectives/self.h"
+#include "runtime/device/cpu_device.h"
+
+namespace leasehold {
+
+namespace {
+
+// Sets a variable of the environment, or unsets it, for the test's time.
+class ScopedVariable {
+ public:
+  ScopedVariable(const char* name, const char* value) : name_(name) {
+    if (const char* before = std::getenv(name)) before_ = before;
+    value == nullptr ? ::unsetenv(name) : ::setenv(name, value, 1);
+  }
+  ~ScopedVariable() { before_.empty() ? ::unsetenv(name_) : ::setenv(name_, before_.c_str(), 1); }
+
+ private:
+  const char* name_;
+  std::string before_;
+};
+
+TEST(BootstrapTest, WithoutALauncherAProgramIsAWorldOfOneRank) {
+  const ScopedVariable size("OMPI_COMM_WORLD_SIZE", nullptr), pmix("PMIX_RANK", nullptr),
+      pmi("PMI_RANK", nullptr);
+  const ScopedVariable node("LEASEHOLD_NODE", "lonely");
+  ASSERT_FALSE(started_by_launcher());
+  auto group = ProcessGroup::create({});
+  ASSERT_TRUE(group.ok()) << group.status().message();
+  EXPECT_EQ((*group)->world().size(), 1);
+  EXPECT_EQ((*group)->node(), "lonely");
+  EXPECT_EQ((*group)->node_local_rank(), 0);
+  EXPECT_EQ((*group)->node_local_size(), 1);
+  EXPECT_TRUE((*group)->finish().ok());
+}
+
+TEST(BootstrapTest, AWorldThatWasGivenUpDoesNotFinishWell) {
+  const ScopedVariable size("OMPI_COMM_WORLD_SIZE", nullptr), pmix("PMIX_RANK", nullptr),
+      pmi("PMI_RANK", nullptr);
+  auto group = ProcessGroup::create({.node = "n"});
+  ASSERT_TRUE(group.ok());
+  (*group)->world().abort(Status(Code::kUnavailable, "given up"));
+  EXPECT_EQ((*group)->finish().message(), "given up");
+}
+
+TEST(BootstrapTest, MpirunIsSeen) {
+  const ScopedVariable size("OMPI_COMM_WORLD_SIZE", "2");
+  EXPECT_TRUE(started_by_launcher());
+}
+
+TEST(NcclTest, AnAbsentBackendSaysWhatToWrite) {
+  if (nccl_built()) GTEST_SKIP() << "this build has NCCL";
+  const auto device = CpuDevice::create({});
+  const auto self = create_self_communicator("world");
+  const auto made = create_nccl_communicator(*self, *device, "data", 10);
+  EXPECT_EQ(made.status().code(), Code::kBadConfig);
+  EXPECT_NE(made.status().message().find("write \"cpu\""), std::string::npos)
+      << made.status().message();
+}
+
+}  // namespace
+
+}  // namespace leasehold
