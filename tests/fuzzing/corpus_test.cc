@@ -8,11 +8,11 @@
 #include <string>
 #include <vector>
 
-// fuzz_targets.inc holds one FUZZ_TARGET(name) for each name_fuzzer.cc; the build names its
-// function fuzz_name.
-#define FUZZ_TARGET(name) extern "C" int fuzz_##name(const uint8_t* data, size_t size);
+// fuzz_targets.inc holds one LEASEHOLD_FUZZ_TARGET(name) for each name_fuzzer.cc; the build names
+// its function fuzz_name.
+#define LEASEHOLD_FUZZ_TARGET(name) extern "C" int fuzz_##name(const uint8_t* data, size_t size);
 #include <fuzz_targets.inc>
-#undef FUZZ_TARGET
+#undef LEASEHOLD_FUZZ_TARGET
 
 namespace leasehold {
 namespace {
@@ -23,9 +23,9 @@ struct Target {
 };
 
 const Target kTargets[] = {
-#define FUZZ_TARGET(name) {#name, fuzz_##name},
+#define LEASEHOLD_FUZZ_TARGET(name) {#name, fuzz_##name},
 #include <fuzz_targets.inc>
-#undef FUZZ_TARGET
+#undef LEASEHOLD_FUZZ_TARGET
 };
 
 class Corpus : public ::testing::TestWithParam<Target> {};

@@ -6,7 +6,7 @@
 #include "launch/job_schema.h"
 #include "tests/fuzzing/require.h"
 
-using namespace leasehold;
+namespace leasehold {
 
 namespace {
 
@@ -23,8 +23,8 @@ std::vector<std::string> lines_of(std::string_view text) {
 }
 
 void require_good_error(const Status& status) {
-  FUZZ_REQUIRE(status.code() == Code::kBadConfig || status.code() == Code::kUsage);
-  FUZZ_REQUIRE(!status.message().empty());
+  LEASEHOLD_FUZZ_REQUIRE(status.code() == Code::kBadConfig || status.code() == Code::kUsage);
+  LEASEHOLD_FUZZ_REQUIRE(!status.message().empty());
 }
 
 // The job's given keys, written out again.
@@ -56,9 +56,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   if (overrides.empty()) {
     const auto again = parse_job(to_toml(parsed.value()), kPath, {});
-    FUZZ_REQUIRE(again.ok());
+    LEASEHOLD_FUZZ_REQUIRE(again.ok());
     for (const JobKey& key : job_keys()) {
-      FUZZ_REQUIRE(job_value_text(key, again.value()) == job_value_text(key, parsed.value()));
+      LEASEHOLD_FUZZ_REQUIRE(job_value_text(key, again.value()) ==
+                             job_value_text(key, parsed.value()));
     }
   }
   JobFile job = parsed.value();
@@ -67,9 +68,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     require_good_error(completed);
     return 0;
   }
-  FUZZ_REQUIRE(identity_keys(job).size() > 20);
+  LEASEHOLD_FUZZ_REQUIRE(identity_keys(job).size() > 20);
   for (const Status& status : {check_supported(job), validate(job, 3)}) {
     if (!status.ok()) require_good_error(status);
   }
   return 0;
 }
+
+}  // namespace leasehold

@@ -16,40 +16,41 @@ namespace {
 void try_manifest(std::string_view text) {
   const Result<Manifest> manifest = parse_manifest(text, "fuzz");
   if (!manifest.ok()) {
-    FUZZ_REQUIRE(manifest.status().code() == Code::kBadData &&
-                 !manifest.status().message().empty());
+    LEASEHOLD_FUZZ_REQUIRE(manifest.status().code() == Code::kBadData &&
+                           !manifest.status().message().empty());
     return;
   }
   for (const StoredTensor& tensor : manifest->tensors) {
-    FUZZ_REQUIRE(manifest->find(tensor.parameter, tensor.kind) == &tensor);
+    LEASEHOLD_FUZZ_REQUIRE(manifest->find(tensor.parameter, tensor.kind) == &tensor);
     std::vector<BoxRange> parts;
     for (const Piece& piece : tensor.pieces) {
-      FUZZ_REQUIRE(piece.file >= 0 && piece.file < static_cast<int64_t>(manifest->files.size()));
+      LEASEHOLD_FUZZ_REQUIRE(piece.file >= 0 &&
+                             piece.file < static_cast<int64_t>(manifest->files.size()));
       parts.push_back(piece.range);
     }
-    FUZZ_REQUIRE(check_cover(tensor.shape, parts).ok());
+    LEASEHOLD_FUZZ_REQUIRE(check_cover(tensor.shape, parts).ok());
   }
   const Result<std::string> written = encode_manifest(*manifest);
-  FUZZ_REQUIRE(written.ok());
+  LEASEHOLD_FUZZ_REQUIRE(written.ok());
   const Result<Manifest> again = parse_manifest(*written, "fuzz");
-  FUZZ_REQUIRE(again.ok() && *again == *manifest);
+  LEASEHOLD_FUZZ_REQUIRE(again.ok() && *again == *manifest);
 }
 
 void try_shard_pieces(std::string_view text) {
   const Result<ShardPieces> pieces = parse_shard_pieces(text, "fuzz");
   if (!pieces.ok()) {
-    FUZZ_REQUIRE(pieces.status().code() == Code::kBadData);
+    LEASEHOLD_FUZZ_REQUIRE(pieces.status().code() == Code::kBadData);
     return;
   }
   const Result<std::string> written = encode_shard_pieces(*pieces);
-  FUZZ_REQUIRE(written.ok());
+  LEASEHOLD_FUZZ_REQUIRE(written.ok());
   const Result<ShardPieces> again = parse_shard_pieces(*written, "fuzz");
-  FUZZ_REQUIRE(again.ok() && *again == *pieces);
+  LEASEHOLD_FUZZ_REQUIRE(again.ok() && *again == *pieces);
   // Merged alone it is a checkpoint or it is refused; a checkpoint can be written and read.
   const Result<Manifest> merged = merge_shards({}, {*pieces});
   if (!merged.ok()) return;
   const Result<std::string> manifest = encode_manifest(*merged);
-  FUZZ_REQUIRE(manifest.ok() && parse_manifest(*manifest, "fuzz").ok());
+  LEASEHOLD_FUZZ_REQUIRE(manifest.ok() && parse_manifest(*manifest, "fuzz").ok());
 }
 
 void try_everything(std::string_view bytes) {

@@ -32,26 +32,27 @@ void try_file(std::string_view bytes) {
   BytesFile file(bytes);
   const Result<SafetensorsHeader> header = read_safetensors_header(file, "fuzz");
   if (!header.ok()) {
-    FUZZ_REQUIRE(header.status().code() == Code::kBadData && !header.status().message().empty());
+    LEASEHOLD_FUZZ_REQUIRE(header.status().code() == Code::kBadData &&
+                           !header.status().message().empty());
     return;
   }
-  FUZZ_REQUIRE(header->buffer_offset + header->buffer_bytes == file.size_bytes());
+  LEASEHOLD_FUZZ_REQUIRE(header->buffer_offset + header->buffer_bytes == file.size_bytes());
   int64_t filled = 0;
   for (const SafetensorsTensor& tensor : header->tensors) {
-    FUZZ_REQUIRE(tensor.begin == filled && tensor.end >= tensor.begin &&
-                 tensor.end <= header->buffer_bytes);
-    FUZZ_REQUIRE(header->find(tensor.key) == &tensor);
+    LEASEHOLD_FUZZ_REQUIRE(tensor.begin == filled && tensor.end >= tensor.begin &&
+                           tensor.end <= header->buffer_bytes);
+    LEASEHOLD_FUZZ_REQUIRE(header->find(tensor.key) == &tensor);
     filled = tensor.end;
   }
-  FUZZ_REQUIRE(filled == header->buffer_bytes);
+  LEASEHOLD_FUZZ_REQUIRE(filled == header->buffer_bytes);
 
   const Result<std::string> written = encode_safetensors_header(header->tensors, header->metadata);
-  FUZZ_REQUIRE(written.ok());
+  LEASEHOLD_FUZZ_REQUIRE(written.ok());
   const std::string_view json = std::string_view(*written).substr(sizeof(uint64_t));
   const Result<SafetensorsHeader> again =
       parse_safetensors_header(json, header->buffer_bytes, "fuzz");
-  FUZZ_REQUIRE(again.ok() && again->tensors == header->tensors &&
-               again->metadata == header->metadata);
+  LEASEHOLD_FUZZ_REQUIRE(again.ok() && again->tensors == header->tensors &&
+                         again->metadata == header->metadata);
 }
 
 }  // namespace

@@ -5,7 +5,7 @@
 #include "runtime/data/token_file.h"
 #include "tests/fuzzing/require.h"
 
-using namespace leasehold;
+namespace leasehold {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   int64_t file_bytes = 0;
@@ -15,15 +15,18 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::span<const uint8_t> bytes(data + sizeof file_bytes, size - sizeof file_bytes);
   const auto header = parse_token_header(bytes, file_bytes, "tokens.bin");
   if (!header.ok()) {
-    FUZZ_REQUIRE(header.status().code() == Code::kBadData);
-    FUZZ_REQUIRE(header.status().message().starts_with("tokens.bin: "));
+    LEASEHOLD_FUZZ_REQUIRE(header.status().code() == Code::kBadData);
+    LEASEHOLD_FUZZ_REQUIRE(header.status().message().starts_with("tokens.bin: "));
     return 0;
   }
   const auto [num_tokens, token_bytes] = header.value();
-  FUZZ_REQUIRE(num_tokens >= 0 && (token_bytes == 2 || token_bytes == 4));
-  FUZZ_REQUIRE(static_cast<__int128>(num_tokens) * token_bytes + kTokenHeaderBytes == file_bytes);
+  LEASEHOLD_FUZZ_REQUIRE(num_tokens >= 0 && (token_bytes == 2 || token_bytes == 4));
+  LEASEHOLD_FUZZ_REQUIRE(static_cast<__int128>(num_tokens) * token_bytes + kTokenHeaderBytes ==
+                         file_bytes);
   // What a writer would have put there is read the same.
   const std::string again = make_token_header(num_tokens, token_bytes);
-  FUZZ_REQUIRE(std::memcmp(again.data(), bytes.data(), 16) == 0);
+  LEASEHOLD_FUZZ_REQUIRE(std::memcmp(again.data(), bytes.data(), 16) == 0);
   return 0;
 }
+
+}  // namespace leasehold

@@ -255,16 +255,16 @@ class LoadJobTest : public ::testing::Test {
     return load_job(posix_files(), directory_ / "job.toml", overrides);
   }
 
-  const std::string kByte =
+  const std::string byte_json_ =
       R"({"format": "leasehold-tokenizer", "version": 1, "name": "byte", "vocab": 256})";
   TemporaryDirectory directory_;
 };
 
 TEST_F(LoadJobTest, TakesTheVocabularyFromTheTokenizerBesideTheData) {
-  write("tokens/tokenizer.json", kByte);
+  write("tokens/tokenizer.json", byte_json_);
   const JobFile job = load().value();
   EXPECT_EQ(job.model.vocab, 256);
-  EXPECT_EQ(job.tokenizer_json, kByte);
+  EXPECT_EQ(job.tokenizer_json, byte_json_);
   EXPECT_EQ(job.path, directory_ / "job.toml");
   EXPECT_EQ(job.data.train, directory_ / "tokens/train.bin");
 }

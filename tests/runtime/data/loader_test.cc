@@ -59,10 +59,9 @@ TEST(Permute, SpreadsEvenlyOverKeys) {
   for (uint64_t index = 0; index < kSize; ++index) {
     std::vector<int> counts(kSize, 0);
     for (uint64_t key = 0; key < kKeys; ++key) ++counts[permute(index, kSize, key)];
+    constexpr double kExpected = double{kKeys} / kSize;
     double chi2 = 0;
-    for (const int count : counts) {
-      chi2 += (count - kKeys / kSize) * (count - kKeys / kSize) / double(kKeys / kSize);
-    }
+    for (const int count : counts) chi2 += (count - kExpected) * (count - kExpected) / kExpected;
     EXPECT_LT(chi2, 44.3) << "index " << index;
   }
 }

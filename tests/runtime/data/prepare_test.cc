@@ -69,8 +69,8 @@ class PrepareTest : public ::testing::Test {
     return names.ok() ? names.value() : std::vector<std::string>{"no directory"};
   }
 
-  const std::vector<std::string> kAll = {"tokenizer.json", "train.bin", "validation.bin"};
-  const std::vector<std::string> kNone = {"no directory"};
+  const std::vector<std::string> all_outputs_ = {"tokenizer.json", "train.bin", "validation.bin"};
+  const std::vector<std::string> no_outputs_ = {"no directory"};
   TemporaryDirectory directory_;
   std::unique_ptr<Tokenizer> byte_ = create_tokenizer("byte").value();
 };
@@ -81,7 +81,7 @@ TEST_F(PrepareTest, SplitsEveryFileAtItsEnd) {
   ASSERT_TRUE(summary.ok()) << summary.status().message();
   EXPECT_EQ(text("train.bin"), "abcdefABCxyz");
   EXPECT_EQ(text("validation.bin"), "ghD");
-  EXPECT_EQ(outputs(), kAll);
+  EXPECT_EQ(outputs(), all_outputs_);
   EXPECT_EQ(summary.value().text_bytes, 15);
   EXPECT_EQ(summary.value().train_tokens, 12);
   EXPECT_EQ(summary.value().validation_tokens, 3);
@@ -144,7 +144,7 @@ TEST_F(PrepareTest, BadInputs) {
     const Status status = prepare(chosen).status();
     EXPECT_EQ(status.code(), code) << status.message();
     EXPECT_NE(status.message().find(part), std::string::npos) << status.message();
-    EXPECT_EQ(outputs(), kNone) << status.message();
+    EXPECT_EQ(outputs(), no_outputs_) << status.message();
   };
   const std::string good = input("good", "abcdefgh");
   expect(options({}), Code::kUsage, "no input");
@@ -171,7 +171,7 @@ TEST_F(PrepareTest, StopsWhenAsked) {
   PrepareOptions chosen = options({input("a", "abcdefgh")});
   chosen.stopped = &stopped;
   EXPECT_EQ(prepare(chosen).status().code(), Code::kDrained);
-  EXPECT_EQ(outputs(), kNone);
+  EXPECT_EQ(outputs(), no_outputs_);
 }
 
 // On a file system in memory that fails on request.
@@ -211,7 +211,7 @@ class PrepareOnFaultyFilesTest : public ::testing::Test {
     return files_.num_changes() - before;
   }
 
-  const std::vector<std::string> kAll = {"tokenizer.json", "train.bin", "validation.bin"};
+  const std::vector<std::string> all_outputs_ = {"tokenizer.json", "train.bin", "validation.bin"};
   FaultyFiles files_;
   std::unique_ptr<Tokenizer> byte_ = create_tokenizer("byte").value();
 };
@@ -226,7 +226,7 @@ TEST_F(PrepareOnFaultyFilesTest, AFailureLeavesNothingHalf) {
     files_.fail_change(files_.num_changes() + n);
     ASSERT_EQ(prepare("new").code(), Code::kStorage) << "change " << n;
     if (outputs().empty()) continue;
-    ASSERT_EQ(outputs(), kAll) << "change " << n;
+    ASSERT_EQ(outputs(), all_outputs_) << "change " << n;
     ASSERT_EQ(text(), "OLDTEXT!") << "change " << n;
     ++kept_old;
   }
@@ -239,7 +239,7 @@ TEST_F(PrepareOnFaultyFilesTest, AFullDiskKeepsWhatWasThere) {
   files_.set_content("new", std::string(100000, 'x'));
   files_.set_capacity(150000);
   EXPECT_EQ(prepare("new").code(), Code::kStorage);
-  EXPECT_EQ(outputs(), kAll);
+  EXPECT_EQ(outputs(), all_outputs_);
   EXPECT_EQ(text(), "OLDTEXT!");
 }
 
@@ -247,7 +247,7 @@ TEST_F(PrepareOnFaultyFilesTest, WhatWasReportedDoneSurvivesALossOfPower) {
   ASSERT_TRUE(prepare("new").ok());
   files_.crash_now();
   files_.restart(FaultyFiles::Loss::kUnsynced);
-  EXPECT_EQ(outputs(), kAll);
+  EXPECT_EQ(outputs(), all_outputs_);
   EXPECT_EQ(text(), "abcdefgh");
 }
 

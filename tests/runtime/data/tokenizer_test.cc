@@ -48,7 +48,7 @@ TEST(Tokenizers, AnUnknownNameIsRefusedSayingWhichExist) {
 }
 
 TEST(Tokenizers, BadDescriptionsAreRefused) {
-  const char* const kBad[] = {
+  const char* const bad_texts[] = {
       "",
       "[]",
       "{",
@@ -61,7 +61,7 @@ TEST(Tokenizers, BadDescriptionsAreRefused) {
       R"({"format": "leasehold-tokenizer", "version": 1, "name": "byte"})",
       R"({"version": "1.0", "model": {"type": "BPE"}})",
   };
-  for (const char* json : kBad) {
+  for (const char* json : bad_texts) {
     const Status status = parse_tokenizer_json(json, "d/tokenizer.json").status();
     EXPECT_EQ(status.code(), Code::kBadData) << json;
     EXPECT_NE(status.message().find("d/tokenizer.json"), std::string::npos) << status.message();
