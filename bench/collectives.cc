@@ -3,7 +3,7 @@
 // time is the median over rounds of the slowest rank's; every call starts behind a barrier. Run
 // under mpirun with two ranks or more.
 //
-// Bus bandwidth as in nccl-tests (doc/PERFORMANCE.md), with n ranks and S the bytes of the larger
+// Bus bandwidth as nccl-tests define it, with n ranks and S the bytes of the larger
 // tensor of a rank: all_reduce S/t * 2(n-1)/n; all_gather, reduce_scatter, all_to_all S/t *
 // (n-1)/n; broadcast, send S/t.
 #include <algorithm>
