@@ -1,8 +1,8 @@
 // A directory of its own for each test, removed at the end.
 #pragma once
 
+#include <cstdlib>
 #include <filesystem>
-#include <stdlib.h>
 #include <string>
 
 #include "runtime/base/check.h"
