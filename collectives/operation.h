@@ -30,6 +30,11 @@ struct OperationSummary {
   bool operator==(const OperationSummary&) const = default;
 };
 
+// Point to point, as opposed to a collective.
+inline bool is_message(const OperationSummary& summary) {
+  return summary.kind == OperationKind::kSend || summary.kind == OperationKind::kReceive;
+}
+
 // "all_reduce of 768 F32", "broadcast of 12 U8 from rank 0", "send of 5 F32 to rank 2",
 // "all_to_all", "split"
 std::string to_string(const OperationSummary& summary);
