@@ -81,6 +81,7 @@ MpiEngine::MpiEngine(MPI_Comm data, MPI_Comm side, int world_rank, const MpiEngi
       options.limits.segment_bytes <= INT_MAX && options.limits.message_bytes <= INT_MAX,
       "messages of {} and {} bytes: MPI counts are int", options.limits.segment_bytes,
       options.limits.message_bytes);
+  (void)plan_rounds({}, options.limits);  // checks them here, not on the engine's thread
 }
 
 MpiEngine::~MpiEngine() { stop(); }
