@@ -62,7 +62,7 @@ int64_t bytes_of_a_save() {
 TEST(DurableFaults, DiskFullAtEveryBudget) {
   const int64_t enough = bytes_of_a_save();
   int64_t num_full = 0;
-  for (int64_t capacity = 0; capacity <= enough; capacity += 13) {
+  for (int64_t capacity = 0; capacity <= enough; capacity += 37) {
     SavedRun run;
     run.files.set_capacity(capacity);
     const Status saved = run.save_alone();
@@ -129,7 +129,7 @@ TEST(DurableFaults, ACrashAtEveryOperationLeavesOldOrNewWhole) {
   int64_t num_old = 0;
   for (const auto loss :
        {FaultyFiles::Loss::kNothing, FaultyFiles::Loss::kUnsynced, FaultyFiles::Loss::kRandom}) {
-    const int rounds = loss == FaultyFiles::Loss::kRandom ? 8 : 1;
+    const int rounds = loss == FaultyFiles::Loss::kRandom ? 4 : 1;
     for (int64_t n = 0;; ++n) {
       bool reached = true;
       for (int round = 0; round < rounds; ++round) {
