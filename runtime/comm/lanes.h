@@ -1,4 +1,4 @@
-// Which rank of the data axis computes which lanes (DESIGN: a lane sums M / L microbatches in index order; lanes meet
+// Which rank of the data axis computes which lanes (a lane sums M / L microbatches in index order; lanes meet
 // in the canonical tree). Pure.
 #pragma once
 
