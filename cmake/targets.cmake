@@ -1,3 +1,27 @@
+# leasehold_precompiled_headers(SET [HEADERS <gtest/gtest.h> ...] [LINKS lib ...])
+#   The headers that most files include, and HEADERS, compiled once for all targets that name the SET and are built with
+#   the same flags. A file still includes what it uses: tests/lint reads it without these.
+function(leasehold_precompiled_headers set)
+  if(NOT LEASEHOLD_PRECOMPILE)
+    return()
+  endif()
+  cmake_parse_arguments(ARG "" "" "HEADERS;LINKS" ${ARGN})
+  set(target leasehold_precompiled_${set})
+  file(WRITE ${CMAKE_CURRENT_BINARY_DIR}/precompiled.cc "")
+  add_library(${target} OBJECT ${CMAKE_CURRENT_BINARY_DIR}/precompiled.cc)
+  target_link_libraries(${target} PRIVATE leasehold::flags fmt::fmt ${ARG_LINKS})
+  target_precompile_headers(${target} PRIVATE
+    <algorithm> <array> <atomic> <chrono> <filesystem> <functional> <map> <memory> <optional> <span> <string> <vector>
+    <fmt/format.h> "${CMAKE_SOURCE_DIR}/runtime/base/status.h" ${ARG_HEADERS})
+endfunction()
+
+# leasehold_precompile(TARGET SET)
+function(leasehold_precompile target set)
+  if(LEASEHOLD_PRECOMPILE)
+    target_precompile_headers(${target} REUSE_FROM leasehold_precompiled_${set})
+  endif()
+endfunction()
+
 # leasehold_library(NAME SOURCES a.cc ... DEPENDS other ... LINKS lib ...)
 #   One static library per folder; DEPENDS names other folders' targets: the layering, enforced by the linker.
 function(leasehold_library name)
@@ -9,6 +33,7 @@ function(leasehold_library name)
     target_link_libraries(leasehold_${name} PUBLIC leasehold::${dependency})
   endforeach()
   target_link_libraries(leasehold_${name} PUBLIC ${ARG_LINKS})
+  leasehold_precompile(leasehold_${name} common)
 endfunction()
 
 # `unit_tests` builds the test programs that need no other program: what a sanitizer's build wants.
@@ -35,6 +60,7 @@ function(leasehold_test name)
     target_link_libraries(${target} PRIVATE leasehold::${dependency})
   endforeach()
   target_link_libraries(${target} PRIVATE ${ARG_LINKS} GTest::gtest GTest::gtest_main)
+  leasehold_precompile(${target} tests)
   if(ARG_LABELS STREQUAL "cpu")
     add_dependencies(unit_tests ${target})
   endif()
@@ -56,6 +82,7 @@ function(leasehold_mpi_test name)
     target_link_libraries(${target} PRIVATE leasehold::${dependency})
   endforeach()
   target_link_libraries(${target} PRIVATE ${ARG_LINKS} GTest::gtest)
+  leasehold_precompile(${target} tests)
   foreach(ranks ${ARG_RANKS})
     add_test(NAME ${name}.mpi_${ranks}
       COMMAND ${MPIEXEC_EXECUTABLE} -np ${ranks} --oversubscribe --bind-to none $<TARGET_FILE:${target}>)
@@ -74,4 +101,5 @@ function(leasehold_bench name)
     target_link_libraries(bench_${name} PRIVATE leasehold::${dependency})
   endforeach()
   target_link_libraries(bench_${name} PRIVATE ${ARG_LINKS})
+  leasehold_precompile(bench_${name} common)
 endfunction()

@@ -42,7 +42,7 @@ std::string with_article(const std::string& type) {
 }
 
 // A TOML basic string; control characters were refused before.
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   std::string result = "\"";
   for (const char c : text) {
     if (c == '"' || c == '\\') result += '\\';
@@ -211,11 +211,11 @@ std::string job_value_text(const JobKey& key, const JobFile& job) {
 
 std::string job_value_toml(const JobKey& key, const JobFile& job) {
   return std::visit(Overloaded{[&](auto*) { return job_value_text(key, job); },
-                               [](std::string* held) { return quoted(*held); },
+                               [](std::string* held) { return in_quotes(*held); },
                                [](std::vector<std::string>* held) {
                                  std::vector<std::string> elements;
                                  for (const auto& element : *held)
-                                   elements.push_back(quoted(element));
+                                   elements.push_back(in_quotes(element));
                                  return fmt::format("[{}]", fmt::join(elements, ", "));
                                }},
                     slot_of(key, job));

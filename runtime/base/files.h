@@ -28,7 +28,8 @@ class WritableFile {
  public:
   virtual ~WritableFile() = default;
   virtual Status append(const void* data, int64_t size_bytes) = 0;
-  // Overwrites bytes that were appended (a header that counts what follows it); never grows the file.
+  // Overwrites bytes that were appended (a header that counts what follows it); never grows the
+  // file.
   virtual Status overwrite(int64_t offset, const void* data, int64_t size_bytes) = 0;
   virtual Status sync() = 0;  // fsync
   virtual Status close() = 0;

@@ -1,5 +1,5 @@
-// The direct way: every root's parts go straight to their owners in all_to_all rounds, and each owner
-// finishes the tree for its shard.
+// The direct way: every root's parts go straight to their owners in all_to_all rounds, and each
+// owner finishes the tree for its shard.
 #include "runtime/base/check.h"
 #include "runtime/comm/reduction_exchange.h"
 

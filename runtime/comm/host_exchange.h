@@ -1,5 +1,5 @@
-// Small exchanges of host data over a host-memory communicator, blocking with a deadline: what ranks agree on outside
-// the step (manifests, digests, decisions).
+// Small exchanges of host data over a host-memory communicator, blocking with a deadline: what
+// ranks agree on outside the step (manifests, digests, decisions).
 #pragma once
 
 #include <string>
@@ -10,13 +10,14 @@
 namespace leasehold {
 
 // Collective. Every rank's bytes in rank order.
-Result<std::vector<std::string>> all_gather_bytes(Communicator& group, Stream& stream, const std::string& mine,
-                                                  Deadline deadline);
+Result<std::vector<std::string>> all_gather_bytes(Communicator& group, Stream& stream,
+                                                  const std::string& mine, Deadline deadline);
 // Collective. The root's bytes on every rank.
-Result<std::string> broadcast_bytes(Communicator& group, Stream& stream, const std::string& mine, int root,
-                                    Deadline deadline);
-// Collective. Ok when every rank's status is ok; otherwise, on every rank, the failure of the lowest failing rank,
-// prefixed by "rank N: " when it is another's. The way to leave a phase together.
+Result<std::string> broadcast_bytes(Communicator& group, Stream& stream, const std::string& mine,
+                                    int root, Deadline deadline);
+// Collective. Ok when every rank's status is ok; otherwise, on every rank, the failure of the
+// lowest failing rank, prefixed by "rank N: " when it is another's. The way to leave a phase
+// together.
 Status agree(Communicator& group, Stream& stream, const Status& mine, Deadline deadline);
 // Collective. Returns when every rank has called.
 Status barrier(Communicator& group, Stream& stream, Deadline deadline);

@@ -4,18 +4,24 @@ namespace leasehold {
 
 const char* axis_name(Axis axis) {
   switch (axis) {
-    case Axis::kData: return "data";
-    case Axis::kPipeline: return "pipeline";
-    case Axis::kTensor: return "tensor";
+    case Axis::kData:
+      return "data";
+    case Axis::kPipeline:
+      return "pipeline";
+    case Axis::kTensor:
+      return "tensor";
   }
   return "?";
 }
 
 int MeshShape::size(Axis axis) const {
   switch (axis) {
-    case Axis::kData: return data;
-    case Axis::kPipeline: return pipeline;
-    case Axis::kTensor: return tensor;
+    case Axis::kData:
+      return data;
+    case Axis::kPipeline:
+      return pipeline;
+    case Axis::kTensor:
+      return tensor;
   }
   return 1;
 }
@@ -35,15 +41,18 @@ Mesh::Mesh(Communicator& world, const MeshShape& shape)
 
 Result<Mesh> Mesh::create(Communicator& world, const MeshShape& shape) {
   const int model_ranks = shape.pipeline * shape.tensor;
-  if (shape.data < 1 || shape.pipeline < 1 || shape.tensor < 1 || shape.num_ranks() != world.size()) {
+  if (shape.data < 1 || shape.pipeline < 1 || shape.tensor < 1 ||
+      shape.num_ranks() != world.size()) {
     return error(Code::kBadConfig,
-                 "{} ranks cannot be data {} x pipeline {} x tensor {}: start a multiple of {} ranks, or change "
+                 "{} ranks cannot be data {} x pipeline {} x tensor {}: start a multiple of {} "
+                 "ranks, or change "
                  "parallel.pipeline and parallel.tensor",
                  world.size(), shape.data, shape.pipeline, shape.tensor, model_ranks);
   }
   Mesh mesh(world, shape);
   for (const Axis axis : {Axis::kData, Axis::kPipeline, Axis::kTensor}) {
-    MeshCoordinates first = mesh.coordinates_;  // the group is named by its member at 0 along the axis
+    MeshCoordinates first =
+        mesh.coordinates_;  // the group is named by its member at 0 along the axis
     if (axis == Axis::kData) first.data = 0;
     if (axis == Axis::kPipeline) first.pipeline = 0;
     if (axis == Axis::kTensor) first.tensor = 0;

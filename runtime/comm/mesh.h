@@ -1,4 +1,5 @@
-// The ranks of a job arranged along named axes. A group of size 1 is never null: its operations are no-ops.
+// The ranks of a job arranged along named axes. A group of size 1 is never null: its operations are
+// no-ops.
 #pragma once
 
 #include <array>
@@ -21,7 +22,8 @@ struct MeshShape {
   int num_ranks() const { return data * pipeline * tensor; }
 };
 
-// Place of a rank along each axis: tensor runs fastest (neighbours share a node's links), then data, then pipeline.
+// Place of a rank along each axis: tensor runs fastest (neighbours share a node's links), then
+// data, then pipeline.
 struct MeshCoordinates {
   int data = 0;
   int pipeline = 0;
@@ -32,8 +34,8 @@ int rank_of(const MeshCoordinates& coordinates, const MeshShape& shape);
 
 class Mesh {
  public:
-  // Collective over `world`, whose size must be the product of the axes (kBadConfig, saying which sizes fit).
-  // `world` must outlive the mesh.
+  // Collective over `world`, whose size must be the product of the axes (kBadConfig, saying which
+  // sizes fit). `world` must outlive the mesh.
   static Result<Mesh> create(Communicator& world, const MeshShape& shape);
 
   const MeshShape& shape() const { return shape_; }

@@ -100,7 +100,8 @@ MergePlan plan_merges(const std::vector<TreeNode>& nodes, int64_t num_leaves) {
 double tree_sum(std::span<const double> values) {
   LEASEHOLD_CHECK(!values.empty(), "a sum over no values");
   if (values.size() == 1) return values[0];
-  // The left child of the root is the largest power of two of leaves that leaves some for the right one.
+  // The left child of the root is the largest power of two of leaves that leaves some for the right
+  // one.
   const size_t left = std::bit_floor(values.size() - 1);
   return tree_sum(values.first(left)) + tree_sum(values.subspan(left));
 }

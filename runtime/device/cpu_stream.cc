@@ -125,7 +125,8 @@ class AsynchronousStream : public CpuStreamBase {
   bool is_inline() const override { return false; }
 
  protected:
-  void enqueue_erased(const void* task, size_t size_bytes, void (*run)(void*), bool always) override {
+  void enqueue_erased(const void* task, size_t size_bytes, void (*run)(void*),
+                      bool always) override {
     {
       std::unique_lock lock(mutex_);
       changed_.wait(lock, [&] {

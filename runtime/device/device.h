@@ -17,8 +17,8 @@ namespace leasehold {
 enum class DeviceKind { kCpu, kCuda };
 const char* device_kind_name(DeviceKind kind);  // "cpu", "cuda"
 
-// A point in a stream's work, recorded again and again without allocation. Thread-safe. Must outlive
-// the work that records it or waits for it: make it before the streams.
+// A point in a stream's work, recorded again and again without allocation. Thread-safe. Must
+// outlive the work that records it or waits for it: make it before the streams.
 class Event {
  public:
   virtual ~Event() = default;

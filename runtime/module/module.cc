@@ -8,7 +8,8 @@ void Module::forward(StepContext& context, Tensor input, Tensor output, Saved& s
   if (is_unit_) context.hooks.after_forward(*this);
 }
 
-void Module::backward(StepContext& context, Tensor output_gradient, Tensor input_gradient, Saved& saved) {
+void Module::backward(StepContext& context, Tensor output_gradient, Tensor input_gradient,
+                      Saved& saved) {
   if (is_unit_) context.hooks.before_backward(*this);
   do_backward(context, output_gradient, input_gradient, saved);
   if (is_unit_) context.hooks.after_backward(*this);

@@ -1,6 +1,7 @@
-// A differentiable piece of a model. The public forward and backward check and call the virtual part; what backward
-// needs lives in a Saved per microbatch, made before step 0 and used again and again, never in the module, so that a
-// pipeline can keep several microbatches under way. A module never sees a rank, a device kind or a ZeRO stage.
+// A differentiable piece of a model. The public forward and backward check and call the virtual
+// part; what backward needs lives in a Saved per microbatch, made before step 0 and used again and
+// again, never in the module, so that a pipeline can keep several microbatches under way. A module
+// never sees a rank, a device kind or a ZeRO stage.
 #pragma once
 
 #include <cstdint>
@@ -37,21 +38,24 @@ struct PrepareContext {
 
 // The microbatch that is being computed.
 struct Microbatch {
-  uint64_t step = 0;    // addresses the random numbers, with index
+  uint64_t step = 0;  // addresses the random numbers, with index
   uint64_t index = 0;
   Tensor tokens;   // (B, T) i32
   Tensor targets;  // (B, T) i32; < 0 is left out of the loss; absent when the loss is
-  // (1) f64 or absent, out: sum of the loss over targets that count, in nats. Where a backward follows (the Saved was
-  // prepared for training and the context trains) backward writes it, else forward: the head makes logits and their
-  // gradient in one place, so that one copy of them exists however many microbatches are under way.
+  // (1) f64 or absent, out: sum of the loss over targets that count, in nats. Where a backward
+  // follows (the Saved was prepared for training and the context trains) backward writes it, else
+  // forward: the head makes logits and their gradient in one place, so that one copy of them exists
+  // however many microbatches are under way.
   Tensor loss;
-  Tensor logits;   // (B * T, V) or absent, out: asked for by sampling; only where no backward follows
+  Tensor
+      logits;  // (B * T, V) or absent, out: asked for by sampling; only where no backward follows
   int64_t num_targets = 0;  // targets that count; the gradient is that of loss / num_targets
 };
 
 class Module;
 
-// What an engine does around a unit: bring its parameters, take its gradients. The default does nothing.
+// What an engine does around a unit: bring its parameters, take its gradients. The default does
+// nothing.
 class UnitHooks {
  public:
   virtual ~UnitHooks() = default;
@@ -66,9 +70,9 @@ struct StepContext {
   Stream& stream;  // compute
   UnitHooks& hooks;
   const Microbatch& microbatch;
-  uint64_t seed = 0;                       // of the job, for dropout sites
-  bool training = true;                    // dropout is on
-  Write gradients = Write::kOverwrite;     // what backward does to the gradients' present content
+  uint64_t seed = 0;                    // of the job, for dropout sites
+  bool training = true;                 // dropout is on
+  Write gradients = Write::kOverwrite;  // what backward does to the gradients' present content
 };
 
 class Module {
@@ -85,20 +89,23 @@ class Module {
   // Allocates what one microbatch needs from forward to backward.
   virtual std::unique_ptr<Saved> prepare(const PrepareContext& context) const = 0;
 
-  // output = f(input). `input` must stay untouched until backward ran: Saved keeps a view of it. The first module of
-  // a model has no input, the last one no output (absent tensors): they read and write the context's microbatch.
+  // output = f(input). `input` must stay untouched until backward ran: Saved keeps a view of it.
+  // The first module of a model has no input, the last one no output (absent tensors): they read
+  // and write the context's microbatch.
   void forward(StepContext& context, Tensor input, Tensor output, Saved& saved);
-  // input_gradient = (df/dinput)^T output_gradient, and the gradients of the uses. input_gradient may alias
-  // output_gradient where the module's header says so.
+  // input_gradient = (df/dinput)^T output_gradient, and the gradients of the uses. input_gradient
+  // may alias output_gradient where the module's header says so.
   void backward(StepContext& context, Tensor output_gradient, Tensor input_gradient, Saved& saved);
 
  protected:
   virtual void do_forward(StepContext& context, Tensor input, Tensor output, Saved& saved) = 0;
-  virtual void do_backward(StepContext& context, Tensor output_gradient, Tensor input_gradient, Saved& saved) = 0;
+  virtual void do_backward(StepContext& context, Tensor output_gradient, Tensor input_gradient,
+                           Saved& saved) = 0;
 
   void add_use(Parameter& parameter, int slot = 0) { uses_.push_back({&parameter, slot}); }
   void add_uses_of(const Module& submodule);
-  // Units (embedding, block, head) are what ZeRO materialises and what gradients become ready by; they call the hooks.
+  // Units (embedding, block, head) are what ZeRO materialises and what gradients become ready by;
+  // they call the hooks.
   void mark_as_unit() { is_unit_ = true; }
 
  private:

@@ -13,7 +13,8 @@ Shape local_shape(const ParameterSpec& spec, const MeshShape& mesh) {
                     spec.shape.to_string(), parts);
     extents[static_cast<size_t>(dim)] = spec.shape[dim] / parts;
   }
-  return Shape(std::span<const int64_t>(extents.data(), static_cast<size_t>(spec.shape.num_dims())));
+  return Shape(
+      std::span<const int64_t>(extents.data(), static_cast<size_t>(spec.shape.num_dims())));
 }
 
 }  // namespace

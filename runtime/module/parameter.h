@@ -1,10 +1,11 @@
-// A parameter of a model: a name that is stable for ever, a global logical shape, a placement, and views of its local
-// value and gradients that the engine binds. The description (ParameterSpec) is pure: it needs no memory and no rank.
+// A parameter of a model: a name that is stable for ever, a global logical shape, a placement, and
+// views of its local value and gradients that the engine binds. The description (ParameterSpec) is
+// pure: it needs no memory and no rank.
 #pragma once
 
 #include <array>
-#include <memory>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -15,14 +16,16 @@
 
 namespace leasehold {
 
-// How a parameter starts. Element i of the unsharded tensor is drawn for (job seed, parameter name, i).
+// How a parameter starts. Element i of the unsharded tensor is drawn for (job seed, parameter name,
+// i).
 struct Initializer {
   enum class Kind { kZero, kOne, kNormal };
   Kind kind = Kind::kZero;
   double standard_deviation = 0;  // kNormal, mean 0
 };
 
-// The mesh axis that shards each dim of the logical shape, if any. Equal parts; the axis size must divide the extent.
+// The mesh axis that shards each dim of the logical shape, if any. Equal parts; the axis size must
+// divide the extent.
 using Placement = std::array<std::optional<Axis>, Shape::kMaxDims>;
 
 struct ParameterSpec {
@@ -30,13 +33,15 @@ struct ParameterSpec {
   Shape shape;       // global, logical: every tensor-parallel slice is a box of it
   Placement placement{};
   Initializer initializer;
-  bool decay = false;           // weight decay applies: matrices, not biases, gains or norms
-  int num_gradient_slots = 1;   // one per use of a tied weight; slots are summed alone and added last, in slot order
+  bool decay = false;  // weight decay applies: matrices, not biases, gains or norms
+  int num_gradient_slots =
+      1;  // one per use of a tied weight; slots are summed alone and added last, in slot order
 };
 
 class Parameter {
  public:
-  Parameter(ParameterSpec spec, Shape local_shape) : spec_(std::move(spec)), local_shape_(local_shape) {
+  Parameter(ParameterSpec spec, Shape local_shape)
+      : spec_(std::move(spec)), local_shape_(local_shape) {
     gradients_.resize(static_cast<size_t>(spec_.num_gradient_slots));
   }
 
@@ -44,11 +49,14 @@ class Parameter {
   const std::string& name() const { return spec_.name; }
   const Shape& local_shape() const { return local_shape_; }
 
-  // Local views, local_shape(). Bound by the engine, possibly anew for each microbatch; absent while not materialised.
+  // Local views, local_shape(). Bound by the engine, possibly anew for each microbatch; absent
+  // while not materialised.
   Tensor value() const { return value_; }
   Tensor gradient(int slot = 0) const { return gradients_[static_cast<size_t>(slot)]; }
   void bind_value(Tensor value) { value_ = value; }
-  void bind_gradient(int slot, Tensor gradient) { gradients_[static_cast<size_t>(slot)] = gradient; }
+  void bind_gradient(int slot, Tensor gradient) {
+    gradients_[static_cast<size_t>(slot)] = gradient;
+  }
 
  private:
   ParameterSpec spec_;
@@ -57,8 +65,8 @@ class Parameter {
   std::vector<Tensor> gradients_;
 };
 
-// The parameters of a model by name, in the order of the specs (which is the order of use in forward). Addresses are
-// stable. kInternal on a name that is not there.
+// The parameters of a model by name, in the order of the specs (which is the order of use in
+// forward). Addresses are stable. kInternal on a name that is not there.
 class ParameterTable {
  public:
   explicit ParameterTable(const std::vector<ParameterSpec>& specs, const MeshShape& mesh = {});

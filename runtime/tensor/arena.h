@@ -1,6 +1,7 @@
-// One allocation per family of tensors (activations, parameters, gradients, optimizer, ...), handed out front to back.
-// Everything is allocated before step 0 and nothing inside a step. A measuring arena hands out tensors without memory,
-// so that the code that allocates also tells the size beforehand.
+// One allocation per family of tensors (activations, parameters, gradients, optimizer, ...), handed
+// out front to back. Everything is allocated before step 0 and nothing inside a step. A measuring
+// arena hands out tensors without memory, so that the code that allocates also tells the size
+// beforehand.
 #pragma once
 
 #include <cstdint>
@@ -18,11 +19,13 @@ class Arena {
 
   // Counts only.
   static Arena measuring(const std::string& name);
-  // Zero-filled memory of the device; kUnavailable, naming the arena and its size, when there is not enough.
+  // Zero-filled memory of the device; kUnavailable, naming the arena and its size, when there is
+  // not enough.
   static Result<Arena> create(Device& device, const std::string& name, int64_t capacity_bytes,
                               MemoryKind kind = MemoryKind::kDevice);
 
-  // Throws StatusError when the capacity does not suffice: sizes are measured beforehand, so that is a bug.
+  // Throws StatusError when the capacity does not suffice: sizes are measured beforehand, so that
+  // is a bug.
   Tensor allocate(DType dtype, const Shape& shape);
 
   // Stack discipline for scratch: what was allocated since `mark` may be handed out again.

@@ -10,8 +10,8 @@ namespace leasehold {
 
 enum class DType : uint8_t { kF32, kF64, kBf16, kI32, kU8 };
 
-int64_t size_of(DType dtype);              // bytes
-const char* dtype_name(DType dtype);       // safetensors' names: "F32", "F64", "BF16", "I32", "U8"
+int64_t size_of(DType dtype);         // bytes
+const char* dtype_name(DType dtype);  // safetensors' names: "F32", "F64", "BF16", "I32", "U8"
 Result<DType> parse_dtype(std::string_view name);
 
 // The DType of a C++ type, for Tensor::as<T>().

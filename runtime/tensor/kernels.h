@@ -1,14 +1,17 @@
-// The operations that models and the trainer are made of. One interface, implemented by CPU kernels (fp32, fast), by
-// reference kernels (double, plain; tests) and by CUDA. Every call only enqueues on the stream.
+// The operations that models and the trainer are made of. One interface, implemented by CPU kernels
+// (fp32, fast), by reference kernels (double, plain; tests) and by CUDA. Every call only enqueues
+// on the stream.
 //
-// Letters: B sequences, T positions, N = B * T tokens, C hidden channels, K input and O output channels of a linear,
-// V vocabulary, H heads, G kv heads, R = H / G query heads per kv head, D head dimension.
+// Letters: B sequences, T positions, N = B * T tokens, C hidden channels, K input and O output
+// channels of a linear, V vocabulary, H heads, G kv heads, R = H / G query heads per kv head, D
+// head dimension.
 //
-// Rules for all: tensors are dense and row-major; "(…) or absent" allows the empty Tensor; outputs never alias inputs
-// unless said; all floating tensors of a call share `dtype()` unless said; results do not depend on the number of
-// threads, on which rank computes, or on what lies in output buffers before (kOverwrite) and contain no atomics.
-// `workspace` is scratch of at least the stated size, used by this call alone until the stream passed it.
-// Shapes are checked by the public functions (LEASEHOLD_CHECK); the virtual do_ functions compute.
+// Rules for all: tensors are dense and row-major; "(…) or absent" allows the empty Tensor; outputs
+// never alias inputs unless said; all floating tensors of a call share `dtype()` unless said;
+// results do not depend on the number of threads, on which rank computes, or on what lies in output
+// buffers before (kOverwrite) and contain no atomics. `workspace` is scratch of at least the stated
+// size, used by this call alone until the stream passed it. Shapes are checked by the public
+// functions (LEASEHOLD_CHECK); the virtual do_ functions compute.
 #pragma once
 
 #include <cstdint>
@@ -23,30 +26,32 @@ namespace leasehold {
 // What happens to the present content of a gradient: lost, or added to (new = old + contribution).
 enum class Write { kOverwrite, kAccumulate };
 
-// Fused into a linear. kGelu is GPT-2's: 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) (Hendrycks and Gimpel,
-// arXiv:1606.08415).
+// Fused into a linear. kGelu is GPT-2's: 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))
+// (Hendrycks and Gimpel, arXiv:1606.08415).
 enum class Activation { kNone, kGelu };
 
-// Inverted dropout: keeps element i with probability 1 - p and scales it by 1 / (1 - p). Element i is dropped when
-// site.uniform(first_element + i) < p: the mask is never stored. p = 0 means none, and draws nothing.
+// Inverted dropout: keeps element i with probability 1 - p and scales it by 1 / (1 - p). Element i
+// is dropped when site.uniform(first_element + i) < p: the mask is never stored. p = 0 means none,
+// and draws nothing.
 struct Dropout {
   float p = 0;
   RandomSite site;
   int64_t first_element = 0;  // index of this tensor's element 0 in the unsharded tensor
 };
 
-// Causal self-attention over packed heads: qkv is (B, T, G, R + 2, D), for each kv head its R query heads, then key,
-// then value. Probabilities get dropout; element index ((b H + h) T + query) T + key.
+// Causal self-attention over packed heads: qkv is (B, T, G, R + 2, D), for each kv head its R query
+// heads, then key, then value. Probabilities get dropout; element index ((b H + h) T + query) T +
+// key.
 struct AttentionShape {
   int64_t B = 0, T = 0, G = 0, R = 0, D = 0;
   int64_t H() const { return G * R; }
 };
 
-// One AdamW step (Loshchilov and Hutter, arXiv:1711.05101, as PyTorch orders it): with g = (gradient *
-// gradient_scale) * clip_scale: m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2;
-// p -= lr * weight_decay * p; p -= lr * (m / correction1) / (sqrt(v / correction2) + eps).
-// Doubles: 1 - beta, 1 - lr * weight_decay and the like are formed in double and rounded to dtype() once (1 - 0.999 in
-// fp32 is wrong in the fifth digit).
+// One AdamW step (Loshchilov and Hutter, arXiv:1711.05101, as PyTorch orders it): with g =
+// (gradient * gradient_scale) * clip_scale: m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2)
+// g^2; p -= lr * weight_decay * p; p -= lr * (m / correction1) / (sqrt(v / correction2) + eps).
+// Doubles: 1 - beta, 1 - lr * weight_decay and the like are formed in double and rounded to dtype()
+// once (1 - 0.999 in fp32 is wrong in the fifth digit).
 struct AdamWStep {
   double lr = 0, beta1 = 0, beta2 = 0, eps = 0, weight_decay = 0;
   double correction1 = 1, correction2 = 1;  // 1 - beta^t
@@ -58,101 +63,123 @@ class Kernels {
   static constexpr int64_t kChunk = 4096;  // elements per chunk of squared_norms
 
   virtual ~Kernels() = default;
-  virtual DType dtype() const = 0;           // of activations, weights and gradients
-  virtual const char* name() const = 0;      // "cpu", "reference", "cuda"
-  // One line that names everything besides the inputs that decides bits: BLAS version and core, instruction set,
-  // tile sizes. Part of the arithmetic class.
+  virtual DType dtype() const = 0;       // of activations, weights and gradients
+  virtual const char* name() const = 0;  // "cpu", "reference", "cuda"
+  // One line that names everything besides the inputs that decides bits: BLAS version and core,
+  // instruction set, tile sizes. Part of the arithmetic class.
   virtual std::string arithmetic_class() const = 0;
 
-  // y (N, O) = activation(x (N, K) weight (O, K)^T + bias (O) or absent). With kGelu `pre` (N, O) receives the value
-  // before the activation, for backward; it may be absent when no backward follows.
-  void linear_forward(Stream& stream, Tensor x, Tensor weight, Tensor bias, Activation activation, Tensor pre, Tensor y);
-  // dx (N, K) = dy (N, O) weight (O, K); with kGelu then times gelu'(pre (N, K)), pre being what the earlier linear
-  // kept. kAccumulate adds to dx (not with kGelu).
-  void linear_backward_input(Stream& stream, Tensor dy, Tensor weight, Activation activation, Tensor pre, Tensor dx,
-                             Write write);
-  // dweight (O, K) = dy^T x; dbias (O) or absent = column sums of dy, rows in a fixed tree or order.
-  void linear_backward_weight(Stream& stream, Tensor dy, Tensor x, Tensor dweight, Tensor dbias, Write write);
+  // y (N, O) = activation(x (N, K) weight (O, K)^T + bias (O) or absent). With kGelu `pre` (N, O)
+  // receives the value before the activation, for backward; it may be absent when no backward
+  // follows.
+  void linear_forward(Stream& stream, Tensor x, Tensor weight, Tensor bias, Activation activation,
+                      Tensor pre, Tensor y);
+  // dx (N, K) = dy (N, O) weight (O, K); with kGelu then times gelu'(pre (N, K)), pre being what
+  // the earlier linear kept. kAccumulate adds to dx (not with kGelu).
+  void linear_backward_input(Stream& stream, Tensor dy, Tensor weight, Activation activation,
+                             Tensor pre, Tensor dx, Write write);
+  // dweight (O, K) = dy^T x; dbias (O) or absent = column sums of dy, rows in a fixed tree or
+  // order.
+  void linear_backward_weight(Stream& stream, Tensor dy, Tensor x, Tensor dweight, Tensor dbias,
+                              Write write);
 
-  // sum (N, C) = x + dropout(delta); y = (sum - mean) rstd weight + bias, mean (N), rstd (N) kept. With delta absent,
-  // sum must be absent too and x is normalised. sum may alias x or delta. eps 1e-5.
-  void layer_norm_forward(Stream& stream, Tensor x, Tensor delta, const Dropout& dropout, Tensor sum, Tensor weight,
-                          Tensor bias, Tensor y, Tensor mean, Tensor rstd);
-  // dx (N, C) = dresidual (N, C) or absent + gradient through the norm of `input` (what was normalised). dx may alias
-  // dresidual or dy. dweight (C), dbias (C). workspace: layer_norm_backward_workspace_bytes.
-  void layer_norm_backward(Stream& stream, Tensor dy, Tensor input, Tensor weight, Tensor mean, Tensor rstd,
-                           Tensor dresidual, Tensor dx, Tensor dweight, Tensor dbias, Write write, Tensor workspace);
+  // sum (N, C) = x + dropout(delta); y = (sum - mean) rstd weight + bias, mean (N), rstd (N) kept.
+  // With delta absent, sum must be absent too and x is normalised. sum may alias x or delta. eps
+  // 1e-5.
+  void layer_norm_forward(Stream& stream, Tensor x, Tensor delta, const Dropout& dropout,
+                          Tensor sum, Tensor weight, Tensor bias, Tensor y, Tensor mean,
+                          Tensor rstd);
+  // dx (N, C) = dresidual (N, C) or absent + gradient through the norm of `input` (what was
+  // normalised). dx may alias dresidual or dy. dweight (C), dbias (C). workspace:
+  // layer_norm_backward_workspace_bytes.
+  void layer_norm_backward(Stream& stream, Tensor dy, Tensor input, Tensor weight, Tensor mean,
+                           Tensor rstd, Tensor dresidual, Tensor dx, Tensor dweight, Tensor dbias,
+                           Write write, Tensor workspace);
   virtual int64_t layer_norm_backward_workspace_bytes(int64_t N, int64_t C) const = 0;
 
-  // out (N, C) = x (N, C) or absent + dropout(delta (N, C)). out may alias either. Also dropout's own backward.
-  // Any one shape.
+  // out (N, C) = x (N, C) or absent + dropout(delta (N, C)). out may alias either. Also dropout's
+  // own backward. Any one shape.
   void residual_add(Stream& stream, Tensor x, Tensor delta, const Dropout& dropout, Tensor out);
 
-  // out (B*T, C) = dropout(token_weight (V, C)[tokens (B, T) i32] + position_weight (>= T, C)[t]). position_weight may
-  // be absent. A token outside [0, V) fails the stream, here and in the backward.
+  // out (B*T, C) = dropout(token_weight (V, C)[tokens (B, T) i32] + position_weight (>= T, C)[t]).
+  // position_weight may be absent. A token outside [0, V) fails the stream, here and in the
+  // backward.
   void embedding_forward(Stream& stream, Tensor tokens, Tensor token_weight, Tensor position_weight,
                          const Dropout& dropout, Tensor out);
-  // Gradients of both tables from dout (B*T, C), tokens in ascending order of row; dposition_weight may be absent.
-  // Rows that no token names get zero under kOverwrite. workspace: embedding_backward_workspace_bytes.
-  void embedding_backward(Stream& stream, Tensor tokens, Tensor dout, const Dropout& dropout, Tensor dtoken_weight,
-                          Tensor dposition_weight, Write write, Tensor workspace);
+  // Gradients of both tables from dout (B*T, C), tokens in ascending order of row; dposition_weight
+  // may be absent. Rows that no token names get zero under kOverwrite. workspace:
+  // embedding_backward_workspace_bytes.
+  void embedding_backward(Stream& stream, Tensor tokens, Tensor dout, const Dropout& dropout,
+                          Tensor dtoken_weight, Tensor dposition_weight, Write write,
+                          Tensor workspace);
   virtual int64_t embedding_backward_workspace_bytes(int64_t N, int64_t V, int64_t C) const = 0;
 
-  // out (B, T, H, D) = softmax(scale q k^T, causal) v; log_sum_exp (B, H, T) kept. scale = 1 / sqrt(D).
-  void attention_forward(Stream& stream, const AttentionShape& shape, Tensor qkv, const Dropout& dropout, Tensor out,
-                         Tensor log_sum_exp, Tensor workspace);
+  // out (B, T, H, D) = softmax(scale q k^T, causal) v; log_sum_exp (B, H, T) kept. scale = 1 /
+  // sqrt(D).
+  void attention_forward(Stream& stream, const AttentionShape& shape, Tensor qkv,
+                         const Dropout& dropout, Tensor out, Tensor log_sum_exp, Tensor workspace);
   // dqkv like qkv from dout like out. Memory grows with T, not T^2, in both.
-  void attention_backward(Stream& stream, const AttentionShape& shape, Tensor dout, Tensor qkv, Tensor out,
-                          Tensor log_sum_exp, const Dropout& dropout, Tensor dqkv, Tensor workspace);
-  virtual int64_t attention_workspace_bytes(const AttentionShape& shape) const = 0;  // the larger of both
+  void attention_backward(Stream& stream, const AttentionShape& shape, Tensor dout, Tensor qkv,
+                          Tensor out, Tensor log_sum_exp, const Dropout& dropout, Tensor dqkv,
+                          Tensor workspace);
+  virtual int64_t attention_workspace_bytes(
+      const AttentionShape& shape) const = 0;  // the larger of both
 
-  // loss (1) f64 = sum over rows of log_sum_exp(logits (N, V) row) - logits[target], rows with target < 0 left out, in
-  // double and in a fixed order. With gradient_scale != 0 the logits are replaced by gradient_scale * (softmax -
-  // onehot), zero in rows left out; with 0 they are left as they are. A target of V or more
-  // fails the stream. workspace: cross_entropy_workspace_bytes.
-  void cross_entropy(Stream& stream, Tensor logits, Tensor targets, float gradient_scale, Tensor loss,
-                     Tensor workspace);
+  // loss (1) f64 = sum over rows of log_sum_exp(logits (N, V) row) - logits[target], rows with
+  // target < 0 left out, in double and in a fixed order. With gradient_scale != 0 the logits are
+  // replaced by gradient_scale * (softmax - onehot), zero in rows left out; with 0 they are left as
+  // they are. A target of V or more fails the stream. workspace: cross_entropy_workspace_bytes.
+  void cross_entropy(Stream& stream, Tensor logits, Tensor targets, float gradient_scale,
+                     Tensor loss, Tensor workspace);
   virtual int64_t cross_entropy_workspace_bytes(int64_t N, int64_t V) const = 0;
 
-  // out = left + right, elementwise, all of dtype() or all f64 (losses); out may alias either. The canonical tree's
-  // node.
+  // out = left + right, elementwise, all of dtype() or all f64 (losses); out may alias either. The
+  // canonical tree's node.
   void add(Stream& stream, Tensor left, Tensor right, Tensor out);
   // out = value everywhere; of dtype(), f32 or f64.
   void fill(Stream& stream, Tensor out, float value);
   // out = in, converted; round to nearest even. dtypes f32, f64, bf16 on either side.
   void cast(Stream& stream, Tensor in, Tensor out);
 
-  // sums (ceil(n / kChunk)) f64: per chunk of 4096 elements of x (n) the sum of (x_i * scale)^2: the product
-  // in dtype(), squared and added in double in a fixed order.
+  // sums (ceil(n / kChunk)) f64: per chunk of 4096 elements of x (n) the sum of (x_i * scale)^2:
+  // the product in dtype(), squared and added in double in a fixed order.
   void squared_norms(Stream& stream, Tensor x, float scale, Tensor sums);
   // One AdamW step on flat fp32 (or f64) state of n elements each; in place on parameter, m, v.
-  void adamw(Stream& stream, const AdamWStep& step, Tensor parameter, Tensor gradient, Tensor m, Tensor v);
+  void adamw(Stream& stream, const AdamWStep& step, Tensor parameter, Tensor gradient, Tensor m,
+             Tensor v);
 
  protected:
-  virtual void do_linear_forward(Stream&, Tensor x, Tensor weight, Tensor bias, Activation, Tensor pre, Tensor y) = 0;
-  virtual void do_linear_backward_input(Stream&, Tensor dy, Tensor weight, Activation, Tensor pre, Tensor dx, Write) = 0;
-  virtual void do_linear_backward_weight(Stream&, Tensor dy, Tensor x, Tensor dweight, Tensor dbias, Write) = 0;
-  virtual void do_layer_norm_forward(Stream&, Tensor x, Tensor delta, const Dropout&, Tensor sum, Tensor weight,
-                                     Tensor bias, Tensor y, Tensor mean, Tensor rstd) = 0;
-  virtual void do_layer_norm_backward(Stream&, Tensor dy, Tensor input, Tensor weight, Tensor mean, Tensor rstd,
-                                      Tensor dresidual, Tensor dx, Tensor dweight, Tensor dbias, Write,
-                                      Tensor workspace) = 0;
+  virtual void do_linear_forward(Stream&, Tensor x, Tensor weight, Tensor bias, Activation,
+                                 Tensor pre, Tensor y) = 0;
+  virtual void do_linear_backward_input(Stream&, Tensor dy, Tensor weight, Activation, Tensor pre,
+                                        Tensor dx, Write) = 0;
+  virtual void do_linear_backward_weight(Stream&, Tensor dy, Tensor x, Tensor dweight, Tensor dbias,
+                                         Write) = 0;
+  virtual void do_layer_norm_forward(Stream&, Tensor x, Tensor delta, const Dropout&, Tensor sum,
+                                     Tensor weight, Tensor bias, Tensor y, Tensor mean,
+                                     Tensor rstd) = 0;
+  virtual void do_layer_norm_backward(Stream&, Tensor dy, Tensor input, Tensor weight, Tensor mean,
+                                      Tensor rstd, Tensor dresidual, Tensor dx, Tensor dweight,
+                                      Tensor dbias, Write, Tensor workspace) = 0;
   virtual void do_residual_add(Stream&, Tensor x, Tensor delta, const Dropout&, Tensor out) = 0;
-  virtual void do_embedding_forward(Stream&, Tensor tokens, Tensor token_weight, Tensor position_weight,
-                                    const Dropout&, Tensor out) = 0;
-  virtual void do_embedding_backward(Stream&, Tensor tokens, Tensor dout, const Dropout&, Tensor dtoken_weight,
-                                     Tensor dposition_weight, Write, Tensor workspace) = 0;
-  virtual void do_attention_forward(Stream&, const AttentionShape&, Tensor qkv, const Dropout&, Tensor out,
-                                    Tensor log_sum_exp, Tensor workspace) = 0;
-  virtual void do_attention_backward(Stream&, const AttentionShape&, Tensor dout, Tensor qkv, Tensor out,
-                                     Tensor log_sum_exp, const Dropout&, Tensor dqkv, Tensor workspace) = 0;
-  virtual void do_cross_entropy(Stream&, Tensor logits, Tensor targets, float gradient_scale, Tensor loss,
-                                Tensor workspace) = 0;
+  virtual void do_embedding_forward(Stream&, Tensor tokens, Tensor token_weight,
+                                    Tensor position_weight, const Dropout&, Tensor out) = 0;
+  virtual void do_embedding_backward(Stream&, Tensor tokens, Tensor dout, const Dropout&,
+                                     Tensor dtoken_weight, Tensor dposition_weight, Write,
+                                     Tensor workspace) = 0;
+  virtual void do_attention_forward(Stream&, const AttentionShape&, Tensor qkv, const Dropout&,
+                                    Tensor out, Tensor log_sum_exp, Tensor workspace) = 0;
+  virtual void do_attention_backward(Stream&, const AttentionShape&, Tensor dout, Tensor qkv,
+                                     Tensor out, Tensor log_sum_exp, const Dropout&, Tensor dqkv,
+                                     Tensor workspace) = 0;
+  virtual void do_cross_entropy(Stream&, Tensor logits, Tensor targets, float gradient_scale,
+                                Tensor loss, Tensor workspace) = 0;
   virtual void do_add(Stream&, Tensor left, Tensor right, Tensor out) = 0;
   virtual void do_fill(Stream&, Tensor out, float value) = 0;
   virtual void do_cast(Stream&, Tensor in, Tensor out) = 0;
   virtual void do_squared_norms(Stream&, Tensor x, float scale, Tensor sums) = 0;
-  virtual void do_adamw(Stream&, const AdamWStep&, Tensor parameter, Tensor gradient, Tensor m, Tensor v) = 0;
+  virtual void do_adamw(Stream&, const AdamWStep&, Tensor parameter, Tensor gradient, Tensor m,
+                        Tensor v) = 0;
 };
 
 class CpuDevice;

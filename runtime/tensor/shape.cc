@@ -22,7 +22,8 @@ int64_t Shape::num_elements() const {
 }
 
 bool Shape::operator==(const Shape& other) const {
-  return std::equal(extents().begin(), extents().end(), other.extents().begin(), other.extents().end());
+  return std::equal(extents().begin(), extents().end(), other.extents().begin(),
+                    other.extents().end());
 }
 
 std::string Shape::to_string() const {

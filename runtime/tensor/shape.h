@@ -20,7 +20,9 @@ class Shape {
   int num_dims() const { return num_dims_; }
   int64_t operator[](int dim) const { return extents_[static_cast<size_t>(dim)]; }
   int64_t num_elements() const;
-  std::span<const int64_t> extents() const { return {extents_.data(), static_cast<size_t>(num_dims_)}; }
+  std::span<const int64_t> extents() const {
+    return {extents_.data(), static_cast<size_t>(num_dims_)};
+  }
   bool operator==(const Shape& other) const;
   std::string to_string() const;  // "(2, 768)"
 

@@ -1,5 +1,6 @@
-// A view of a dense row-major array in somebody else's memory: pointer, dtype, shape. Copying it copies no element;
-// an Arena (or a test's buffer) owns the memory. Trivially copyable, so that it travels in kernel arguments.
+// A view of a dense row-major array in somebody else's memory: pointer, dtype, shape. Copying it
+// copies no element; an Arena (or a test's buffer) owns the memory. Trivially copyable, so that it
+// travels in kernel arguments.
 #pragma once
 
 #include <cstdint>
@@ -13,9 +14,11 @@ namespace leasehold {
 class Tensor {
  public:
   Tensor() = default;  // the empty tensor: stands for "absent" where a contract allows it
-  Tensor(void* data, DType dtype, const Shape& shape) : data_(data), shape_(shape), dtype_(dtype), present_(true) {}
+  Tensor(void* data, DType dtype, const Shape& shape)
+      : data_(data), shape_(shape), dtype_(dtype), present_(true) {}
 
-  // False for the empty tensor. A tensor of a measuring arena is present although its data() is null.
+  // False for the empty tensor. A tensor of a measuring arena is present although its data() is
+  // null.
   bool present() const { return present_; }
   DType dtype() const { return dtype_; }
   const Shape& shape() const { return shape_; }

@@ -40,12 +40,14 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
 Process::Process(const std::vector<std::string>& command, const std::string& directory,
                  const std::vector<std::string>& environment) {
   static std::atomic<int> count{0};
-  const std::string stem = fmt::format("{}/process-{}-{}", directory, ::getpid(), count.fetch_add(1));
+  const std::string stem =
+      fmt::format("{}/process-{}-{}", directory, ::getpid(), count.fetch_add(1));
   output_path_ = stem + ".out";
   errors_path_ = stem + ".err";
   std::vector<std::string> arguments = command;
   std::vector<std::string> variables;
-  for (char** variable = environ; *variable != nullptr; ++variable) variables.emplace_back(*variable);
+  for (char** variable = environ; *variable != nullptr; ++variable)
+    variables.emplace_back(*variable);
   variables.insert(variables.end(), environment.begin(), environment.end());
   auto argument_pointers = pointers(arguments);
   auto variable_pointers = pointers(variables);
@@ -106,8 +108,8 @@ Finished Process::wait(double timeout_s) {
   return finished;
 }
 
-Finished run_program(const std::vector<std::string>& command, const std::string& directory, double timeout_s,
-                     const std::vector<std::string>& environment) {
+Finished run_program(const std::vector<std::string>& command, const std::string& directory,
+                     double timeout_s, const std::vector<std::string>& environment) {
   return Process(command, directory, environment).wait(timeout_s);
 }
 

@@ -8,16 +8,17 @@
 namespace leasehold {
 
 struct Finished {
-  int exit_code = -1;   // 128 + signal when a signal ended it
-  std::string output;   // stdout
-  std::string errors;   // stderr
+  int exit_code = -1;      // 128 + signal when a signal ended it
+  std::string output;      // stdout
+  std::string errors;      // stderr
   bool timed_out = false;  // it was killed
 };
 
 // A running program in a process group of its own, which is killed with the object.
 class Process {
  public:
-  // Output goes to files below `directory`, which must exist. `environment` ("NAME=value") is added to this process's.
+  // Output goes to files below `directory`, which must exist. `environment` ("NAME=value") is added
+  // to this process's.
   Process(const std::vector<std::string>& command, const std::string& directory,
           const std::vector<std::string>& environment = {});
   ~Process();
@@ -28,7 +29,8 @@ class Process {
   void signal(int number) const;
   // What it wrote to stderr so far.
   std::string errors() const;
-  // Waits until stderr contains `text`, at most `timeout_s`; false when it does not come or the program ends before.
+  // Waits until stderr contains `text`, at most `timeout_s`; false when it does not come or the
+  // program ends before.
   bool wait_for_text(const std::string& text, double timeout_s);
   // Waits for the end, kills past the deadline.
   Finished wait(double timeout_s);
@@ -40,8 +42,8 @@ class Process {
   std::string output_path_, errors_path_;
 };
 
-Finished run_program(const std::vector<std::string>& command, const std::string& directory, double timeout_s,
-                     const std::vector<std::string>& environment = {});
+Finished run_program(const std::vector<std::string>& command, const std::string& directory,
+                     double timeout_s, const std::vector<std::string>& environment = {});
 
 // Direct children of a process whose command line contains `text`.
 std::vector<pid_t> children_of(pid_t parent, const std::string& text);
