@@ -1,0 +1,55 @@
+// What capacity is leased from when to when: a TOML file of [[lease]] and [[curtailment]] entries,
+// as strict as the job file. docs/lease_calendar.md has the table of keys.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "runtime/base/files.h"
+#include "runtime/base/status.h"
+
+namespace leasehold {
+
+inline constexpr double kNever = std::numeric_limits<double>::infinity();
+
+// All times are seconds since 1970-01-01 UTC on the head's clock.
+struct Lease {
+  std::string id;
+  std::vector<std::string> hosts;  // [A-Za-z0-9][A-Za-z0-9._-]*
+  int64_t slots = 1;               // ranks per host
+  std::string provider, site, region, device;
+  double begin_s = -kNever;
+  double end_s = kNever;  // kNever: the hosts are owned
+  double notice_s = 0;    // how long before `end_s` the provider may ask the hosts back
+  double price_per_slot_hour = 0;
+};
+
+// These hosts pause: power is short, maintenance, ...
+struct Curtailment {
+  std::vector<std::string> hosts;
+  double begin_s = 0;
+  double end_s = 0;
+  std::string reason;
+};
+
+struct LeaseCalendar {
+  std::vector<Lease> leases;
+  std::vector<Curtailment> curtailments;
+};
+
+// What the text says. Pure (fuzzed). Times are absolute with an offset ("2026-12-01T00:00:00Z", or
+// a TOML offset date-time), or relative ("+90s", "+15m", "+4h", "+30d") to `first_launch_s`, the
+// moment of the job's first launch. kBadConfig, naming file, line and key and what to write instead,
+// for text that is not TOML, an unknown key (with the nearest known one), a wrong type, a missing
+// key, a time without offset, an end before its begin, a bad host name, two leases of one id, or one
+// host in two leases at the same time.
+Result<LeaseCalendar> parse_lease_calendar(std::string_view text, const std::string& path,
+                                           double first_launch_s);
+// Reads and parses. kMissingInput when there is no such file.
+Result<LeaseCalendar> load_lease_calendar(FileSystem& files, const std::string& path,
+                                          double first_launch_s);
+
+}  // namespace leasehold
