@@ -1,5 +1,4 @@
 // Logs of one JSON object a line, as appended by a writer that may die in the middle of a line.
-// Internal to this folder.
 #pragma once
 
 #include <cstdint>

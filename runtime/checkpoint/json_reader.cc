@@ -87,6 +87,20 @@ Result<uint64_t> JsonCursor::unsigned_integer() const {
   return value_->get<uint64_t>();
 }
 
+Result<double> JsonCursor::number(double minimum, double maximum) const {
+  if (!value_->is_number()) return bad("a number is expected");
+  const auto number = value_->get<double>();
+  if (!(number >= minimum && number <= maximum)) {
+    return bad(fmt::format("{} is not between {} and {}", number, minimum, maximum));
+  }
+  return number;
+}
+
+Result<bool> JsonCursor::boolean() const {
+  if (!value_->is_boolean()) return bad("true or false is expected");
+  return value_->get<bool>();
+}
+
 Result<std::string> JsonCursor::string() const {
   if (!value_->is_string()) return bad("a string is expected");
   return value_->get<std::string>();

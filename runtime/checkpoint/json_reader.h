@@ -1,7 +1,6 @@
 // Reading JSON that somebody else may have damaged: every access is checked and an error names the
 // file and the place
-// ("manifest.json: tensors[3].pieces[0].begin: ..."). Internal to this folder; brings in
-// nlohmann/json.
+// ("manifest.json: tensors[3].pieces[0].begin: ..."). For sources: brings in nlohmann/json.
 #pragma once
 
 #include <cstdint>
@@ -40,6 +39,8 @@ class JsonCursor {
 
   Result<int64_t> integer(int64_t minimum = 0, int64_t maximum = INT64_MAX) const;
   Result<uint64_t> unsigned_integer() const;
+  Result<double> number(double minimum, double maximum) const;  // an integer is one too
+  Result<bool> boolean() const;
   Result<std::string> string() const;
   Result<std::map<std::string, std::string>> string_map() const;
   Result<std::vector<int64_t>> integers() const;  // none negative
