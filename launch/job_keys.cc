@@ -2,13 +2,11 @@
 #include <algorithm>
 
 #include "launch/job_schema.h"
+#include "launch/nearest_name.h"
 
 namespace leasehold {
 
 namespace {
-
-// Longer names are nonsense, which need not be compared to its end.
-constexpr size_t kComparedLength = 64;
 
 template <typename Integer>
 JobRange at_least(Integer low) {
@@ -333,22 +331,6 @@ const JobKey kKeys[] = {
 
 #undef LEASEHOLD_SLOT
 
-// Levenshtein distance.
-size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t replaced = diagonal + (a[i - 1] != b[j - 1]);
-      diagonal = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, replaced});
-    }
-  }
-  return row[b.size()];
-}
-
 }  // namespace
 
 std::span<const JobKey> job_keys() { return kKeys; }
@@ -361,8 +343,6 @@ const JobKey* find_job_key(std::string_view table, std::string_view name) {
 }
 
 const JobKey& nearest_job_key(std::string_view table, std::string_view name) {
-  table = table.substr(0, kComparedLength);
-  name = name.substr(0, kComparedLength);
   const JobKey* nearest = nullptr;
   size_t nearest_distance = std::numeric_limits<size_t>::max();
   for (const JobKey& key : job_keys()) {
@@ -379,7 +359,6 @@ const JobKey& nearest_job_key(std::string_view table, std::string_view name) {
 }
 
 std::string_view nearest_job_table(std::string_view table) {
-  table = table.substr(0, kComparedLength);
   const auto keys = job_keys();
   return std::min_element(keys.begin(), keys.end(),
                           [&](const JobKey& a, const JobKey& b) {
