@@ -1,5 +1,6 @@
 // The supervisor's two HTTP ports: one that agents on the nodes report to, one on loopback for
-// operators. It holds no state of the job: it asks and tells a ControlHandler.
+// operators (control_protocol.h says what each takes). It holds no state of the job: it asks and
+// tells a ControlHandler.
 #pragma once
 
 #include <memory>
@@ -8,31 +9,34 @@
 
 namespace leasehold {
 
-// Called from the server's threads, several at a time.
+// Called from the server's threads, several at a time; an answer waits for it, so it must be quick.
 class ControlHandler {
  public:
   virtual ~ControlHandler() = default;
-  virtual int64_t generation() = 0;  // the present one
-  virtual Answer on_report(const Report& report) = 0;
+  virtual int64_t generation() = 0;                    // the present one
+  virtual Answer on_report(const Report& report) = 0;  // of the present generation
   virtual std::string state_json() = 0;
   virtual std::string prometheus_metrics() = 0;
   virtual void on_drain(const std::string& reason) = 0;
 };
 
 struct ControlServerOptions {
-  std::string cluster_address = "127.0.0.1";  // where agents reach it
+  std::string cluster_address = "127.0.0.1";  // where agents reach it; numeric
   int cluster_port = 0;                       // 0: any that is free
   int operator_port = 0;                      // on 127.0.0.1
   std::string token;
-  double read_timeout_s = 5;  // a client that is slower is cut off
+  double read_timeout_s = 5;  // a client that is slower with all it says and hears is cut off
 };
 
 class ControlServer {
  public:
-  // Both ports listen when this returns. kUnavailable, naming address and port, when one cannot.
+  // Both ports listen when this returns. `handler` outlives the server. kUnavailable, naming
+  // address and port, when one cannot; kUsage for an address that is not numeric or without a
+  // token.
   static Result<std::unique_ptr<ControlServer>> start(const ControlServerOptions& options,
                                                       ControlHandler& handler);
-  virtual ~ControlServer() = default;  // stops both, waiting for requests under way
+  // Stops both. Waits for calls of the handler that are under way, but for no client.
+  virtual ~ControlServer() = default;
   virtual int cluster_port() const = 0;
   virtual int operator_port() const = 0;
 };

@@ -1,0 +1,51 @@
+// One HTTP request from untrusted bytes, one response. cpp-httplib parses and formats; what it
+// leaves open is closed here: the head is read whole, up to a limit, and only the headers that we
+// use are passed on; a body is read only after the token, path, method and size were found good.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "runtime/base/status.h"
+
+namespace leasehold {
+
+// Request line and headers together.
+inline constexpr int64_t kMaxHeadBytes = 8 << 10;
+
+struct HttpResponse {
+  int status = 200;
+  std::string body;
+  std::string content_type = "application/json";
+};
+
+struct HttpRoute {
+  std::string method;  // "GET" or "POST"
+  std::string path;    // no character that is special in a regular expression
+  std::function<HttpResponse(const std::string& body)> answer;  // any thread
+};
+
+// The connection, as the service sees it.
+class HttpPeer {
+ public:
+  virtual ~HttpPeer() = default;
+  // At least one byte, or 0 when the peer has closed; an error ends the exchange.
+  virtual Result<size_t> receive(char* buffer, size_t size) = 0;
+  virtual Status send(std::string_view bytes) = 0;
+};
+
+class HttpService {
+ public:
+  // `max_body_bytes` limits a request's body. To be made before threads that use signals start.
+  static std::unique_ptr<HttpService> create(std::vector<HttpRoute> routes, std::string token,
+                                             int64_t max_body_bytes);
+  virtual ~HttpService() = default;
+  // Serves one request, then the connection is to be closed. Several threads at a time.
+  virtual void serve(HttpPeer& peer) const = 0;
+};
+
+}  // namespace leasehold

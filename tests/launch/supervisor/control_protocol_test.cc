@@ -1,0 +1,153 @@
+#include "launch/supervisor/control_protocol.h"
+
+#include <gtest/gtest.h>
+#include <limits>
+#include <set>
+
+namespace leasehold {
+namespace {
+
+Report some_report() {
+  return {.generation = 3,
+          .node = "node-a.site_1",
+          .rank = 4,
+          .pid = 4711,
+          .step = 120,
+          .phase = "training",
+          .committed_step = 119,
+          .durable_step = 100,
+          .step_time_s = 0.1,
+          .save_time_s = 2.5};
+}
+
+// some_report() with one member's text replaced.
+std::string with(const std::string& member, const std::string& value) {
+  std::string text = to_json(some_report());
+  const size_t name = text.find('"' + member + "\":");
+  const size_t begin = text.find(':', name) + 1;
+  return text.replace(begin, text.find_first_of(",}", begin) - begin, value);
+}
+
+TEST(ControlProtocol, ReportsSurviveTheTrip) {
+  Report report = some_report();
+  EXPECT_EQ(*parse_report(to_json(report)), report);
+  report.committed_step = report.durable_step = -1;
+  report.step_time_s = 0;
+  report.generation = std::numeric_limits<int64_t>::max();
+  for (const std::string_view phase : kPhases) {
+    report.phase = phase;
+    EXPECT_EQ(*parse_report(to_json(report)), report);
+  }
+}
+
+TEST(ControlProtocol, AnswersSurviveTheTrip) {
+  for (const Answer& answer : {Answer{}, Answer{true, "the lease \"a\" ends\nsoon"}}) {
+    EXPECT_EQ(*parse_answer(to_json(answer)), answer);
+  }
+  EXPECT_EQ(parse_answer(to_json(Answer{true, "\xff"}))->reason, "\xef\xbf\xbd");
+}
+
+TEST(ControlProtocol, BadMembersOfReportsAreNamed) {
+  const std::pair<const char*, const char*> kBad[] = {
+      {"generation", "-1"},
+      {"generation", "1.5"},
+      {"generation", "\"1\""},
+      {"generation", "9223372036854775808"},
+      {"node", "\"\""},
+      {"node", "\"-a\""},
+      {"node", "\"a b\""},
+      {"node", "\"a/b\""},
+      {"node", "\"a\\u0000\""},
+      {"node", "\"\\u00e9\""},
+      {"node", "7"},
+      {"rank", "-1"},
+      {"pid", "0"},
+      {"step", "-1"},
+      {"phase", "\"dreaming\""},
+      {"phase", "\"\""},
+      {"phase", "null"},
+      {"committed_step", "-2"},
+      {"durable_step", "-2"},
+      {"step_time_s", "-0.5"},
+      {"step_time_s", "\"nan\""},
+      {"step_time_s", "null"},
+      {"save_time_s", "true"},
+  };
+  for (const auto& [member, value] : kBad) {
+    const Result<Report> report = parse_report(with(member, value));
+    ASSERT_FALSE(report.ok()) << member << " " << value;
+    EXPECT_EQ(report.status().code(), Code::kBadData);
+    EXPECT_NE(report.status().message().find(member), std::string::npos)
+        << report.status().message();
+  }
+}
+
+TEST(ControlProtocol, OtherTextsAreRefused) {
+  const std::string good = to_json(some_report());
+  ASSERT_TRUE(parse_report(good).ok());
+  std::string longest_name = with("node", '"' + std::string(253, 'a') + '"');
+  EXPECT_TRUE(parse_report(longest_name).ok());
+  const std::string bad[] = {
+      "",
+      "null",
+      "[]",
+      "{}",
+      good.substr(0, good.size() - 1),
+      good + good,
+      good.substr(0, good.size() - 1) + ",\"more\":1}",
+      good.substr(0, good.size() - 1) + ",\"step\":1}",
+      with("node", "{\"a\":1}"),
+      with("node", '"' + std::string(254, 'a') + '"'),
+      with("step_time_s", "1e999"),
+      with("node", "\"\xff\""),
+      good + std::string(kMaxReportBytes, ' '),
+  };
+  for (const std::string& text : bad) {
+    const Result<Report> report = parse_report(text);
+    EXPECT_TRUE(!report.ok() && report.status().code() == Code::kBadData) << text;
+  }
+  for (const char* text : {"", "{}", R"({"drain":1,"reason":""})", R"({"drain":true})",
+                           R"({"drain":true,"reason":"","x":0})"}) {
+    EXPECT_FALSE(parse_answer(text).ok()) << text;
+  }
+}
+
+TEST(ControlProtocol, ADrainMayHaveAReason) {
+  EXPECT_EQ(*parse_drain(""), "an operator asked for it");
+  EXPECT_EQ(*parse_drain("{}"), "an operator asked for it");
+  EXPECT_EQ(*parse_drain(drain_to_json("new code")), "new code");
+  for (const char* text : {"x", "[]", R"({"reason":1})", R"({"raeson":"x"})"}) {
+    EXPECT_FALSE(parse_drain(text).ok()) << text;
+  }
+}
+
+TEST(ControlProtocol, ErrorsAreReadWhereTheyAre) {
+  EXPECT_EQ(parse_error(error_to_json("no \"such\" thing"), "-"), "no \"such\" thing");
+  for (const char* text : {"", "<html>", "[]", "{}", R"({"error":1})"}) {
+    EXPECT_EQ(parse_error(text, "-"), "-") << text;
+  }
+}
+
+TEST(ControlProtocol, TokensAreUnlikeEachOther) {
+  std::set<std::string> tokens;
+  for (int i = 0; i < 100; ++i) {
+    const Result<std::string> token = make_token();
+    ASSERT_TRUE(token.ok());
+    EXPECT_EQ(token->size(), 32u);
+    EXPECT_EQ(token->find_first_not_of("0123456789abcdef"), std::string::npos) << *token;
+    tokens.insert(*token);
+  }
+  EXPECT_EQ(tokens.size(), 100u);
+}
+
+TEST(ControlProtocol, TokensAreComparedWhole) {
+  EXPECT_TRUE(same_token("abc", "abc"));
+  for (const char* other : {"", "a", "ab", "abd", "bbc", "abcabc", "abca", "ABC"}) {
+    EXPECT_FALSE(same_token(other, "abc")) << other;
+  }
+  EXPECT_FALSE(same_token("", ""));
+  EXPECT_FALSE(same_token("a", ""));
+}
+
+}  // namespace
+}  // namespace leasehold
