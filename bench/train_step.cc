@@ -205,7 +205,7 @@ Status measure(const Settings& settings, ProcessGroup& processes) {
   for (int64_t i = -settings.warmup; i < settings.steps; ++i) {
     LEASEHOLD_RETURN_IF_ERROR(barrier(world, *stream, Deadline::after_s(600)));
     double begin_s = clock.steady_s();
-    LEASEHOLD_RETURN_IF_ERROR(engine->run_step(i + settings.warmup, loader, false).status());
+    LEASEHOLD_RETURN_IF_ERROR(engine->run_step(i + settings.warmup, loader, {}).status());
     if (i >= 0) step_s.push_back(clock.steady_s() - begin_s);
     if (!products) continue;
     LEASEHOLD_RETURN_IF_ERROR(barrier(world, *stream, Deadline::after_s(600)));

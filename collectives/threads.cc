@@ -191,6 +191,8 @@ void run_ranks(int size, const ThreadWorldOptions& options,
     try {
       body(world.communicator(rank));
     } catch (const RankGone&) {
+      world.state().abort_groups_of(
+          rank, error(Code::kUnavailable, "rank {} of the world is gone", rank));
     } catch (...) {
       const std::exception_ptr thrown = std::current_exception();
       {

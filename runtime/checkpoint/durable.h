@@ -80,17 +80,6 @@ Status check_parameters(const CheckpointHandle& checkpoint,
 Status load_checkpoint(FileSystem& files, const CheckpointHandle& checkpoint,
                        std::span<const StateSlice> wanted);
 
-// Collective over `world`. Loads the newest checkpoint of run_dir of which every rank can load its
-// slices; a damaged one is passed over, and `rejected` says why (complete on rank 0). `accept` sees
-// each candidate before its data is read (identity, parameters); its refusal is final and returned.
-// Nothing when the run has no checkpoint yet; kBadData, with all reasons, when it has some and none
-// is good.
-Result<std::optional<CheckpointHandle>> restore_newest(
-    FileSystem& files, const std::string& run_dir,
-    const std::function<Status(const CheckpointHandle&)>& accept,
-    std::span<const StateSlice> wanted, Communicator& world, Stream& stream, Deadline deadline,
-    std::vector<CheckpointRejected>& rejected);
-
 // Removes all but the `keep` newest checkpoints (keep >= 1) and what writers that died left behind.
 // Damaged ones newer than the oldest kept stay for a person to look at. Local; rank 0 only, while
 // no save is under way.

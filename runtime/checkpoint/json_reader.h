@@ -41,6 +41,7 @@ class JsonCursor {
   Result<uint64_t> unsigned_integer() const;
   Result<double> number(double minimum, double maximum) const;  // an integer is one too
   Result<bool> boolean() const;
+  bool is_null() const { return value_->is_null(); }
   Result<std::string> string() const;
   Result<std::map<std::string, std::string>> string_map() const;
   Result<std::vector<int64_t>> integers() const;  // none negative

@@ -6,7 +6,7 @@
 #include <tuple>
 #include <utility>
 
-#include "runtime/checkpoint/json_reader.h"
+#include "runtime/checkpoint/manifest_json.h"
 
 namespace leasehold {
 
@@ -16,159 +16,9 @@ using nlohmann::json;
 
 constexpr const char* kFormat = "leasehold-checkpoint";
 constexpr int64_t kVersion = 1;
-constexpr int kManifestDepth = 6;  // manifest, tensors, tensor, pieces, piece, offset
 
 bool tensor_less(const StoredTensor& a, const StoredTensor& b) {
   return std::tie(a.parameter, a.kind) < std::tie(b.parameter, b.kind);
-}
-
-// --- Writing ---
-
-json encode_tensor(const StoredTensor& tensor) {
-  json pieces = json::array();
-  for (const Piece& piece : tensor.pieces) {
-    const auto extents = piece.range.box.extent.extents();
-    const auto& offset = piece.range.box.offset;
-    pieces.push_back(
-        {{"offset", std::vector<int64_t>(offset.begin(), offset.begin() + std::ssize(extents))},
-         {"extent", std::vector<int64_t>(extents.begin(), extents.end())},
-         {"begin", piece.range.begin},
-         {"end", piece.range.end},
-         {"file", piece.file},
-         {"key", piece.key},
-         {"digest", piece.digest.to_hex()}});
-  }
-  const auto extents = tensor.shape.extents();
-  return {{"parameter", tensor.parameter},
-          {"kind", state_kind_name(tensor.kind)},
-          {"dtype", "F32"},
-          {"shape", std::vector<int64_t>(extents.begin(), extents.end())},
-          {"pieces", std::move(pieces)}};
-}
-
-json encode_tensors(const std::vector<StoredTensor>& tensors) {
-  json list = json::array();
-  for (const StoredTensor& tensor : tensors) list.push_back(encode_tensor(tensor));
-  return list;
-}
-
-json encode_file(const ShardFile& file) {
-  return {{"name", file.name}, {"size_bytes", file.size_bytes}};
-}
-
-Digest128 digest_of(const json& without_digest) {
-  const std::string text = without_digest.dump();
-  return digest128(text.data(), text.size());
-}
-
-Status not_utf8(const json::exception& failure) {
-  return error(Code::kBadData, "a manifest cannot hold text that is not UTF-8: {}", failure.what());
-}
-
-// --- Reading ---
-
-// A name of a file beside the manifest, and of nothing else.
-bool plain_file_name(std::string_view name) {
-  const auto alphanumeric = [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-  };
-  return !name.empty() && alphanumeric(name.front()) && std::ranges::all_of(name, [&](char c) {
-    return alphanumeric(c) || c == '.' || c == '_' || c == '-';
-  });
-}
-
-Result<Shape> parse_shape(const JsonCursor& at) {
-  LEASEHOLD_ASSIGN_OR_RETURN(const std::vector<int64_t> extents, at.integers());
-  Result<Shape> shape = checked_shape(extents, sizeof(float));
-  if (!shape.ok()) return at.bad(shape.status().message());
-  return shape;
-}
-
-Result<Piece> parse_piece(const JsonCursor& at, const Shape& global, int64_t num_files) {
-  LEASEHOLD_RETURN_IF_ERROR(
-      at.expect_fields({"offset", "extent", "begin", "end", "file", "key", "digest"}));
-  Piece piece;
-  LEASEHOLD_ASSIGN_OR_RETURN(const std::vector<int64_t> offset, at.field("offset").integers());
-  LEASEHOLD_ASSIGN_OR_RETURN(piece.range.box.extent, parse_shape(at.field("extent")));
-  if (std::ssize(offset) != piece.range.box.extent.num_dims()) {
-    return at.bad("offset and extent have different numbers of dims");
-  }
-  std::ranges::copy(offset, piece.range.box.offset.begin());
-  LEASEHOLD_ASSIGN_OR_RETURN(piece.range.begin, at.field("begin").integer());
-  LEASEHOLD_ASSIGN_OR_RETURN(piece.range.end, at.field("end").integer());
-  const Status inside = check_inside(piece.range, global);
-  if (!inside.ok()) return at.bad(inside.message());
-  if (piece.range.count() < 1 || piece.range.count() > kMaxPieceElements) {
-    return at.bad(fmt::format("{} elements, between 1 and {} are expected", piece.range.count(),
-                              kMaxPieceElements));
-  }
-  LEASEHOLD_ASSIGN_OR_RETURN(piece.file, at.field("file").integer(0, num_files - 1));
-  LEASEHOLD_ASSIGN_OR_RETURN(piece.key, at.field("key").string());
-  LEASEHOLD_ASSIGN_OR_RETURN(const std::string hex, at.field("digest").string());
-  const Result<Digest128> digest = Digest128::from_hex(hex);
-  if (!digest.ok()) return at.field("digest").bad(digest.status().message());
-  piece.digest = digest.value();
-  return piece;
-}
-
-Result<StoredTensor> parse_tensor(const JsonCursor& at, int64_t num_files) {
-  LEASEHOLD_RETURN_IF_ERROR(at.expect_fields({"parameter", "kind", "dtype", "shape", "pieces"}));
-  StoredTensor tensor;
-  LEASEHOLD_ASSIGN_OR_RETURN(tensor.parameter, at.field("parameter").string());
-  LEASEHOLD_ASSIGN_OR_RETURN(const std::string kind_name, at.field("kind").string());
-  const Result<StateKind> kind = parse_state_kind(kind_name);
-  if (!kind.ok()) return at.field("kind").bad(kind.status().message());
-  tensor.kind = kind.value();
-  LEASEHOLD_ASSIGN_OR_RETURN(const std::string dtype, at.field("dtype").string());
-  if (dtype != "F32")
-    return at.field("dtype").bad(fmt::format("'{}' where F32 is expected", dtype));
-  LEASEHOLD_ASSIGN_OR_RETURN(tensor.shape, parse_shape(at.field("shape")));
-  const JsonCursor pieces = at.field("pieces");
-  LEASEHOLD_RETURN_IF_ERROR(pieces.expect_array());
-  tensor.pieces.reserve(pieces.size());
-  for (size_t i = 0; i < pieces.size(); ++i) {
-    LEASEHOLD_ASSIGN_OR_RETURN(Piece piece,
-                               parse_piece(pieces.element(i), tensor.shape, num_files));
-    tensor.pieces.push_back(std::move(piece));
-  }
-  return tensor;
-}
-
-Result<std::vector<StoredTensor>> parse_tensors(const JsonCursor& at, int64_t num_files) {
-  LEASEHOLD_RETURN_IF_ERROR(at.expect_array());
-  std::vector<StoredTensor> tensors;
-  tensors.reserve(at.size());
-  for (size_t i = 0; i < at.size(); ++i) {
-    LEASEHOLD_ASSIGN_OR_RETURN(StoredTensor tensor, parse_tensor(at.element(i), num_files));
-    tensors.push_back(std::move(tensor));
-  }
-  return tensors;
-}
-
-Result<ShardFile> parse_file(const JsonCursor& at) {
-  LEASEHOLD_RETURN_IF_ERROR(at.expect_fields({"name", "size_bytes"}));
-  ShardFile file;
-  LEASEHOLD_ASSIGN_OR_RETURN(file.name, at.field("name").string());
-  if (!plain_file_name(file.name)) return at.field("name").bad("not the plain name of a file");
-  LEASEHOLD_ASSIGN_OR_RETURN(file.size_bytes, at.field("size_bytes").integer());
-  return file;
-}
-
-Result<CheckpointInfo> parse_info(const JsonCursor& top) {
-  CheckpointInfo info;
-  LEASEHOLD_ASSIGN_OR_RETURN(info.step, top.field("step").integer());
-  LEASEHOLD_ASSIGN_OR_RETURN(info.seed, top.field("seed").unsigned_integer());
-  LEASEHOLD_ASSIGN_OR_RETURN(info.data_position, top.field("data_position").unsigned_integer());
-  LEASEHOLD_ASSIGN_OR_RETURN(info.lineage, top.field("lineage").string());
-  LEASEHOLD_ASSIGN_OR_RETURN(info.parent_lineage, top.field("parent_lineage").string());
-  LEASEHOLD_ASSIGN_OR_RETURN(info.fork_step, top.field("fork_step").integer());
-  LEASEHOLD_ASSIGN_OR_RETURN(info.generation, top.field("generation").integer());
-  LEASEHOLD_ASSIGN_OR_RETURN(info.identity, top.field("identity").string_map());
-  LEASEHOLD_ASSIGN_OR_RETURN(info.model, top.field("model").string_map());
-  LEASEHOLD_ASSIGN_OR_RETURN(info.tokenizer_json, top.field("tokenizer").string());
-  LEASEHOLD_ASSIGN_OR_RETURN(info.arithmetic_class, top.field("arithmetic_class").string());
-  LEASEHOLD_ASSIGN_OR_RETURN(info.metrics_line, top.field("metrics_line").string());
-  return info;
 }
 
 // --- What holds between the parts ---
@@ -239,25 +89,13 @@ const StoredTensor* Manifest::find(const std::string& parameter, StateKind kind)
 }
 
 Result<std::string> encode_manifest(const Manifest& manifest) {
-  const CheckpointInfo& info = manifest.info;
   json files = json::array();
   for (const ShardFile& file : manifest.files) files.push_back(encode_file(file));
-  json root = {{"format", kFormat},
-               {"version", kVersion},
-               {"step", info.step},
-               {"seed", info.seed},
-               {"data_position", info.data_position},
-               {"lineage", info.lineage},
-               {"parent_lineage", info.parent_lineage},
-               {"fork_step", info.fork_step},
-               {"generation", info.generation},
-               {"identity", info.identity},
-               {"model", info.model},
-               {"tokenizer", info.tokenizer_json},
-               {"arithmetic_class", info.arithmetic_class},
-               {"metrics_line", info.metrics_line},
-               {"files", std::move(files)},
-               {"tensors", encode_tensors(manifest.tensors)}};
+  json root = encode_info(manifest.info);
+  root["format"] = kFormat;
+  root["version"] = kVersion;
+  root["files"] = std::move(files);
+  root["tensors"] = encode_tensors(manifest.tensors);
   try {
     root["digest"] = digest_of(root).to_hex();
     return root.dump() + "\n";

@@ -1,8 +1,8 @@
-// restore_newest: the ranks go through the checkpoints together, newest first, until one loads
-// everywhere.
+// restore_newest: the ranks go through snapshots and checkpoints together, newest first, until one
+// loads everywhere.
 #include <utility>
 
-#include "runtime/checkpoint/durable.h"
+#include "runtime/checkpoint/restore.h"
 #include "runtime/comm/host_exchange.h"
 
 namespace leasehold {
@@ -45,30 +45,11 @@ Result<std::vector<std::string>> list_together(FileSystem& files, const std::str
   return lines;
 }
 
-}  // namespace
+int64_t step_of(const std::string& path) {
+  return parse_checkpoint_name(path.substr(path.rfind('/') + 1)).value_or(-1);
+}
 
-Result<std::optional<CheckpointHandle>> restore_newest(
-    FileSystem& files, const std::string& run_dir,
-    const std::function<Status(const CheckpointHandle&)>& accept,
-    std::span<const StateSlice> wanted, Communicator& world, Stream& stream, Deadline deadline,
-    std::vector<CheckpointRejected>& rejected) {
-  bool any_damaged = false;
-  LEASEHOLD_ASSIGN_OR_RETURN(
-      const std::vector<std::string> paths,
-      list_together(files, run_dir, world, stream, deadline, rejected, any_damaged));
-  for (const std::string& path : paths) {
-    const Result<CheckpointHandle> handle = open_checkpoint(files, path);
-    Status status = agree(world, stream, handle.status(), deadline);
-    if (status.ok()) {
-      LEASEHOLD_RETURN_IF_ERROR(agree(world, stream, accept(handle.value()), deadline));
-      status = agree(world, stream, load_checkpoint(files, handle.value(), wanted), deadline);
-    }
-    if (status.ok()) return std::optional<CheckpointHandle>(handle.value());
-    if (!damaged(status)) return status;
-    rejected.push_back({path, status.message()});
-    any_damaged = true;
-  }
-  if (!any_damaged) return std::optional<CheckpointHandle>();
+Status none_usable(const std::string& run_dir, const std::vector<CheckpointRejected>& rejected) {
   std::string reasons;
   for (const CheckpointRejected& entry : rejected) reasons += "\n  " + entry.reason;
   return error(
@@ -76,6 +57,56 @@ Result<std::optional<CheckpointHandle>> restore_newest(
       "{} has checkpoints, and none of them can be used:{}\nRestore one from a copy, or start "
       "anew in another run.dir",
       run_dir, reasons);
+}
+
+}  // namespace
+
+Result<std::optional<Restored>> restore_newest(
+    FileSystem& files, const std::string& run_dir, const std::optional<MemorySources>& memory,
+    const std::function<Status(const CheckpointHandle&)>& accept,
+    std::span<const StateSlice> wanted, Communicator& world, Stream& stream, Deadline deadline,
+    std::vector<CheckpointRejected>& rejected) {
+  bool any_damaged = false;
+  LEASEHOLD_ASSIGN_OR_RETURN(
+      const std::vector<std::string> paths,
+      list_together(files, run_dir, world, stream, deadline, rejected, any_damaged));
+  std::vector<SnapshotCopy> copies;
+  std::vector<SnapshotCandidate> snapshots;
+  if (memory) {
+    LEASEHOLD_ASSIGN_OR_RETURN(
+        copies, gather_inventory(memory->directory, memory->prefix, memory->lineage, memory->nodes,
+                                 world, stream, deadline));
+    snapshots = find_candidates(copies);
+  }
+  auto snapshot = snapshots.begin();
+  auto path = paths.begin();
+  while (snapshot != snapshots.end() || path != paths.end()) {
+    const bool from_memory = snapshot != snapshots.end() &&
+                             (path == paths.end() || snapshot->step >= step_of(*path));
+    if (from_memory) {
+      const auto handle = load_snapshot(*memory, *snapshot, copies, accept, wanted, world, stream,
+                                        deadline, rejected);
+      if (handle.ok()) return std::optional(Restored{*handle, true});
+      if (!damaged(handle.status())) return handle.status();
+      rejected.push_back({fmt::format("snapshot of step {}", snapshot->step),
+                          handle.status().message()});
+      ++snapshot;
+      continue;
+    }
+    const Result<CheckpointHandle> handle = open_checkpoint(files, *path);
+    Status status = agree(world, stream, handle.status(), deadline);
+    if (status.ok()) {
+      LEASEHOLD_RETURN_IF_ERROR(agree(world, stream, accept(handle.value()), deadline));
+      status = agree(world, stream, load_checkpoint(files, handle.value(), wanted), deadline);
+    }
+    if (status.ok()) return std::optional(Restored{handle.value(), false});
+    if (!damaged(status)) return status;
+    rejected.push_back({*path, status.message()});
+    any_damaged = true;
+    ++path;
+  }
+  if (any_damaged) return none_usable(run_dir, rejected);
+  return std::optional<Restored>();
 }
 
 }  // namespace leasehold

@@ -89,24 +89,48 @@ std::string describe_owner(Clock& clock) {
 
 Result<std::unique_ptr<RunDirectory>> RunDirectory::claim(FileSystem& files,
                                                           const std::string& run_dir,
-                                                          const std::string& owner, Clock& clock) {
+                                                          const ClaimOptions& options,
+                                                          Clock& clock) {
   const Status made = make_durable_directories(files, run_dir);
   if (!made.ok()) return unusable(run_dir, made);
   std::unique_ptr<RunDirectory> run(new RunDirectory(files, run_dir, clock));
-  Result<std::unique_ptr<FileLock>> lock = files.lock(join_path(run_dir, "lock"), owner);
-  if (lock.status().code() == Code::kBadConfig) {
-    return error(Code::kBadConfig,
-                 "run.dir {} is in use: {}; wait for it to end, stop it, or choose another run.dir",
-                 run_dir, lock.status().message());
-  }
-  if (!lock.ok()) return unusable(run_dir, lock.status());
-  run->lock_ = std::move(lock).value();
-  const Status claimed = run->claim_generation(owner);
+  if (!options.generation) LEASEHOLD_RETURN_IF_ERROR(run->take_lock(options.owner));
+  const Status claimed = options.generation ? run->claim_given_generation(options)
+                                            : run->claim_generation(options.owner);
   if (!claimed.ok()) return unusable(run_dir, claimed);
   LEASEHOLD_RETURN_IF_ERROR(run->index_metrics());
   LEASEHOLD_RETURN_IF_ERROR(run->repair_events());
   LEASEHOLD_RETURN_IF_ERROR(remove_leftovers(files, run_dir));
   return run;
+}
+
+Status RunDirectory::take_lock(const std::string& owner) {
+  Result<std::unique_ptr<FileLock>> lock = files_.lock(join_path(path_, "lock"), owner);
+  if (lock.status().code() == Code::kBadConfig) {
+    return error(Code::kBadConfig,
+                 "run.dir {} is in use: {}; wait for it to end, stop it, or choose another run.dir",
+                 path_, lock.status().message());
+  }
+  if (!lock.ok()) return unusable(path_, lock.status());
+  lock_ = std::move(lock).value();
+  return ok_status();
+}
+
+Status RunDirectory::claim_given_generation(const ClaimOptions& options) {
+  const int64_t generation = *options.generation;
+  const auto superseded = [&](int64_t newest) {
+    return error(Code::kUnavailable,
+                 "generation {} has claimed {}: generation {} ends without publishing", newest,
+                 path_, generation);
+  };
+  LEASEHOLD_ASSIGN_OR_RETURN(const int64_t newest, newest_claim(files_, path_));
+  if (newest >= generation) return superseded(newest);
+  const std::string claim = claim_path(path_, generation);
+  LEASEHOLD_RETURN_IF_ERROR(make_durable_directories(files_, parent_path(claim)));
+  Status created = files_.create_exclusive(claim, options.owner + "\n");
+  if (created.code() == Code::kBadConfig) return superseded(generation);
+  generation_ = generation;
+  return created;
 }
 
 Status RunDirectory::claim_generation(const std::string& owner) {
@@ -181,10 +205,11 @@ Status RunDirectory::repair_events() {
 }
 
 Status RunDirectory::check_current() const {
-  if (!files_.exists(claim_path(path_, generation_ + 1))) return ok_status();
+  LEASEHOLD_ASSIGN_OR_RETURN(const int64_t newest, newest_claim(files_, path_));
+  if (newest <= generation_) return ok_status();
   return error(Code::kUnavailable,
-               "generation {} has claimed {}: generation {} writes nothing more", generation_ + 1,
-               path_, generation_);
+               "generation {} has claimed {}: generation {} writes nothing more", newest, path_,
+               generation_);
 }
 
 Status RunDirectory::append_metrics(const std::string& line) {
@@ -250,6 +275,19 @@ Status RunDirectory::publish_metrics(int64_t step, const std::string& line) {
   LEASEHOLD_RETURN_IF_ERROR(append_metrics(line));
   metrics_.push_back({step, offset});
   return ok_status();
+}
+
+Result<std::string> RunDirectory::lineage() const {
+  const Result<std::string> text = read_file(files_, join_path(path_, "lineage"), kMaxCutBytes);
+  if (text.status().code() == Code::kMissingInput) return std::string();
+  if (!text.ok()) return text.status();
+  return text->substr(0, text->find('\n'));
+}
+
+Status RunDirectory::set_lineage(const std::string& lineage) {
+  LEASEHOLD_RETURN_IF_ERROR(check_current());
+  return publish_file(files_, join_path(path_, "lineage"), lineage + "\n",
+                      fmt::format("g{:04}", generation_));
 }
 
 Status RunDirectory::fork_metrics(int64_t step, const std::string& parent_lineage) {

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -21,6 +22,14 @@ Result<int64_t> newest_claim(FileSystem& files, const std::string& run_dir);
 // "host node-3, pid 812, since 2026-11-21T21:53:57.123Z", of this process.
 std::string describe_owner(Clock& clock);
 
+struct ClaimOptions {
+  std::string owner;  // describe_owner
+  // Given by a supervisor, which holds run.dir/lock itself: claim exactly this generation and take no
+  // lock. A generation that is frozen or orphaned keeps no newer one from starting, and writes nothing
+  // once a newer one has claimed.
+  std::optional<int64_t> generation;
+};
+
 // Held by rank 0 alone. Not thread-safe.
 //
 // metrics.jsonl holds one JSON object a step, in ascending order of "step", and never goes
@@ -31,10 +40,11 @@ class RunDirectory {
   // Creates run_dir if need be, takes the lock, claims the next generation, cuts what a writer that
   // died left half written at the end of the two logs, and removes unfinished checkpoints.
   //   kBadConfig  another program has it; the message names that one's `owner`
+  //   kUnavailable  options.generation is not newer than the newest claim: this one is superseded
   //   kStorage    it cannot be written, saying why
   //   kBadData    metrics.jsonl is damaged before its end, naming the line
   static Result<std::unique_ptr<RunDirectory>> claim(FileSystem& files, const std::string& run_dir,
-                                                     const std::string& owner, Clock& clock);
+                                                     const ClaimOptions& options, Clock& clock);
 
   const std::string& path() const { return path_; }
   int64_t generation() const { return generation_; }
@@ -51,6 +61,11 @@ class RunDirectory {
   // "replay_mismatch", and an event of that name. A step before the last that has no line is
   // neither written nor compared. kStorage; kUnavailable when a newer generation has claimed.
   Status publish_metrics(int64_t step, const std::string& line);
+  // The history that the run is in now, kept in run.dir/lineage from its first step on: what lies in
+  // the nodes' memory belongs to the run only under this name. Empty when there is none yet.
+  Result<std::string> lineage() const;
+  Status set_lineage(const std::string& lineage);
+
   // For a fork that goes on after `step`: copies metrics.jsonl to metrics-<parent_lineage>.jsonl
   // and cuts what came after, which belongs to the other lineage.
   Status fork_metrics(int64_t step, const std::string& parent_lineage);
@@ -69,7 +84,9 @@ class RunDirectory {
   RunDirectory(FileSystem& files, std::string path, Clock& clock)
       : files_(files), path_(std::move(path)), clock_(clock) {}
 
+  Status take_lock(const std::string& owner);
   Status claim_generation(const std::string& owner);
+  Status claim_given_generation(const ClaimOptions& options);
   Status index_metrics();
   Status repair_events();
   Status append_metrics(const std::string& line);

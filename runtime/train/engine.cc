@@ -2,12 +2,15 @@
 
 #include <algorithm>
 #include <cmath>
+#include <tuple>
 
 #include "runtime/comm/host_exchange.h"
 
 namespace leasehold {
 
 namespace {
+
+constexpr int64_t kNumVotes = std::tuple_size_v<Votes>;
 
 std::vector<ArenaSize> sizes_of(const Arenas& arenas) {
   std::vector<ArenaSize> sizes;
@@ -63,13 +66,13 @@ class EngineImplementation : public Engine {
                                              *streams_.compute, arenas_);
     chunk_sums_ = arenas_.batch.allocate(DType::kF64, Shape{norm_.num_chunks()});
     host_chunk_sums_ = arenas_.staging.allocate(DType::kF64, Shape{norm_.num_chunks()});
-    // Of each rank: losses of its microbatches, nodes of the norm, whether it wants to stop,
+    // Of each rank: losses of its microbatches, nodes of the norm, votes, whether it wants to stop,
     // whether it failed.
     LEASEHOLD_ASSIGN_OR_RETURN(lanes_, assign_lanes(options_.batch.num_lanes, group_.size()));
     const int64_t per_lane = options_.batch.num_microbatches / options_.batch.num_lanes;
     for (const LaneRange& range : lanes_)
       max_microbatches_ = std::max(max_microbatches_, range.count() * per_lane);
-    num_scalars_ = max_microbatches_ + norm_.num_values() + 2;
+    num_scalars_ = max_microbatches_ + norm_.num_values() + kNumVotes + 2;
     own_scalars_ = arenas_.staging.allocate(DType::kF64, Shape{num_scalars_});
     all_scalars_ = arenas_.staging.allocate(DType::kF64, Shape{num_scalars_ * group_.size()});
     lane_losses_.resize(static_cast<size_t>(options_.batch.num_lanes));
@@ -102,11 +105,11 @@ class EngineImplementation : public Engine {
   }
 
   Result<StepResult> run_step(int64_t step, const WindowLoader& loader,
-                              bool stop_requested) override {
+                              const StepRequest& request) override {
     try {
       const Status loaded = load_batch(step, loader);
       enqueue_gradients(step);
-      LEASEHOLD_RETURN_IF_ERROR(exchange_scalars(stop_requested, loaded));
+      LEASEHOLD_RETURN_IF_ERROR(exchange_scalars(request, loaded));
       StepResult result;
       LEASEHOLD_RETURN_IF_ERROR(read_scalars(loaded, result));
       if (!std::isfinite(result.loss) || !std::isfinite(result.gradient_norm)) {
@@ -116,6 +119,7 @@ class EngineImplementation : public Engine {
                      "or look at the data",
                      step + 1, result.loss, result.gradient_norm);
       }
+      if (request.before_update) LEASEHOLD_RETURN_IF_ERROR(request.before_update());
       result.lr = learning_rate(options_.optimizer, step, options_.steps);
       state_->update(options_.optimizer, result.lr, step, gradient_scale(),
                      clip_factor(options_.optimizer, result.gradient_norm),
@@ -176,7 +180,7 @@ class EngineImplementation : public Engine {
     batch_->download_losses(compute);
   }
 
-  Status exchange_scalars(bool stop_requested, const Status& loaded) {
+  Status exchange_scalars(const StepRequest& request, const Status& loaded) {
     LEASEHOLD_RETURN_IF_ERROR(streams_.compute->synchronize(deadline()));
     const std::span<double> scalars(own_scalars_.as<double>(), static_cast<size_t>(num_scalars_));
     const auto num_own = static_cast<int64_t>(gradients_->microbatches().size());
@@ -188,7 +192,8 @@ class EngineImplementation : public Engine {
                      {host_chunk_sums_.as<double>(), static_cast<size_t>(norm_.num_chunks())},
                      scalars.subspan(static_cast<size_t>(max_microbatches_),
                                      static_cast<size_t>(norm_.num_values())));
-    scalars[scalars.size() - 2] = stop_requested ? 1 : 0;
+    std::ranges::copy(request.votes, scalars.end() - 2 - kNumVotes);
+    scalars[scalars.size() - 2] = request.stop_requested ? 1 : 0;
     scalars[scalars.size() - 1] = loaded.ok() ? 0 : 1;
     return group_.all_gather(own_scalars_, all_scalars_, *streams_.compute).wait(deadline());
   }
@@ -209,6 +214,10 @@ class EngineImplementation : public Engine {
       }
       norm_values_.insert(norm_values_.end(), scalars + max_microbatches_,
                           scalars + max_microbatches_ + norm_.num_values());
+      for (size_t i = 0; i < result.votes.size(); ++i) {
+        const double vote = scalars[num_scalars_ - 2 - kNumVotes + static_cast<int64_t>(i)];
+        result.votes[i] = rank == 0 ? vote : std::min(result.votes[i], vote);
+      }
       if (scalars[num_scalars_ - 2] != 0) result.stop_requested = true;
       if (scalars[num_scalars_ - 1] != 0) failed = true;
     }

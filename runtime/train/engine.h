@@ -3,6 +3,7 @@
 // ranks of the mesh in the same order.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -37,12 +38,23 @@ struct EngineOptions {
   int64_t bucket_bytes = int64_t{32} << 20;  // of gradients exchanged at a time
 };
 
+// What a rank says to the others along with a step's scalars; each hears the minimum over ranks.
+using Votes = std::array<double, 6>;
+
+struct StepRequest {
+  bool stop_requested = false;
+  Votes votes{};
+  // Called before the optimizer changes the state; a failure ends the step as kUnavailable does.
+  std::function<Status()> before_update;
+};
+
 struct StepResult {
   double loss = 0;           // mean over the global batch, nats per token
   double gradient_norm = 0;  // before clipping
   double lr = 0;
   int64_t num_tokens = 0;       // of the global batch
   bool stop_requested = false;  // by any rank
+  Votes votes{};                // minimum over ranks
 };
 
 struct ArenaSize {
@@ -75,11 +87,11 @@ class Engine {
   virtual std::map<std::string, Shape> parameter_shapes() const = 0;
 
   // Collective. Computes step `step` (0-based) on samples [step * batch, (step + 1) * batch) of the
-  // loader. The ranks agree on `stop_requested`. When this returns an error, the state is as it was
+  // loader. The ranks agree on the request's `stop_requested` and votes. When this returns an error, the state is as it was
   // before the step unless the error is kUnavailable (a peer or the device was lost, the engine
   // cannot go on).
   virtual Result<StepResult> run_step(int64_t step, const WindowLoader& loader,
-                                      bool stop_requested) = 0;
+                                      const StepRequest& request) = 0;
 
   // Collective. Mean loss over the windows of a file.
   virtual Result<Evaluation> evaluate(const WindowLoader& loader,

@@ -1,5 +1,7 @@
 #include "runtime/train/trainer.h"
 
+#include <array>
+
 #include "runtime/comm/host_exchange.h"
 
 namespace leasehold {
@@ -7,7 +9,7 @@ namespace leasehold {
 Trainer::Trainer(Engine& engine, Communicator& world, Stream& stream, FileSystem& files,
                  Clock& clock, const std::vector<OperationDigest>& arithmetic,
                  const WindowLoader& train, const WindowLoader* validation, DrainRequest& drain,
-                 TrainerOptions options, RunObserver observer)
+                 RunProgress& progress, TrainerOptions options, RunObserver observer)
     : engine_(engine),
       world_(world),
       stream_(stream),
@@ -17,15 +19,22 @@ Trainer::Trainer(Engine& engine, Communicator& world, Stream& stream, FileSystem
       train_(train),
       validation_(validation),
       drain_(drain),
+      progress_(progress),
       options_(std::move(options)),
-      observer_(std::move(observer)) {}
+      observer_(std::move(observer)) {
+  if (options_.ranks.empty()) {
+    options_.ranks.assign(static_cast<size_t>(world_.size()), {.node = options_.node});
+  }
+}
 
 Trainer::~Trainer() = default;
 
 Status Trainer::run() {
   Status status = claim();
+  progress_.phase = Phase::kRestoring;
   if (status.ok()) status = restore();
   if (status.ok()) status = train();
+  progress_.phase = Phase::kLeaving;
   if (!status.ok() && status.code() != Code::kDrained) event("failed", status.message());
   return status;
 }
@@ -46,83 +55,19 @@ void Trainer::event(const std::string& name, const std::string& reason,
   if (!written.ok()) observer_.on_event("events.jsonl: " + written.message());
 }
 
-Status Trainer::claim() {
-  LEASEHOLD_RETURN_IF_ERROR(on_rank_0([&]() -> Status {
-    LEASEHOLD_ASSIGN_OR_RETURN(run_directory_, RunDirectory::claim(files_, options_.run_dir,
-                                                                   describe_owner(clock_), clock_));
-    for (const std::string& repair : run_directory_->repairs()) event("repaired", repair);
-    return ok_status();
-  }));
-  const std::string mine = run_directory_ ? std::to_string(run_directory_->generation()) : "";
-  LEASEHOLD_ASSIGN_OR_RETURN(const std::string text,
-                             broadcast_bytes(world_, stream_, mine, 0, deadline()));
-  info_ = options_.job;
-  info_.generation = std::stoll(text);
-  info_.arithmetic_class = to_text(arithmetic_);
-  event("started", fmt::format("{} ranks", world_.size()),
-        {{"world_size", std::to_string(world_.size())}});
-
-  const Status alike =
-      compare_arithmetic(arithmetic_, options_.node, world_, stream_, options_.timeout_s);
-  if (alike.code() != Code::kBadConfig || !options_.report_arithmetic) return alike;
-  event("arithmetic_differs", alike.message());
-  return ok_status();
+const char* phase_name(Phase phase) {
+  constexpr std::array kNames = {"starting", "restoring", "training",
+                                 "validating", "saving", "leaving"};
+  return kNames[static_cast<size_t>(phase)];
 }
 
-Status Trainer::accept(const CheckpointHandle& checkpoint) const {
-  if (!options_.fork)
-    LEASEHOLD_RETURN_IF_ERROR(check_identity(checkpoint.info, options_.job.identity));
-  LEASEHOLD_RETURN_IF_ERROR(check_parameters(checkpoint, engine_.parameter_shapes()));
-  if (options_.report_arithmetic) return ok_status();
-  return compare_arithmetic(arithmetic_, checkpoint.info.arithmetic_class);
-}
-
-Status Trainer::restore() {
-  std::vector<CheckpointRejected> rejected;
-  const std::vector<StateSlice> wanted = engine_.needed_slices();
-  const auto restored = restore_newest(
-      files_, options_.run_dir,
-      [this](const CheckpointHandle& checkpoint) { return accept(checkpoint); }, wanted, world_,
-      stream_, deadline(), rejected);
-  for (const CheckpointRejected& bad : rejected)
-    event("checkpoint_rejected", bad.reason, {{"checkpoint", bad.path}});
-  LEASEHOLD_RETURN_IF_ERROR(restored.status());
-  if (!restored->has_value()) {
-    LEASEHOLD_ASSIGN_OR_RETURN(info_.lineage,
-                               broadcast_bytes(world_, stream_, new_lineage(), 0, deadline()));
-    LEASEHOLD_RETURN_IF_ERROR(engine_.initialize());
-    event("initialized", "no checkpoint in run.dir: starting from step 0",
-          {{"lineage", info_.lineage}});
-    return ok_status();
-  }
-  LEASEHOLD_RETURN_IF_ERROR(engine_.finish_restore());
-  return resume_from(**restored);
-}
-
-Status Trainer::resume_from(const CheckpointHandle& checkpoint) {
-  const CheckpointInfo& found = checkpoint.info;
-  info_.step = found.step;
-  info_.data_position = found.data_position;
-  info_.lineage = found.lineage;
-  info_.parent_lineage = found.parent_lineage;
-  info_.fork_step = found.fork_step;
-  info_.metrics_line = found.metrics_line;
-  saved_step_ = found.step;
-  if (options_.fork) {
-    start_fork(info_, found);
-    LEASEHOLD_ASSIGN_OR_RETURN(info_.lineage,
-                               broadcast_bytes(world_, stream_, info_.lineage, 0, deadline()));
-    LEASEHOLD_RETURN_IF_ERROR(
-        on_rank_0([&] { return run_directory_->fork_metrics(found.step, found.lineage); }));
-    saved_step_ = -1;
-  }
-  if (options_.report_arithmetic) {
-    const Status alike = compare_arithmetic(arithmetic_, found.arithmetic_class);
-    if (!alike.ok()) event("arithmetic_differs", alike.message());
-  }
-  event("restored", fmt::format("step {} from {}", found.step, checkpoint.path),
-        {{"checkpoint", checkpoint.path}, {"lineage", info_.lineage}});
-  return ok_status();
+void Trainer::show_progress() {
+  progress_.step = info_.step;
+  progress_.step_time_s = metrics_.step_time_s;
+  if (!keeper_) return;
+  progress_.committed_step = keeper_->committed_step();
+  progress_.durable_step = keeper_->durable_step();
+  progress_.save_time_s = keeper_->save_time_s();
 }
 
 Result<bool> Trainer::agree_on_drain() {
@@ -148,6 +93,7 @@ Status Trainer::train() {
   LEASEHOLD_ASSIGN_OR_RETURN(bool stop, agree_on_drain());
   if (stop) return drained("start-up");
   if (info_.step == 0 && validation_ != nullptr) {
+    progress_.phase = Phase::kValidating;
     LEASEHOLD_ASSIGN_OR_RETURN(const Evaluation before, engine_.evaluate(*validation_, [this] {
       return drain_.requested();
     }));
@@ -164,17 +110,23 @@ Status Trainer::train() {
     }
     if (info_.step >= options_.steps) break;
     if (stop) return drained("step");
+    progress_.phase = Phase::kTraining;
     LEASEHOLD_RETURN_IF_ERROR(one_step(stop));
   }
   LEASEHOLD_RETURN_IF_ERROR(save("the run is done"));
+  keeper_.reset();
+  remove_snapshots([](const SlotName&) { return true; });
   event("finished", fmt::format("{} steps done", info_.step));
   return ok_status();
 }
 
 Status Trainer::one_step(bool& stop) {
   const double begin_s = clock_.steady_s();
+  const StepRequest request = {.stop_requested = drain_.requested(),
+                               .votes = keeper_->votes(metrics_.step_time_s),
+                               .before_update = [this] { return keeper_->before_update(); }};
   LEASEHOLD_ASSIGN_OR_RETURN(const StepResult result,
-                             engine_.run_step(info_.step, train_, drain_.requested()));
+                             engine_.run_step(info_.step, train_, request));
   const double seconds = clock_.steady_s() - begin_s;
   ++info_.step;
   metrics_ = {.step = info_.step,
@@ -190,12 +142,32 @@ Status Trainer::one_step(bool& stop) {
   info_.metrics_line = metrics_line(metrics_);
   line_pending_ = true;
   stop = result.stop_requested || (options_.stop_after && info_.step >= *options_.stop_after);
-  const bool save_due =
-      options_.checkpoint_every_steps > 0 && info_.step % options_.checkpoint_every_steps == 0;
+  keeper_->after_step(info_, result.votes);
+  drop_older_snapshots();
+  show_progress();
+  const bool save_due = options_.snapshot == SnapshotMode::kOff &&
+                        options_.checkpoint_every_steps > 0 &&
+                        info_.step % options_.checkpoint_every_steps == 0;
   if (stop || !save_due || info_.step == options_.steps) return ok_status();
   LEASEHOLD_RETURN_IF_ERROR(save("periodic"));
   LEASEHOLD_ASSIGN_OR_RETURN(stop, agree_on_drain());
   return ok_status();
+}
+
+void Trainer::drop_older_snapshots() {
+  if (!older_snapshots_remain_ || keeper_->committed_step() < 0) return;
+  older_snapshots_remain_ = false;
+  remove_snapshots([this](const SlotName& slot) { return slot.generation < info_.generation; });
+}
+
+// Of this rank's node.
+void Trainer::remove_snapshots(const std::function<bool(const SlotName&)>& surplus) {
+  if (options_.snapshot == SnapshotMode::kOff) return;
+  const std::string& node = options_.ranks[static_cast<size_t>(world_.rank())].node;
+  const auto freed =
+      remove_slots(options_.memory_directory, run_prefix(options_.run_dir),
+                   [&](const SlotName& slot) { return slot.node == node && surplus(slot); });
+  if (!freed.ok()) event("snapshots_left_behind", freed.status().message());
 }
 
 Result<std::optional<double>> Trainer::validate_if_due() {
@@ -203,6 +175,7 @@ Result<std::optional<double>> Trainer::validate_if_due() {
       options_.validate_every_steps > 0 && info_.step % options_.validate_every_steps == 0;
   if (validation_ == nullptr || !(periodic || info_.step == options_.steps))
     return std::optional<double>();
+  progress_.phase = Phase::kValidating;
   LEASEHOLD_ASSIGN_OR_RETURN(const Evaluation evaluation,
                              engine_.evaluate(*validation_, [this] { return drain_.requested(); }));
   if (evaluation.interrupted) return drained("validation");
@@ -226,21 +199,30 @@ Status Trainer::publish(const std::optional<double>& validation_loss) {
 }
 
 Status Trainer::save(const std::string& reason) {
+  progress_.phase = Phase::kSaving;
+  if (keeper_) LEASEHOLD_RETURN_IF_ERROR(keeper_->settle());
+  if (keeper_) saved_step_ = std::max(saved_step_, keeper_->durable_step());
   if (saved_step_ == info_.step || info_.step == 0) return ok_status();
   const double begin_s = clock_.steady_s();
   const std::vector<StateSlice> slices = engine_.owned_slices();
   LEASEHOLD_RETURN_IF_ERROR(
       save_checkpoint(files_, options_.run_dir, info_, slices, world_, stream_, deadline()));
   saved_step_ = info_.step;
+  const double seconds = clock_.steady_s() - begin_s;
+  if (keeper_) keeper_->note_durable(info_.step, seconds);
+  show_progress();
   event("checkpoint_saved", reason,
-        {{"seconds", fmt::format("{:.3f}", clock_.steady_s() - begin_s)},
+        {{"seconds", fmt::format("{:.3f}", seconds)},
          {"checkpoint", checkpoint_name(info_.step)}});
-  if (world_.rank() == 0) {
-    const Status removed =
-        remove_old_checkpoints(files_, options_.run_dir, options_.checkpoints_kept);
-    if (!removed.ok()) event("old_checkpoints_kept", removed.message());
-  }
+  remove_old();
   return ok_status();
+}
+
+void Trainer::remove_old() {
+  if (world_.rank() != 0) return;
+  const Status removed =
+      remove_old_checkpoints(files_, options_.run_dir, options_.checkpoints_kept);
+  if (!removed.ok()) event("old_checkpoints_kept", removed.message());
 }
 
 Status Trainer::drained(const std::string& phase) {

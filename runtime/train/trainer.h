@@ -3,6 +3,7 @@
 // phase together.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -10,12 +11,13 @@
 #include <string>
 
 #include "runtime/base/log.h"
-#include "runtime/checkpoint/durable.h"
+#include "runtime/checkpoint/restore.h"
 #include "runtime/checkpoint/run_directory.h"
 #include "runtime/train/arithmetic_class.h"
 #include "runtime/train/drain.h"
 #include "runtime/train/engine.h"
 #include "runtime/train/metrics.h"
+#include "runtime/train/state_keeper.h"
 
 namespace leasehold {
 
@@ -30,6 +32,10 @@ struct TrainerOptions {
   bool report_arithmetic = false;  // run.identity = "report": an event instead of a refusal
   double timeout_s = 300;
   std::string node;  // this rank's, for messages
+  SnapshotMode snapshot = SnapshotMode::kOff;
+  std::vector<FailureDomain> ranks;  // of the world, for partners; empty: all on one node
+  std::string memory_directory = kSharedMemory;
+  std::optional<int64_t> generation;  // the one that a supervisor gives
   // What checkpoints will say of the job: seed, identity, model, tokenizer.
   CheckpointInfo job;
 };
@@ -42,13 +48,27 @@ struct RunObserver {
   };  // one line of plain words
 };
 
+enum class Phase { kStarting, kRestoring, kTraining, kValidating, kSaving, kLeaving };
+const char* phase_name(Phase phase);  // "starting", ...
+
+// Where this rank is; written by its trainer, read by any thread.
+struct RunProgress {
+  std::atomic<Phase> phase{Phase::kStarting};
+  std::atomic<int64_t> generation{0};
+  std::atomic<int64_t> step{0};
+  std::atomic<int64_t> committed_step{-1};
+  std::atomic<int64_t> durable_step{-1};
+  std::atomic<double> step_time_s{0};
+  std::atomic<double> save_time_s{0};
+};
+
 class Trainer {
  public:
   // References must outlive the trainer; `validation` may be null.
   Trainer(Engine& engine, Communicator& world, Stream& stream, FileSystem& files, Clock& clock,
           const std::vector<OperationDigest>& arithmetic, const WindowLoader& train,
-          const WindowLoader* validation, DrainRequest& drain, TrainerOptions options,
-          RunObserver observer);
+          const WindowLoader* validation, DrainRequest& drain, RunProgress& progress,
+          TrainerOptions options, RunObserver observer);
   ~Trainer();
 
   // Collective. Ok when run.steps are done and saved; kDrained when it stopped on request with
@@ -59,7 +79,13 @@ class Trainer {
  private:
   Status claim();
   Status restore();
-  Status resume_from(const CheckpointHandle& checkpoint);
+  Status start_anew();
+  Status resume_from(const Restored& restored);
+  Status start_keeping(bool from_memory);
+  void show_progress();
+  void drop_older_snapshots();
+  void remove_snapshots(const std::function<bool(const SlotName&)>& surplus);
+  void remove_old();
   Result<bool> line_owed();
   Status accept(const CheckpointHandle& checkpoint) const;
   Status train();
@@ -83,10 +109,13 @@ class Trainer {
   const WindowLoader& train_;
   const WindowLoader* validation_;
   DrainRequest& drain_;
+  RunProgress& progress_;
   TrainerOptions options_;
   RunObserver observer_;
 
   std::unique_ptr<RunDirectory> run_directory_;  // rank 0
+  std::unique_ptr<StateKeeper> keeper_;
+  bool older_snapshots_remain_ = false;  // of generations before this one
   CheckpointInfo info_;                          // of the state as it is
   StepMetrics metrics_;                          // of the newest step
   int64_t saved_step_ = -1;

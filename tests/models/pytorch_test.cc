@@ -170,7 +170,7 @@ TEST(PytorchTest, EngineAgreesInSinglePrecision) {
   throw_if_error(rank.engine().finish_restore());
   for (int64_t step = 0; step < fixture.steps; ++step) {
     SCOPED_TRACE(step);
-    const StepResult result = rank.engine().run_step(step, rank.loader(), false).value();
+    const StepResult result = rank.engine().run_step(step, rank.loader(), {}).value();
     for (const auto* expected : {&fixture.float64, &fixture.float32}) {
       expect_near(result.loss, expected->losses[static_cast<size_t>(step)], 1e-6, "loss");
       expect_near(result.gradient_norm, expected->gradient_norms[static_cast<size_t>(step)], 1e-6,

@@ -59,7 +59,7 @@ SmallRank::SmallRank(const SmallJob& job, const std::string& token_path, Communi
 std::vector<std::string> SmallRank::run(int64_t begin, int64_t end) {
   std::vector<std::string> lines;
   for (int64_t step = begin; step < end; ++step) {
-    const StepResult result = engine_->run_step(step, loader_, false).value();
+    const StepResult result = engine_->run_step(step, loader_, {}).value();
     lines.push_back(fmt::format("{:.17g} {:.17g}", result.loss, result.gradient_norm));
   }
   return lines;

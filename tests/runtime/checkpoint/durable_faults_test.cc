@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "collectives/threads.h"
-#include "runtime/checkpoint/durable.h"
+#include "runtime/checkpoint/restore.h"
 #include "runtime/checkpoint/manifest.h"
 #include "runtime/device/cpu_device.h"
 #include "tests/runtime/checkpoint/sample_state.h"
@@ -271,27 +271,27 @@ TEST(DurableFaults, AFailingReadIsAStorageError) {
 
 // --- restore_newest ---
 
-struct Restored {
+struct Outcome {
   Status status;
   int64_t step = -1;  // -1: there was none
   std::vector<CheckpointRejected> rejected;
 };
 
 // On two ranks; what was loaded together must be `state` when something was.
-std::vector<Restored> restore(FaultyFiles& files, const SampleState& state,
+std::vector<Outcome> restore(FaultyFiles& files, const SampleState& state,
                               const std::function<Status(const CheckpointHandle&)>& accept) {
   std::mt19937_64 random(9);
   std::vector<RankSlices> wanted = random_layout(shapes(), 2, random);
-  std::vector<Restored> outcomes(2);
+  std::vector<Outcome> outcomes(2);
   run_ranks(2, {}, [&](Communicator& world) {
     const auto device = CpuDevice::create({});
     const auto stream = device->create_stream("restore").value();
     const auto rank = static_cast<size_t>(world.rank());
-    Restored& outcome = outcomes[rank];
-    const auto restored = restore_newest(files, "run", accept, wanted[rank].slices, world, *stream,
+    Outcome& outcome = outcomes[rank];
+    const auto restored = restore_newest(files, "run", std::nullopt, accept, wanted[rank].slices, world, *stream,
                                          Deadline::after_s(60), outcome.rejected);
     outcome.status = restored.status();
-    if (restored.ok() && restored->has_value()) outcome.step = (*restored)->info.step;
+    if (restored.ok() && restored->has_value()) outcome.step = (*restored)->checkpoint.info.step;
   });
   if (outcomes[0].step >= 0) {
     SampleState loaded;
@@ -306,7 +306,7 @@ Status accept_all(const CheckpointHandle&) { return ok_status(); }
 TEST(Restore, TakesTheNewest) {
   SavedRun run;
   ASSERT_TRUE(run.save_alone().ok());
-  for (const Restored& outcome : restore(run.files, run.new_state, accept_all))
+  for (const Outcome& outcome : restore(run.files, run.new_state, accept_all))
     EXPECT_EQ(outcome.step, 2);
 }
 
@@ -317,7 +317,7 @@ TEST(Restore, PassesOverADamagedShardOnEveryRank) {
   const std::string shard = "run/checkpoints/step-00000002/shard-00001-of-00002.safetensors";
   run.files.flip_bit(shard, std::ssize(run.files.content(shard)) * 8 - 3);
   const auto outcomes = restore(run.files, run.old_state, accept_all);
-  for (const Restored& outcome : outcomes) EXPECT_EQ(outcome.step, 1) << outcome.status.message();
+  for (const Outcome& outcome : outcomes) EXPECT_EQ(outcome.step, 1) << outcome.status.message();
   ASSERT_EQ(outcomes[0].rejected.size(), 1u);
   EXPECT_EQ(outcomes[0].rejected[0].path, "run/checkpoints/step-00000002");
   EXPECT_NE(outcomes[0].rejected[0].reason.find("damaged"), std::string::npos)
@@ -329,14 +329,14 @@ TEST(Restore, PassesOverADamagedManifestAndAnUnfinishedSave) {
   ASSERT_TRUE(run.save_alone().ok());
   run.files.flip_bit("run/checkpoints/step-00000002/manifest.json", 1000);
   run.files.set_content("run/checkpoints/step-00000003/shard", "no manifest");
-  for (const Restored& outcome : restore(run.files, run.old_state, accept_all))
+  for (const Outcome& outcome : restore(run.files, run.old_state, accept_all))
     EXPECT_EQ(outcome.step, 1);
 }
 
 TEST(Restore, NothingYetIsNotAnError) {
   FaultyFiles files;
   files.set_content("run/checkpoints/step-00000003/shard", "no manifest");
-  for (const Restored& outcome : restore(files, {}, accept_all)) {
+  for (const Outcome& outcome : restore(files, {}, accept_all)) {
     EXPECT_TRUE(outcome.status.ok()) << outcome.status.message();
     EXPECT_EQ(outcome.step, -1);
   }
@@ -346,13 +346,13 @@ TEST(Restore, NothingYetIsNotAnError) {
 TEST(Restore, OnlyDamagedOnesIsAnError) {
   SavedRun run;
   ASSERT_TRUE(run.files.remove_all(kShard).ok());
-  for (const Restored& outcome : restore(run.files, {}, accept_all)) {
+  for (const Outcome& outcome : restore(run.files, {}, accept_all)) {
     EXPECT_EQ(outcome.status.code(), Code::kBadData);
     EXPECT_NE(outcome.status.message().find(kShard), std::string::npos) << outcome.status.message();
   }
   FaultyFiles files;
   files.set_content("run/checkpoints/step-00000003/manifest.json", "{");
-  for (const Restored& outcome : restore(files, {}, accept_all))
+  for (const Outcome& outcome : restore(files, {}, accept_all))
     EXPECT_EQ(outcome.status.code(), Code::kBadData);
 }
 
@@ -362,7 +362,7 @@ TEST(Restore, ARefusalIsFinal) {
   const auto refuse = [](const CheckpointHandle& handle) {
     return check_identity(handle.info, {{"run.seed", "2"}});
   };
-  for (const Restored& outcome : restore(run.files, {}, refuse)) {
+  for (const Outcome& outcome : restore(run.files, {}, refuse)) {
     EXPECT_EQ(outcome.status.code(), Code::kBadConfig);
     EXPECT_NE(outcome.status.message().find("--fork"), std::string::npos);
   }
@@ -372,7 +372,7 @@ TEST(Restore, AStorageFailureIsNotTakenForDamage) {
   SavedRun run;
   ASSERT_TRUE(run.save_alone().ok());
   run.files.fail_read(6);
-  for (const Restored& outcome : restore(run.files, {}, accept_all)) {
+  for (const Outcome& outcome : restore(run.files, {}, accept_all)) {
     EXPECT_EQ(outcome.status.code(), Code::kStorage) << outcome.status.message();
   }
 }

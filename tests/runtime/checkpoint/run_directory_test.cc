@@ -16,7 +16,7 @@ struct Fixture {
   ManualClock clock{kNowS};
 
   std::unique_ptr<RunDirectory> claim(const std::string& owner = "host a, pid 1") {
-    auto run = RunDirectory::claim(files, "run", owner, clock);
+    auto run = RunDirectory::claim(files, "run", {.owner = owner}, clock);
     EXPECT_TRUE(run.ok()) << run.status().message();
     return run.ok() ? std::move(run).value() : nullptr;
   }
@@ -40,7 +40,7 @@ TEST(RunDirectory, GenerationsCountUp) {
 TEST(RunDirectory, ASecondOwnerIsRefusedNamingTheFirst) {
   Fixture fixture;
   const auto first = fixture.claim("host a, pid 1, since noon");
-  const auto second = RunDirectory::claim(fixture.files, "run", "host b", fixture.clock);
+  const auto second = RunDirectory::claim(fixture.files, "run", {.owner = "host b"}, fixture.clock);
   EXPECT_EQ(second.status().code(), Code::kBadConfig);
   EXPECT_NE(second.status().message().find("host a, pid 1, since noon"), std::string::npos)
       << second.status().message();
@@ -51,15 +51,15 @@ TEST(RunDirectory, TheRealLockRefusesToo) {
   const TemporaryDirectory directory;
   const std::string owner = describe_owner(system_clock());
   EXPECT_NE(owner.find(fmt::format("pid {}", ::getpid())), std::string::npos) << owner;
-  auto first = RunDirectory::claim(posix_files(), directory / "run", owner, system_clock());
+  auto first = RunDirectory::claim(posix_files(), directory / "run", {.owner = owner}, system_clock());
   ASSERT_TRUE(first.ok()) << first.status().message();
   const auto second =
-      RunDirectory::claim(posix_files(), directory / "run", "another", system_clock());
+      RunDirectory::claim(posix_files(), directory / "run", {.owner = "another"}, system_clock());
   EXPECT_EQ(second.status().code(), Code::kBadConfig);
   EXPECT_NE(second.status().message().find(owner), std::string::npos) << second.status().message();
   first.value().reset();
   const auto third =
-      RunDirectory::claim(posix_files(), directory / "run", "another", system_clock());
+      RunDirectory::claim(posix_files(), directory / "run", {.owner = "another"}, system_clock());
   ASSERT_TRUE(third.ok()) << third.status().message();
   EXPECT_EQ(third.value()->generation(), 2);
 }
@@ -69,7 +69,7 @@ TEST(RunDirectory, AnUnwritableDirectoryIsAStorageErrorWithAWayOut) {
   ASSERT_TRUE(posix_files().append_line(directory / "file", "in the way").ok());
   for (const std::string& path :
        {directory / "file", directory / "file/run", std::string("/proc/run")}) {
-    const auto run = RunDirectory::claim(posix_files(), path, "me", system_clock());
+    const auto run = RunDirectory::claim(posix_files(), path, {.owner = "me"}, system_clock());
     EXPECT_EQ(run.status().code(), Code::kStorage) << run.status().message();
     EXPECT_NE(run.status().message().find("run.dir " + path), std::string::npos)
         << run.status().message();
@@ -80,7 +80,7 @@ TEST(RunDirectory, AFailureAtEveryOperationOfAClaimIsReportedAndHarmless) {
   for (int64_t n = 0;; ++n) {
     Fixture fixture;
     fixture.files.fail_change(n);
-    const auto run = RunDirectory::claim(fixture.files, "run", "me", fixture.clock);
+    const auto run = RunDirectory::claim(fixture.files, "run", {.owner = "me"}, fixture.clock);
     if (fixture.files.num_changes() <= n) break;
     if (run.ok()) continue;
     EXPECT_EQ(run.status().code(), Code::kStorage) << run.status().message();
@@ -188,7 +188,7 @@ TEST(RunDirectory, DamageInTheMiddleIsNotCutAwayInSilence) {
         line(1) + "\n" + std::string((1 << 20) + 1, 'x')}) {
     Fixture fixture;
     fixture.files.set_content("run/metrics.jsonl", content);
-    const auto run = RunDirectory::claim(fixture.files, "run", "me", fixture.clock);
+    const auto run = RunDirectory::claim(fixture.files, "run", {.owner = "me"}, fixture.clock);
     EXPECT_EQ(run.status().code(), Code::kBadData);
     EXPECT_NE(run.status().message().find("run/metrics.jsonl"), std::string::npos)
         << run.status().message();

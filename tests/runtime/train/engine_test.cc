@@ -44,11 +44,11 @@ TEST_F(EngineTest, LearnsWhatItIsShown) {
   write_random_tokens(few, 16 * 12 + 1, 61, 9);
   run_ranks(1, {}, [&](Communicator& world) {
     SmallRank rank(job, few, world);
-    const double first = rank.engine().run_step(0, rank.loader(), false)->loss;
+    const double first = rank.engine().run_step(0, rank.loader(), {})->loss;
     EXPECT_NEAR(first, std::log(61.0), 0.2);  // nothing known yet: uniform
     double last = first;
     for (int64_t step = 1; step < 50; ++step) {
-      last = rank.engine().run_step(step, rank.loader(), false)->loss;
+      last = rank.engine().run_step(step, rank.loader(), {})->loss;
     }
     EXPECT_LT(last, first - 0.5);
   });
@@ -116,8 +116,8 @@ TEST_F(EngineTest, FastReductionAgreesWithinRounding) {
     fast_job.options.reduction = Reduction::kFast;
     SmallRank fast(fast_job, tokens_, world);
     for (int64_t step = 0; step < 5; ++step) {
-      const StepResult a = canonical.engine().run_step(step, canonical.loader(), false).value();
-      const StepResult b = fast.engine().run_step(step, fast.loader(), false).value();
+      const StepResult a = canonical.engine().run_step(step, canonical.loader(), {}).value();
+      const StepResult b = fast.engine().run_step(step, fast.loader(), {}).value();
       EXPECT_NEAR(a.loss, b.loss, 1e-4);
       EXPECT_NEAR(a.gradient_norm, b.gradient_norm, 1e-3 * a.gradient_norm);
     }
@@ -153,8 +153,8 @@ TEST_F(EngineTest, EvaluationStopsWhenOneRankAsks) {
 TEST_F(EngineTest, RanksAgreeToStop) {
   run_ranks(3, {}, [&](Communicator& world) {
     SmallRank rank(SmallJob(), tokens_, world);
-    EXPECT_FALSE(rank.engine().run_step(0, rank.loader(), false)->stop_requested);
-    EXPECT_TRUE(rank.engine().run_step(1, rank.loader(), world.rank() == 2)->stop_requested);
+    EXPECT_FALSE(rank.engine().run_step(0, rank.loader(), {})->stop_requested);
+    EXPECT_TRUE(rank.engine().run_step(1, rank.loader(), {.stop_requested = world.rank() == 2})->stop_requested);
   });
 }
 
@@ -182,7 +182,7 @@ TEST_F(EngineTest, ATokenAboveTheVocabularyEndsTheStepOnEveryRankAndKeepsTheStat
   run_ranks(3, {}, [&](Communicator& world) {
     SmallRank rank(SmallJob(), bad, world);
     const std::string before = gathered_state_digest(rank.engine(), world, rank.stream());
-    const auto result = rank.engine().run_step(0, rank.loader(), false);
+    const auto result = rank.engine().run_step(0, rank.loader(), {});
     ASSERT_FALSE(result.ok());
     EXPECT_EQ(result.status().code(), Code::kBadData);
     EXPECT_NE(result.status().message().find("bad.bin"), std::string::npos)
@@ -200,7 +200,7 @@ TEST_F(EngineTest, ALostRankEndsTheStepOnTheOthers) {
     try {
       SmallRank rank(SmallJob(), tokens_, communicator);
       for (int64_t step = 0; step < 5; ++step) {
-        const auto result = rank.engine().run_step(step, rank.loader(), false);
+        const auto result = rank.engine().run_step(step, rank.loader(), {});
         if (!result.ok()) throw StatusError(result.status());
       }
     } catch (const StatusError& caught) {

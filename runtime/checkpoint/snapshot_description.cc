@@ -1,0 +1,66 @@
+#include "runtime/checkpoint/snapshot_description.h"
+
+#include <utility>
+
+#include "runtime/checkpoint/manifest_json.h"
+
+namespace leasehold {
+
+using nlohmann::json;
+
+namespace {
+
+constexpr const char* kFormat = "leasehold-snapshot";
+constexpr int64_t kVersion = 1;
+constexpr int64_t kMaxRanks = int64_t{1} << 24;
+
+}  // namespace
+
+Result<std::string> encode_snapshot(const SnapshotDescription& snapshot) {
+  json root = encode_info(snapshot.info);
+  root["format"] = kFormat;
+  root["version"] = kVersion;
+  root["world_size"] = snapshot.world_size;
+  root["rank"] = snapshot.rank;
+  root["file"] = encode_file(snapshot.shard.file);
+  root["tensors"] = encode_tensors(snapshot.shard.tensors);
+  try {
+    root["digest"] = digest_of(root).to_hex();
+    return root.dump() + "\n";
+  } catch (const json::exception& failure) {
+    return not_utf8(failure);
+  }
+}
+
+Result<SnapshotDescription> parse_snapshot(std::string_view text, const std::string& file) {
+  LEASEHOLD_ASSIGN_OR_RETURN(json root, parse_strict_json(text, file, kManifestDepth));
+  SnapshotDescription snapshot;
+  std::string written_digest;
+  {
+    const JsonCursor top(root, file);
+    const bool known = root.is_object() && top.has("format") && root["format"] == kFormat &&
+                       top.has("version") && root["version"] == kVersion;
+    if (!known) {
+      return top.bad(fmt::format("\"format\": \"{}\", \"version\": {} is expected", kFormat,
+                                 kVersion));
+    }
+    LEASEHOLD_RETURN_IF_ERROR(top.expect_fields(
+        {"format", "version", "step", "seed", "data_position", "lineage", "parent_lineage",
+         "fork_step", "generation", "identity", "model", "tokenizer", "arithmetic_class",
+         "metrics_line", "world_size", "rank", "file", "tensors", "digest"}));
+    LEASEHOLD_ASSIGN_OR_RETURN(snapshot.info, parse_info(top));
+    LEASEHOLD_ASSIGN_OR_RETURN(snapshot.world_size, top.field("world_size").integer(1, kMaxRanks));
+    LEASEHOLD_ASSIGN_OR_RETURN(snapshot.rank,
+                               top.field("rank").integer(0, snapshot.world_size - 1));
+    LEASEHOLD_ASSIGN_OR_RETURN(snapshot.shard.file, parse_file(top.field("file")));
+    LEASEHOLD_ASSIGN_OR_RETURN(snapshot.shard.tensors, parse_tensors(top.field("tensors"), 1));
+    LEASEHOLD_ASSIGN_OR_RETURN(written_digest, top.field("digest").string());
+  }
+  root.erase("digest");
+  if (digest_of(root).to_hex() != written_digest) {
+    return error(Code::kBadData, "{}: damaged: its digest is not the one that it states", file);
+  }
+  return snapshot;
+}
+
+}  // namespace leasehold

@@ -1,0 +1,134 @@
+// How a run begins: the claim of run.dir, and the state that it goes on from.
+#include "runtime/comm/host_exchange.h"
+#include "runtime/train/trainer.h"
+
+namespace leasehold {
+
+Status Trainer::claim() {
+  LEASEHOLD_RETURN_IF_ERROR(on_rank_0([&]() -> Status {
+    LEASEHOLD_ASSIGN_OR_RETURN(run_directory_, RunDirectory::claim(files_, options_.run_dir,
+                                                                   {describe_owner(clock_), options_.generation},
+                                                                   clock_));
+    for (const std::string& repair : run_directory_->repairs()) event("repaired", repair);
+    return ok_status();
+  }));
+  const std::string mine = run_directory_ ? std::to_string(run_directory_->generation()) : "";
+  LEASEHOLD_ASSIGN_OR_RETURN(const std::string text,
+                             broadcast_bytes(world_, stream_, mine, 0, deadline()));
+  info_ = options_.job;
+  info_.generation = std::stoll(text);
+  progress_.generation = info_.generation;
+  info_.arithmetic_class = to_text(arithmetic_);
+  event("started", fmt::format("{} ranks", world_.size()),
+        {{"world_size", std::to_string(world_.size())}});
+
+  const Status alike =
+      compare_arithmetic(arithmetic_, options_.node, world_, stream_, options_.timeout_s);
+  if (alike.code() != Code::kBadConfig || !options_.report_arithmetic) return alike;
+  event("arithmetic_differs", alike.message());
+  return ok_status();
+}
+
+Status Trainer::accept(const CheckpointHandle& checkpoint) const {
+  if (!options_.fork)
+    LEASEHOLD_RETURN_IF_ERROR(check_identity(checkpoint.info, options_.job.identity));
+  LEASEHOLD_RETURN_IF_ERROR(check_parameters(checkpoint, engine_.parameter_shapes()));
+  if (options_.report_arithmetic) return ok_status();
+  return compare_arithmetic(arithmetic_, checkpoint.info.arithmetic_class);
+}
+
+Status Trainer::restore() {
+  Result<std::string> lineage = std::string();
+  if (run_directory_) lineage = run_directory_->lineage();
+  LEASEHOLD_RETURN_IF_ERROR(on_rank_0([&] { return lineage.status(); }));
+  LEASEHOLD_ASSIGN_OR_RETURN(lineage,
+                             broadcast_bytes(world_, stream_, *lineage, 0, deadline()));
+  std::optional<MemorySources> memory;
+  if (options_.snapshot != SnapshotMode::kOff && !lineage->empty()) {
+    memory = {.directory = options_.memory_directory,
+              .prefix = run_prefix(options_.run_dir),
+              .lineage = *lineage,
+              .nodes = {}};
+    for (const FailureDomain& rank : options_.ranks) memory->nodes.push_back(rank.node);
+  }
+  std::vector<CheckpointRejected> rejected;
+  const std::vector<StateSlice> wanted = engine_.needed_slices();
+  const auto restored = restore_newest(
+      files_, options_.run_dir, memory,
+      [this](const CheckpointHandle& checkpoint) { return accept(checkpoint); }, wanted, world_,
+      stream_, deadline(), rejected);
+  for (const CheckpointRejected& bad : rejected)
+    event("checkpoint_rejected", bad.reason, {{"checkpoint", bad.path}});
+  LEASEHOLD_RETURN_IF_ERROR(restored.status());
+  if (restored->has_value()) {
+    LEASEHOLD_RETURN_IF_ERROR(resume_from(**restored));
+  } else {
+    LEASEHOLD_RETURN_IF_ERROR(start_anew());
+  }
+  if (*lineage != info_.lineage) {
+    LEASEHOLD_RETURN_IF_ERROR(
+        on_rank_0([&] { return run_directory_->set_lineage(info_.lineage); }));
+  }
+  return start_keeping(restored->has_value() && (*restored)->from_memory);
+}
+
+Status Trainer::start_anew() {
+  LEASEHOLD_ASSIGN_OR_RETURN(info_.lineage,
+                             broadcast_bytes(world_, stream_, new_lineage(), 0, deadline()));
+  LEASEHOLD_RETURN_IF_ERROR(engine_.initialize());
+  event("initialized", "no checkpoint in run.dir: starting from step 0",
+        {{"lineage", info_.lineage}});
+  return ok_status();
+}
+
+Status Trainer::resume_from(const Restored& restored) {
+  LEASEHOLD_RETURN_IF_ERROR(engine_.finish_restore());
+  const CheckpointHandle& checkpoint = restored.checkpoint;
+  const CheckpointInfo& found = checkpoint.info;
+  info_.step = found.step;
+  info_.data_position = found.data_position;
+  info_.lineage = found.lineage;
+  info_.parent_lineage = found.parent_lineage;
+  info_.fork_step = found.fork_step;
+  info_.metrics_line = found.metrics_line;
+  saved_step_ = restored.from_memory ? -1 : found.step;
+  if (options_.fork) {
+    start_fork(info_, found);
+    LEASEHOLD_ASSIGN_OR_RETURN(info_.lineage,
+                               broadcast_bytes(world_, stream_, info_.lineage, 0, deadline()));
+    LEASEHOLD_RETURN_IF_ERROR(
+        on_rank_0([&] { return run_directory_->fork_metrics(found.step, found.lineage); }));
+    saved_step_ = -1;
+  }
+  if (options_.report_arithmetic) {
+    const Status alike = compare_arithmetic(arithmetic_, found.arithmetic_class);
+    if (!alike.ok()) event("arithmetic_differs", alike.message());
+  }
+  event("restored", fmt::format("step {} from {}", found.step, checkpoint.path),
+        {{"checkpoint", checkpoint.path}, {"lineage", info_.lineage}});
+  return ok_status();
+}
+
+// What this rank's node holds of generations that the state was not restored from is of no use any
+// more; what it was restored from stays until this generation has committed a step of its own.
+Status Trainer::start_keeping(bool from_memory) {
+  show_progress();
+  if (!from_memory) {
+    remove_snapshots([this](const SlotName& slot) { return slot.generation < info_.generation; });
+  }
+  older_snapshots_remain_ = from_memory;
+  LEASEHOLD_ASSIGN_OR_RETURN(
+      keeper_, StateKeeper::create({.run_dir = options_.run_dir,
+                                    .mode = options_.snapshot,
+                                    .checkpoint_every_steps = options_.checkpoint_every_steps,
+                                    .ranks = options_.ranks,
+                                    .memory_directory = options_.memory_directory,
+                                    .timeout_s = options_.timeout_s,
+                                    .on_saved = [this] { remove_old(); }},
+                                   engine_, info_, files_, world_,
+                                   [this](const auto& name, const auto& reason,
+                                          const auto& details) { event(name, reason, details); }));
+  return ok_status();
+}
+
+}  // namespace leasehold
