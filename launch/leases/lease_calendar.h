@@ -42,10 +42,10 @@ struct LeaseCalendar {
 
 // What the text says. Pure (fuzzed). Times are absolute with an offset ("2026-12-01T00:00:00Z", or
 // a TOML offset date-time), or relative ("+90s", "+15m", "+4h", "+30d") to `first_launch_s`, the
-// moment of the job's first launch. kBadConfig, naming file, line and key and what to write instead,
-// for text that is not TOML, an unknown key (with the nearest known one), a wrong type, a missing
-// key, a time without offset, an end before its begin, a bad host name, two leases of one id, or one
-// host in two leases at the same time.
+// moment of the job's first launch. kBadConfig, naming file, line and key and what to write
+// instead, for text that is not TOML, an unknown key (with the nearest known one), a wrong type, a
+// missing key, a time without offset, an end before its begin, a bad host name, two leases of one
+// id, or one host in two leases at the same time.
 Result<LeaseCalendar> parse_lease_calendar(std::string_view text, const std::string& path,
                                            double first_launch_s);
 // Reads and parses. kMissingInput when there is no such file.

@@ -12,7 +12,8 @@ namespace leasehold {
 struct HostHealth {
   enum class State { kGood, kUnreachable, kQuarantined };
   State state = State::kGood;
-  double until_s = 0;  // a quarantine's end (unix time); an unreachable host is left out until probed
+  double until_s =
+      0;  // a quarantine's end (unix time); an unreachable host is left out until probed
   std::string reason;
 };
 
@@ -20,7 +21,8 @@ struct HostHealth {
 struct MeasuredTimes {
   std::optional<double> start_s;  // from mpirun's start to the first new step
   std::optional<double> step_s;
-  std::optional<double> save_s;   // from the wish to drain, at a step's end, to the checkpoint's manifest
+  std::optional<double>
+      save_s;  // from the wish to drain, at a step's end, to the checkpoint's manifest
 };
 
 struct PlanLimits {
@@ -33,8 +35,11 @@ struct PlannedHost {
   std::string host;
   int64_t slots = 1;  // ranks taken; fewer than the lease's when max_world cuts
   std::string lease;
-  double end_s = kNever;  // the end of its lease or the begin of its curtailment, whichever is first
+  double end_s =
+      kNever;  // the end of its lease or the begin of its curtailment, whichever is first
   std::string provider, site;
+
+  bool operator==(const PlannedHost&) const = default;
 };
 
 struct Plan {
@@ -43,18 +48,38 @@ struct Plan {
   double drain_at_s = kNever;   // unix time by which a world of these hosts must begin to drain
   double next_look_s = kNever;  // the calendar or the health says nothing new before
   std::string reason;           // one sentence: who is in, who is out and why
+
+  bool operator==(const Plan&) const = default;
 };
 
-// A host is taken when its lease has begun, it is healthy and not curtailed, and what is left of
-// its time covers start + step + save + margin. At most max_world ranks: hosts with the latest end
-// first, then in calendar order. Fewer than min_world: none, and the reason says what is awaited.
+// A host can be taken when its lease has begun, it is healthy and not curtailed, and more is left
+// of its time than start + step + save + margin. At most max_world ranks: hosts with the latest end
+// first, then those that no notice can end early, then the cheaper, then in calendar order. The
+// earliest end brings a restart, so hosts that end early are left out where the ranks that they add
+// are not worth it (world_choice.h), unless min_world needs them. Fewer than min_world: none, and
+// the reason says what is awaited.
+//
+// Until `next_look_s`, which lies behind `now_s`, the same arguments give the same plan.
 Plan plan(const LeaseCalendar& calendar, const std::map<std::string, HostHealth>& health,
           const PlanLimits& limits, const MeasuredTimes& times, double now_s);
 
-// Whether a running world should give way to `wanted`, and why (a sentence); nothing: go on. True
-// when a running host's drain time has come, or when `wanted` gains ranks and the rest of the world's
-// time is worth a restart (more than start + save of progress can be won).
-std::optional<std::string> reason_to_drain(const Plan& running, const Plan& wanted,
-                                           const MeasuredTimes& times, double now_s);
+// When a world that runs must begin to drain, by the calendar as it is now (it may have been edited
+// since) and the times as they are known now.
+struct DrainTime {
+  double at_s = kNever;  // not behind `now_s` when a host may not be used any longer
+  std::string why;       // the host and what ends it; empty when nothing does
+};
+DrainTime drain_time(const std::vector<PlannedHost>& running, const LeaseCalendar& calendar,
+                     const PlanLimits& limits, const MeasuredTimes& times, double now_s);
+
+// Whether a running world should give way to `wanted` (the plan of this moment), and why (a
+// sentence); nothing: go on. True when its drain time has come, a host of it left the calendar, or
+// `wanted` makes steps faster and wins more than twice what a restart (start + save) costs before
+// either world ends. Ranks make steps faster only when no rank keeps as many lanes as before: with
+// 8 lanes a world of 7 is as fast as one of 4.
+std::optional<std::string> reason_to_drain(const std::vector<PlannedHost>& running,
+                                           const Plan& wanted, const LeaseCalendar& calendar,
+                                           const PlanLimits& limits, const MeasuredTimes& times,
+                                           double now_s);
 
 }  // namespace leasehold

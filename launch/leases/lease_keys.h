@@ -1,0 +1,17 @@
+// The keys of [[lease]] and [[curtailment]]: their types, their ranges, which are required.
+#pragma once
+
+#include <string>
+
+#include "launch/leases/lease_calendar.h"
+#include "launch/leases/lease_toml.h"
+
+namespace leasehold {
+
+// One entry of the file as a Lease or a Curtailment. kBadConfig, naming file, line and key, for an
+// unknown key, a wrong type or value, a missing key, and an end that does not lie behind its begin.
+Result<Lease> make_lease(const LeaseTable& table, const std::string& path, double first_launch_s);
+Result<Curtailment> make_curtailment(const LeaseTable& table, const std::string& path,
+                                     double first_launch_s);
+
+}  // namespace leasehold

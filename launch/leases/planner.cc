@@ -1,0 +1,266 @@
+#include "launch/leases/planner.h"
+
+#include <algorithm>
+#include <fmt/format.h>
+
+#include "launch/leases/host_windows.h"
+#include "launch/leases/lease_times.h"
+#include "launch/leases/world_choice.h"
+
+namespace leasehold {
+
+namespace {
+
+// What is not measured yet, in margins: the margin is the job's own word for how long its things
+// take. A margin below a second counts as one.
+constexpr double kUnmeasuredStartMargins = 2;
+constexpr double kUnmeasuredStepMargins = 1;
+constexpr double kUnmeasuredSaveMargins = 2;
+constexpr double kSmallestScaleS = 1;
+
+constexpr size_t kMaxNamed = 8;  // hosts in a reason
+
+// Durations in seconds, none of them optional any more.
+struct Costs {
+  double start_s;
+  double step_s;
+  double save_s;
+  double margin_s;
+
+  double wind_down_s() const { return step_s + save_s + margin_s; }
+  double restart_s() const { return start_s + save_s; }
+};
+
+Costs costs_of(const PlanLimits& limits, const MeasuredTimes& times) {
+  const double margin_s = std::max(0.0, limits.margin_s);
+  const double scale_s = std::max(kSmallestScaleS, margin_s);
+  const auto known = [&](const std::optional<double>& measured_s, double margins) {
+    return std::max(0.0, measured_s.value_or(margins * scale_s));
+  };
+  return {.start_s = known(times.start_s, kUnmeasuredStartMargins),
+          .step_s = known(times.step_s, kUnmeasuredStepMargins),
+          .save_s = known(times.save_s, kUnmeasuredSaveMargins),
+          .margin_s = margin_s};
+}
+
+// Names of hosts, or what is said of them; not more than a sentence can hold.
+class NameList {
+ public:
+  void add(const std::string& name) {
+    if (num_++ >= kMaxNamed) return;
+    if (!text_.empty()) text_ += ", ";
+    text_ += name;
+  }
+  bool empty() const { return num_ == 0; }
+  std::string text() const {
+    if (num_ <= kMaxNamed) return text_;
+    return fmt::format("{} and {} more", text_, num_ - kMaxNamed);
+  }
+
+ private:
+  std::string text_;
+  size_t num_ = 0;
+};
+
+// The last moment (excluded) at which a generation may begin on a host that is open until then.
+double last_start_s(const HostWindow& window, const Costs& costs) {
+  return window.until_s - costs.wind_down_s() - costs.start_s;
+}
+
+// What keeps anybody from using a host now, or ends its time.
+std::string in_words(const HostWindow& window) {
+  const bool lasts = window.state == HostWindow::State::kCurtailed;
+  return fmt::format("{} {} {}", window.why, lasts ? "until" : "at", utc_text(window.until_s));
+}
+
+// Why a host cannot be taken now, for people; nothing when it can.
+std::optional<std::string> obstacle(const HostWindow& window, const HostHealth* health,
+                                    const Costs& costs, double now_s) {
+  if (window.state != HostWindow::State::kOpen) return in_words(window);
+  if (health != nullptr && health->state != HostHealth::State::kGood) {
+    const std::string because = health->reason.empty() ? "" : ": " + health->reason;
+    if (health->state == HostHealth::State::kUnreachable) return "does not answer" + because;
+    if (now_s < health->until_s) {
+      return fmt::format("in quarantine until {}{}", utc_text(health->until_s), because);
+    }
+  }
+  if (now_s < last_start_s(window, costs)) return std::nullopt;
+  return fmt::format("{}, and {:.1f} s are needed to start, step and save", in_words(window),
+                     costs.start_s + costs.wind_down_s());
+}
+
+bool comes_first(const HostWindow& a, const HostWindow& b) {
+  if (a.until_s != b.until_s) return a.until_s > b.until_s;
+  if (a.sure_s != b.sure_s) return a.sure_s > b.sure_s;
+  return a.lease->price_per_slot_hour < b.lease->price_per_slot_hour;
+}
+
+// How many of the candidates (in the order of comes_first) to take.
+struct Choice {
+  size_t num_hosts = 0;
+  int64_t world = 0;
+  double holds_until_s = kNever;  // then time alone makes another choice
+};
+
+Choice choose(const std::vector<HostWindow>& candidates, const PlanLimits& limits,
+              const Costs& costs, double now_s) {
+  // A choice between the first few, the first few more, ...: hosts that end together come together.
+  std::vector<WorldOption> options;
+  std::vector<size_t> nums_hosts;
+  int64_t ranks = 0;
+  for (size_t i = 0; i < candidates.size() && ranks < limits.max_world; ++i) {
+    ranks += std::min(candidates[i].lease->slots, limits.max_world - ranks);
+    const bool more_end_then = i + 1 < candidates.size() && ranks < limits.max_world &&
+                               candidates[i + 1].until_s == candidates[i].until_s;
+    if (more_end_then || ranks < limits.min_world) continue;
+    options.push_back({ranks, candidates[i].until_s - costs.wind_down_s()});
+    nums_hosts.push_back(i + 1);
+  }
+  if (options.empty()) return {.num_hosts = 0, .world = ranks, .holds_until_s = kNever};
+  const WorldChoice choice = choose_world(options, costs.start_s, costs.restart_s(), now_s);
+  return {.num_hosts = nums_hosts[choice.option],
+          .world = options[choice.option].world,
+          .holds_until_s = choice.holds_until_s};
+}
+
+double next_health_moment_s(const std::map<std::string, HostHealth>& health, double now_s) {
+  double next_s = kNever;
+  for (const auto& [host, state] : health) {
+    const bool ends = state.state == HostHealth::State::kQuarantined && state.until_s > now_s;
+    if (ends) next_s = std::min(next_s, state.until_s);
+  }
+  return next_s;
+}
+
+// A step takes as long as the rank with the most lanes needs.
+int64_t lanes_of_slowest(int64_t lanes, int64_t world) { return (lanes + world - 1) / world; }
+
+// What a change now wins over staying, in seconds of the running world's progress, when the new
+// world has to end in `wanted_s` seconds and the running one in `running_s`, then to become the new
+// one for the cost of a restart.
+double won_by_change_s(double speedup, double restart_s, double wanted_s, double running_s) {
+  if (speedup <= 1 || wanted_s <= restart_s) return 0;
+  const double afterwards_s = wanted_s - running_s - restart_s;
+  if (running_s < wanted_s && (wanted_s == kNever || afterwards_s > 0)) {
+    return (speedup - 1) * running_s;
+  }
+  if (wanted_s == kNever) return kNever;
+  return speedup * (wanted_s - restart_s) - std::min(running_s, wanted_s);
+}
+
+std::string ranks_in_words(int64_t ranks) {
+  return fmt::format("{} rank{}", ranks, ranks == 1 ? "" : "s");
+}
+
+}  // namespace
+
+Plan plan(const LeaseCalendar& calendar, const std::map<std::string, HostHealth>& health,
+          const PlanLimits& limits, const MeasuredTimes& times, double now_s) {
+  const Costs costs = costs_of(limits, times);
+  Plan plan;
+  plan.next_look_s =
+      std::min(next_calendar_moment_s(calendar, now_s), next_health_moment_s(health, now_s));
+  std::vector<HostWindow> candidates;
+  NameList in, out;
+  for (HostWindow& window : host_windows(calendar, now_s)) {
+    const auto known = health.find(window.host);
+    const HostHealth* host_health = known == health.end() ? nullptr : &known->second;
+    if (const auto why = obstacle(window, host_health, costs, now_s)) {
+      out.add(fmt::format("{} ({})", window.host, *why));
+      continue;
+    }
+    plan.next_look_s = std::min(plan.next_look_s, last_start_s(window, costs));
+    candidates.push_back(std::move(window));
+  }
+  std::stable_sort(candidates.begin(), candidates.end(), comes_first);
+  const Choice choice = choose(candidates, limits, costs, now_s);
+  plan.next_look_s = std::min(plan.next_look_s, choice.holds_until_s);
+  if (choice.num_hosts == 0) {
+    for (const HostWindow& window : candidates) in.add(window.host);
+    plan.reason =
+        fmt::format("waiting: {} of at least {} can train now{}{}", choice.world,
+                    ranks_in_words(limits.min_world), in.empty() ? "" : ", on " + in.text(),
+                    out.empty() ? "" : "; without " + out.text());
+    return plan;
+  }
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    const HostWindow& window = candidates[i];
+    if (i < choice.num_hosts) {
+      const Lease& lease = *window.lease;
+      const int64_t slots = std::min(lease.slots, limits.max_world - plan.world);
+      plan.hosts.push_back(
+          {window.host, slots, lease.id, window.until_s, lease.provider, lease.site});
+      plan.world += slots;
+      plan.drain_at_s = std::min(plan.drain_at_s, window.until_s - costs.wind_down_s());
+      in.add(window.host);
+    } else if (choice.world == limits.max_world) {
+      out.add(fmt::format("{} (the job takes {})", window.host, ranks_in_words(limits.max_world)));
+    } else {
+      out.add(
+          fmt::format("{} ({}, too soon to be worth a restart)", window.host, in_words(window)));
+    }
+  }
+  plan.reason = fmt::format("{} on {}{}", ranks_in_words(plan.world), in.text(),
+                            out.empty() ? "" : "; without " + out.text());
+  return plan;
+}
+
+DrainTime drain_time(const std::vector<PlannedHost>& running, const LeaseCalendar& calendar,
+                     const PlanLimits& limits, const MeasuredTimes& times, double now_s) {
+  const Costs costs = costs_of(limits, times);
+  std::map<std::string, HostWindow> windows;
+  for (HostWindow& window : host_windows(calendar, now_s)) {
+    windows.emplace(window.host, std::move(window));
+  }
+  DrainTime first;
+  const auto consider = [&](double at_s, std::string why) {
+    if (at_s < first.at_s) first = {at_s, std::move(why)};
+  };
+  for (const PlannedHost& host : running) {
+    const auto found = windows.find(host.host);
+    if (found == windows.end()) {
+      consider(now_s, fmt::format("{} is not in the lease calendar any longer", host.host));
+      continue;
+    }
+    const HostWindow& window = found->second;
+    if (window.state != HostWindow::State::kOpen) {
+      consider(now_s, fmt::format("{} may not be used now: {}", host.host, in_words(window)));
+    } else if (window.lease->slots < host.slots) {
+      consider(now_s,
+               fmt::format("{} runs {}, and its lease '{}' has {} now", host.host,
+                           ranks_in_words(host.slots), window.lease->id, window.lease->slots));
+    } else {
+      consider(window.until_s - costs.wind_down_s(),
+               fmt::format("{}: {}", host.host, in_words(window)));
+    }
+  }
+  return first;
+}
+
+std::optional<std::string> reason_to_drain(const std::vector<PlannedHost>& running,
+                                           const Plan& wanted, const LeaseCalendar& calendar,
+                                           const PlanLimits& limits, const MeasuredTimes& times,
+                                           double now_s) {
+  const DrainTime drain = drain_time(running, calendar, limits, times, now_s);
+  if (now_s >= drain.at_s) return drain.why;
+  int64_t world = 0;
+  for (const PlannedHost& host : running) world += host.slots;
+  if (world == 0 || wanted.world <= world) return std::nullopt;
+  const Costs costs = costs_of(limits, times);
+  const double speedup = static_cast<double>(lanes_of_slowest(limits.max_world, world)) /
+                         static_cast<double>(lanes_of_slowest(limits.max_world, wanted.world));
+  const double won_s =
+      won_by_change_s(speedup, costs.restart_s(), wanted.drain_at_s - now_s, drain.at_s - now_s);
+  if (!(won_s > costs.restart_s())) return std::nullopt;
+  NameList joining;
+  for (const PlannedHost& host : wanted.hosts) {
+    const bool runs = std::any_of(running.begin(), running.end(), [&](const PlannedHost& other) {
+      return other.host == host.host && other.slots >= host.slots;
+    });
+    if (!runs) joining.add(host.host);
+  }
+  return fmt::format("{} can train instead of {}, {:.2f} times as fast, with {}",
+                     ranks_in_words(wanted.world), world, speedup, joining.text());
+}
+
+}  // namespace leasehold
