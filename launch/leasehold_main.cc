@@ -2,9 +2,11 @@
 #include <cstdio>
 #include <exception>
 #include <functional>
+#include <string_view>
 
 #include <CLI/CLI.hpp>
 
+#include "launch/commands_launch.h"
 #include "launch/commands_prepare.h"
 #include "launch/inspect.h"
 #include "launch/job_schema.h"
@@ -55,6 +57,42 @@ void add_inspect(CLI::App& app, InspectCommand& inspection, Command& chosen) {
   });
 }
 
+void add_launch(CLI::App& app, LaunchCommand& launch, Command& chosen, const Logger& logger) {
+  CLI::App* command = app.add_subcommand(
+      "launch",
+      "Supervise a job over the hosts of its lease calendar until it is done; Ctrl-C saves and "
+      "stops it, a second one leaves what runs alone");
+  command->add_option("JOB", launch.job_path, "Job file (TOML)")->required();
+  command
+      ->add_option("--set", launch.overrides,
+                   "table.key=value: overrides the job file; may be repeated")
+      ->allow_extra_args(false);
+  command->add_option("--address", launch.address,
+                      "Numeric address that nodes reach this machine at; found out when not given");
+  command->callback([&] { chosen = [&] { return run_launch(launch, logger); }; });
+}
+
+// What the commands about one run are told.
+struct RunCommand {
+  std::string run_dir;
+  bool json = false;
+};
+
+void add_run_commands(CLI::App& app, RunCommand& run, Command& chosen, const Logger& logger) {
+  const auto add = [&](const char* name, const char* meaning, Command command) {
+    CLI::App* added = app.add_subcommand(name, meaning);
+    added->add_option("RUN_DIR", run.run_dir, "The job's run.dir")->required();
+    added->callback([&chosen, command] { chosen = command; });
+    return added;
+  };
+  add("status", "Tell how a launched job goes, or how it went", [&] {
+    return run_status(run.run_dir, run.json);
+  })->add_flag("--json", run.json, "One JSON object instead of text");
+  add("drain", "Save and stop a launched job", [&] { return run_drain(run.run_dir); });
+  add("clean", "Remove what a run left in this machine's shared memory",
+      [&] { return run_clean(run.run_dir, logger); });
+}
+
 void add_job_keys(CLI::App& app, Command& chosen) {
   CLI::App* command =
       app.add_subcommand("job-keys", "Print every key of a job file as a Markdown table");
@@ -66,16 +104,37 @@ void add_job_keys(CLI::App& app, Command& chosen) {
   });
 }
 
+int finish(const Status& status) {
+  if (!status.ok()) fmt::print(stderr, "leasehold: {}\n", status.message());
+  return status.exit_code();
+}
+
+// leasehold keeper DIRECTORY -- COMMAND...: for `launch` alone. Its command may hold anything,
+// which CLI11 would read in its own way.
+int run_keeper_main(int argc, char** argv) {
+  if (argc < 5 || std::string_view(argv[3]) != "--") {
+    fmt::print(stderr, "leasehold: keeper is started by `leasehold launch` alone\n");
+    return static_cast<int>(Code::kUsage);
+  }
+  return finish(run_keeper_command({argv[2], {argv + 4, argv + argc}}));
+}
+
 int run(int argc, char** argv) {
+  if (argc > 1 && std::string_view(argv[1]) == "keeper") return run_keeper_main(argc, argv);
   const Logger logger = Logger::to_stderr("leasehold");
-  CLI::App app("Leasehold trains transformers on leased GPUs. This tool prepares and inspects.",
-               "leasehold");
+  CLI::App app(
+      "Leasehold trains transformers on leased GPUs. This tool prepares, launches and inspects.",
+      "leasehold");
   app.set_version_flag("--version", "leasehold " LEASEHOLD_VERSION);
   Command chosen;
   PrepareCommand prepare;
   add_prepare(app, prepare, chosen, logger);
   InspectCommand inspection;
   add_inspect(app, inspection, chosen);
+  LaunchCommand launch;
+  add_launch(app, launch, chosen, logger);
+  RunCommand run_command;
+  add_run_commands(app, run_command, chosen, logger);
   add_job_keys(app, chosen);
   try {
     app.parse(argc, argv);
@@ -86,9 +145,7 @@ int run(int argc, char** argv) {
     fmt::print(stderr, "leasehold: say what to do\n\n{}", app.help());
     return static_cast<int>(Code::kUsage);
   }
-  const Status status = chosen();
-  if (!status.ok()) fmt::print(stderr, "leasehold: {}\n", status.message());
-  return status.exit_code();
+  return finish(chosen());
 }
 
 }  // namespace

@@ -1,0 +1,239 @@
+#include "launch/commands_launch.h"
+
+#include <arpa/inet.h>
+#include <atomic>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <ifaddrs.h>
+#include <netinet/in.h>
+#include <unistd.h>
+
+#include "launch/job_file.h"
+#include "launch/job_schema.h"
+#include "launch/run_memory.h"
+#include "launch/supervisor/control_file.h"
+#include "launch/supervisor/control_server.h"
+#include "launch/supervisor/control_socket.h"
+#include "launch/supervisor/keeper.h"
+#include "launch/supervisor/mpirun_command.h"
+#include "launch/supervisor/state_report.h"
+#include "launch/supervisor/supervisor.h"
+
+namespace leasehold {
+
+namespace {
+
+constexpr double kProbeDeadlineS = 10;
+
+// A signal handler can reach nothing else.
+std::atomic<int> interrupts = 0;
+static_assert(std::atomic<int>::is_always_lock_free, "counted by a signal handler");
+extern "C" void count_interrupt(int) { interrupts.fetch_add(1); }
+
+void count_interrupts() {
+  struct sigaction action {};
+  action.sa_handler = count_interrupt;
+  sigemptyset(&action.sa_mask);
+  action.sa_flags = SA_RESTART;
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+}
+
+std::string absolute(const std::string& path) {
+  return std::filesystem::absolute(path).lexically_normal().string();
+}
+
+// --set values that are paths start at the working directory, which ranks do not share.
+std::vector<std::string> with_absolute_paths(std::vector<std::string> overrides) {
+  for (std::string& text : overrides) {
+    const size_t equals = text.find('=');
+    const size_t dot = text.find('.');
+    if (equals == std::string::npos || dot == std::string::npos || dot > equals) continue;
+    const JobKey* key = find_job_key(text.substr(0, dot), text.substr(dot + 1, equals - dot - 1));
+    if (key == nullptr || !key->is_path) continue;
+    text = text.substr(0, equals + 1) + absolute(text.substr(equals + 1));
+  }
+  return overrides;
+}
+
+bool is_program(const std::string& path) {
+  return ::access(path.c_str(), X_OK) == 0 && !std::filesystem::is_directory(path);
+}
+
+Status check_mpirun() {
+  const char* path = std::getenv("PATH");
+  std::string_view rest = path == nullptr ? "" : path;
+  while (!rest.empty()) {
+    const std::string_view folder = rest.substr(0, rest.find(':'));
+    if (is_program(join_path(std::string(folder), "mpirun"))) return ok_status();
+    rest.remove_prefix(std::min(folder.size() + 1, rest.size()));
+  }
+  return error(Code::kMissingInput,
+               "there is no mpirun in PATH: install Open MPI (Debian: openmpi-bin)");
+}
+
+// The two programs lie side by side.
+struct Programs {
+  std::string leasehold;
+  std::string train;
+};
+
+Result<Programs> find_programs() {
+  std::error_code failure;
+  const auto self = std::filesystem::read_symlink("/proc/self/exe", failure);
+  if (failure) return error(Code::kInternal, "/proc/self/exe: {}", failure.message());
+  Programs programs{self.string(), (self.parent_path() / "leasehold-train").string()};
+  if (!is_program(programs.train)) {
+    return error(Code::kMissingInput, "there is no {}: build it, it belongs beside {}",
+                 programs.train, programs.leasehold);
+  }
+  return programs;
+}
+
+Result<JobFile> load_launch_job(const LaunchCommand& command) {
+  LEASEHOLD_ASSIGN_OR_RETURN(JobFile job,
+                             load_job(posix_files(), command.job_path, command.overrides));
+  LEASEHOLD_RETURN_IF_ERROR(check_supported(job));
+  LEASEHOLD_RETURN_IF_ERROR(
+      validate(job, static_cast<int>(std::max<int64_t>(
+                        job.launch.min_world, job.parallel.tensor * job.parallel.pipeline))));
+  if (job.lease.calendar.empty()) {
+    return error(Code::kBadConfig,
+                 "{}: lease.calendar is needed: write the path of a file that says which hosts may "
+                 "be used from when to when (docs/lease_calendar.md), or start the job with "
+                 "mpirun",
+                 command.job_path);
+  }
+  if (job.launch.hosts == "local" || job.launch.hosts == "ssh") return job;
+  job.launch.hosts = join_path(parent_path(job.path), job.launch.hosts);
+  if (!is_program(job.launch.hosts)) {
+    return error(Code::kBadConfig, "{}: launch.hosts: {} is no program", command.job_path,
+                 job.launch.hosts);
+  }
+  return job;
+}
+
+// The first IPv4 address of this machine that is not loopback.
+Result<std::string> own_address() {
+  ifaddrs* list = nullptr;
+  if (::getifaddrs(&list) != 0)
+    return error(Code::kInternal, "the machine's addresses are unknown");
+  std::string found;
+  for (const ifaddrs* entry = list; entry != nullptr && found.empty(); entry = entry->ifa_next) {
+    if (entry->ifa_addr == nullptr || entry->ifa_addr->sa_family != AF_INET) continue;
+    const auto* address = reinterpret_cast<const sockaddr_in*>(entry->ifa_addr);
+    if ((ntohl(address->sin_addr.s_addr) >> 24) == 127) continue;
+    char text[INET_ADDRSTRLEN] = {};
+    if (::inet_ntop(AF_INET, &address->sin_addr, text, sizeof text) != nullptr) found = text;
+  }
+  ::freeifaddrs(list);
+  if (!found.empty()) return found;
+  return error(Code::kBadConfig,
+               "this machine has no address that nodes could reach: give one with --address");
+}
+
+// A generation that outlived its supervisor reports to the port that it was told.
+Result<std::unique_ptr<ControlServer>> start_server(ControlServerOptions options,
+                                                    ControlHandler& board) {
+  auto server = ControlServer::start(options, board);
+  if (server.ok() || (options.cluster_port == 0 && options.operator_port == 0)) return server;
+  options.cluster_port = 0;
+  options.operator_port = 0;
+  return ControlServer::start(options, board);
+}
+
+Result<ControlServerOptions> make_server_options(const LaunchCommand& command, const JobFile& job) {
+  ControlServerOptions options;
+  if (!command.address.empty()) {
+    options.cluster_address = command.address;
+  } else if (job.launch.hosts != "local") {
+    LEASEHOLD_ASSIGN_OR_RETURN(options.cluster_address, own_address());
+  }
+  const auto before = read_control_file(posix_files(), job.run.dir);
+  if (before.ok()) {
+    options.token = before->token;
+    options.cluster_port = before->cluster_port;
+    options.operator_port = before->operator_port;
+  } else {
+    LEASEHOLD_ASSIGN_OR_RETURN(options.token, make_token());
+  }
+  return options;
+}
+
+SupervisorOptions make_options(const JobFile& job, const std::string& address) {
+  SupervisorOptions options;
+  options.run_dir = job.run.dir;
+  options.calendar_path = job.lease.calendar;
+  options.plan = {.min_world = job.launch.min_world,
+                  .max_world = job.batch.lanes * job.parallel.tensor * job.parallel.pipeline,
+                  .margin_s = job.launch.margin_s};
+  options.limits.start_timeout_s = job.launch.start_timeout_s;
+  options.limits.stuck_timeout_s = job.launch.stuck_timeout_s;
+  options.limits.margin_s = job.launch.margin_s;
+  options.limits.hosts_are_local = job.launch.hosts == "local";
+  options.address = address;
+  return options;
+}
+
+std::string address_of(const ControlServerOptions& options, const ControlServer& server) {
+  return format_socket_address({options.cluster_address, server.cluster_port()});
+}
+
+}  // namespace
+
+Status run_launch(const LaunchCommand& given, const Logger& logger) {
+  LaunchCommand command = given;
+  command.job_path = absolute(given.job_path);
+  command.overrides = with_absolute_paths(given.overrides);
+  LEASEHOLD_ASSIGN_OR_RETURN(const JobFile job, load_launch_job(command));
+  LEASEHOLD_RETURN_IF_ERROR(check_mpirun());
+  LEASEHOLD_ASSIGN_OR_RETURN(const Programs programs, find_programs());
+  count_interrupts();
+
+  ReportBoard board(system_clock());
+  LEASEHOLD_ASSIGN_OR_RETURN(ControlServerOptions server_options,
+                             make_server_options(command, job));
+  LEASEHOLD_ASSIGN_OR_RETURN(auto server, start_server(server_options, board));
+  const std::string address = address_of(server_options, *server);
+  const auto generations = make_process_host(posix_files(), programs.leasehold);
+  const auto prober = make_prober(job.launch.hosts, kProbeDeadlineS);
+  const auto make_command = [&](int64_t generation, const std::vector<PlannedHost>& hosts) {
+    return make_mpirun_command({.train_program = programs.train,
+                                .job_path = command.job_path,
+                                .overrides = command.overrides,
+                                .launch = job.launch,
+                                .hosts = hosts,
+                                .generation = generation,
+                                .supervisor = address,
+                                .token = server_options.token,
+                                .as_root = ::geteuid() == 0});
+  };
+  LEASEHOLD_ASSIGN_OR_RETURN(
+      const auto supervisor,
+      Supervisor::open(make_options(job, address),
+                       {posix_files(), system_clock(), *generations, *prober, board, logger,
+                        make_command, [] { return interrupts.load(); }}));
+  LEASEHOLD_RETURN_IF_ERROR(write_control_file(
+      job.run.dir,
+      {::getpid(), server->operator_port(), server->cluster_port(), server_options.token}));
+  logger.info("supervising {}: `leasehold status {}` tells how it goes", job.run.name, job.run.dir);
+
+  const JobEnd end = supervisor->run();
+  fmt::print("{}", timeline_text(supervisor->state()));
+  std::fflush(stdout);
+  if (end.exit_code != 0) return {static_cast<Code>(end.exit_code), end.reason};
+  LEASEHOLD_ASSIGN_OR_RETURN(const int64_t removed, remove_run_memory(job.run.dir));
+  if (removed > 0) logger.info("removed {} files of the run from shared memory", removed);
+  return ok_status();
+}
+
+Status run_keeper_command(const KeeperCommand& command) {
+  KeeperOptions options;
+  options.generation_dir = command.generation_dir;
+  options.command = command.command;
+  return run_keeper(posix_files(), options);
+}
+
+}  // namespace leasehold

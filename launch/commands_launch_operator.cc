@@ -1,0 +1,107 @@
+// Of commands_launch.h: what operators ask of a run, whether a supervisor runs or not.
+#include <cstdio>
+#include <unistd.h>
+
+#include <nlohmann/json.hpp>
+
+#include "launch/commands_launch.h"
+#include "launch/run_memory.h"
+#include "launch/supervisor/control_client.h"
+#include "launch/supervisor/control_file.h"
+#include "launch/supervisor/keeper.h"
+#include "launch/supervisor/process_identity.h"
+#include "launch/supervisor/state_report.h"
+#include "launch/supervisor/world_file.h"
+#include "runtime/checkpoint/run_directory.h"
+
+namespace leasehold {
+
+namespace {
+
+constexpr int64_t kMaxKeeperBytes = 64 << 10;
+
+Status no_supervisor(const std::string& run_dir, const std::string& why) {
+  return error(Code::kUnavailable, "no supervisor of {} answers: {}; `leasehold launch` starts one",
+               run_dir, why);
+}
+
+Result<Operator> find_supervisor(const std::string& run_dir) {
+  const auto control = read_control_file(posix_files(), run_dir);
+  if (control.status().code() == Code::kMissingInput) {
+    return no_supervisor(run_dir, "the run was never launched");
+  }
+  if (!control.ok()) return control.status();
+  return Operator{.port = control->operator_port, .token = control->token};
+}
+
+Result<std::string> ask(const std::string& run_dir) {
+  LEASEHOLD_ASSIGN_OR_RETURN(const Operator who, find_supervisor(run_dir));
+  return ask_state(who);
+}
+
+// Whether the newest generation of a supervisor that is gone still runs.
+bool generation_runs(const std::string& run_dir) {
+  const auto state = load_state(posix_files(), run_dir);
+  if (!state.ok() || !state->running) return false;
+  const std::string path = keeper_path(generation_directory(run_dir, state->running->number));
+  const auto text = read_file(posix_files(), path, kMaxKeeperBytes);
+  if (!text.ok()) return false;
+  const auto keeper = parse_identity(*text, path);
+  return keeper.ok() && is_alive(*keeper);
+}
+
+}  // namespace
+
+Status run_status(const std::string& run_dir, bool json) {
+  const auto answer = ask(run_dir);
+  if (answer.ok() && json) {
+    std::fputs(answer->c_str(), stdout);
+    return ok_status();
+  }
+  LEASEHOLD_ASSIGN_OR_RETURN(const SupervisorState left, load_state(posix_files(), run_dir));
+  if (json) {
+    const std::string doing = "no supervisor runs";
+    std::fputs(state_json({left, {}, doing, system_clock().unix_s()}).c_str(), stdout);
+    return ok_status();
+  }
+  if (answer.ok()) {
+    const auto parsed = nlohmann::json::parse(*answer, nullptr, /*allow_exceptions=*/false);
+    fmt::print("supervised; {}\n", parsed.value("doing", ""));
+  } else {
+    fmt::print("no supervisor answers{}\n",
+               generation_runs(run_dir)
+                   ? ", but its generation goes on: `leasehold launch` takes it up"
+                   : "");
+  }
+  fmt::print("{}", timeline_text(left));
+  if (left.end) fmt::print("ended with exit code {}: {}\n", left.end->exit_code, left.end->reason);
+  return ok_status();
+}
+
+Status run_drain(const std::string& run_dir) {
+  LEASEHOLD_ASSIGN_OR_RETURN(const Operator who, find_supervisor(run_dir));
+  return ask_drain(who, "an operator asked for it");
+}
+
+Status run_clean(const std::string& run_dir, const Logger& logger) {
+  const std::string path = canonical_run_dir(run_dir);
+  std::unique_ptr<FileLock> lock;
+  if (posix_files().exists(path)) {
+    auto taken = posix_files().lock(join_path(path, "lock"), describe_owner(system_clock()));
+    if (!taken.ok()) {
+      return taken.status().annotated(fmt::format("{} cannot be cleaned while it is used", path));
+    }
+    lock = std::move(taken).value();
+    if (generation_runs(path)) {
+      return error(Code::kBadConfig,
+                   "{} cannot be cleaned: a generation runs without a supervisor; `leasehold "
+                   "launch` takes it up",
+                   path);
+    }
+  }
+  LEASEHOLD_ASSIGN_OR_RETURN(const int64_t removed, remove_run_memory(path));
+  logger.info("removed {} files of {} from shared memory", removed, path);
+  return ok_status();
+}
+
+}  // namespace leasehold

@@ -1,0 +1,64 @@
+#include "launch/supervisor/mpirun_command.h"
+
+#include <algorithm>
+
+namespace leasehold {
+
+namespace {
+
+using Arguments = std::vector<std::string>;
+
+void append(Arguments& arguments, std::initializer_list<std::string> more) {
+  arguments.insert(arguments.end(), more);
+}
+
+// Whether `arguments` name the word (an MCA parameter, or an option).
+bool mention(const Arguments& arguments, const std::string& word) {
+  return std::ranges::find(arguments, word) != arguments.end();
+}
+
+void append_parameter(Arguments& arguments, const LaunchSection& launch, const std::string& name,
+                      const std::string& value) {
+  if (!mention(launch.mpirun_args, name)) append(arguments, {"-mca", name, value});
+}
+
+}  // namespace
+
+GenerationCommand make_mpirun_command(const MpirunRequest& request) {
+  const bool local = request.launch.hosts == "local";
+  GenerationCommand command;
+  Arguments& arguments = command.arguments;
+  arguments = {request.mpirun};
+  if (!mention(request.launch.mpirun_args, "--bind-to")) append(arguments, {"--bind-to", "none"});
+  if (local) {
+    append(arguments, {"--oversubscribe"});
+    append_parameter(arguments, request.launch, "mpi_yield_when_idle", "1");
+  } else {
+    append_parameter(arguments, request.launch, "plm_rsh_agent", request.launch.hosts);
+    append_parameter(arguments, request.launch, "btl", "tcp,self");
+  }
+  for (const char* name : {"LEASEHOLD_GENERATION", "LEASEHOLD_SUPERVISOR", "LEASEHOLD_TOKEN"}) {
+    append(arguments, {"-x", name});
+  }
+  arguments.insert(arguments.end(), request.launch.mpirun_args.begin(),
+                   request.launch.mpirun_args.end());
+  bool first = true;
+  for (const PlannedHost& host : request.hosts) {
+    if (!first) arguments.push_back(":");
+    first = false;
+    if (!local) append(arguments, {"-host", fmt::format("{}:{}", host.host, host.slots)});
+    append(arguments, {"-np", std::to_string(host.slots), "-x", "LEASEHOLD_NODE=" + host.host,
+                       request.train_program, request.job_path});
+    for (const std::string& text : request.overrides) append(arguments, {"--set", text});
+  }
+  command.environment = {{"LEASEHOLD_GENERATION", std::to_string(request.generation)},
+                         {"LEASEHOLD_SUPERVISOR", request.supervisor},
+                         {"LEASEHOLD_TOKEN", request.token}};
+  if (request.as_root) {
+    command.environment.emplace_back("OMPI_ALLOW_RUN_AS_ROOT", "1");
+    command.environment.emplace_back("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
+  }
+  return command;
+}
+
+}  // namespace leasehold

@@ -1,0 +1,303 @@
+#include "launch/supervisor/supervisor.h"
+
+#include <algorithm>
+
+#include "launch/supervisor/run_logs.h"
+#include "launch/supervisor/state_report.h"
+#include "launch/supervisor/world_file.h"
+#include "runtime/checkpoint/run_directory.h"
+
+namespace leasehold {
+
+namespace {
+
+constexpr double kShowEveryS = 1;
+
+std::string hosts_in_words(const std::vector<PlannedHost>& hosts) {
+  std::vector<std::string> words;
+  for (const PlannedHost& host : hosts)
+    words.push_back(fmt::format("{}:{}", host.host, host.slots));
+  return fmt::format("{}", fmt::join(words, " "));
+}
+
+Result<SupervisorState> load_or_begin(FileSystem& files, const std::string& run_dir, double now_s) {
+  auto state = load_state(files, run_dir);
+  if (state.status().code() == Code::kMissingInput) {
+    SupervisorState begun;
+    begun.first_launch_s = now_s;
+    return begun;
+  }
+  return state;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Supervisor>> Supervisor::open(SupervisorOptions options,
+                                                     SupervisorParts parts) {
+  LEASEHOLD_RETURN_IF_ERROR(parts.files.make_directories(join_path(options.run_dir, "supervisor")));
+  auto lock = parts.files.lock(join_path(options.run_dir, "lock"), describe_owner(parts.clock));
+  if (lock.status().code() == Code::kBadConfig) {
+    return error(Code::kBadConfig,
+                 "run.dir {} is in use: {}; wait for it to end, stop it (`leasehold drain {}`), or "
+                 "choose another run.dir",
+                 options.run_dir, lock.status().message(), options.run_dir);
+  }
+  if (!lock.ok()) return lock.status();
+  const double now_s = parts.clock.unix_s();
+  LEASEHOLD_ASSIGN_OR_RETURN(SupervisorState state,
+                             load_or_begin(parts.files, options.run_dir, now_s));
+  LEASEHOLD_ASSIGN_OR_RETURN(
+      CalendarWatch calendar,
+      CalendarWatch::open(parts.files, options.calendar_path, state.first_launch_s));
+  LEASEHOLD_RETURN_IF_ERROR(repair_events(parts.files, options.run_dir));
+  std::unique_ptr<Supervisor> supervisor(
+      new Supervisor(std::move(options), std::move(parts), std::move(calendar)));
+  supervisor->lock_ = std::move(lock).value();
+  supervisor->state_ = std::move(state);
+  if (supervisor->state_.end) {  // whoever launches it again has done something about it
+    supervisor->state_.end.reset();
+    supervisor->state_.failures.clear();
+  }
+  // The first launch is what relative times count from: on disk before anything happens.
+  LEASEHOLD_RETURN_IF_ERROR(
+      save_state(supervisor->parts_.files, supervisor->options_.run_dir, supervisor->state_));
+  supervisor->adopt();
+  return supervisor;
+}
+
+void Supervisor::adopt() {
+  if (!state_.running) {
+    parts_.board.begin(state_.newest_generation, {});
+    record({"supervisor_started",
+            state_.newest_generation == 0
+                ? "the first launch of this run"
+                : fmt::format("going on after generation {}", state_.newest_generation),
+            {}});
+    return;
+  }
+  RunningGeneration& running = *state_.running;
+  parts_.board.begin(running.number, running.hosts);
+  const Status adopted = parts_.generations.adopt(directory());
+  if (!adopted.ok()) warn(adopted.message());
+  if (running.supervisor != options_.address) {
+    warn(
+        fmt::format("generation {} reports to {}, which is not this supervisor's {}: its progress "
+                    "is read from metrics.jsonl alone",
+                    running.number, running.supervisor, options_.address));
+  }
+  // What was asked may not have arrived.
+  if (running.ending && running.ending->kill) parts_.generations.end(directory());
+  if (running.ending && !running.ending->kill) parts_.board.tell_to_drain(running.ending->reason);
+  record({"supervisor_started", fmt::format("generation {} was adopted", running.number), {}});
+}
+
+std::string Supervisor::directory() const {
+  return generation_directory(options_.run_dir, state_.running->number);
+}
+
+// --- Observing ---
+
+void Supervisor::replan(double now_s) {
+  for (const SupervisorEvent& event : calendar_.look()) record(event);
+  wanted_ = plan(calendar_.calendar(), state_.health(), options_.plan, state_.times, now_s);
+  planned_drain_.reset();
+  if (state_.running) {
+    planned_drain_ = reason_to_drain(state_.running->hosts, wanted_, calendar_.calendar(),
+                                     options_.plan, state_.times, now_s);
+  }
+  replan_at_s_ = now_s + options_.replan_s;
+}
+
+void Supervisor::look_at_generation(Observation& seen) {
+  const auto look = parts_.generations.look(directory());
+  if (!look.ok()) {
+    // Storage that cannot be read tells nothing of mpirun.
+    warn(look.status().message());
+    seen.keeper_alive = true;
+    return;
+  }
+  seen.keeper_alive = look->keeper_alive;
+  seen.outcome = look->outcome;
+  seen.nodes = parts_.board.nodes();
+  seen.logged = read_last_step(parts_.files, options_.run_dir);
+  const bool ended = seen.outcome || !seen.keeper_alive;
+  if (ended) seen.said = read_failure(parts_.generations.output_tail(directory()));
+}
+
+Observation Supervisor::observe(double now_s) {
+  if (now_s >= replan_at_s_) replan(now_s);
+  Observation seen;
+  seen.leased = calendar_.leased(now_s);
+  seen.probes = parts_.prober.take_results();
+  seen.probing = parts_.prober.under_way();
+  seen.stop_wish = stop_wish_ ? stop_wish_ : parts_.board.stop_wish();
+  if (state_.running) look_at_generation(seen);
+  return seen;
+}
+
+std::optional<JobEnd> Supervisor::turn() {
+  const double now_s = parts_.clock.unix_s();
+  Observation seen = observe(now_s);
+  const auto events = absorb(state_, seen, options_.limits, now_s);
+  for (const SupervisorEvent& event : events) record(event);
+  if (!events.empty()) {
+    unsaved_ = true;
+    replan(now_s);
+  }
+  seen.wanted = wanted_;
+  seen.planned_drain = planned_drain_;
+  const bool saved = !unsaved_ || save();
+  const Action action = next_action(state_, seen, options_.limits, now_s);
+  // A generation begins only on what is on disk.
+  if (!saved && action.kind == Action::Kind::kStart) return std::nullopt;
+  const auto end = perform(action, now_s);
+  if (now_s >= show_at_s_ || end) show(now_s);
+  return end;
+}
+
+JobEnd Supervisor::run() {
+  for (;;) {
+    const int interrupts = parts_.interrupts();
+    if (interrupts > 0 && !stop_wish_) stop_wish_ = "an operator's signal asked for it";
+    if (interrupts > 1) {
+      const std::string left = state_.running
+                                   ? fmt::format(
+                                         "left alone: generation {} goes on without a supervisor; "
+                                         "launch again to take it up",
+                                         state_.running->number)
+                                   : "left";
+      return {static_cast<int>(Code::kDrained), left};
+    }
+    if (const auto end = turn()) return *end;
+    parts_.clock.sleep_s(options_.look_s);
+  }
+}
+
+// --- Performing ---
+
+std::optional<JobEnd> Supervisor::perform(const Action& action, double now_s) {
+  const std::string doing = fmt::format("{}: {}", action_name(action.kind), action.reason);
+  const bool is_new = doing != std::exchange(doing_, doing);
+  switch (action.kind) {
+    case Action::Kind::kWait:
+      if (is_new && !state_.running) record({"waiting", action.reason, {}});
+      break;
+    case Action::Kind::kStart:
+      start(action, now_s);
+      break;
+    case Action::Kind::kDrain:
+    case Action::Kind::kKill:
+      ask_to_end(action);
+      break;
+    case Action::Kind::kSignalDrain:
+      state_.running->ending->signalled = true;
+      unsaved_ = true;
+      parts_.generations.drain(directory());
+      break;
+    case Action::Kind::kKillByForce:
+      if (is_new) record({"killed", action.reason, {}});
+      parts_.generations.end_by_force(directory());
+      break;
+    case Action::Kind::kProbe:
+      for (const std::string& host : action.hosts) parts_.prober.start(host);
+      break;
+    case Action::Kind::kFinish:
+      record({action.exit_code == 0 ? "job_done" : "job_stopped",
+              action.reason,
+              {{"exit_code", std::to_string(action.exit_code)}}});
+      return JobEnd{action.exit_code, action.reason};
+  }
+  return std::nullopt;
+}
+
+void Supervisor::ask_to_end(const Action& action) {
+  state_.running->ending = action.ending;
+  record({action.ending.kill ? "killing" : "draining", action.reason, {}});
+  // The generation has to end even where that cannot be written down.
+  unsaved_ = true;
+  save();
+  if (action.ending.kill) {
+    parts_.generations.end(directory());
+  } else {
+    parts_.board.tell_to_drain(action.reason);
+  }
+}
+
+void Supervisor::start(const Action& action, double now_s) {
+  const auto claimed = newest_claim(parts_.files, options_.run_dir);
+  if (!claimed.ok()) return warn(claimed.status().message());
+  const SupervisorState before = state_;
+  RunningGeneration running;
+  running.number = std::max(state_.newest_generation, *claimed) + 1;
+  running.hosts = wanted_.hosts;
+  running.reason = action.reason;
+  running.started_s = now_s;
+  running.supervisor = options_.address;
+  running.first_step = state_.newest_step;
+  running.progress_s = now_s;
+  state_.newest_generation = running.number;
+  state_.running = running;
+  if (!save()) {
+    state_ = before;
+    return;
+  }
+  record({"generation_started",
+          action.reason,
+          {{"world", std::to_string(running.world())}, {"hosts", hosts_in_words(running.hosts)}}});
+  parts_.board.begin(running.number, running.hosts);
+  const Status launched = launch(running);
+  if (launched.ok()) return;
+  // Seen from the next turn on it is a generation that ended.
+  state_.running->ending = {.kill = true,
+                            .way = "could not start",
+                            .reason = launched.message(),
+                            .asked_s = now_s,
+                            .signalled = false,
+                            .suspects = {}};
+  unsaved_ = true;
+  const Status none_comes = parts_.generations.adopt(directory());
+  if (!none_comes.ok()) warn(none_comes.message());
+}
+
+Status Supervisor::launch(const RunningGeneration& running) {
+  LEASEHOLD_RETURN_IF_ERROR(
+      write_world(parts_.files, options_.run_dir, {running.number, running.hosts}));
+  return parts_.generations.start(directory(), parts_.make_command(running.number, running.hosts));
+}
+
+// --- Telling ---
+
+void Supervisor::record(const SupervisorEvent& event) {
+  const int64_t generation = state_.newest_generation;
+  parts_.logger.info("{}: {}", event.name, event.reason);
+  const Status appended =
+      append_supervisor_event(parts_.files, options_.run_dir, parts_.clock, generation, event);
+  if (!appended.ok()) warn(appended.message());
+}
+
+bool Supervisor::save() {
+  const Status saved = save_state(parts_.files, options_.run_dir, state_);
+  unsaved_ = !saved.ok();
+  if (!saved.ok()) warn(saved.message() + "; nothing new is begun until the state can be written");
+  return saved.ok();
+}
+
+void Supervisor::warn(const std::string& message) {
+  if (message == warning_) return;
+  warning_ = message;
+  parts_.logger.warning("{}", message);
+}
+
+void Supervisor::show(double now_s) {
+  const auto nodes = parts_.board.nodes();
+  const StateReport report{state_, nodes, doing_, now_s};
+  parts_.board.show(state_json(report), prometheus_text(report));
+  show_at_s_ = now_s + kShowEveryS;
+  if (!state_.running || now_s < progress_at_s_) return;
+  progress_at_s_ = now_s + options_.progress_s;
+  parts_.logger.info(
+      "generation {}, {} ranks{}: step {}", state_.running->number, state_.running->world(),
+      state_.running->phase.empty() ? "" : ", " + state_.running->phase, state_.newest_step);
+}
+
+}  // namespace leasehold

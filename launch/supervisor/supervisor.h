@@ -1,0 +1,98 @@
+// The supervisor of one run: a thin loop that observes, decides (bookkeeping.h, transition.h) and
+// performs. All that it has to remember is in RUN_DIR/supervisor/state.json before it acts, so that
+// it may be killed at any moment: the next one goes on.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "launch/supervisor/calendar_watch.h"
+#include "launch/supervisor/generation_host.h"
+#include "launch/supervisor/prober.h"
+#include "launch/supervisor/report_board.h"
+#include "launch/supervisor/state.h"
+#include "launch/supervisor/transition.h"
+#include "runtime/base/clock.h"
+#include "runtime/base/files.h"
+#include "runtime/base/log.h"
+
+namespace leasehold {
+
+struct SupervisorOptions {
+  std::string run_dir;  // absolute
+  std::string calendar_path;
+  PlanLimits plan;
+  SupervisorLimits limits;
+  std::string address;     // "address:port" that agents report to
+  double look_s = 0.05;    // between two turns of the loop
+  double replan_s = 0.5;   // between two looks at the calendar
+  double progress_s = 10;  // between two lines about steps
+};
+
+// What it stands on; all of it outlives the supervisor.
+struct SupervisorParts {
+  FileSystem& files;
+  Clock& clock;
+  GenerationHost& generations;
+  Prober& prober;
+  ReportBoard& board;
+  const Logger& logger;
+  // The mpirun of a generation on these hosts.
+  std::function<GenerationCommand(int64_t generation, const std::vector<PlannedHost>& hosts)>
+      make_command;
+  // How often an operator asked by signal: once to stop, twice to leave what runs alone.
+  std::function<int()> interrupts;
+};
+
+class Supervisor {
+ public:
+  // Takes RUN_DIR/lock, which it holds, loads the state or begins one, and adopts the generation
+  // that runs. kBadConfig when another program has the run; the calendar's and the state's errors.
+  static Result<std::unique_ptr<Supervisor>> open(SupervisorOptions options, SupervisorParts parts);
+
+  // Turns until the job ends (exit code 0 or that of what stopped it), or an operator stops it
+  // (75).
+  JobEnd run();
+  // One turn, without waiting; how it ended when it did.
+  std::optional<JobEnd> turn();
+
+  const SupervisorState& state() const { return state_; }
+
+ private:
+  Supervisor(SupervisorOptions options, SupervisorParts parts, CalendarWatch calendar)
+      : options_(std::move(options)), parts_(std::move(parts)), calendar_(std::move(calendar)) {}
+
+  void adopt();
+  void replan(double now_s);
+  Observation observe(double now_s);
+  void look_at_generation(Observation& seen);
+  std::optional<JobEnd> perform(const Action& action, double now_s);
+  void start(const Action& action, double now_s);
+  Status launch(const RunningGeneration& running);
+  void ask_to_end(const Action& action);
+  void record(const SupervisorEvent& event);
+  bool save();
+  void warn(const std::string& message);
+  void show(double now_s);
+  std::string directory() const;  // of the generation that runs
+
+  SupervisorOptions options_;
+  SupervisorParts parts_;
+  CalendarWatch calendar_;
+  std::unique_ptr<FileLock> lock_;
+  SupervisorState state_;
+  bool unsaved_ = false;
+  Plan wanted_;
+  std::optional<std::string> planned_drain_;
+  std::optional<std::string> stop_wish_;
+  double replan_at_s_ = 0;
+  double show_at_s_ = 0;
+  double progress_at_s_ = 0;
+  std::string doing_;    // the newest action and its reason
+  std::string warning_;  // the newest
+};
+
+}  // namespace leasehold

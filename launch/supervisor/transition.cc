@@ -1,0 +1,235 @@
+#include "launch/supervisor/transition.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace leasehold {
+
+namespace {
+
+using Kind = Action::Kind;
+using Health = HostHealth::State;
+
+Action wait_until(double until_s, std::string reason) {
+  return {.kind = Kind::kWait, .reason = std::move(reason), .until_s = until_s};
+}
+
+Action kill(std::string way, const std::string& reason, double now_s,
+            std::vector<std::string> suspects = {}) {
+  return {.kind = Kind::kKill,
+          .reason = reason,
+          .ending = {.kill = true,
+                     .way = std::move(way),
+                     .reason = reason,
+                     .asked_s = now_s,
+                     .signalled = false,
+                     .suspects = std::move(suspects)}};
+}
+
+Action drain(std::string way, const std::string& reason, double now_s) {
+  return {.kind = Kind::kDrain,
+          .reason = reason,
+          .ending = {.kill = false,
+                     .way = std::move(way),
+                     .reason = reason,
+                     .asked_s = now_s,
+                     .signalled = false,
+                     .suspects = {}}};
+}
+
+// --- Hosts that have to answer ---
+
+bool is_awaited(const std::string& host, const HostRecord& record, const Observation& seen) {
+  return record.health.state == Health::kUnreachable && seen.leased.contains(host);
+}
+
+std::vector<std::string> due_probes(const SupervisorState& state, const Observation& seen,
+                                    double now_s) {
+  std::vector<std::string> due;
+  for (const auto& [host, record] : state.hosts) {
+    const bool is_due = is_awaited(host, record, seen) && now_s >= record.next_probe_s;
+    if (is_due && !seen.probing.contains(host)) due.push_back(host);
+  }
+  return due;
+}
+
+Action probe(std::vector<std::string> hosts) {
+  std::string reason = fmt::format("does {} answer?", fmt::join(hosts, ", "));
+  return {.kind = Kind::kProbe, .reason = std::move(reason), .hosts = std::move(hosts)};
+}
+
+// The next moment at which a probe is due or a quarantine ends.
+double next_health_s(const SupervisorState& state, const Observation& seen) {
+  double next_s = kNever;
+  for (const auto& [host, record] : state.hosts) {
+    if (is_awaited(host, record, seen)) next_s = std::min(next_s, record.next_probe_s);
+    if (record.health.state == Health::kQuarantined) {
+      next_s = std::min(next_s, record.health.until_s);
+    }
+  }
+  return next_s;
+}
+
+// --- While a generation runs ---
+
+double idle_limit_s(const RunningGeneration& running, const MeasuredTimes& times,
+                    const SupervisorLimits& limits) {
+  const double limit_s = limits.stuck_timeout_s + limits.margin_s + 3 * times.step_s.value_or(0);
+  const bool quick = running.phase == "training" || running.phase == "leaving";
+  return quick ? limit_s : limits.slow_phase_factor * limit_s;
+}
+
+// Hosts that were heard, and are not any more while others are.
+std::vector<std::string> silent_hosts(const RunningGeneration& running, const Observation& seen,
+                                      const SupervisorLimits& limits, double now_s) {
+  std::vector<std::string> silent;
+  bool some_are_heard = false;
+  for (const PlannedHost& host : running.hosts) {
+    const auto news = seen.nodes.find(host.host);
+    if (news == seen.nodes.end() || news->second.report.generation != running.number) continue;
+    const bool heard = now_s - news->second.heard_s < limits.heartbeat_timeout_s;
+    some_are_heard = some_are_heard || heard;
+    if (!heard) silent.push_back(host.host);
+  }
+  return some_are_heard ? silent : std::vector<std::string>();
+}
+
+// Something is wrong with the generation; its end cannot be awaited.
+std::optional<Action> reason_to_kill(const SupervisorState& state, const Observation& seen,
+                                     const SupervisorLimits& limits, double now_s) {
+  const RunningGeneration& running = *state.running;
+  if (!running.training) {
+    const double since_s = now_s - running.started_s;
+    if (since_s < limits.start_timeout_s) return std::nullopt;
+    return kill("start timeout",
+                fmt::format("it did not start to train within {:.0f} s (launch.start_timeout_s)",
+                            limits.start_timeout_s),
+                now_s);
+  }
+  const double idle_s = now_s - std::max(running.progress_s, running.started_s);
+  // While steps come, nobody is missing whom the steps need: a node may be cut off from us alone.
+  const double patience_s = limits.heartbeat_timeout_s + 3 * state.times.step_s.value_or(0);
+  if (running.phase == "training" && idle_s >= patience_s) {
+    std::vector<std::string> silent = silent_hosts(running, seen, limits, now_s);
+    if (!silent.empty()) {
+      return kill("no heartbeat",
+                  fmt::format("no word from {} for {:.0f} s and no step", fmt::join(silent, ", "),
+                              limits.heartbeat_timeout_s),
+                  now_s, silent);
+    }
+  }
+  const double limit_s = idle_limit_s(running, state.times, limits);
+  if (idle_s < limit_s) return std::nullopt;
+  return kill("stuck",
+              fmt::format("stuck: no step and no new phase for {:.0f} s after step {}{}", limit_s,
+                          running.step,
+                          running.phase.empty() ? "" : fmt::format(" in phase {}", running.phase)),
+              now_s);
+}
+
+Action while_running(const SupervisorState& state, const Observation& seen,
+                     const SupervisorLimits& limits, double now_s) {
+  const RunningGeneration& running = *state.running;
+  if (running.ending && running.ending->kill) {
+    const double until_s = running.ending->asked_s + limits.kill_grace_s;
+    if (now_s < until_s) return wait_until(until_s, "mpirun is being ended");
+    return {.kind = Kind::kKillByForce,
+            .reason = fmt::format("mpirun did not end within {:.0f} s", limits.kill_grace_s)};
+  }
+  if (auto killing = reason_to_kill(state, seen, limits, now_s)) return *killing;
+  if (running.ending) {
+    // Before its first report or step a rank may not have installed its handler yet.
+    const bool safe = running.training || !running.phase.empty();
+    if (safe && !running.ending->signalled) {
+      return {.kind = Kind::kSignalDrain, .reason = running.ending->reason};
+    }
+    return wait_until(kNever, "draining: " + running.ending->reason);
+  }
+  if (seen.stop_wish) return drain("operator", *seen.stop_wish, now_s);
+  if (seen.planned_drain) return drain("planned", *seen.planned_drain, now_s);
+  auto due = due_probes(state, seen, now_s);
+  if (!due.empty()) return probe(std::move(due));
+  return wait_until(std::min(seen.wanted.next_look_s, next_health_s(state, seen)),
+                    fmt::format("generation {} runs", running.number));
+}
+
+// --- Between generations ---
+
+// Restarts that bring no step come slower and slower.
+double restart_s(const SupervisorState& state, const SupervisorLimits& limits) {
+  int64_t in_vain = 0;
+  double last_s = 0;
+  for (const Failure& failure : state.failures) {
+    if (failure.excused || failure.step != state.newest_step) continue;
+    ++in_vain;
+    last_s = failure.at_s;
+  }
+  if (in_vain < 2) return 0;
+  const double pause_s = std::ldexp(1.0, static_cast<int>(std::min<int64_t>(in_vain - 2, 60)));
+  return last_s + std::min(limits.max_restart_pause_s, pause_s);
+}
+
+std::string start_reason(const SupervisorState& state, const Plan& wanted) {
+  if (state.timeline.empty()) return wanted.reason;
+  const PastGeneration& last = state.timeline.back();
+  return fmt::format("{}generation {} ended ({}); {}", last.planned ? "" : "restart: ", last.number,
+                     last.ended, wanted.reason);
+}
+
+Action between_generations(const SupervisorState& state, const Observation& seen,
+                           const SupervisorLimits& limits, double now_s) {
+  if (seen.stop_wish) {
+    return {.kind = Kind::kFinish,
+            .reason = *seen.stop_wish,
+            .exit_code = static_cast<int>(Code::kDrained)};
+  }
+  auto due = due_probes(state, seen, now_s);
+  if (!due.empty()) return probe(std::move(due));
+  for (const auto& [host, record] : state.hosts) {
+    if (is_awaited(host, record, seen) && record.failed_probes == 0) {
+      return wait_until(kNever, fmt::format("whether {} answers", host));
+    }
+  }
+  const double again_s = restart_s(state, limits);
+  if (now_s < again_s) return wait_until(again_s, "the pause after failures without a step");
+  if (seen.wanted.hosts.empty()) {
+    return wait_until(std::min(seen.wanted.next_look_s, next_health_s(state, seen)),
+                      seen.wanted.reason);
+  }
+  return {.kind = Kind::kStart, .reason = start_reason(state, seen.wanted)};
+}
+
+}  // namespace
+
+const char* action_name(Kind kind) {
+  switch (kind) {
+    case Kind::kWait:
+      return "wait";
+    case Kind::kStart:
+      return "start";
+    case Kind::kDrain:
+      return "drain";
+    case Kind::kSignalDrain:
+      return "signal_drain";
+    case Kind::kKill:
+      return "kill";
+    case Kind::kKillByForce:
+      return "kill_by_force";
+    case Kind::kProbe:
+      return "probe";
+    case Kind::kFinish:
+      return "finish";
+  }
+  return "unknown";
+}
+
+Action next_action(const SupervisorState& state, const Observation& seen,
+                   const SupervisorLimits& limits, double now_s) {
+  if (state.running) return while_running(state, seen, limits, now_s);
+  if (state.end) {
+    return {.kind = Kind::kFinish, .reason = state.end->reason, .exit_code = state.end->exit_code};
+  }
+  return between_generations(state, seen, limits, now_s);
+}
+
+}  // namespace leasehold

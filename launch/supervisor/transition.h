@@ -1,0 +1,39 @@
+// What the supervisor does next: a pure function of its state, of what it sees and of the time. It
+// says why.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "launch/supervisor/observation.h"
+#include "launch/supervisor/state.h"
+
+namespace leasehold {
+
+struct Action {
+  enum class Kind {
+    kWait,         // until `until_s`, or until something is seen
+    kStart,        // a generation on state's and observation's `wanted` hosts
+    kDrain,        // record `ending` and tell the agents
+    kSignalDrain,  // pass the drain that was asked for on to mpirun as well
+    kKill,         // record `ending` and ask the keeper to end its mpirun
+    kKillByForce,  // the keeper does not: end its whole session
+    kProbe,        // ask `hosts` whether they answer
+    kFinish,       // the supervisor ends with `exit_code`
+  };
+  Kind kind = Kind::kWait;
+  std::string reason;
+  double until_s = kNever;         // kWait
+  std::vector<std::string> hosts;  // kProbe
+  Ending ending;                   // kDrain, kKill
+  int exit_code = 0;               // kFinish
+};
+
+const char* action_name(Action::Kind kind);
+
+// To be called after `absorb`, with the same `seen`.
+Action next_action(const SupervisorState& state, const Observation& seen,
+                   const SupervisorLimits& limits, double now_s);
+
+}  // namespace leasehold

@@ -1,0 +1,324 @@
+#include "launch/supervisor/bookkeeping.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/launch/supervisor/scene.h"
+
+namespace leasehold {
+namespace {
+
+class BookkeepingTest : public ::testing::Test {
+ protected:
+  BookkeepingTest() { begin({"a", "b"}, 5); }
+
+  void begin(const std::vector<std::string>& hosts, int64_t step) {
+    const SupervisorState before = state_;
+    state_ = running_state(hosts, "training", step);
+    state_.failures = before.failures;
+    state_.hosts = before.hosts;
+    state_.running->first_step = step;
+    state_.running->started_s = now_s_;
+    seen_ = quiet_observation(hosts);
+    seen_.keeper_alive = true;
+  }
+
+  std::vector<SupervisorEvent> look() { return absorb(state_, seen_, limits_, now_s_); }
+  bool has_event(const std::vector<SupervisorEvent>& events, const std::string& name,
+                 const std::string& part = "") {
+    for (const SupervisorEvent& event : events) {
+      if (event.name == name && event.reason.find(part) != std::string::npos) return true;
+    }
+    return false;
+  }
+  std::vector<SupervisorEvent> end(std::optional<int> code, std::optional<int> signal = {},
+                                   FailureReport said = {}) {
+    seen_.outcome = Outcome{code, signal, kStartS, now_s_};
+    seen_.keeper_alive = false;
+    seen_.said = std::move(said);
+    return look();
+  }
+  // A generation on these hosts that fails; returns whether the job was stopped.
+  bool fail(const std::vector<std::string>& hosts, std::optional<int> code,
+            std::optional<int> signal = {}, FailureReport said = {}) {
+    begin(hosts, state_.newest_step);
+    now_s_ += 1;
+    end(code, signal, std::move(said));
+    return state_.end.has_value();
+  }
+  HostHealth::State health(const std::string& host) { return state_.hosts[host].health.state; }
+
+  SupervisorState state_;
+  Observation seen_;
+  SupervisorLimits limits_ = test_limits();
+  double now_s_ = kStartS;
+};
+
+using Health = HostHealth::State;
+
+TEST_F(BookkeepingTest, ReadsTheEndsThatAreNoFailures) {
+  EXPECT_TRUE(has_event(end(0), "generation_ended", "done"));
+  ASSERT_TRUE(state_.end.has_value());
+  EXPECT_EQ(state_.end->exit_code, 0);
+  EXPECT_FALSE(state_.running.has_value());
+
+  state_ = {};
+  begin({"a"}, 5);
+  state_.running->ending = Ending{.way = "planned", .reason = "the lease of a ends"};
+  end(75);
+  EXPECT_FALSE(state_.end.has_value());
+  EXPECT_TRUE(state_.failures.empty());
+  EXPECT_EQ(state_.timeline.back().ended, "the lease of a ends");
+  EXPECT_TRUE(state_.timeline.back().planned);
+
+  begin({"a"}, 5);  // somebody sent the ranks a signal
+  end(75);
+  EXPECT_FALSE(state_.end.has_value());
+  EXPECT_TRUE(state_.failures.empty());
+}
+
+TEST_F(BookkeepingTest, StopsWithCodesThatARestartCannotHelp) {
+  for (const int code : {64, 65, 66, 78}) {
+    state_ = {};
+    begin({"a", "b"}, 5);
+    end(code, {}, {.message = "no such data"});
+    ASSERT_TRUE(state_.end.has_value()) << code;
+    EXPECT_EQ(state_.end->exit_code, code);
+    EXPECT_NE(state_.end->reason.find("no such data"), std::string::npos);
+  }
+}
+
+TEST_F(BookkeepingTest, EverythingElseIsAFailureThatIsTriedAgain) {
+  for (const int code : {1, 69, 70, 74, 137}) {
+    state_ = {};
+    EXPECT_FALSE(fail({"a", "b"}, code)) << code;
+    ASSERT_EQ(state_.failures.size(), 1U);
+    EXPECT_EQ(state_.failures[0].way, fmt::format("exit code {}", code));
+    EXPECT_FALSE(state_.timeline.back().planned);
+  }
+  state_ = {};
+  EXPECT_FALSE(fail({"a", "b"}, {}, 9));
+  EXPECT_EQ(state_.failures[0].way, "signal 9");
+}
+
+TEST_F(BookkeepingTest, AKeeperThatVanishedIsAFailure) {
+  seen_.keeper_alive = false;
+  look();
+  ASSERT_EQ(state_.failures.size(), 1U);
+  EXPECT_EQ(state_.failures[0].way, "keeper vanished");
+}
+
+TEST_F(BookkeepingTest, AForcedEndIsNamedAfterItsReason) {
+  state_.running->ending =
+      Ending{.kill = true, .way = "stuck", .reason = "stuck: no step for 85 s"};
+  end(1);
+  EXPECT_EQ(state_.failures.at(0).way, "stuck");
+  EXPECT_EQ(state_.timeline.back().ended, "stuck: no step for 85 s");
+}
+
+// --- Progress ---
+
+TEST_F(BookkeepingTest, MeasuresTheStartAndTheTimeLost) {
+  state_.last_end_s = kStartS - 2;
+  state_.times = {};
+  now_s_ += 3;
+  seen_.nodes["a"] = {make_report(1, "a", 5, "training"), now_s_};  // a step that was done before
+  look();
+  EXPECT_FALSE(state_.running->first_new_step_s.has_value());
+  now_s_ += 1;
+  seen_.nodes["a"].report.step = 6;
+  seen_.nodes["a"].report.step_time_s = 0.5;
+  seen_.nodes["a"].report.save_time_s = 0.25;
+  EXPECT_TRUE(has_event(look(), "first_new_step", "step 6, 4.0 s"));
+  EXPECT_EQ(state_.times.start_s, 4);
+  EXPECT_EQ(state_.times.step_s, 0.5);
+  EXPECT_EQ(state_.times.save_s, 0.25);
+  EXPECT_TRUE(look().empty());
+  end({}, 9);
+  EXPECT_EQ(state_.timeline.back().lost_s, 6);
+  EXPECT_EQ(state_.last_end_s, now_s_);
+}
+
+TEST_F(BookkeepingTest, TakesProgressFromTheLogWhenNoAgentIsHeard) {
+  state_.running->training = false;
+  state_.running->phase = "";
+  now_s_ += 3;
+  seen_.logged = LoggedStep{5, 0.1};
+  look();
+  EXPECT_FALSE(state_.running->training);
+  seen_.logged = LoggedStep{7, 0.1};
+  look();
+  EXPECT_TRUE(state_.running->training);
+  EXPECT_EQ(state_.newest_step, 7);
+  EXPECT_EQ(state_.running->progress_s, now_s_);
+}
+
+TEST_F(BookkeepingTest, ReplayedStepsAreProgressButNotNew) {
+  state_.running->step = 0;
+  now_s_ += 3;
+  seen_.nodes["a"] = {make_report(1, "a", 2, "training"), now_s_};
+  look();
+  EXPECT_EQ(state_.running->progress_s, now_s_);
+  EXPECT_EQ(state_.newest_step, 5);
+  EXPECT_FALSE(state_.running->first_new_step_s.has_value());
+}
+
+TEST_F(BookkeepingTest, MeasuredTimesFallSlowly) {
+  state_.times.step_s = 10;
+  seen_.nodes["a"] = {make_report(1, "a", 6, "training"), now_s_};
+  seen_.nodes["a"].report.step_time_s = 1;
+  look();
+  EXPECT_EQ(state_.times.step_s, 9);
+  seen_.nodes["a"].report.step = 7;
+  seen_.nodes["a"].report.step_time_s = 20;
+  look();
+  EXPECT_EQ(state_.times.step_s, 20);
+}
+
+// --- Hosts ---
+
+TEST_F(BookkeepingTest, AHostThatIsLostHasToAnswer) {
+  state_.running->ending =
+      Ending{.kill = true, .way = "no heartbeat", .reason = "no word from b", .suspects = {"b"}};
+  end(1);
+  EXPECT_EQ(health("b"), Health::kUnreachable);
+  EXPECT_EQ(health("a"), Health::kGood);
+  seen_.probes = {{"b", false, "no route"}};
+  EXPECT_TRUE(has_event(look(), "host_unreachable", "no route"));
+  EXPECT_TRUE(state_.failures.back().excused);
+  EXPECT_EQ(state_.hosts["b"].next_probe_s, now_s_ + 2);
+  EXPECT_TRUE(look().empty());  // told once
+  EXPECT_EQ(state_.hosts["b"].next_probe_s, now_s_ + 4);
+  for (int i = 0; i < 10; ++i) look();
+  EXPECT_EQ(state_.hosts["b"].next_probe_s, now_s_ + limits_.max_probe_pause_s);
+  seen_.probes = {{"b", true, ""}};
+  EXPECT_TRUE(has_event(look(), "host_answers", "b"));
+  EXPECT_EQ(health("b"), Health::kGood);
+}
+
+TEST_F(BookkeepingTest, MpirunsWordOfALostHostCounts) {
+  end(1, {}, {.lost = {"b", "not-ours"}});
+  EXPECT_EQ(health("b"), Health::kUnreachable);
+  EXPECT_FALSE(state_.hosts.contains("not-ours"));
+  EXPECT_EQ(state_.failures.at(0).host, "b");
+}
+
+TEST_F(BookkeepingTest, WhenNothingStartedEveryHostHasToAnswer) {
+  state_.running->training = false;
+  state_.running->phase = "";
+  end(1);
+  EXPECT_EQ(health("a"), Health::kUnreachable);
+  EXPECT_EQ(health("b"), Health::kUnreachable);
+  // Virtual nodes cannot be lost.
+  state_ = {};
+  begin({"a", "b"}, 0);
+  state_.running->training = false;
+  state_.running->phase = "";
+  limits_.hosts_are_local = true;
+  end(1);
+  EXPECT_TRUE(state_.hosts.empty());
+}
+
+TEST_F(BookkeepingTest, ACrashIsChargedToTheHostOfTheRank) {
+  EXPECT_FALSE(fail({"a", "b"}, 137, {}, {.rank = 2}));
+  EXPECT_EQ(state_.failures.back().host, "b");
+  EXPECT_EQ(state_.hosts["b"].crashes_s.size(), 1U);
+  EXPECT_EQ(health("b"), Health::kGood);  // once is nothing
+  // A rank that left because a peer was gone is not to blame.
+  EXPECT_FALSE(fail({"a", "b"}, 69, {}, {.rank = 2}));
+  EXPECT_EQ(state_.failures.back().host, "");
+}
+
+TEST_F(BookkeepingTest, AHostThatKeepsCrashingIsQuarantinedLongerEachTime) {
+  double expected_s = 60;
+  for (int round = 0; round < 8; ++round) {
+    for (int i = 0; i < 3; ++i) {
+      ++state_.newest_step;  // the job gets on
+      ASSERT_FALSE(fail({"a", "b"}, 137, {}, {.rank = 2}));
+    }
+    ASSERT_EQ(health("b"), Health::kQuarantined);
+    EXPECT_EQ(state_.hosts["b"].health.until_s, now_s_ + expected_s);
+    now_s_ += expected_s;
+    EXPECT_TRUE(has_event(look(), "host_back", "b"));
+    EXPECT_EQ(health("b"), Health::kGood);
+    expected_s = std::min(2 * expected_s, 3600.0);
+  }
+}
+
+TEST_F(BookkeepingTest, OldCrashesAreForgiven) {
+  for (int i = 0; i < 6; ++i) {
+    ++state_.newest_step;
+    now_s_ += limits_.crash_window_s / 2;
+    fail({"a", "b"}, 137, {}, {.rank = 2});
+    ASSERT_EQ(health("b"), Health::kGood) << i;
+  }
+}
+
+// --- The job that cannot go on ---
+
+TEST_F(BookkeepingTest, TheSameFailureThreeTimesAtOneStepStopsTheJob) {
+  EXPECT_FALSE(fail({"a", "b"}, 70));
+  EXPECT_FALSE(fail({"a", "b"}, 70));
+  EXPECT_TRUE(fail({"a", "b"}, 70, {}, {.message = "a bug"}));
+  EXPECT_EQ(state_.end->exit_code, 70);
+  EXPECT_NE(state_.end->reason.find("a bug"), std::string::npos);
+}
+
+TEST_F(BookkeepingTest, FullStorageStopsWithItsCodeAndASignalWithAnInternalError) {
+  for (int i = 0; i < 3; ++i) fail({"a"}, 74);
+  EXPECT_EQ(state_.end->exit_code, 74);
+  state_ = {};
+  for (int i = 0; i < 3; ++i) fail({"a"}, {}, 11);
+  EXPECT_EQ(state_.end->exit_code, 70);
+}
+
+TEST_F(BookkeepingTest, OtherFailuresOrStepsDoNotCount) {
+  EXPECT_FALSE(fail({"a", "b"}, 70));
+  EXPECT_FALSE(fail({"a", "b"}, 70));
+  EXPECT_FALSE(fail({"a", "b"}, 74));
+  EXPECT_FALSE(fail({"a", "b"}, 70));
+  EXPECT_FALSE(fail({"a", "b"}, 70));
+  ++state_.newest_step;
+  EXPECT_FALSE(fail({"a", "b"}, 70));
+  EXPECT_FALSE(fail({"a", "b"}, 70));
+  EXPECT_TRUE(fail({"a", "b"}, 70));
+}
+
+TEST_F(BookkeepingTest, ScalingEatsNoneOfTheBudget) {
+  EXPECT_FALSE(fail({"a", "b"}, 70));
+  for (int i = 0; i < 10; ++i) EXPECT_FALSE(fail({"a"}, 75));
+  EXPECT_EQ(state_.failures.size(), 1U);
+}
+
+TEST_F(BookkeepingTest, OneBadHostOfSeveralIsNotTheJob) {
+  for (int i = 0; i < 3; ++i) EXPECT_FALSE(fail({"a", "b"}, 137, {}, {.rank = 3}));
+  EXPECT_EQ(health("b"), Health::kQuarantined);
+  // When the next one fails in the same way it is.
+  EXPECT_TRUE(fail({"a"}, 137, {}, {.rank = 1}));
+}
+
+TEST_F(BookkeepingTest, HostsThatWereGoneExcuseTheJob) {
+  for (int i = 0; i < 5; ++i) {
+    begin({"a", "b"}, 5);
+    state_.running->training = false;
+    state_.running->phase = "";
+    end(1);
+    ASSERT_FALSE(state_.end.has_value()) << i;
+    seen_.probes = {{"a", true, ""}, {"b", false, "no route"}};
+    seen_.outcome.reset();
+    look();
+    state_.hosts["b"].health = {};
+    state_.hosts["b"].failed_probes = 0;
+  }
+}
+
+TEST_F(BookkeepingTest, KeepsOnlySoManyFailures) {
+  for (int i = 0; i < 40; ++i) {
+    ++state_.newest_step;
+    fail({"a", "b"}, 70);
+  }
+  EXPECT_EQ(state_.failures.size(), kKeptFailures);
+  EXPECT_EQ(state_.failures.back().step, state_.newest_step);
+}
+
+}  // namespace
+}  // namespace leasehold
