@@ -111,7 +111,7 @@ class Products {
 };
 
 std::string write_tokens(const Settings& settings, int rank) {
-  const std::string path =
+  std::string path =
       fmt::format("{}/leasehold-train-step-{}-{}.bin",
                   std::filesystem::temp_directory_path().string(), ::getpid(), rank);
   const int64_t num_tokens = settings.batch * settings.model.sequence * 8 + 1;

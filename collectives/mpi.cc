@@ -124,7 +124,7 @@ class MpiCommunicator : public Communicator {
  private:
   std::shared_ptr<MpiOperation> prepare(const OperationSummary& summary, Tensor input,
                                         Tensor output) {
-    const auto operation = engine_.acquire(group_);
+    auto operation = engine_.acquire(group_);
     operation->summary = summary;
     operation->call = {
         .summary = summary, .rank = rank(), .size = size(), .input = input, .output = output};

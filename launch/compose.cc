@@ -78,6 +78,9 @@ TrainerOptions make_trainer_options(const JobFile& job, const std::string& data_
   options.validate_every_steps = job.run.validate_every_steps;
   options.checkpoint_every_steps = job.checkpoint.every_steps;
   options.checkpoints_kept = job.checkpoint.keep;
+  options.snapshot = job.checkpoint.snapshot == "off"    ? SnapshotMode::kOff
+                     : job.checkpoint.snapshot == "auto" ? SnapshotMode::kAuto
+                                                         : SnapshotMode::kEvery;
   options.report_arithmetic = job.run.identity == "report";
   options.timeout_s = job.launch.stuck_timeout_s;
   options.node = node;

@@ -64,6 +64,16 @@ Status check_name(const std::string& name) {
                name, kMaxLength);
 }
 
+Status check_hosts(const std::string& hosts) {
+  if (hosts == "local" || hosts == "ssh" || hosts.find('/') != std::string::npos) {
+    return ok_status();
+  }
+  return error(Code::kBadConfig,
+               "launch.hosts = \"{}\" is no way to reach hosts: write \"local\", \"ssh\", or the "
+               "path of an agent (with a '/')",
+               hosts);
+}
+
 Status check_batch(const BatchSection& batch) {
   if (batch.sequences % batch.microbatch != 0) {
     return error(Code::kBadConfig,
@@ -148,27 +158,13 @@ Status check_supported(const JobFile& job) {
   if (job.device.precision != "fp32") {
     return lacks(fmt::format("device.precision = \"{}\"", job.device.precision), "write \"fp32\"");
   }
-  if (job.checkpoint.snapshot != "off") {
-    return lacks(fmt::format("checkpoint.snapshot = \"{}\"", job.checkpoint.snapshot),
-                 "write \"off\"; checkpoint.every_steps writes checkpoints to run.dir");
-  }
-  if (!job.lease.calendar.empty()) return lacks("lease.calendar", "leave it out");
-  if (job.launch.hosts != "local") {
-    return lacks(fmt::format("launch.hosts = \"{}\"", job.launch.hosts),
-                 "write \"local\" and name hosts to mpirun");
-  }
-  for (const char* key : {"launch.start_timeout_s", "launch.margin_s", "launch.mpirun_args"}) {
-    if (job.given.contains(key)) {
-      return lacks(fmt::format("{}, which is for a launcher,", key),
-                   "leave it out and start the job with mpirun");
-    }
-  }
   return ok_status();
 }
 
 Status validate(const JobFile& job, int num_ranks) {
   LEASEHOLD_CHECK(num_ranks > 0, "{} ranks", num_ranks);
   LEASEHOLD_RETURN_IF_ERROR(check_name(job.run.name));
+  LEASEHOLD_RETURN_IF_ERROR(check_hosts(job.launch.hosts));
   LEASEHOLD_RETURN_IF_ERROR(complete_model_config(job.model).status());
   LEASEHOLD_RETURN_IF_ERROR(check_batch(job.batch));
   LEASEHOLD_RETURN_IF_ERROR(check_ranks(job, num_ranks));

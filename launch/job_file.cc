@@ -113,6 +113,8 @@ Result<JobFile> parse_job(std::string_view text, const std::string& path,
 Status complete_job(JobFile& job, int64_t tokenizer_vocab) {
   if (!job.given.contains("run.name")) job.run.name = stem_of(job.path);
   if (!job.given.contains("batch.lanes")) job.batch.lanes = job.batch.num_microbatches();
+  if (!job.given.contains("checkpoint.snapshot"))
+    job.checkpoint.snapshot = job.lease.calendar.empty() ? "off" : "auto";
   if (!job.given.contains("optimizer.min_lr")) job.optimizer.min_lr = job.optimizer.lr / 10;
   LEASEHOLD_RETURN_IF_ERROR(complete_vocab(job, tokenizer_vocab));
   LEASEHOLD_ASSIGN_OR_RETURN(job.model, complete_model_config(job.model));

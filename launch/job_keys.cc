@@ -282,23 +282,26 @@ const JobKey kKeys[] = {
     {.table = "checkpoint",
      .name = "snapshot",
      .slot = LEASEHOLD_SLOT(checkpoint.snapshot),
-     .meaning = "Snapshots to memory between checkpoints; `auto` takes as many as cost little.",
-     .choices = {"off", "auto"},
-     .this_version = "`off`"},
+     .meaning = "Snapshots to the nodes' memory and to partners: `every` step, or `auto`: as often as "
+                "costs at most 2% of the step time. With them, checkpoints are written in the "
+                "background.",
+     .choices = {"off", "auto", "every"},
+     .computed_default = "`auto` with lease.calendar, else `off`"},
 
     {.table = "lease",
      .name = "calendar",
      .slot = LEASEHOLD_SLOT(lease.calendar),
-     .meaning = "File that says which hosts are leased from when to when.",
+     .meaning = "File that says which hosts are leased from when to when; `leasehold launch` needs "
+                "it.",
      .is_path = true,
-     .computed_default = "none",
-     .this_version = "none"},
+     .computed_default = "none"},
 
     {.table = "launch",
      .name = "hosts",
      .slot = LEASEHOLD_SLOT(launch.hosts),
-     .meaning = "How hosts are reached: `local`, `ssh`, or the path of an agent.",
-     .this_version = "`local`"},
+     .meaning = "How `leasehold launch` reaches hosts: `local` (they are names of virtual nodes on "
+                "this machine), `ssh`, or the path of an agent that is called like ssh; a relative "
+                "path starts at the job file."},
     {.table = "launch",
      .name = "min_world",
      .slot = LEASEHOLD_SLOT(launch.min_world),
@@ -313,20 +316,20 @@ const JobKey kKeys[] = {
     {.table = "launch",
      .name = "start_timeout_s",
      .slot = LEASEHOLD_SLOT(launch.start_timeout_s),
-     .meaning = "Seconds that `leasehold launch` gives a generation to start.",
-     .range = {.low = 0, .high = kMaxSeconds, .low_excluded = true},
-     .this_version = "not given"},
+     .meaning = "Seconds that `leasehold launch` gives a generation until it trains.",
+     .range = {.low = 0, .high = kMaxSeconds, .low_excluded = true}},
     {.table = "launch",
      .name = "margin_s",
      .slot = LEASEHOLD_SLOT(launch.margin_s),
-     .meaning = "Seconds of reserve before a lease ends.",
-     .range = from_to(0, kMaxSeconds),
-     .this_version = "not given"},
+     .meaning = "Seconds of reserve before a lease ends, and that ranks have to give up themselves "
+                "what `leasehold launch` takes for stuck.",
+     .range = from_to(0, kMaxSeconds)},
     {.table = "launch",
      .name = "mpirun_args",
      .slot = LEASEHOLD_SLOT(launch.mpirun_args),
-     .meaning = "Further arguments for mpirun.",
-     .this_version = "not given"},
+     .meaning =
+         "Further arguments for the mpirun of `leasehold launch`; an MCA parameter that they "
+         "set is not set otherwise."},
 };
 
 #undef LEASEHOLD_SLOT

@@ -4,6 +4,7 @@
 
 #include "launch/compose.h"
 #include "launch/progress.h"
+#include "launch/supervision.h"
 #include "runtime/comm/host_exchange.h"
 
 namespace leasehold {
@@ -36,10 +37,12 @@ struct Prepared {
   TokenLoaders data;
   ComputeDevice compute;
   std::string data_digest;
+  Supervision supervision;
 };
 
 Result<Prepared> prepare(const TrainCommand& command, int num_ranks) {
   Prepared prepared;
+  LEASEHOLD_ASSIGN_OR_RETURN(prepared.supervision, read_supervision());
   LEASEHOLD_ASSIGN_OR_RETURN(prepared.job,
                              load_job(posix_files(), command.job_path, command.overrides));
   LEASEHOLD_RETURN_IF_ERROR(check_supported(prepared.job));
@@ -76,6 +79,14 @@ Status run_train(const TrainCommand& command, ProcessGroup& processes, DrainRequ
   const JobFile& job = prepared->job;
   ComputeDevice& compute = prepared->compute;
 
+  RunProgress run_progress;
+  std::unique_ptr<NodeAgent> agent;
+  if (!command.dry_run) {
+    auto started = start_node_agent(prepared->supervision, processes, run_progress, drain);
+    LEASEHOLD_RETURN_IF_ERROR(
+        agree(world, *stream, started.status(), after_group_timeout(timeout_s)));
+    agent = std::move(started).value();
+  }
   LEASEHOLD_ASSIGN_OR_RETURN(Mesh mesh, Mesh::create(world, {.data = world.size()}));
   const ModelSource source = make_model_source(job.model);
   const EngineOptions engine_options = make_engine_options(job);
@@ -95,10 +106,15 @@ Status run_train(const TrainCommand& command, ProcessGroup& processes, DrainRequ
   TrainerOptions options = make_trainer_options(job, prepared->data_digest, processes.node());
   options.stop_after = command.stop_after;
   options.fork = command.fork;
+  options.generation = prepared->supervision.generation;
+  LEASEHOLD_ASSIGN_OR_RETURN(
+      options.ranks,
+      read_failure_domains(posix_files(), job.run.dir, prepared->supervision, processes, *stream,
+                           after_group_timeout(timeout_s)));
   Progress progress(job.run.steps, system_clock(), stderr);
   Trainer trainer(**engine, world, *stream, posix_files(), system_clock(), *arithmetic,
-                  *prepared->data.train, prepared->data.validation.get(), drain, std::move(options),
-                  progress.observer());
+                  *prepared->data.train, prepared->data.validation.get(), drain, run_progress,
+                  std::move(options), progress.observer());
   return trainer.run();
 }
 

@@ -227,7 +227,9 @@ void Trainer::remove_old() {
 
 Status Trainer::drained(const std::string& phase) {
   LEASEHOLD_RETURN_IF_ERROR(save("draining"));
-  const std::string reason = drain_.requested() ? fmt::format("signal {}", drain_.signal())
+  const std::string reason = drain_.requested() && drain_.signal() == 0
+                                 ? std::string("the supervisor's wish")
+                             : drain_.requested() ? fmt::format("signal {}", drain_.signal())
                              : options_.stop_after
                                  ? fmt::format("--stop-after {}", *options_.stop_after)
                                  : std::string("another rank was asked to stop");
