@@ -220,7 +220,7 @@ class Loading {
   }
   // The buffer is used again, so an operation that is late must be given up first.
   Status finish(const Work& work) {
-    const Status status = work.wait(deadline_);
+    Status status = work.wait(deadline_);
     if (!status.ok() && !work.ready()) world_.abort(status);
     return status;
   }
