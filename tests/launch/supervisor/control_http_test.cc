@@ -210,10 +210,10 @@ TEST_F(ControlHttp, HeadersItDoesNotUseAreHarmless) {
     EXPECT_TRUE(response.ends_with("\r\n\r\n0123456789")) << headers;
   }
   // A body is what it is, whatever it is said to be.
-  const char* const kTypes[] = {"Content-Encoding: gzip\r\n", "Content-Encoding: br\r\n",
-                                "Content-Type: multipart/form-data; boundary=x\r\n",
-                                "Content-Type: application/x-www-form-urlencoded\r\n"};
-  for (const char* headers : kTypes) {
+  const char* const types[] = {"Content-Encoding: gzip\r\n", "Content-Encoding: br\r\n",
+                               "Content-Type: multipart/form-data; boundary=x\r\n",
+                               "Content-Type: application/x-www-form-urlencoded\r\n"};
+  for (const char* headers : types) {
     const Result<ControlReply> reply = parse_reply(exchange(post("a=b", headers)));
     ASSERT_TRUE(reply.ok()) << headers;
     EXPECT_EQ(reply->body, "[a=b]") << headers;

@@ -48,7 +48,7 @@ TEST(ControlProtocol, AnswersSurviveTheTrip) {
 }
 
 TEST(ControlProtocol, BadMembersOfReportsAreNamed) {
-  const std::pair<const char*, const char*> kBad[] = {
+  const std::pair<const char*, const char*> bad[] = {
       {"generation", "-1"},
       {"generation", "1.5"},
       {"generation", "\"1\""},
@@ -73,7 +73,7 @@ TEST(ControlProtocol, BadMembersOfReportsAreNamed) {
       {"step_time_s", "null"},
       {"save_time_s", "true"},
   };
-  for (const auto& [member, value] : kBad) {
+  for (const auto& [member, value] : bad) {
     const Result<Report> report = parse_report(with(member, value));
     ASSERT_FALSE(report.ok()) << member << " " << value;
     EXPECT_EQ(report.status().code(), Code::kBadData);

@@ -185,7 +185,7 @@ TEST(ControlServer, ManySlowClientsDoNotKeepOthersOut) {
 
 TEST(ControlServer, ClientsThatDoNotReadDoNotKeepOthersOut) {
   RememberingHandler handler;
-  handler.set_state(std::string(32 << 20, ' '));
+  handler.set_state(std::string(16 << 20, ' '));
   const auto server = start_server(handler, /*read_timeout_s=*/600);
   std::vector<Socket> deaf;
   for (int i = 0; i < 6; ++i) {
@@ -197,7 +197,7 @@ TEST(ControlServer, ClientsThatDoNotReadDoNotKeepOthersOut) {
   EXPECT_FALSE(patience.passed());
   // And a state of that size does arrive where it is read.
   deaf.clear();
-  EXPECT_EQ(ask_state({server->operator_port(), kTestToken, 30})->size(), size_t{32} << 20);
+  EXPECT_EQ(ask_state({server->operator_port(), kTestToken, 30})->size(), size_t{16} << 20);
 }
 
 TEST(ControlServer, ClientsThatVanishAreHarmless) {
@@ -240,7 +240,7 @@ TEST(ControlServer, SurvivesWantOfDescriptors) {
 
 TEST(ControlServer, StopsWhateverIsOpen) {
   RememberingHandler handler;
-  handler.set_state(std::string(32 << 20, ' '));
+  handler.set_state(std::string(16 << 20, ' '));
   auto server = start_server(handler, /*read_timeout_s=*/600);
   std::vector<Socket> open;
   for (int i = 0; i < 20; ++i) open.push_back(connect_local(server->cluster_port()));
