@@ -2,6 +2,8 @@
 // include this in the one source that turns a file's TOML into values of our own.
 #pragma once
 
+#include <cstdint>  // which the library forgets
+
 // The test for white space of toml++ 3.3 declares a place unreachable that most characters from
 // U+00A1 to U+0499 reach, outside strings and inside, which leaves the program undefined. There it
 // shall say: no white space.
