@@ -37,6 +37,7 @@ struct Observation {
   std::optional<std::string>
       planned_drain;                      // why the running world should give way, by the planner
   std::set<std::string> leased;           // hosts that a lease gives us now
+  double listening_since_s = 0;           // no agent can have been heard before
   std::map<std::string, NodeNews> nodes;  // of the generation that runs, by name
   std::optional<LoggedStep> logged;
   bool keeper_alive = false;             // of the generation that runs

@@ -54,7 +54,9 @@ Result<std::unique_ptr<Supervisor>> Supervisor::open(SupervisorOptions options,
       new Supervisor(std::move(options), std::move(parts), std::move(calendar)));
   supervisor->lock_ = std::move(lock).value();
   supervisor->state_ = std::move(state);
-  if (supervisor->state_.end) {  // whoever launches it again has done something about it
+  // Whoever launches a job again that was stopped has done something about it. One that is done
+  // stays done.
+  if (supervisor->state_.end && supervisor->state_.end->exit_code != 0) {
     supervisor->state_.end.reset();
     supervisor->state_.failures.clear();
   }
@@ -66,6 +68,7 @@ Result<std::unique_ptr<Supervisor>> Supervisor::open(SupervisorOptions options,
 }
 
 void Supervisor::adopt() {
+  listening_since_s_ = parts_.clock.unix_s();
   if (!state_.running) {
     parts_.board.begin(state_.newest_generation, {});
     record({"supervisor_started",
@@ -119,6 +122,7 @@ void Supervisor::look_at_generation(Observation& seen) {
   seen.keeper_alive = look->keeper_alive;
   seen.outcome = look->outcome;
   seen.nodes = parts_.board.nodes();
+  seen.listening_since_s = listening_since_s_;
   seen.logged = read_last_step(parts_.files, options_.run_dir);
   const bool ended = seen.outcome || !seen.keeper_alive;
   if (ended) seen.said = read_failure(parts_.generations.output_tail(directory()));
@@ -245,6 +249,7 @@ void Supervisor::start(const Action& action, double now_s) {
           action.reason,
           {{"world", std::to_string(running.world())}, {"hosts", hosts_in_words(running.hosts)}}});
   parts_.board.begin(running.number, running.hosts);
+  listening_since_s_ = now_s;
   const Status launched = launch(running);
   if (launched.ok()) return;
   // Seen from the next turn on it is a generation that ended.

@@ -88,6 +88,7 @@ class Supervisor {
   Plan wanted_;
   std::optional<std::string> planned_drain_;
   std::optional<std::string> stop_wish_;
+  double listening_since_s_ = 0;  // to the agents of the generation that runs
   double replan_at_s_ = 0;
   double show_at_s_ = 0;
   double progress_at_s_ = 0;

@@ -79,16 +79,17 @@ double idle_limit_s(const RunningGeneration& running, const MeasuredTimes& times
   return quick ? limit_s : limits.slow_phase_factor * limit_s;
 }
 
-// Hosts that were heard, and are not any more while others are.
+// Hosts that are not heard while others are. Once a generation trains, all of its agents run.
 std::vector<std::string> silent_hosts(const RunningGeneration& running, const Observation& seen,
                                       const SupervisorLimits& limits, double now_s) {
   std::vector<std::string> silent;
   bool some_are_heard = false;
   for (const PlannedHost& host : running.hosts) {
     const auto news = seen.nodes.find(host.host);
-    if (news == seen.nodes.end() || news->second.report.generation != running.number) continue;
-    const bool heard = now_s - news->second.heard_s < limits.heartbeat_timeout_s;
-    some_are_heard = some_are_heard || heard;
+    const bool known = news != seen.nodes.end() && news->second.report.generation == running.number;
+    const double heard_s = known ? news->second.heard_s : seen.listening_since_s;
+    const bool heard = now_s - heard_s < limits.heartbeat_timeout_s;
+    some_are_heard = some_are_heard || (known && heard);
     if (!heard) silent.push_back(host.host);
   }
   return some_are_heard ? silent : std::vector<std::string>();

@@ -221,20 +221,25 @@ TEST_F(TransitionTest, WhenNobodyIsHeardItMayBeOurOwnEar) {
   expect(Kind::kWait);
 }
 
-TEST_F(TransitionTest, ANodeThatWasNeverHeardIsNotLost) {
+// A supervisor that took the generation up may never have heard a node that was lost before.
+TEST_F(TransitionTest, ANodeThatWasNeverHeardIsLostOnceWeListenedLongEnough) {
   run("training");
   now_s_ += limits_.heartbeat_timeout_s + 10;
   hear("a");
   seen_.nodes.erase("b");
+  seen_.listening_since_s = now_s_ - limits_.heartbeat_timeout_s + 1;
   expect(Kind::kWait);
+  seen_.listening_since_s -= 1;
+  expect(Kind::kKill, "no word from b");
 }
 
 TEST_F(TransitionTest, ReportsOfAnOlderGenerationDoNotCount) {
   run("training");
   now_s_ += limits_.heartbeat_timeout_s + 10;
   seen_.nodes["b"].report.generation = 0;
+  seen_.nodes["b"].heard_s = now_s_;
   hear("a");
-  expect(Kind::kWait);
+  expect(Kind::kKill, "no word from b");
 }
 
 TEST_F(TransitionTest, WhatDoesNotEndIsEndedByForce) {

@@ -1,0 +1,254 @@
+#include "tests/launch/supervisor/simulation.h"
+
+#include <algorithm>
+
+#include "runtime/base/check.h"
+
+namespace leasehold {
+
+namespace {
+
+constexpr const char* kCalendar = "/leases.toml";
+
+}  // namespace
+
+Simulation::Simulation(const std::string& calendar, const Job& job) : job_(job), clock_(*this) {
+  files_.set_content(kCalendar, calendar);
+}
+
+void Simulation::SimulatedClock::sleep_s(double seconds) {
+  ManualClock::sleep_s(seconds);
+  world_.move();
+}
+
+std::unique_ptr<Supervisor> Simulation::open() {
+  SupervisorOptions options;
+  options.run_dir = kRunDir;
+  options.calendar_path = kCalendar;
+  options.plan = {.min_world = 1, .max_world = job_.lanes, .margin_s = 2};
+  options.limits = {.start_timeout_s = 60,
+                    .stuck_timeout_s = 30,
+                    .margin_s = 2,
+                    .heartbeat_timeout_s = 5,
+                    .hosts_are_local = false};
+  options.address = "127.0.0.1:1";
+  options.look_s = 0.25;
+  board_ = std::make_unique<ReportBoard>(clock_);
+  asked_.clear();  // probes end with the supervisor that began them
+  const auto make_command = [this](int64_t generation, const std::vector<PlannedHost>& hosts) {
+    next_number_ = generation;
+    next_hosts_ = hosts;
+    return GenerationCommand{};
+  };
+  const auto interrupts = [this] { return stop_at_s_ && now_s() >= *stop_at_s_ ? 1 : 0; };
+  auto supervisor = Supervisor::open(
+      options, {files_, clock_, *this, *this, *board_, logger_, make_command, interrupts});
+  if (supervisor.ok()) return std::move(supervisor).value();
+  LEASEHOLD_CHECK(files_.is_down(), "open: {}", supervisor.status().message());
+  return nullptr;
+}
+
+JobEnd Simulation::run(double limit_s, const std::function<bool()>& dies) {
+  std::unique_ptr<Supervisor> supervisor;
+  while (now_s() < limit_s) {
+    if (!supervisor) supervisor = open();
+    std::optional<JobEnd> end;
+    if (supervisor) {
+      if (stop_at_s_ && now_s() >= *stop_at_s_) board_->on_drain("an operator asked for it");
+      end = supervisor->turn();
+      state_ = supervisor->state();
+    }
+    if (files_.is_down() || dies()) {
+      supervisor.reset();
+      if (files_.is_down()) files_.restart(FaultyFiles::Loss::kNothing);
+      continue;
+    }
+    if (end) return *end;
+    clock_.sleep_s(0.25);
+  }
+  return {-1, "the simulation's patience is at its end"};
+}
+
+std::vector<std::string> Simulation::story() const {
+  std::vector<std::string> story;
+  for (const PastGeneration& past : state_.timeline) {
+    story.push_back(fmt::format("{}: {} ranks, {}: {}", past.number, past.world,
+                                past.planned ? "planned" : "failed", past.ended));
+  }
+  return story;
+}
+
+// --- The world ---
+
+bool Simulation::is_cut_off(const std::string& host) {
+  return std::ranges::any_of(cuts_, [&](const Cut& cut) {
+    return cut.host == host && now_s() >= cut.from_s && now_s() < cut.until_s;
+  });
+}
+
+// It does not thaw: what was cut off once has lost its connections.
+bool Simulation::is_frozen(const Generation& generation) {
+  return std::ranges::any_of(generation.hosts,
+                             [&](const PlannedHost& host) { return is_cut_off(host.host); });
+}
+
+std::optional<int64_t> Simulation::first_rank(const Generation& generation,
+                                              const std::string& host) {
+  int64_t rank = 0;
+  for (const PlannedHost& planned : generation.hosts) {
+    if (planned.host == host) return rank;
+    rank += planned.slots;
+  }
+  return std::nullopt;
+}
+
+void Simulation::finish(Generation& generation, int exit_code) {
+  generation.outcome = Outcome{exit_code, {}, 0, clock_.unix_s()};
+  if (exit_code == 75 || exit_code == 0) saved_step_ = generation.step;
+}
+
+void Simulation::make_step(Generation& generation) {
+  if (generation.step >= job_.steps) return finish(generation, 0);  // it was done before
+  const int64_t step = generation.step + 1;
+  for (const auto& [host, until_s] : spoiled_) {
+    const auto rank = first_rank(generation, host);
+    if (!rank || now_s() >= until_s) continue;
+    generation.output = fmt::format("mpirun noticed that process rank {} with PID 0\n", *rank);
+    return finish(generation, 139);
+  }
+  if (step == failing_step_.first) return finish(generation, failing_step_.second);
+  generation.step = step;
+  generation.next_step_s += job_.step_s;
+  if (step <= newest_step_) {
+    ++replayed_;
+  } else {
+    newest_step_ = step;
+    saved_step_ = step;  // snapshots are kept on other hosts
+    files_.set_content(kRunDir + "/metrics.jsonl",
+                       fmt::format("{{\"step\": {}, \"step_time_s\": {}}}\n", step, job_.step_s));
+  }
+  if (step == job_.steps) finish(generation, 0);
+}
+
+void Simulation::report(Generation& generation) {
+  if (!agents_are_heard_ || !board_) return;
+  for (const PlannedHost& host : generation.hosts) {
+    if (is_cut_off(host.host)) continue;
+    Report report;
+    report.generation = generation.number;
+    report.node = host.host;
+    report.step = generation.step;
+    const bool began = generation.step > 0 || clock_.unix_s() >= generation.next_step_s;
+    report.phase = generation.saved_at_s ? "saving" : began ? "training" : "starting";
+    report.step_time_s = generation.step > 0 ? job_.step_s : 0;
+    const Answer answer = board_->on_report(report);
+    if (answer.drain && !generation.saved_at_s) {
+      generation.saved_at_s = clock_.unix_s() + job_.save_s;
+    }
+  }
+}
+
+void Simulation::move_generation(Generation& generation) {
+  if (generation.outcome || generation.vanished) return;
+  for (Crash& crash : crashes_) {
+    const auto rank = first_rank(generation, crash.host);
+    if (crash.happened || now_s() < crash.at_s || !rank) continue;
+    crash.happened = true;
+    generation.output = fmt::format("mpirun noticed that process rank {} with PID 0\n", *rank);
+    return finish(generation, 137);
+  }
+  if (!is_frozen(generation)) {
+    if (generation.saved_at_s) {
+      if (clock_.unix_s() >= *generation.saved_at_s) return finish(generation, 75);
+    } else {
+      while (!generation.outcome && clock_.unix_s() >= generation.next_step_s + job_.step_s) {
+        make_step(generation);
+      }
+    }
+  }
+  if (!generation.outcome) report(generation);
+}
+
+void Simulation::move() {
+  for (Edit& edit : edits_) {
+    if (edit.happened || now_s() < edit.at_s) continue;
+    edit.happened = true;
+    files_.set_content(kCalendar, edit.text);
+  }
+  int running = 0;
+  for (auto& [directory, generation] : generations_) {
+    move_generation(generation);
+    running += !generation.outcome && !generation.vanished;
+  }
+  overlapped_ = overlapped_ || running > 1;
+}
+
+// --- GenerationHost ---
+
+Simulation::Generation* Simulation::find(const std::string& directory) {
+  const auto found = generations_.find(directory);
+  return found == generations_.end() ? nullptr : &found->second;
+}
+
+// A supervisor that crashed does nothing more in its turn.
+Status Simulation::start(const std::string& directory, const GenerationCommand&) {
+  if (files_.is_down()) return error(Code::kStorage, "down");
+  LEASEHOLD_CHECK(!generations_.contains(directory), "{} was started twice", directory);
+  if (cancelled_.contains(directory)) return ok_status();  // its keeper finds its name taken
+  Generation generation;
+  generation.hosts = next_hosts_;
+  generation.number = next_number_;
+  generation.next_step_s = clock_.unix_s() + job_.start_s;
+  generation.step = saved_step_;
+  // mpirun cannot start what it cannot reach.
+  for (const PlannedHost& host : generation.hosts) {
+    if (is_cut_off(host.host)) generation.outcome = Outcome{1, {}, 0, clock_.unix_s()};
+  }
+  generations_[directory] = generation;
+  return ok_status();
+}
+
+Status Simulation::adopt(const std::string& directory) {
+  if (!files_.is_down() && !generations_.contains(directory)) cancelled_.insert(directory);
+  return ok_status();
+}
+
+Result<GenerationLook> Simulation::look(const std::string& directory) {
+  const Generation* generation = find(directory);
+  if (generation == nullptr) return GenerationLook{};
+  const bool ended = generation->outcome || generation->vanished;
+  return GenerationLook{!ended, generation->outcome};
+}
+
+void Simulation::drain(const std::string& directory) {
+  Generation* generation = files_.is_down() ? nullptr : find(directory);
+  if (generation == nullptr || generation->outcome || is_frozen(*generation)) return;
+  if (!generation->saved_at_s) generation->saved_at_s = clock_.unix_s() + job_.save_s;
+}
+
+void Simulation::end(const std::string& directory) {
+  Generation* generation = files_.is_down() ? nullptr : find(directory);
+  if (generation != nullptr && !generation->outcome) finish(*generation, 1);
+}
+
+void Simulation::end_by_force(const std::string& directory) {
+  Generation* generation = find(directory);
+  if (generation != nullptr) generation->vanished = true;
+}
+
+std::string Simulation::output_tail(const std::string& directory) {
+  const Generation* generation = find(directory);
+  return generation == nullptr ? "" : generation->output;
+}
+
+std::vector<ProbeResult> Simulation::take_results() {
+  std::vector<ProbeResult> results;
+  for (const std::string& host : asked_) {
+    const bool answered = !is_cut_off(host);
+    results.push_back({host, answered, answered ? "" : "no route"});
+  }
+  asked_.clear();
+  return results;
+}
+
+}  // namespace leasehold

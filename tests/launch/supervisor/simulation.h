@@ -1,0 +1,151 @@
+// A job, its hosts and its mpirun on a clock that is moved by hand, for tests of whole supervised
+// runs: generations start, make steps, drain, crash and freeze as told; supervisors may die at any
+// change of a file.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "launch/supervisor/supervisor.h"
+#include "tests/support/faulty_files.h"
+
+namespace leasehold {
+
+class Simulation : public GenerationHost, public Prober {
+ public:
+  struct Job {
+    int64_t steps = 100;
+    double start_s = 3;  // until the first step begins
+    double step_s = 1;
+    double save_s = 2;
+    int64_t lanes = 64;
+  };
+
+  Simulation(const std::string& calendar, const Job& job);
+
+  // --- What happens to hosts and job; times from the first launch ---
+  // A rank of the host is killed: mpirun ends with 137 and names it.
+  void crash_rank(const std::string& host, double at_s) { crashes_.push_back({host, at_s}); }
+  // The host is gone for a while: its agent is silent, steps stop, mpirun does not notice.
+  void cut_off(const std::string& host, double from_s, double until_s) {
+    cuts_.push_back({host, from_s, until_s});
+  }
+  // Every generation that runs on the host ends when it makes its first step.
+  void spoil(const std::string& host, double until_s) { spoiled_[host] = until_s; }
+  // Whoever makes this step ends with this exit code.
+  void fail_at(int64_t step, int exit_code) { failing_step_ = {step, exit_code}; }
+  void edit_calendar(const std::string& text, double at_s) { edits_.push_back({text, at_s}); }
+  void stop_at(double at_s) { stop_at_s_ = at_s; }
+  // Agents cannot reach the supervisor; from the first launch on.
+  void silence_agents() { agents_are_heard_ = false; }
+
+  // --- Running ---
+  // Until the job ends. A supervisor that `dies` (asked after each turn) or that crashed with the
+  // file system is followed by a new one. Ends the test's patience after `limit_s`.
+  JobEnd run(
+      double limit_s, const std::function<bool()>& dies = [] { return false; });
+
+  FaultyFiles& files() { return files_; }
+  const SupervisorState& state() const { return state_; }
+  // "1: 4 ranks, to step 30, drained: ..." per generation; without times.
+  std::vector<std::string> story() const;
+  std::string events() const { return files_.content(kRunDir + "/events.jsonl"); }
+  double now_s() { return clock_.unix_s() - kEpochS; }
+  int64_t steps_done() const { return newest_step_; }
+  // Steps done more than once.
+  int64_t steps_replayed() const { return replayed_; }
+  // At no time did two generations run.
+  bool overlapped() const { return overlapped_; }
+
+  // --- GenerationHost ---
+  Status start(const std::string& directory, const GenerationCommand& command) override;
+  Status adopt(const std::string& directory) override;
+  Result<GenerationLook> look(const std::string& directory) override;
+  void drain(const std::string& directory) override;
+  void end(const std::string& directory) override;
+  void end_by_force(const std::string& directory) override;
+  std::string output_tail(const std::string& directory) override;
+
+  // --- Prober ---
+  void start(const std::string& host) override { asked_.insert(host); }
+  std::set<std::string> under_way() const override { return asked_; }
+  std::vector<ProbeResult> take_results() override;
+
+  static constexpr double kEpochS = 1000000;
+  inline static const std::string kRunDir = "/run";
+
+ private:
+  // Sleeping moves the world.
+  class SimulatedClock : public ManualClock {
+   public:
+    explicit SimulatedClock(Simulation& world) : ManualClock(kEpochS), world_(world) {}
+    void sleep_s(double seconds) override;
+
+   private:
+    Simulation& world_;
+  };
+
+  struct Generation {
+    std::vector<PlannedHost> hosts;
+    int64_t number = 0;
+    double next_step_s = 0;
+    int64_t step = 0;
+    std::optional<double> saved_at_s;  // draining
+    std::optional<Outcome> outcome;
+    bool vanished = false;
+    std::string output;
+  };
+  struct Crash {
+    std::string host;
+    double at_s;
+    bool happened = false;
+  };
+  struct Cut {
+    std::string host;
+    double from_s, until_s;
+  };
+  struct Edit {
+    std::string text;
+    double at_s;
+    bool happened = false;
+  };
+
+  std::unique_ptr<Supervisor> open();
+  void move();
+  void move_generation(Generation& generation);
+  void make_step(Generation& generation);
+  void report(Generation& generation);
+  void finish(Generation& generation, int exit_code);
+  bool is_cut_off(const std::string& host);
+  bool is_frozen(const Generation& generation);
+  Generation* find(const std::string& directory);
+  static std::optional<int64_t> first_rank(const Generation& generation, const std::string& host);
+
+  Job job_;
+  FaultyFiles files_;
+  SimulatedClock clock_;
+  std::unique_ptr<ReportBoard> board_;
+  Logger logger_ = Logger::silent();
+  SupervisorState state_;
+  std::map<std::string, Generation> generations_;  // by directory
+  std::set<std::string> cancelled_;
+  std::set<std::string> asked_;
+  std::vector<PlannedHost> next_hosts_;  // of the command that was made last
+  int64_t next_number_ = 0;
+  std::vector<Crash> crashes_;
+  std::vector<Cut> cuts_;
+  std::vector<Edit> edits_;
+  std::map<std::string, double> spoiled_;
+  std::pair<int64_t, int> failing_step_ = {-1, 0};
+  std::optional<double> stop_at_s_;
+  bool agents_are_heard_ = true;
+  int64_t newest_step_ = 0;
+  int64_t saved_step_ = 0;
+  int64_t replayed_ = 0;
+  bool overlapped_ = false;
+};
+
+}  // namespace leasehold

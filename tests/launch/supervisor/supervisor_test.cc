@@ -1,0 +1,278 @@
+// Whole supervised jobs on a clock that is moved by hand.
+#include "launch/supervisor/supervisor.h"
+
+#include <gtest/gtest.h>
+#include <random>
+
+#include "tests/launch/supervisor/simulation.h"
+
+namespace leasehold {
+namespace {
+
+// Times count from the first launch.
+std::string lease(const std::string& host, int slots, const std::string& more = "") {
+  return fmt::format("[[lease]]\nid = \"of-{0}\"\nhosts = [\"{0}\"]\nslots = {1}\n{2}\n", host,
+                     slots, more);
+}
+const std::string kTwoOwned = lease("a", 2) + lease("b", 2);
+
+void expect_done(Simulation& world, const JobEnd& end) {
+  EXPECT_EQ(end.exit_code, 0) << end.reason << "\n" << world.events();
+  EXPECT_EQ(world.steps_done(), 100);
+  EXPECT_EQ(world.steps_replayed(), 0);
+  EXPECT_FALSE(world.overlapped());
+}
+
+// "4 4" of the worlds in the order of the generations.
+std::string worlds(const Simulation& world) {
+  std::vector<int64_t> ranks;
+  for (const PastGeneration& past : world.state().timeline) ranks.push_back(past.world);
+  return fmt::format("{}", fmt::join(ranks, " "));
+}
+
+TEST(Supervisor, RunsAJobToItsEnd) {
+  Simulation world(kTwoOwned, {});
+  const JobEnd end = world.run(1000);
+  expect_done(world, end);
+  EXPECT_EQ(worlds(world), "4");
+  EXPECT_NE(world.events().find("\"job_done\""), std::string::npos);
+  EXPECT_NE(world.events().find("\"generation_started\""), std::string::npos);
+}
+
+TEST(Supervisor, LeavesAHostBeforeItsLeaseEnds) {
+  Simulation world(lease("a", 2) + lease("b", 2, "end = \"+60s\""), {});
+  expect_done(world, world.run(1000));
+  EXPECT_EQ(worlds(world), "4 2");
+  const PastGeneration& first = world.state().timeline[0];
+  EXPECT_TRUE(first.planned);
+  EXPECT_NE(first.ended.find("b"), std::string::npos) << first.ended;
+  EXPECT_LE(first.ended_s, Simulation::kEpochS + 60);
+  EXPECT_TRUE(world.state().failures.empty());
+}
+
+TEST(Supervisor, TakesATrancheThatJoins) {
+  Simulation world(lease("a", 2) + lease("b", 6, "begin = \"+30s\""), {.steps = 100});
+  expect_done(world, world.run(1000));
+  EXPECT_EQ(worlds(world), "2 8");
+  EXPECT_EQ(world.state().timeline[1].lost_s.has_value(), true);
+}
+
+TEST(Supervisor, WaitsForLeases) {
+  Simulation world(lease("a", 2, "begin = \"+50s\""), {});
+  expect_done(world, world.run(1000));
+  EXPECT_GE(world.state().timeline[0].started_s, Simulation::kEpochS + 50);
+  EXPECT_NE(world.events().find("\"waiting\""), std::string::npos);
+}
+
+TEST(Supervisor, RestartsAfterACrash) {
+  Simulation world(kTwoOwned, {});
+  world.crash_rank("b", 20);
+  expect_done(world, world.run(1000));
+  EXPECT_EQ(worlds(world), "4 4");
+  ASSERT_EQ(world.state().failures.size(), 1U);
+  EXPECT_EQ(world.state().failures[0].host, "b");
+}
+
+TEST(Supervisor, LeavesOutAHostThatIsGoneAndTakesItBack) {
+  Simulation world(kTwoOwned, {});
+  world.cut_off("b", 20, 50);
+  expect_done(world, world.run(1000));
+  EXPECT_EQ(worlds(world), "4 2 4");
+  EXPECT_NE(world.story()[0].find("no word from b"), std::string::npos) << world.story()[0];
+  for (const char* event : {"\"host_unreachable\"", "\"host_answers\"", "\"killing\""}) {
+    EXPECT_NE(world.events().find(event), std::string::npos) << event;
+  }
+}
+
+TEST(Supervisor, AHostThatIsGoneFromTheStartIsFoundByTheStart) {
+  Simulation world(kTwoOwned, {});
+  world.cut_off("b", 0, 10000);
+  expect_done(world, world.run(1000));
+  EXPECT_EQ(worlds(world), "4 2");
+}
+
+TEST(Supervisor, WithoutHeartbeatsTheStuckWatchIsLeft) {
+  Simulation world(kTwoOwned, {});
+  world.silence_agents();
+  world.cut_off("b", 20, 21);
+  const JobEnd end = world.run(3000);
+  expect_done(world, end);
+  EXPECT_EQ(worlds(world), "4");  // a second's cut ends before anybody minds
+}
+
+TEST(Supervisor, QuarantinesAHostThatKeepsCrashing) {
+  Simulation world(kTwoOwned, {});
+  world.spoil("b", 40);
+  expect_done(world, world.run(1000));
+  EXPECT_NE(world.events().find("\"host_quarantined\""), std::string::npos);
+  EXPECT_EQ(worlds(world), "4 4 4 2 4");
+}
+
+TEST(Supervisor, StopsAJobThatFailsInTheSameWayAtTheSameStep) {
+  Simulation world(kTwoOwned, {});
+  world.fail_at(30, 70);
+  const JobEnd end = world.run(1000);
+  EXPECT_EQ(end.exit_code, 70);
+  EXPECT_EQ(worlds(world), "4 4 4");
+  EXPECT_NE(end.reason.find("beyond 29"), std::string::npos) << end.reason;
+  EXPECT_NE(world.events().find("\"job_stopped\""), std::string::npos);
+}
+
+TEST(Supervisor, StopsAtOnceWhereARestartCannotHelp) {
+  for (const int code : {65, 78}) {
+    Simulation world(kTwoOwned, {});
+    world.fail_at(30, code);
+    EXPECT_EQ(world.run(1000).exit_code, code);
+    EXPECT_EQ(worlds(world), "4");
+  }
+}
+
+TEST(Supervisor, GoesOnAfterAnEndWhenItIsLaunchedAgain) {
+  Simulation world(kTwoOwned, {});
+  world.fail_at(30, 70);
+  EXPECT_EQ(world.run(1000).exit_code, 70);
+  world.fail_at(-1, 0);  // somebody mended it
+  expect_done(world, world.run(1000));
+  EXPECT_EQ(worlds(world), "4 4 4 4");
+}
+
+TEST(Supervisor, AnOperatorStopsTheJobAndItGoesOnLater) {
+  Simulation world(kTwoOwned, {});
+  world.stop_at(20);
+  EXPECT_EQ(world.run(1000).exit_code, 75);
+  EXPECT_EQ(world.state().timeline.back().planned, true);
+  EXPECT_LT(world.steps_done(), 30);
+  world.stop_at(1e9);
+  expect_done(world, world.run(1000));
+}
+
+TEST(Supervisor, AnOperatorStopsAGenerationThatStarts) {
+  Simulation world(kTwoOwned, {.start_s = 20});
+  world.stop_at(5);
+  EXPECT_EQ(world.run(1000).exit_code, 75);
+  EXPECT_EQ(world.steps_done(), 0);
+}
+
+TEST(Supervisor, EditsTakeEffectAndBadOnesDoNot) {
+  Simulation world(kTwoOwned, {});
+  world.edit_calendar("[[lease]]\nid = 3\n", 10);
+  world.edit_calendar(lease("a", 2) + lease("b", 2, "end = \"+50s\""), 20);
+  expect_done(world, world.run(1000));
+  EXPECT_EQ(worlds(world), "4 2");
+  EXPECT_NE(world.events().find("\"calendar_rejected\""), std::string::npos);
+  EXPECT_NE(world.events().find("\"calendar_changed\""), std::string::npos);
+  EXPECT_LE(world.state().timeline[0].ended_s, Simulation::kEpochS + 50);
+}
+
+// --- Supervisors that die ---
+
+// A run in which much happens; what is only found by waiting is left out where no supervisor lives
+// so long.
+void prepare_eventful(Simulation& world, bool with_waits) {
+  world.crash_rank("a", 25);
+  if (with_waits) world.cut_off("c", 45, 75);
+  world.edit_calendar(lease("a", 2) + lease("b", 2, "end = \"+40s\"") +
+                          lease("c", 4, "begin = \"+10s\"") + lease("d", 2, "begin = \"+90s\""),
+                      15);
+}
+const std::string kEventful = lease("a", 2) + lease("b", 2, "end = \"+40s\"");
+
+std::vector<std::string> undisturbed_story(bool with_waits) {
+  Simulation world(kEventful, {});
+  prepare_eventful(world, with_waits);
+  expect_done(world, world.run(1000));
+  return world.story();
+}
+
+TEST(Supervisor, ANewOneAfterEveryTurnMakesTheSameRun) {
+  Simulation world(kEventful, {});
+  prepare_eventful(world, /*with_waits=*/false);
+  // What dies after each turn never sleeps: every other turn.
+  bool dies = false;
+  expect_done(world, world.run(1000, [&] { return dies = !dies; }));
+  const auto story = undisturbed_story(false);
+  EXPECT_GE(story.size(), 3U);
+  EXPECT_EQ(world.story(), story);
+}
+
+std::vector<std::string> without_numbers(std::vector<std::string> story) {
+  for (std::string& line : story) line.erase(0, line.find(':'));
+  return story;
+}
+
+TEST(Supervisor, ACrashAtAnyChangeOfAFileMakesTheSameRun) {
+  const std::vector<std::string> story = undisturbed_story(true);
+  EXPECT_GE(story.size(), 5U) << fmt::format("{}", fmt::join(story, "\n"));
+  Simulation counted(kEventful, {});
+  prepare_eventful(counted, true);
+  expect_done(counted, counted.run(1000));
+  const int64_t changes = counted.files().num_changes();
+  ASSERT_GT(changes, 50);
+  for (int64_t n = 0; n < changes; n += 3) {
+    SCOPED_TRACE(fmt::format("crash at change {} of {}", n, changes));
+    Simulation world(kEventful, {});
+    prepare_eventful(world, true);
+    world.files().crash_at_change(n);
+    expect_done(world, world.run(1000));
+    // A number is used up when the supervisor dies between deciding and starting.
+    std::vector<std::string> told = world.story();
+    std::erase_if(told, [](const std::string& line) {
+      return line.find("keeper vanished") != std::string::npos;
+    });
+    EXPECT_EQ(without_numbers(told), without_numbers(story));
+    if (::testing::Test::HasFailure()) return;
+  }
+}
+
+TEST(Supervisor, RandomDeathsAndDisastersEndWell) {
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    SCOPED_TRACE(fmt::format("seed {}", seed));
+    std::mt19937_64 random(seed);
+    const auto below = [&](double limit) {
+      return std::uniform_real_distribution<double>(0, limit)(random);
+    };
+    Simulation world(kTwoOwned + lease("c", 2, "begin = \"+20s\"\nend = \"+120s\""), {});
+    for (const char* host : {"a", "b", "c"}) {
+      world.crash_rank(host, below(150));
+      const double from_s = below(150);
+      if (below(1) < 0.5) world.cut_off(host, from_s, from_s + below(60));
+    }
+    const JobEnd end = world.run(5000, [&] { return below(1) < 0.02; });
+    EXPECT_EQ(end.exit_code, 0) << end.reason << "\n" << world.events();
+    EXPECT_EQ(world.steps_done(), 100);
+    EXPECT_FALSE(world.overlapped());
+  }
+}
+
+TEST(Supervisor, AFullDiskDelaysGenerationsAndStopsNone) {
+  Simulation world(kTwoOwned, {});
+  int turn = 0;
+  const auto fill = [&] {
+    ++turn;
+    if (turn == 20) world.files().set_capacity(0);
+    if (turn == 300) world.files().remove_capacity_limit();
+    return false;
+  };
+  world.crash_rank("a", 30);
+  expect_done(world, world.run(1000, fill));
+  EXPECT_EQ(worlds(world), "4 4");
+  EXPECT_GE(world.state().timeline[1].started_s, Simulation::kEpochS + 299 * 0.25);
+}
+
+TEST(Supervisor, TheSecondOneIsRefused) {
+  Simulation world(kTwoOwned, {});
+  const auto lock = world.files().make_directories(Simulation::kRunDir).ok()
+                        ? world.files().lock(Simulation::kRunDir + "/lock", "host x, pid 7")
+                        : Result<std::unique_ptr<FileLock>>(Status(Code::kStorage, "no directory"));
+  ASSERT_TRUE(lock.ok());
+  try {
+    world.run(10);
+    FAIL() << "it was let in";
+  } catch (const StatusError& refused) {
+    EXPECT_NE(std::string(refused.what()).find("in use"), std::string::npos) << refused.what();
+    EXPECT_NE(std::string(refused.what()).find("host x, pid 7"), std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace leasehold
