@@ -8,8 +8,26 @@ namespace {
 
 using Arguments = std::vector<std::string>;
 
-void append(Arguments& arguments, std::initializer_list<std::string> more) {
-  arguments.insert(arguments.end(), more);
+void append(Arguments& arguments, const Arguments& more) {
+  arguments.insert(arguments.end(), more.begin(), more.end());
+}
+
+// launch.mpirun_args: what is mpirun's, and the variables that are exported (`-x NAME`).
+struct GivenArguments {
+  Arguments general, exported;
+};
+
+GivenArguments split_given(const Arguments& arguments) {
+  GivenArguments given;
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    if (arguments[i] == "-x" && i + 1 < arguments.size()) {
+      append(given.exported, {arguments[i], arguments[i + 1]});
+      ++i;
+    } else {
+      given.general.push_back(arguments[i]);
+    }
+  }
+  return given;
 }
 
 // Whether `arguments` name the word (an MCA parameter, or an option).
@@ -37,18 +55,20 @@ GenerationCommand make_mpirun_command(const MpirunRequest& request) {
     append_parameter(arguments, request.launch, "plm_rsh_agent", request.launch.hosts);
     append_parameter(arguments, request.launch, "btl", "tcp,self");
   }
-  for (const char* name : {"LEASEHOLD_GENERATION", "LEASEHOLD_SUPERVISOR", "LEASEHOLD_TOKEN"}) {
-    append(arguments, {"-x", name});
-  }
-  arguments.insert(arguments.end(), request.launch.mpirun_args.begin(),
-                   request.launch.mpirun_args.end());
+  const GivenArguments given = split_given(request.launch.mpirun_args);
+  append(arguments, given.general);
   bool first = true;
   for (const PlannedHost& host : request.hosts) {
     if (!first) arguments.push_back(":");
     first = false;
     if (!local) append(arguments, {"-host", fmt::format("{}:{}", host.host, host.slots)});
-    append(arguments, {"-np", std::to_string(host.slots), "-x", "LEASEHOLD_NODE=" + host.host,
-                       request.train_program, request.job_path});
+    append(arguments, {"-np", std::to_string(host.slots), "-x", "LEASEHOLD_NODE=" + host.host});
+    // mpirun knows an -x by its app context: one that is before the first is of the first alone.
+    for (const char* name : {"LEASEHOLD_GENERATION", "LEASEHOLD_SUPERVISOR", "LEASEHOLD_TOKEN"}) {
+      append(arguments, {"-x", name});
+    }
+    append(arguments, given.exported);
+    append(arguments, {request.train_program, request.job_path});
     for (const std::string& text : request.overrides) append(arguments, {"--set", text});
   }
   command.environment = {{"LEASEHOLD_GENERATION", std::to_string(request.generation)},

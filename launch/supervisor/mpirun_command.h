@@ -28,7 +28,8 @@ struct MpirunRequest {
 // One app context for each host, so that ranks are dealt in the order of the hosts. With
 // launch.hosts = "local" all of them run on this machine and the host is a name only; else mpirun
 // reaches them through `ssh` or the agent, and ranks talk over TCP. launch.mpirun_args come before
-// the app contexts; an MCA parameter that they set is not set by us.
+// the app contexts, but each -x NAME of theirs is in all of them; an MCA parameter that they set is
+// not set by us.
 GenerationCommand make_mpirun_command(const MpirunRequest& request);
 
 }  // namespace leasehold

@@ -7,6 +7,8 @@
 namespace leasehold {
 namespace {
 
+const std::string kExported = "|-x|LEASEHOLD_GENERATION|-x|LEASEHOLD_SUPERVISOR|-x|LEASEHOLD_TOKEN";
+
 MpirunRequest make_request() {
   return {.train_program = "/opt/leasehold-train",
           .job_path = "/jobs/small.toml",
@@ -24,11 +26,14 @@ std::string line_of(const GenerationCommand& command) {
 TEST(MpirunCommand, VirtualNodesAreAppContexts) {
   EXPECT_EQ(line_of(make_mpirun_command(make_request())),
             "mpirun|--bind-to|none|--oversubscribe|-mca|mpi_yield_when_idle|1"
-            "|-x|LEASEHOLD_GENERATION|-x|LEASEHOLD_SUPERVISOR|-x|LEASEHOLD_TOKEN"
-            "|-np|2|-x|LEASEHOLD_NODE=a|/opt/leasehold-train|/jobs/small.toml"
-            "|--set|run.steps=5|--set|run.name=two words"
-            "|:|-np|2|-x|LEASEHOLD_NODE=b|/opt/leasehold-train|/jobs/small.toml"
-            "|--set|run.steps=5|--set|run.name=two words");
+            "|-np|2|-x|LEASEHOLD_NODE=a" +
+                kExported +
+                "|/opt/leasehold-train|/jobs/small.toml"
+                "|--set|run.steps=5|--set|run.name=two words"
+                "|:|-np|2|-x|LEASEHOLD_NODE=b" +
+                kExported +
+                "|/opt/leasehold-train|/jobs/small.toml"
+                "|--set|run.steps=5|--set|run.name=two words");
 }
 
 TEST(MpirunCommand, HostsAreReachedByTheAgent) {
@@ -39,10 +44,9 @@ TEST(MpirunCommand, HostsAreReachedByTheAgent) {
     request.launch.hosts = agent;
     EXPECT_EQ(line_of(make_mpirun_command(request)),
               "mpirun|--bind-to|none|-mca|plm_rsh_agent|" + agent +
-                  "|-mca|btl|tcp,self"
-                  "|-x|LEASEHOLD_GENERATION|-x|LEASEHOLD_SUPERVISOR|-x|LEASEHOLD_TOKEN"
-                  "|-host|a:2|-np|2|-x|LEASEHOLD_NODE=a|/opt/leasehold-train|/jobs/small.toml"
-                  "|:|-host|b:3|-np|3|-x|LEASEHOLD_NODE=b|/opt/leasehold-train|/jobs/small.toml");
+                  "|-mca|btl|tcp,self|-host|a:2|-np|2|-x|LEASEHOLD_NODE=a" + kExported +
+                  "|/opt/leasehold-train|/jobs/small.toml|:|-host|b:3|-np|3|-x|LEASEHOLD_NODE=b" +
+                  kExported + "|/opt/leasehold-train|/jobs/small.toml");
   }
 }
 
@@ -54,6 +58,18 @@ TEST(MpirunCommand, TheJobsArgumentsWin) {
   EXPECT_EQ(line.find("tcp,self"), std::string::npos) << line;
   EXPECT_EQ(line.find("none"), std::string::npos) << line;
   EXPECT_LT(line.find("-mca|btl|tcp,vader,self|--bind-to|core"), line.find("-host"));
+}
+
+TEST(MpirunCommand, WhatTheJobExportsReachesAllHosts) {
+  MpirunRequest request = make_request();
+  request.launch.hosts = "ssh";
+  request.launch.mpirun_args = {"-x", "UCX_TLS", "-mca", "btl_tcp_if_include", "eth1"};
+  const std::string line = line_of(make_mpirun_command(request));
+  EXPECT_NE(line.find("|-mca|btl_tcp_if_include|eth1|-host|a:2|"), std::string::npos) << line;
+  for (const std::string node : {"a", "b"}) {
+    const std::string variables = "LEASEHOLD_NODE=" + node + kExported + "|-x|UCX_TLS|/opt/";
+    EXPECT_NE(line.find(variables), std::string::npos) << line;
+  }
 }
 
 TEST(MpirunCommand, TheTokenIsInTheEnvironmentAlone) {
