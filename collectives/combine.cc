@@ -21,13 +21,13 @@ struct Sum {
 struct Max {
   template <typename T>
   T operator()(T a, T b) const {
-    return (a > b) | (a != a) ? a : b;  // NOLINT(misc-redundant-expression)
+    return ((a > b) | (a != a)) ? a : b;  // NOLINT(misc-redundant-expression)
   }
 };
 struct Min {
   template <typename T>
   T operator()(T a, T b) const {
-    return (a < b) | (a != a) ? a : b;  // NOLINT(misc-redundant-expression)
+    return ((a < b) | (a != a)) ? a : b;  // NOLINT(misc-redundant-expression)
   }
 };
 

@@ -77,6 +77,7 @@ TrainerOptions make_trainer_options(const JobFile& job, const std::string& data_
   options.steps = job.run.steps;
   options.validate_every_steps = job.run.validate_every_steps;
   options.checkpoint_every_steps = job.checkpoint.every_steps;
+  options.checkpoint_interval_auto = job.checkpoint.interval == "auto";
   options.checkpoints_kept = job.checkpoint.keep;
   options.snapshot = job.checkpoint.snapshot == "off"    ? SnapshotMode::kOff
                      : job.checkpoint.snapshot == "auto" ? SnapshotMode::kAuto

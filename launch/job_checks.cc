@@ -145,6 +145,22 @@ Status check_schedule(const JobFile& job) {
   return ok_status();
 }
 
+Status check_checkpoint(const CheckpointSection& checkpoint) {
+  if (checkpoint.interval != "auto") return ok_status();
+  if (checkpoint.snapshot == "off") {
+    return error(Code::kBadConfig,
+                 "checkpoint.interval = \"auto\" writes checkpoints from snapshots: write "
+                 "checkpoint.snapshot = \"auto\", or give checkpoint.every_steps instead");
+  }
+  if (checkpoint.every_steps > 0) {
+    return error(Code::kBadConfig,
+                 "checkpoint.interval = \"auto\" and checkpoint.every_steps = {} contradict each "
+                 "other: leave one of them out",
+                 checkpoint.every_steps);
+  }
+  return ok_status();
+}
+
 }  // namespace
 
 Status check_supported(const JobFile& job) {
@@ -169,6 +185,7 @@ Status validate(const JobFile& job, int num_ranks) {
   LEASEHOLD_RETURN_IF_ERROR(check_batch(job.batch));
   LEASEHOLD_RETURN_IF_ERROR(check_ranks(job, num_ranks));
   LEASEHOLD_RETURN_IF_ERROR(check_schedule(job));
+  LEASEHOLD_RETURN_IF_ERROR(check_checkpoint(job.checkpoint));
   if (job.run.validate_every_steps > 0 && job.data.validation.empty()) {
     return error(Code::kBadConfig,
                  "run.validate_every_steps = {} but there is nothing to validate on: write "

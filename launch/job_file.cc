@@ -115,6 +115,11 @@ Status complete_job(JobFile& job, int64_t tokenizer_vocab) {
   if (!job.given.contains("batch.lanes")) job.batch.lanes = job.batch.num_microbatches();
   if (!job.given.contains("checkpoint.snapshot"))
     job.checkpoint.snapshot = job.lease.calendar.empty() ? "off" : "auto";
+  if (!job.given.contains("checkpoint.interval")) {
+    const bool measured =
+        job.checkpoint.snapshot != "off" && !job.given.contains("checkpoint.every_steps");
+    job.checkpoint.interval = measured ? "auto" : "steps";
+  }
   if (!job.given.contains("optimizer.min_lr")) job.optimizer.min_lr = job.optimizer.lr / 10;
   LEASEHOLD_RETURN_IF_ERROR(complete_vocab(job, tokenizer_vocab));
   LEASEHOLD_ASSIGN_OR_RETURN(job.model, complete_model_config(job.model));

@@ -275,6 +275,13 @@ const JobKey kKeys[] = {
      .meaning = "Steps between two checkpoints; 0 writes one at the end and when drained only.",
      .range = from_to(0, kMaxSteps)},
     {.table = "checkpoint",
+     .name = "interval",
+     .slot = LEASEHOLD_SLOT(checkpoint.interval),
+     .meaning = "`steps`: checkpoints at every_steps; `auto`: as often as the measured time of a save "
+                "and the failures so far make worth while (Young/Daly), which needs snapshots.",
+     .choices = {"steps", "auto"},
+     .computed_default = "`auto` with snapshots and without every_steps, else `steps`"},
+    {.table = "checkpoint",
      .name = "keep",
      .slot = LEASEHOLD_SLOT(checkpoint.keep),
      .meaning = "How many checkpoints stay; older ones are removed.",

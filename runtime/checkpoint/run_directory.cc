@@ -197,7 +197,9 @@ Status RunDirectory::repair_events() {
   Tail tail;
   const Result<int64_t> end =
       for_each_line(files_, events_path(), [&](std::string_view line, int64_t offset) {
-        if (is_json_object(line)) tail.good_bytes = offset + std::ssize(line) + 1;
+        if (!is_json_object(line)) return;
+        tail.good_bytes = offset + std::ssize(line) + 1;
+        failures_.add(line);
       });
   if (!end.ok()) return end.status();
   LEASEHOLD_ASSIGN_OR_RETURN(tail.total_bytes, size_of_file(files_, events_path()));

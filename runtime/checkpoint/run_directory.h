@@ -13,6 +13,7 @@
 
 #include "runtime/base/clock.h"
 #include "runtime/base/files.h"
+#include "runtime/checkpoint/save_interval.h"
 
 namespace leasehold {
 
@@ -50,6 +51,9 @@ class RunDirectory {
   int64_t generation() const { return generation_; }
   // What claim() cut, one sentence each; worth a warning.
   const std::vector<std::string>& repairs() const { return repairs_; }
+
+  // What events.jsonl tells of the generations before this one.
+  FailureHistory failure_history() const { return failures_.history(clock_.unix_s()); }
 
   // The step of the last line of metrics.jsonl; -1 when it is empty.
   int64_t last_metrics_step() const { return metrics_.empty() ? -1 : metrics_.back().step; }
@@ -103,6 +107,7 @@ class RunDirectory {
   std::vector<std::string> repairs_;
   std::vector<IndexEntry> metrics_;  // one per line
   int64_t metrics_bytes_ = 0;
+  FailureCounter failures_;
 };
 
 }  // namespace leasehold

@@ -39,7 +39,7 @@ struct EngineOptions {
 };
 
 // What a rank says to the others along with a step's scalars; each hears the minimum over ranks.
-using Votes = std::array<double, 6>;
+using Votes = std::array<double, 7>;
 
 struct StepRequest {
   bool stop_requested = false;

@@ -5,6 +5,8 @@
 #include <set>
 #include <utility>
 
+#include "runtime/checkpoint/save_interval.h"
+
 namespace leasehold {
 
 namespace {
@@ -17,6 +19,7 @@ enum Vote : size_t {
   kSaveEnded,         // step
   kSnapshotCost,      // seconds, negative: the minimum is the dearest
   kStepTime,          // seconds
+  kSaveTime,          // seconds, negative
 };
 
 constexpr int64_t kMaxInterval = 1000;
@@ -71,6 +74,7 @@ Votes StateKeeper::votes(double step_time_s) const {
   votes[kSaveEnded] = static_cast<double>(saver_->newest().step);
   votes[kSnapshotCost] = -tier_->cost_s();
   votes[kStepTime] = step_time_s;
+  votes[kSaveTime] = -save_time_s_;
   return votes;
 }
 
@@ -83,8 +87,7 @@ void StateKeeper::after_step(const CheckpointInfo& info, const Votes& agreed) {
   end_snapshot(agreed);
   if (saving_step_ >= 0 && as_step(agreed[kSaveEnded]) == saving_step_) end_save();
   begin_save(agreed);
-  const int64_t every = options_.checkpoint_every_steps;
-  if ((every > 0 && info.step % every == 0) || info.step == retry_at_step_) save_wanted_ = true;
+  if (checkpoint_due(info.step, agreed)) save_wanted_ = true;
 
   const bool wanted_for_files = save_wanted_ && saving_step_ < 0 && save_waits_for_step_ < 0;
   const bool due = begun_step_ < 0 || info.step - begun_step_ >= interval_;
@@ -97,6 +100,18 @@ void StateKeeper::after_step(const CheckpointInfo& info, const Votes& agreed) {
     save_waits_for_step_ = info.step;
   }
   tier_->begin(info, committed_step_);
+}
+
+bool StateKeeper::checkpoint_due(int64_t step, const Votes& agreed) const {
+  if (step == retry_at_step_) return true;
+  const int64_t every = options_.checkpoint_every_steps;
+  if (every > 0 && step % every == 0) return true;
+  // The first one soon: it measures what a save costs.
+  if (options_.mtbf_s <= 0 || saving_step_ >= 0 || save_waits_for_step_ >= 0) return false;
+  const double save_s = -agreed[kSaveTime];
+  if (last_save_step_ < 0 || !(save_s > 0)) return retry_at_step_ < 0;
+  const double since_s = static_cast<double>(step - last_save_step_) * agreed[kStepTime];
+  return since_s >= save_interval_s(save_s, options_.mtbf_s);
 }
 
 void StateKeeper::end_snapshot(const Votes& agreed) {
@@ -120,7 +135,7 @@ void StateKeeper::begin_save(const Votes& agreed) {
     save_wanted_ = true;
     return;
   }
-  saving_step_ = step;
+  saving_step_ = last_save_step_ = step;
   saver_->begin(snapshot_info_, std::move(*slices));
 }
 

@@ -25,7 +25,10 @@ enum class SnapshotMode {
 struct StateKeeperOptions {
   std::string run_dir;
   SnapshotMode mode = SnapshotMode::kAuto;
-  int64_t checkpoint_every_steps = 0;  // 0: no periodic checkpoints
+  int64_t checkpoint_every_steps = 0;  // 0: no checkpoints at fixed steps
+  // Not 0: checkpoints as often as their measured cost and this mean time between failures, the same
+  // on every rank, make worth while (save_interval.h).
+  double mtbf_s = 0;
   std::vector<FailureDomain> ranks;    // of the world
   std::string memory_directory = kSharedMemory;
   double timeout_s = 300;
@@ -71,6 +74,7 @@ class StateKeeper {
   void end_snapshot(const Votes& agreed);
   void end_save();
   void begin_save(const Votes& agreed);
+  bool checkpoint_due(int64_t step, const Votes& agreed) const;
 
   StateKeeperOptions options_;
   Event event_;
@@ -84,6 +88,7 @@ class StateKeeper {
   bool save_wanted_ = false;
   int64_t save_waits_for_step_ = -1;  // the snapshot that is to be written to files
   int64_t saving_step_ = -1;
+  int64_t last_save_step_ = -1;  // begun
   int64_t durable_step_ = -1;
   double save_time_s_ = 0;
   int64_t failed_saves_ = 0;  // in a row

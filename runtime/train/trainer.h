@@ -27,6 +27,7 @@ struct TrainerOptions {
   std::optional<int64_t> stop_after;   // drain after this step, as if asked
   int64_t validate_every_steps = 0;    // 0: at the end (and, starting afresh, the beginning) only
   int64_t checkpoint_every_steps = 0;  // 0: at the end and when draining only
+  bool checkpoint_interval_auto = false;  // with snapshots: as often as is worth while
   int64_t checkpoints_kept = 2;
   bool fork = false;               // go on under other identity keys, as a new lineage
   bool report_arithmetic = false;  // run.identity = "report": an event instead of a refusal

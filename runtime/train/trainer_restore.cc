@@ -117,10 +117,22 @@ Status Trainer::start_keeping(bool from_memory) {
     remove_snapshots([this](const SlotName& slot) { return slot.generation < info_.generation; });
   }
   older_snapshots_remain_ = from_memory;
+  double mtbf_s = 0;
+  if (options_.checkpoint_interval_auto) {
+    const double own_s =
+        run_directory_ ? mean_time_between_failures_s(run_directory_->failure_history()) : 0;
+    LEASEHOLD_ASSIGN_OR_RETURN(
+        const std::string text,
+        broadcast_bytes(world_, stream_, fmt::format("{}", own_s), 0, deadline()));
+    mtbf_s = std::stod(text);
+    event("checkpoint_interval",
+          fmt::format("from the measured time of a save and {:.0f} s between failures", mtbf_s));
+  }
   LEASEHOLD_ASSIGN_OR_RETURN(
       keeper_, StateKeeper::create({.run_dir = options_.run_dir,
                                     .mode = options_.snapshot,
                                     .checkpoint_every_steps = options_.checkpoint_every_steps,
+                                    .mtbf_s = mtbf_s,
                                     .ranks = options_.ranks,
                                     .memory_directory = options_.memory_directory,
                                     .timeout_s = options_.timeout_s,

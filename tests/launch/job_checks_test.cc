@@ -95,6 +95,12 @@ TEST(Validate, NeedsTheSmallestWorldAsked) {
 }
 
 TEST(Validate, HostsAreReachedInAKnownWay) {
+  expect_refused(validate(make_job({"checkpoint.interval=auto"}), 1),
+                 {"checkpoint.interval", "checkpoint.snapshot"});
+  expect_refused(validate(make_job({"checkpoint.interval=auto", "checkpoint.snapshot=every",
+                                    "checkpoint.every_steps=5"}),
+                          1),
+                 {"checkpoint.interval", "checkpoint.every_steps = 5"});
   expect_refused(validate(make_job({"launch.hosts=rsh"}), 1), {"launch.hosts = \"rsh\"", "ssh"});
   for (const char* hosts : {"local", "ssh", "./agent", "/opt/agent"}) {
     EXPECT_TRUE(validate(make_job({std::string("launch.hosts=") + hosts}), 1).ok()) << hosts;

@@ -155,6 +155,20 @@ TEST_F(SnapshotsTest, CheckpointsAreWrittenInTheBackground) {
   expect_undisturbed("background");
 }
 
+// With one failure a day the first save, which measures, is the only one of so short a run.
+TEST_F(SnapshotsTest, TheMeasuredIntervalSavesSoonAndThenSeldom) {
+  RunSettings settings = two_nodes();
+  settings.checkpoint_auto = true;
+  settings.on_step = [](const StepMetrics&, DrainRequest&) { system_clock().sleep_s(0.02); };
+  EXPECT_TRUE(generation("measured", settings).ok());
+  const std::string log = events("measured");
+  EXPECT_NE(log.find("86400 s between failures"), std::string::npos) << log;
+  const size_t first = log.find("in the background");
+  EXPECT_NE(first, std::string::npos) << log;
+  EXPECT_EQ(log.find("in the background", first + 1), std::string::npos) << log;
+  expect_undisturbed("measured");
+}
+
 TEST_F(SnapshotsTest, RandomCrashesAndLossesEndInTheSameState) {
   const auto seed = std::random_device{}();
   SCOPED_TRACE(fmt::format("seed {}", seed));

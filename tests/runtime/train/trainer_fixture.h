@@ -20,6 +20,7 @@ struct RunSettings {
   int zero_stage = 1;
   std::optional<int64_t> stop_after;
   int64_t checkpoint_every = 0;
+  bool checkpoint_auto = false;
   int64_t validate_every = 4;
   bool fork = false;
   SnapshotMode snapshot = SnapshotMode::kOff;
@@ -76,6 +77,7 @@ class TrainerTest : public testing::Test {
     options.stop_after = settings.stop_after;
     options.validate_every_steps = settings.validate_every;
     options.checkpoint_every_steps = settings.checkpoint_every;
+    options.checkpoint_interval_auto = settings.checkpoint_auto;
     options.fork = settings.fork;
     options.timeout_s = 60;
     options.node = "here";
