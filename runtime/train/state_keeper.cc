@@ -108,8 +108,9 @@ bool StateKeeper::checkpoint_due(int64_t step, const Votes& agreed) const {
   if (every > 0 && step % every == 0) return true;
   // The first one soon: it measures what a save costs.
   if (options_.mtbf_s <= 0 || saving_step_ >= 0 || save_waits_for_step_ >= 0) return false;
-  const double save_s = -agreed[kSaveTime];
-  if (last_save_step_ < 0 || !(save_s > 0)) return retry_at_step_ < 0;
+  if (last_save_step_ < 0) return true;
+  const double save_s = -agreed[kSaveTime];  // said with the step after the one that ended the save
+  if (!(save_s > 0)) return false;
   const double since_s = static_cast<double>(step - last_save_step_) * agreed[kStepTime];
   return since_s >= save_interval_s(save_s, options_.mtbf_s);
 }
