@@ -1,0 +1,190 @@
+// A soak: events that hurt or change a supervised run are drawn from a seed, one after the other,
+// and the run must still be the one that nobody disturbed. `tests/chaos` runs it with other
+// numbers.
+#include <charconv>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <random>
+#include <set>
+
+#include "runtime/base/clock.h"
+#include "tests/end_to_end/launch_fixture.h"
+
+namespace leasehold {
+namespace {
+
+constexpr int64_t kStepsPerEvent = 60;
+constexpr size_t kMostHosts = 4;
+// A host that crashes three times within ten minutes is quarantined: ours is exchanged before.
+constexpr int kCrashesToExchange = 2;
+
+int64_t number_from(const char* name, int64_t otherwise) {
+  const char* text = std::getenv(name);
+  if (text == nullptr) return otherwise;
+  int64_t value = 0;
+  const std::string_view view = text;
+  const auto parsed = std::from_chars(view.data(), view.data() + view.size(), value);
+  LEASEHOLD_CHECK(parsed.ec == std::errc() && parsed.ptr == view.data() + view.size(),
+                  "{}={} is no number", name, view);
+  return value;
+}
+
+int64_t num_events() { return number_from("LEASEHOLD_CHAOS_EVENTS", 5); }
+
+class ChaosTest : public LaunchFixture {
+ protected:
+  ChaosTest()
+      : LaunchFixture(150 + kStepsPerEvent * num_events()),
+        seed_(static_cast<uint32_t>(number_from("LEASEHOLD_CHAOS_SEED", std::random_device()()))),
+        random_(seed_) {}
+
+  void start() {
+    for (int i = 0; i < 3; ++i) add_host();
+    publish_calendar();
+    relaunch();
+  }
+
+  // What happened, in words.
+  std::string strike() {
+    switch (draw(8)) {
+      case 0:
+        return hurt_rank(SIGKILL, "kill");
+      case 1:
+        return hurt_rank(SIGSTOP, "freeze");
+      case 2: {
+        const std::string node = pick_host();
+        kill_node(node);
+        crashed(node);
+        return "kill node " + node + " with its memory";
+      }
+      case 3: {
+        kill_supervisor();
+        const double pause_s = 0.01 * draw(100);
+        system_clock().sleep_s(pause_s);
+        relaunch();
+        return fmt::format("kill the supervisor, launch again after {:.2f} s", pause_s);
+      }
+      case 4:
+        return drain();
+      case 5:
+        return edit_calendar();
+      case 6: {
+        const std::string path = pick_memory_file();
+        if (path.empty()) return "no shared memory to flip a bit in";
+        std::error_code gone;
+        const auto size = std::filesystem::file_size(path, gone);
+        if (gone || size == 0) return "the file to flip a bit in went away";
+        flip_bit(path, draw(static_cast<int>(size)));
+        return "flip a bit in " + path;
+      }
+      default: {
+        const std::string path = pick_memory_file();
+        if (!path.empty()) ::unlink(path.c_str());
+        return "delete " + path;
+      }
+    }
+  }
+
+  bool is_done() { return !run_events("job_done").empty(); }
+
+  int draw(int below) { return static_cast<int>(random_() % static_cast<uint32_t>(below)); }
+
+  uint32_t seed_;
+
+ private:
+  void add_host() {
+    const std::string host = fmt::format("node-{}", next_host_++);
+    hosts_.push_back(host);
+  }
+  void publish_calendar() {
+    std::vector<LeasedHost> leases;
+    for (const std::string& host : hosts_)
+      leases.push_back({.host = host, .begin_s = {}, .end_s = {}});
+    write_calendar(leases);
+  }
+  void relaunch() { launch({"--set", "launch.stuck_timeout_s=5"}); }
+
+  std::string pick_host() {
+    return hosts_[static_cast<size_t>(draw(static_cast<int>(hosts_.size())))];
+  }
+
+  void crashed(const std::string& host) {
+    if (++crashes_[host] < kCrashesToExchange) return;
+    std::erase(hosts_, host);
+    add_host();
+    publish_calendar();
+  }
+
+  std::string hurt_rank(int signal, const std::string& word) {
+    const auto running = ranks();
+    if (running.empty()) return "no rank to " + word;
+    const RankProcess& victim =
+        running[static_cast<size_t>(draw(static_cast<int>(running.size())))];
+    ::kill(victim.pid, signal);
+    crashed(victim.node);
+    return fmt::format("{} rank {} on {}", word, victim.rank, victim.node);
+  }
+
+  std::string drain() {
+    const Finished asked = tool({"drain", run_dir(run_)});
+    const Finished ended = supervisor().wait(60);
+    EXPECT_FALSE(ended.timed_out) << ended.errors;
+    const bool done = ended.exit_code == 0;  // it was about to be
+    EXPECT_TRUE(done || ended.exit_code == 75) << asked.errors << ended.errors;
+    relaunch();
+    return fmt::format("drain (exit {}), launch again", ended.exit_code);
+  }
+
+  std::string edit_calendar() {
+    if (draw(4) == 0) {
+      write_calendar_text("[[lease]]\nhosts = 3\n");
+      EXPECT_TRUE(
+          wait_until([&] { return is_done() || !run_events("calendar_rejected").empty(); }));
+      publish_calendar();
+      return "a bad calendar, then the old one";
+    }
+    const bool add = hosts_.size() <= 2 || (hosts_.size() < kMostHosts && draw(2) == 0);
+    if (add) {
+      add_host();
+    } else {
+      hosts_.erase(hosts_.begin() + draw(static_cast<int>(hosts_.size())));
+    }
+    publish_calendar();
+    return fmt::format("{} a host: {}", add ? "add" : "take away", fmt::join(hosts_, " "));
+  }
+
+  std::string pick_memory_file() {
+    const auto files = memory_files();
+    return files.empty() ? "" : files[static_cast<size_t>(draw(static_cast<int>(files.size())))];
+  }
+
+  std::mt19937 random_;
+  std::vector<std::string> hosts_;
+  std::map<std::string, int> crashes_;
+  int next_host_ = 1;
+};
+
+TEST_F(ChaosTest, SeededEventsChangeNothing) {
+  fmt::print("seed {}, {} events\n", seed_, num_events());
+  SCOPED_TRACE(fmt::format("again: tests/chaos --seed {} --events {}", seed_, num_events()));
+  start();
+  int64_t struck = 0;
+  bool waited = false;
+  for (; struck < num_events() && !is_done(); ++struck) {
+    // Now and then two events meet each other.
+    waited = !waited || draw(4) != 0;
+    if (waited) {
+      ASSERT_TRUE(wait_step(last_step() + 5 + draw(30), 120) || is_done())
+          << supervisor().errors() << events(run_);
+    }
+    const int64_t step = last_step();
+    fmt::print("{:4} after step {}: {}\n", struck + 1, step, strike());
+    std::fflush(stdout);
+  }
+  EXPECT_GE(struck, std::max<int64_t>(1, num_events() / 2)) << "the job ended too early";
+  expect_like_undisturbed(240);
+}
+
+}  // namespace
+}  // namespace leasehold
