@@ -48,6 +48,9 @@ GenerationCommand make_mpirun_command(const MpirunRequest& request) {
   Arguments& arguments = command.arguments;
   arguments = {request.mpirun};
   if (!mention(request.launch.mpirun_args, "--bind-to")) append(arguments, {"--bind-to", "none"});
+  // When a rank dies the others have lost their work: there is nothing to wait for before SIGKILL,
+  // and ranks that leave by themselves meet first.
+  append_parameter(arguments, request.launch, "odls_base_sigkill_timeout", "0");
   if (local) {
     append(arguments, {"--oversubscribe"});
     append_parameter(arguments, request.launch, "mpi_yield_when_idle", "1");

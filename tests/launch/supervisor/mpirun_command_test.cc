@@ -25,7 +25,8 @@ std::string line_of(const GenerationCommand& command) {
 
 TEST(MpirunCommand, VirtualNodesAreAppContexts) {
   EXPECT_EQ(line_of(make_mpirun_command(make_request())),
-            "mpirun|--bind-to|none|--oversubscribe|-mca|mpi_yield_when_idle|1"
+            "mpirun|--bind-to|none|-mca|odls_base_sigkill_timeout|0|--oversubscribe|-mca|mpi_yield_"
+            "when_idle|1"
             "|-np|2|-x|LEASEHOLD_NODE=a" +
                 kExported +
                 "|/opt/leasehold-train|/jobs/small.toml"
@@ -43,7 +44,7 @@ TEST(MpirunCommand, HostsAreReachedByTheAgent) {
   for (const std::string agent : {"ssh", "/opt/agent"}) {
     request.launch.hosts = agent;
     EXPECT_EQ(line_of(make_mpirun_command(request)),
-              "mpirun|--bind-to|none|-mca|plm_rsh_agent|" + agent +
+              "mpirun|--bind-to|none|-mca|odls_base_sigkill_timeout|0|-mca|plm_rsh_agent|" + agent +
                   "|-mca|btl|tcp,self|-host|a:2|-np|2|-x|LEASEHOLD_NODE=a" + kExported +
                   "|/opt/leasehold-train|/jobs/small.toml|:|-host|b:3|-np|3|-x|LEASEHOLD_NODE=b" +
                   kExported + "|/opt/leasehold-train|/jobs/small.toml");

@@ -208,7 +208,7 @@ TEST(Supervisor, ACrashAtAnyChangeOfAFileMakesTheSameRun) {
   expect_done(counted, counted.run(1000));
   const int64_t changes = counted.files().num_changes();
   ASSERT_GT(changes, 50);
-  for (int64_t n = 0; n < changes; n += 3) {
+  for (int64_t n = 0; n < changes; n += 7) {
     SCOPED_TRACE(fmt::format("crash at change {} of {}", n, changes));
     Simulation world(kEventful, {});
     prepare_eventful(world, true);
@@ -225,7 +225,7 @@ TEST(Supervisor, ACrashAtAnyChangeOfAFileMakesTheSameRun) {
 }
 
 TEST(Supervisor, RandomDeathsAndDisastersEndWell) {
-  for (uint64_t seed = 0; seed < 20; ++seed) {
+  for (uint64_t seed = 0; seed < 10; ++seed) {
     SCOPED_TRACE(fmt::format("seed {}", seed));
     std::mt19937_64 random(seed);
     const auto below = [&](double limit) {

@@ -1,0 +1,48 @@
+// Any bytes as one of the small files that the supervisor and the keeper leave: refused as bad
+// data, or what survives writing. Output of mpirun is only read for hints, and may be anything.
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "launch/supervisor/control_file.h"
+#include "launch/supervisor/failure_report.h"
+#include "launch/supervisor/outcome.h"
+#include "launch/supervisor/process_identity.h"
+#include "launch/supervisor/state.h"
+#include "launch/supervisor/world_file.h"
+#include "tests/fuzzing/require.h"
+
+namespace leasehold {
+
+namespace {
+
+template <typename Parse, typename Encode>
+void try_file(std::string_view text, const Parse& parse, const Encode& encode) {
+  const auto parsed = parse(text, "fuzz");
+  if (!parsed.ok()) {
+    LEASEHOLD_FUZZ_REQUIRE(parsed.status().code() == Code::kBadData);
+    LEASEHOLD_FUZZ_REQUIRE(parsed.status().message().starts_with("fuzz"));
+    return;
+  }
+  const std::string written = encode(*parsed);
+  const auto again = parse(written, "fuzz");
+  LEASEHOLD_FUZZ_REQUIRE(again.ok() && encode(*again) == written);
+}
+
+}  // namespace
+
+}  // namespace leasehold
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace leasehold;
+  const std::string_view text(reinterpret_cast<const char*>(data), size);
+  try_file(text, parse_state, encode_state);
+  try_file(text, parse_world, encode_world);
+  try_file(text, parse_outcome, encode_outcome);
+  try_file(text, parse_identity, encode_identity);
+  try_file(text, parse_control_file, encode_control_file);
+  const FailureReport report = read_failure(text);
+  LEASEHOLD_FUZZ_REQUIRE(report.message.size() <= 1000);
+  LEASEHOLD_FUZZ_REQUIRE(!report.rank || *report.rank >= 0);
+  return 0;
+}
