@@ -10,6 +10,7 @@
 #include <netinet/in.h>
 #include <unistd.h>
 
+#include "launch/host_memory.h"
 #include "launch/job_file.h"
 #include "launch/job_schema.h"
 #include "launch/run_memory.h"
@@ -20,6 +21,7 @@
 #include "launch/supervisor/mpirun_command.h"
 #include "launch/supervisor/state_report.h"
 #include "launch/supervisor/supervisor.h"
+#include "launch/supervisor/world_file.h"
 
 namespace leasehold {
 
@@ -181,6 +183,20 @@ std::string address_of(const ControlServerOptions& options, const ControlServer&
   return format_socket_address({options.cluster_address, server.cluster_port()});
 }
 
+// Virtual nodes share this machine's memory; hosts have their own.
+void clean_hosts_that_left(const JobFile& job, const SupervisorState& state, const Logger& logger) {
+  if (job.launch.hosts == "local") return;
+  std::vector<WorldFile> worlds;
+  for (const PastGeneration& past : state.timeline) {
+    auto world = read_world(posix_files(), job.run.dir, past.number);
+    if (world.ok()) worlds.push_back(std::move(world).value());
+  }
+  const auto prober = make_prober(job.launch.hosts, kProbeDeadlineS, memory_removal(job.run.dir));
+  for (const std::string& problem : ask_all(*prober, hosts_that_left(worlds))) {
+    logger.warning("what the run left in the memory of a host stays there: {}", problem);
+  }
+}
+
 }  // namespace
 
 Status run_launch(const LaunchCommand& given, const Logger& logger) {
@@ -226,6 +242,7 @@ Status run_launch(const LaunchCommand& given, const Logger& logger) {
   if (end.exit_code != 0) return {static_cast<Code>(end.exit_code), end.reason};
   LEASEHOLD_ASSIGN_OR_RETURN(const int64_t removed, remove_run_memory(job.run.dir));
   if (removed > 0) logger.info("removed {} files of the run from shared memory", removed);
+  clean_hosts_that_left(job, supervisor->state(), logger);
   return ok_status();
 }
 

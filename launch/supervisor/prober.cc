@@ -34,8 +34,8 @@ class LocalProber : public Prober {
 // A child in a process group of its own.
 class AgentProber : public Prober {
  public:
-  AgentProber(std::string agent, double deadline_s)
-      : agent_(std::move(agent)), deadline_s_(deadline_s) {}
+  AgentProber(std::string agent, double deadline_s, std::string command)
+      : agent_(std::move(agent)), deadline_s_(deadline_s), command_(std::move(command)) {}
   ~AgentProber() override {
     for (const auto& [host, probe] : probes_) {
       ::kill(-probe.pid, SIGKILL);
@@ -49,7 +49,7 @@ class AgentProber : public Prober {
     if (agent_ == "ssh") {
       arguments.insert(arguments.end(), {"-o", "BatchMode=yes", "-o", "ConnectTimeout=5"});
     }
-    arguments.insert(arguments.end(), {host, "true"});
+    arguments.insert(arguments.end(), {host, command_});
     std::vector<char*> pointers;
     for (std::string& argument : arguments) pointers.push_back(argument.data());
     pointers.push_back(nullptr);
@@ -106,29 +106,32 @@ class AgentProber : public Prober {
       const int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
       results_.push_back(
           {host, answered,
-           answered ? "" : fmt::format("`{} {} true` ended with code {}", agent_, host, code)});
+           answered ? ""
+                    : fmt::format("`{} {} {}` ended with code {}", agent_, host, command_, code)});
       return true;
     }
     if (!probe.deadline.passed()) return false;
     ::kill(-probe.pid, SIGKILL);
     ::waitpid(probe.pid, nullptr, 0);
-    results_.push_back(
-        {host, false,
-         fmt::format("`{} {} true` did not end within {:.0f} s", agent_, host, deadline_s_)});
+    results_.push_back({host, false,
+                        fmt::format("`{} {} {}` did not end within {:.0f} s", agent_, host,
+                                    command_, deadline_s_)});
     return true;
   }
 
   std::string agent_;
   double deadline_s_;
+  std::string command_;
   std::map<std::string, Probe> probes_;
   std::vector<ProbeResult> results_;
 };
 
 }  // namespace
 
-std::unique_ptr<Prober> make_prober(const std::string& hosts, double deadline_s) {
+std::unique_ptr<Prober> make_prober(const std::string& hosts, double deadline_s,
+                                    const std::string& command) {
   if (hosts == "local") return std::make_unique<LocalProber>();
-  return std::make_unique<AgentProber>(hosts, deadline_s);
+  return std::make_unique<AgentProber>(hosts, deadline_s, command);
 }
 
 }  // namespace leasehold

@@ -1,4 +1,4 @@
-// Asks hosts whether they answer: `AGENT HOST true`, several at a time, each with a deadline.
+// Asks hosts whether they answer: `AGENT HOST COMMAND`, several at a time, each with a deadline.
 #pragma once
 
 #include <memory>
@@ -18,7 +18,9 @@ class Prober {
   virtual std::vector<ProbeResult> take_results() = 0;  // since the last call; never waits
 };
 
-// `hosts` is launch.hosts. Virtual nodes ("local") always answer.
-std::unique_ptr<Prober> make_prober(const std::string& hosts, double deadline_s);
+// `hosts` is launch.hosts. Virtual nodes ("local") always answer; others answer when `command`,
+// which is for a shell there, ends with 0.
+std::unique_ptr<Prober> make_prober(const std::string& hosts, double deadline_s,
+                                    const std::string& command = "true");
 
 }  // namespace leasehold

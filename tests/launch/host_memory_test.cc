@@ -1,0 +1,51 @@
+#include "launch/host_memory.h"
+
+#include <filesystem>
+#include <gtest/gtest.h>
+
+#include "runtime/base/files.h"
+#include "runtime/checkpoint/snapshot_slot.h"
+#include "tests/support/temporary_directory.h"
+
+namespace leasehold {
+namespace {
+
+using Names = std::vector<std::string>;
+
+PlannedHost planned(const std::string& host) { return {.host = host}; }
+
+TEST(HostMemory, TheNewestWorldCleansItself) {
+  EXPECT_EQ(hosts_that_left({}), Names());
+  EXPECT_EQ(hosts_that_left({{1, {planned("a"), planned("b")}}}), Names());
+  EXPECT_EQ(hosts_that_left({{1, {planned("c"), planned("a")}},
+                             {2, {planned("b"), planned("c")}},
+                             {3, {planned("b")}}}),
+            (Names{"a", "c"}));
+}
+
+TEST(HostMemory, NamesTheFilesOfTheRunAlone) {
+  EXPECT_EQ(memory_removal("/no/such/run"), "rm -rf /dev/shm/" + run_prefix("/no/such/run") + "*");
+}
+
+TEST(HostMemory, EveryHostIsAskedThroughTheAgent) {
+  const TemporaryDirectory directory;
+  const std::string agent = directory / "agent";
+  throw_if_error(publish_file(posix_files(), agent,
+                              fmt::format("#!/bin/sh\n[ \"$1\" != gone ] || exit 255\n"
+                                          "echo \"$#: $2\" > '{}'/\"$1\".asked\n",
+                                          directory.path()),
+                              "test"));
+  std::filesystem::permissions(agent, std::filesystem::perms::owner_all);
+  const auto prober = make_prober(agent, 10, "rm -rf thing*");
+  const auto problems = ask_all(*prober, {"a", "gone", "b"});
+  ASSERT_EQ(problems.size(), 1U);
+  EXPECT_EQ(problems[0], "gone: `" + agent + " gone rm -rf thing*` ended with code 255");
+  for (const std::string host : {"a", "b"}) {
+    const auto asked = read_file(posix_files(), directory / (host + ".asked"));
+    ASSERT_TRUE(asked.ok()) << asked.status().message();
+    EXPECT_EQ(*asked, "2: rm -rf thing*\n");
+  }
+}
+
+}  // namespace
+}  // namespace leasehold
