@@ -52,7 +52,9 @@ Finished HostsFixture::hosts(const std::vector<std::string>& arguments, double t
   LEASEHOLD_CHECK(script != nullptr, "LEASEHOLD_TEST_HOSTS is not set");
   std::vector<std::string> command = {script};
   command.insert(command.end(), arguments.begin(), arguments.end());
-  return run_program(command, directory_.path(), timeout_s, {"LEASEHOLD_HOSTS_PREFIX=" + prefix_});
+  return run_program(
+      command, directory_.path(), timeout_s,
+      {"LEASEHOLD_HOSTS_PREFIX=" + prefix_, fmt::format("LEASEHOLD_HOSTS_OWNER={}", ::getpid())});
 }
 
 std::string HostsFixture::memory_of(int number) const {
