@@ -127,6 +127,7 @@ class ChaosTest : public LaunchFixture {
   }
 
   std::string drain() {
+    EXPECT_TRUE(supervisor().wait_for_text("supervisor_started", 40)) << supervisor().errors();
     const Finished asked = tool({"drain", run_dir(run_)});
     const Finished ended = supervisor().wait(60);
     EXPECT_FALSE(ended.timed_out) << ended.errors;
@@ -138,9 +139,12 @@ class ChaosTest : public LaunchFixture {
 
   std::string edit_calendar() {
     if (draw(4) == 0) {
+      // A supervisor that only starts knows no calendar to keep: it would refuse this one and end.
+      EXPECT_TRUE(supervisor().wait_for_text("supervisor_started", 40)) << supervisor().errors();
+      const size_t before = run_events("calendar_rejected").size();
       write_calendar_text("[[lease]]\nhosts = 3\n");
       EXPECT_TRUE(
-          wait_until([&] { return is_done() || !run_events("calendar_rejected").empty(); }));
+          wait_until([&] { return is_done() || run_events("calendar_rejected").size() > before; }));
       publish_calendar();
       return "a bad calendar, then the old one";
     }
