@@ -80,7 +80,8 @@ Status run_status(const std::string& run_dir, bool json) {
 
 Status run_drain(const std::string& run_dir) {
   LEASEHOLD_ASSIGN_OR_RETURN(const Operator who, find_supervisor(run_dir));
-  return ask_drain(who, "an operator asked for it");
+  const Status asked = ask_drain(who, "an operator asked for it");
+  return asked.code() == Code::kUnavailable ? no_supervisor(run_dir, asked.message()) : asked;
 }
 
 Status run_clean(const std::string& run_dir, const Logger& logger) {

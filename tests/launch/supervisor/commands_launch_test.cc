@@ -1,0 +1,181 @@
+// `leasehold launch` and the commands about a run, as a user meets them; mpirun is a script.
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include "launch/run_memory.h"
+#include "launch/supervisor/keeper.h"
+#include "launch/supervisor/process_identity.h"
+#include "launch/supervisor/world_file.h"
+#include "runtime/base/clock.h"
+#include "runtime/base/files.h"
+#include "runtime/checkpoint/snapshot_slot.h"
+#include "tests/support/process.h"
+#include "tests/support/temporary_directory.h"
+
+namespace leasehold {
+namespace {
+
+constexpr const char* kJob = R"(
+[run]
+dir = "run"
+steps = 100
+[model]
+layers = 2
+hidden = 48
+heads = 4
+sequence = 32
+vocab = 256
+[data]
+train = "train.bin"
+[batch]
+sequences = 16
+microbatch = 2
+[optimizer]
+lr = 1e-3
+[lease]
+calendar = "leases.toml"
+)";
+
+class LaunchCommandTest : public ::testing::Test {
+ protected:
+  LaunchCommandTest() {
+    write("job.toml", kJob);
+    write("train.bin", "");
+    write("leases.toml", "[[lease]]\nid = \"x\"\nhosts = [\"a\"]\nslots = 2\n");
+  }
+  // Also after a failed test no generation is left.
+  ~LaunchCommandTest() override {
+    for (int64_t number = 1; number <= 9; ++number) {
+      const std::string path = keeper_path(generation_directory(run_dir(), number));
+      const auto text = read_file(posix_files(), path);
+      if (!text.ok()) continue;
+      const auto keeper = parse_identity(*text, path);
+      if (keeper.ok()) kill_session(*keeper, /*spare_leader=*/false);
+    }
+    const auto removed = remove_run_memory(directory_ / "run");
+    EXPECT_TRUE(removed.ok());
+  }
+
+  void write(const std::string& name, const std::string& text) {
+    std::ofstream(directory_ / name) << text;
+  }
+  // What stands in mpirun's place.
+  void write_mpirun(const std::string& script) {
+    write("mpirun", "#!/bin/sh\n" + script);
+    ::chmod((directory_ / "mpirun").c_str(), 0755);
+  }
+  std::vector<std::string> command(const std::vector<std::string>& arguments) const {
+    std::vector<std::string> all = {"env", "PATH=" + directory_.path() + ":/usr/bin:/bin",
+                                    LEASEHOLD_TOOL};
+    all.insert(all.end(), arguments.begin(), arguments.end());
+    return all;
+  }
+  Finished run(const std::vector<std::string>& arguments) const {
+    return run_program(command(arguments), directory_.path(), 30);
+  }
+  void expect(const Finished& finished, int exit_code, std::initializer_list<std::string> parts) {
+    EXPECT_EQ(finished.exit_code, exit_code) << finished.errors;
+    for (const std::string& part : parts) {
+      EXPECT_NE((finished.output + finished.errors).find(part), std::string::npos)
+          << part << " is not in: " << finished.output << finished.errors;
+    }
+  }
+  const std::string& run_dir() const { return run_dir_; }
+
+  TemporaryDirectory directory_;
+  std::string run_dir_ = directory_ / "run";
+  const std::string job_ = directory_ / "job.toml";
+};
+
+TEST_F(LaunchCommandTest, RunsAJobAndCleansUp) {
+  write_mpirun("echo \"$@\"; echo generation $LEASEHOLD_GENERATION; exit 0");
+  const std::string slot = join_path(kSharedMemory, run_prefix(canonical_run_dir(run_dir())) + "x");
+  std::ofstream(slot) << "left";
+  expect(run({"launch", job_}), 0, {"job_done", "generation  ranks", "2 ranks on a"});
+  EXPECT_FALSE(std::filesystem::exists(slot));
+  const auto output = read_file(posix_files(), run_dir() + "/generations/1/output.log");
+  ASSERT_TRUE(output.ok());
+  EXPECT_NE(output->find("-x LEASEHOLD_NODE=a"), std::string::npos) << *output;
+  EXPECT_NE(output->find("leasehold-train " + job_), std::string::npos) << *output;
+  EXPECT_NE(output->find("generation 1"), std::string::npos) << *output;
+  expect(run({"status", run_dir()}), 0, {"no supervisor answers", "the job is done"});
+  expect(run({"status", "--json", run_dir()}), 0, {"\"timeline\""});
+}
+
+TEST_F(LaunchCommandTest, StopsWithTheReasonOfTheRanks) {
+  write_mpirun("echo 'leasehold-train: the tokens are rotten'; exit 65");
+  expect(run({"launch", job_}), 65, {"exit code 65: the tokens are rotten"});
+}
+
+TEST_F(LaunchCommandTest, OperatorsAskWhileItRuns) {
+  write_mpirun(
+      "exec env --default-signal=USR1 sh -c \"trap 'exit 75' USR1; echo '{\\\"step\\\": 1}' > " +
+      run_dir() + "/metrics.jsonl; while :; do sleep 0.02; done\"");
+  Process launch(command({"launch", job_}), directory_.path());
+  ASSERT_TRUE(launch.wait_for_text("first_new_step", 20)) << launch.errors();
+  struct stat control {};
+  ASSERT_EQ(::stat((run_dir() + "/supervisor/control.json").c_str(), &control), 0);
+  EXPECT_EQ(control.st_mode & 0777, 0600U);
+  expect(run({"status", run_dir()}), 0, {"supervised; wait: generation 1 runs"});
+  expect(run({"launch", job_}), 78, {"is in use", "pid " + std::to_string(launch.pid())});
+  expect(run({"clean", run_dir()}), 78, {"while it is used"});
+  expect(run({"drain", run_dir()}), 0, {});
+  const Finished finished = launch.wait(20);
+  expect(finished, 75, {"an operator asked for it"});
+  expect(run({"drain", run_dir()}), 69, {"leasehold launch"});
+}
+
+TEST_F(LaunchCommandTest, ASecondSignalLeavesTheGenerationAlone) {
+  write_mpirun("trap '' USR1; while :; do sleep 0.02; done");
+  Process launch(command({"launch", job_}), directory_.path());
+  ASSERT_TRUE(launch.wait_for_text("generation_started", 20)) << launch.errors();
+  launch.signal(SIGINT);
+  ASSERT_TRUE(launch.wait_for_text("draining", 20)) << launch.errors();
+  launch.signal(SIGINT);
+  expect(launch.wait(20), 75, {"generation 1 goes on without a supervisor"});
+  expect(run({"clean", run_dir()}), 78, {"a generation runs without a supervisor"});
+  expect(run({"status", run_dir()}), 0, {"its generation goes on"});
+  // The next one takes it up; with a shorter patience it ends it.
+  Process next(command({"launch", job_, "--set", "launch.start_timeout_s=0.5"}), directory_.path());
+  ASSERT_TRUE(next.wait_for_text("killing", 20)) << next.errors();
+  next.signal(SIGTERM);
+  expect(next.wait(30), 75, {"generation 1 was adopted"});
+}
+
+TEST_F(LaunchCommandTest, RefusesWhatCannotBeLaunched) {
+  write_mpirun("exit 0");
+  expect(run({"launch"}), 64, {"JOB"});
+  expect(run({"launch", directory_ / "gone.toml"}), 66, {"gone.toml"});
+  std::string without = kJob;
+  write("job.toml", without.substr(0, without.find("[lease]")));
+  expect(run({"launch", job_}), 78, {"lease.calendar is needed"});
+  write("job.toml", kJob);
+  expect(run({"launch", job_, "--set", "launch.hosts=rsh"}), 78, {"launch.hosts"});
+  expect(run({"launch", job_, "--set", "launch.hosts=./agent"}), 78, {"is no program"});
+  write("leases.toml", "[[lease]]\nid = 7\n");
+  expect(run({"launch", job_}), 78, {"leases.toml"});
+  std::filesystem::remove(directory_ / "leases.toml");
+  expect(run({"launch", job_}), 66, {"leases.toml"});
+}
+
+TEST_F(LaunchCommandTest, TheKeeperIsNoCommandForPeople) {
+  expect(run({"keeper"}), 64, {"leasehold launch"});
+  expect(run({"keeper", directory_.path(), "--", "true"}), 64, {"session"});
+}
+
+TEST_F(LaunchCommandTest, CleansWhatIsLeftOfARunThatIsGone) {
+  const std::string prefix = run_prefix(canonical_run_dir(run_dir()));
+  const std::string ours = join_path(kSharedMemory, prefix + "g1-r0-own-0@a.json");
+  std::ofstream(ours) << "left";
+  expect(run({"clean", run_dir()}), 0, {"removed 1 files"});
+  EXPECT_FALSE(std::filesystem::exists(ours));
+  expect(run({"status", run_dir()}), 66, {run_dir()});
+  expect(run({"drain", run_dir()}), 69, {"never launched"});
+}
+
+}  // namespace
+}  // namespace leasehold
