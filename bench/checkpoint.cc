@@ -117,12 +117,8 @@ class Bench {
     return figures;
   }
 
-  // Rank 0's last; nothing stays.
   void clean() {
-    const std::string prefix = run_prefix(directory_);
-    (void)remove_slots(kSharedMemory, prefix, [this](const SlotName& slot) {
-      return slot.node == nodes_[static_cast<size_t>(world_.rank())];
-    });
+    remove_memory();
     if (world_.rank() == 0) (void)posix_files().remove_all(directory_);
   }
 
@@ -171,7 +167,14 @@ class Bench {
                                   engine_->owned_slices(), info_, world_));
     LEASEHOLD_ASSIGN_OR_RETURN(saver_,
                                BackgroundSaver::create(posix_files(), directory_, world_, 600));
+    LEASEHOLD_RETURN_IF_ERROR(meet());
+    remove_memory();  // the maps keep it, and nothing large stays behind when the ranks are killed
     return meet();
+  }
+
+  void remove_memory() {
+    const auto all = [](const SlotName&) { return true; };
+    (void)remove_slots(kSharedMemory, run_prefix(directory_), all);
   }
 
   // A step, beside which the snapshot of the one before is taken if it is wanted.

@@ -80,7 +80,7 @@ class Run:
         self.supervisor = subprocess.Popen(command, env=mpi_environment(), stdin=subprocess.DEVNULL, stdout=self.log,
                                            stderr=subprocess.STDOUT, start_new_session=True)
         self.metrics_at = 0
-        self.lines = []
+        self.step_times = []
 
     def new_lines(self):
         """Complete lines of metrics.jsonl since the last call."""
@@ -103,6 +103,8 @@ class Run:
                 if line["generation"] > after:
                     first = first or time.time()
                     count += 1
+                    if count > 1:
+                        self.step_times.append(line["step_time_s"])
                     if count >= steps:
                         return line["generation"], first
             if self.supervisor.poll() is not None:
@@ -182,12 +184,13 @@ def main():
         run.end()
         shutil.rmtree(directory, ignore_errors=True)
     medians = {name: statistics.median(figures[name] for figures in rounds) for name in rounds[0]}
+    medians["usual step"] = statistics.median(run.step_times)
     medians["ratio"] = statistics.median(figures["total"] / figures["bare start and stop"] for figures in rounds)
     print(f"SIGKILL of a rank to the first new line of metrics.jsonl, 2 ranks, medians of {len(rounds)} rounds (least to most)")
     for name in rounds[0]:
         values = [figures[name] for figures in rounds]
         print(f"  {name:<20} {medians[name]:7.3f} s   ({min(values):.3f} to {max(values):.3f})")
-    print(f"  total / bare start and stop: {medians['ratio']:.2f}")
+    print(f"  total / bare start and stop: {medians['ratio']:.2f}; a step that is not the first takes {medians['usual step']:.3f} s")
     if arguments.json:
         pathlib.Path(arguments.json).write_text(json.dumps({"rounds": rounds, "medians": medians}, indent=2) + "\n")
 
