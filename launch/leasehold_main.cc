@@ -79,7 +79,7 @@ struct RunCommand {
 };
 
 void add_run_commands(CLI::App& app, RunCommand& run, Command& chosen, const Logger& logger) {
-  const auto add = [&](const char* name, const char* meaning, Command command) {
+  const auto add = [&](const char* name, const char* meaning, const Command& command) {
     CLI::App* added = app.add_subcommand(name, meaning);
     added->add_option("RUN_DIR", run.run_dir, "The job's run.dir")->required();
     added->callback([&chosen, command] { chosen = command; });
