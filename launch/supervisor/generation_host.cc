@@ -5,6 +5,7 @@
 #include <csignal>
 #include <cstring>
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <map>
 #include <spawn.h>
 #include <sys/wait.h>
@@ -35,7 +36,7 @@ std::vector<std::string> make_environment(
       all.emplace_back(text);
     }
   }
-  for (const auto& [name, value] : added) all.push_back(name + "=" + value);
+  for (const auto& [name, value] : added) all.push_back(fmt::format("{}={}", name, value));
   return all;
 }
 
@@ -48,7 +49,7 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
 
 class SpawnAttributes {
  public:
-  SpawnAttributes(const std::string& errors) {
+  explicit SpawnAttributes(const std::string& errors) {
     posix_spawnattr_init(&attributes_);
     posix_spawn_file_actions_init(&actions_);
     posix_spawnattr_setflags(&attributes_, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK);

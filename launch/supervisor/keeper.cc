@@ -101,7 +101,7 @@ int attend(pid_t command, const ProcessIdentity& self, double end_grace_s) {
 Status publish_outcome(FileSystem& files, const std::string& path, const Outcome& outcome) {
   const Deadline deadline = Deadline::after_s(kPublishForS);
   for (;;) {
-    const Status published = publish_file(files, path, encode_outcome(outcome), "keeper");
+    Status published = publish_file(files, path, encode_outcome(outcome), "keeper");
     if (published.ok() || deadline.passed()) return published;
     system_clock().sleep_s(kPublishPauseS);
   }

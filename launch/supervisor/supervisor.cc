@@ -155,7 +155,7 @@ std::optional<JobEnd> Supervisor::turn() {
   // A generation begins only on what is on disk.
   if (!saved && action.kind == Action::Kind::kStart) return std::nullopt;
   const std::string did = doing_;
-  const auto end = perform(action, now_s);
+  auto end = perform(action, now_s);
   if (now_s >= show_at_s_ || end || did != doing_) show(now_s);
   return end;
 }
