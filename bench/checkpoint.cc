@@ -13,6 +13,8 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include "bench/median.h"
+#include "bench/model_bench.h"
 #include "collectives/bootstrap.h"
 #include "models/gpt.h"
 #include "runtime/base/clock.h"
@@ -34,31 +36,6 @@ struct Settings {
   std::string directory = ".";
   std::string json_path;
 };
-
-double median(std::vector<double> values) {
-  if (values.empty()) return 0;
-  std::sort(values.begin(), values.end());
-  const size_t half = values.size() / 2;
-  return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
-}
-
-WindowLoader make_loader(const Settings& settings, const std::string& path) {
-  const int64_t num_tokens = settings.batch * settings.model.sequence * 8 + 1;
-  std::string content = make_token_header(num_tokens, 2);
-  const RandomSite site = RandomSite::make(1, "tokens");
-  for (int64_t i = 0; i < num_tokens; ++i) {
-    const uint32_t token =
-        site.word(static_cast<uint64_t>(i)) % static_cast<uint32_t>(settings.model.vocab);
-    content.push_back(static_cast<char>(token & 0xff));
-    content.push_back(static_cast<char>(token >> 8));
-  }
-  throw_if_error(publish_file(posix_files(), path, content, "bench"));
-  WindowLoader loader = WindowLoader::create(TokenFile::open(posix_files(), path).value(),
-                                             settings.model.sequence, settings.model.vocab, 1)
-                            .value();
-  throw_if_error(posix_files().remove_all(path));  // the map keeps it
-  return loader;
-}
 
 // Bytes/s of writing as much to one file in large blocks, with its fsync.
 double measure_disk(const std::string& path, int64_t size_bytes) {
@@ -153,8 +130,8 @@ class Bench {
     LEASEHOLD_ASSIGN_OR_RETURN(engine_,
                                Engine::create(*device_, *kernels_, *mesh_, source_, options));
     LEASEHOLD_RETURN_IF_ERROR(engine_->initialize());
-    loader_ = std::make_unique<WindowLoader>(
-        make_loader(settings_, fmt::format("{}/tokens-{}", directory_, world_.rank())));
+    loader_ = std::make_unique<WindowLoader>(make_random_loader(
+        fmt::format("{}/tokens-{}", directory_, world_.rank()), settings_.model, settings_.batch));
     info_.lineage = std::string(32, '0');
     info_.generation = 1;
     std::vector<FailureDomain> domains;
@@ -293,47 +270,20 @@ int run(int argc, char** argv) {
   Settings settings;
   CLI::App app("Times steps with and without snapshots and saves.", "checkpoint");
   app.add_option("--batch", settings.batch, "Sequences of the global batch")->capture_default_str();
-  app.add_option("--sequence", settings.model.sequence, "Tokens of a sequence")
-      ->capture_default_str();
+  add_model_options(app, settings.model);
   app.add_option("--microbatch", settings.microbatch, "Sequences of a microbatch")
       ->capture_default_str();
-  app.add_option("--layers", settings.model.layers)->capture_default_str();
-  app.add_option("--hidden", settings.model.hidden)->capture_default_str();
-  app.add_option("--heads", settings.model.heads)->capture_default_str();
-  app.add_option("--vocab", settings.model.vocab)->capture_default_str();
   app.add_option("--threads", settings.threads, "Threads of a rank")->capture_default_str();
   app.add_option("--rounds", settings.rounds)->check(CLI::PositiveNumber)->capture_default_str();
   app.add_option("--directory", settings.directory, "Where files are written, for a while")
       ->capture_default_str();
   app.add_option("--json", settings.json_path, "File for the figures");
-  CLI11_PARSE(app, argc, argv);
-
-  auto processes = ProcessGroup::create({});
-  Status status = processes.status();
-  if (status.ok()) {
-    const auto model = complete_model_config(settings.model);
-    status = model.status();
-    if (model.ok()) {
-      settings.model = *model;
-      status = measure(settings, **processes);
-    }
-  }
-  if (!status.ok()) fmt::print(stderr, "checkpoint: {}\n", status.message());
-  if (status.ok()) status = (*processes)->finish();
-  std::fflush(nullptr);
-  if (!status.ok()) ::_exit(status.exit_code());  // MPI's own end would wait for lost peers
-  return status.exit_code();
+  return run_model_bench(app, settings.model, argc, argv,
+                         [&](ProcessGroup& processes) { return measure(settings, processes); });
 }
 
 }  // namespace
 
 }  // namespace leasehold
 
-int main(int argc, char** argv) {
-  try {
-    return leasehold::run(argc, argv);
-  } catch (const std::exception& caught) {
-    fmt::print(stderr, "checkpoint: {}\n", caught.what());
-    return static_cast<int>(leasehold::Code::kInternal);
-  }
-}
+int main(int argc, char** argv) { return leasehold::run(argc, argv); }

@@ -18,6 +18,7 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include "bench/median.h"
 #include "collectives/mpi.h"
 #include "collectives/mpi_calls.h"
 #include "runtime/comm/canonical_reduction.h"
@@ -37,11 +38,6 @@ struct Row {
   double ratio() const { return seconds / raw_seconds; }
   double bus_gb_per_s() const { return static_cast<double>(bytes) / seconds * bus_factor / 1e9; }
 };
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
 
 void check(int returned, const char* call) { throw_if_error(check_mpi(returned, call)); }
 void wait(const Work& work) { throw_if_error(work.wait(Deadline::after_s(kLimitS))); }

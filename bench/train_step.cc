@@ -13,6 +13,8 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include "bench/median.h"
+#include "bench/model_bench.h"
 #include "collectives/bootstrap.h"
 #include "models/gpt.h"
 #include "runtime/base/clock.h"
@@ -37,12 +39,6 @@ struct Settings {
   std::string reduction = "canonical";
   std::string json_path;
 };
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  const size_t half = values.size() / 2;
-  return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
-}
 
 // The linear layers of one microbatch, forward and both backwards, on weights as large as the
 // model's.
@@ -110,29 +106,9 @@ class Products {
   std::unique_ptr<Arena> arena_;
 };
 
-std::string write_tokens(const Settings& settings, int rank) {
-  std::string path =
-      fmt::format("{}/leasehold-train-step-{}-{}.bin",
-                  std::filesystem::temp_directory_path().string(), ::getpid(), rank);
-  const int64_t num_tokens = settings.batch * settings.model.sequence * 8 + 1;
-  std::string content = make_token_header(num_tokens, 2);
-  const RandomSite site = RandomSite::make(1, "tokens");
-  for (int64_t i = 0; i < num_tokens; ++i) {
-    const uint32_t token =
-        site.word(static_cast<uint64_t>(i)) % static_cast<uint32_t>(settings.model.vocab);
-    content.push_back(static_cast<char>(token & 0xff));
-    content.push_back(static_cast<char>(token >> 8));
-  }
-  throw_if_error(publish_file(posix_files(), path, content, "bench"));
-  return path;
-}
-
-WindowLoader open_tokens(const Settings& settings, const std::string& path) {
-  WindowLoader loader = WindowLoader::create(TokenFile::open(posix_files(), path).value(),
-                                             settings.model.sequence, settings.model.vocab, 1)
-                            .value();
-  throw_if_error(posix_files().remove_all(path));  // the map keeps it
-  return loader;
+std::string tokens_path(int rank) {
+  return fmt::format("{}/leasehold-train-step-{}-{}.bin",
+                     std::filesystem::temp_directory_path().string(), ::getpid(), rank);
 }
 
 EngineOptions engine_options(const Settings& settings) {
@@ -191,7 +167,8 @@ Status measure(const Settings& settings, ProcessGroup& processes) {
   const ModelSource source{
       .parameters = describe_parameters(settings.model),
       .create = [&](ParameterTable& table) { return create_gpt(settings.model, table); }};
-  const WindowLoader loader = open_tokens(settings, write_tokens(settings, world.rank()));
+  const WindowLoader loader =
+      make_random_loader(tokens_path(world.rank()), settings.model, settings.batch);
   LEASEHOLD_ASSIGN_OR_RETURN(
       const auto engine, Engine::create(*device, *kernels, mesh, source, engine_options(settings)));
   LEASEHOLD_RETURN_IF_ERROR(engine->initialize());
@@ -228,15 +205,10 @@ int run(int argc, char** argv) {
   Settings settings;
   CLI::App app("Times training steps of GPT-2 124M on random tokens.", "train_step");
   app.add_option("--batch", settings.batch, "Sequences of the global batch")->capture_default_str();
-  app.add_option("--sequence", settings.model.sequence, "Tokens of a sequence")
-      ->capture_default_str();
+  add_model_options(app, settings.model);
   app.add_option("--microbatch", settings.microbatch,
                  "Sequences of a microbatch (default: batch / ranks)");
   app.add_option("--lanes", settings.lanes, "Lanes (default: one per microbatch)");
-  app.add_option("--layers", settings.model.layers)->capture_default_str();
-  app.add_option("--hidden", settings.model.hidden)->capture_default_str();
-  app.add_option("--heads", settings.model.heads)->capture_default_str();
-  app.add_option("--vocab", settings.model.vocab)->capture_default_str();
   app.add_option("--threads", settings.threads, "Threads of a rank")->capture_default_str();
   app.add_option("--zero", settings.zero, "ZeRO stage, 0 or 1")->capture_default_str();
   app.add_option("--reduction", settings.reduction)
@@ -246,36 +218,14 @@ int run(int argc, char** argv) {
   app.add_option("--steps", settings.steps, "Steps counted")->capture_default_str();
   app.add_flag("!--no-floor", settings.floor, "Leave out the products alone");
   app.add_option("--json", settings.json_path, "File for the figures");
-  CLI11_PARSE(app, argc, argv);
-
-  auto processes = ProcessGroup::create({});
-  Status status = processes.status();
-  if (status.ok()) {
-    const auto model = complete_model_config(settings.model);
-    status = model.status();
-    if (model.ok()) {
-      settings.model = *model;
-      if (settings.microbatch == 0)
-        settings.microbatch = settings.batch / (*processes)->world().size();
-      status = measure(settings, **processes);
-    }
-  }
-  if (!status.ok()) fmt::print(stderr, "train_step: {}\n", status.message());
-  if (status.ok()) status = (*processes)->finish();
-  std::fflush(nullptr);
-  if (!status.ok()) ::_exit(status.exit_code());  // MPI's own end would wait for lost peers
-  return status.exit_code();
+  return run_model_bench(app, settings.model, argc, argv, [&](ProcessGroup& processes) {
+    if (settings.microbatch == 0) settings.microbatch = settings.batch / processes.world().size();
+    return measure(settings, processes);
+  });
 }
 
 }  // namespace
 
 }  // namespace leasehold
 
-int main(int argc, char** argv) {
-  try {
-    return leasehold::run(argc, argv);
-  } catch (const std::exception& caught) {
-    fmt::print(stderr, "train_step: {}\n", caught.what());
-    return static_cast<int>(leasehold::Code::kInternal);
-  }
-}
+int main(int argc, char** argv) { return leasehold::run(argc, argv); }
