@@ -43,25 +43,25 @@ Result<std::unique_ptr<StateKeeper>> StateKeeper::create(StateKeeperOptions opti
   std::unique_ptr<StateKeeper> keeper(new StateKeeper(std::move(options), std::move(event)));
   const StateKeeperOptions& own = keeper->options_;
   if (own.mode == SnapshotMode::kOff) return keeper;
+  LEASEHOLD_ASSIGN_OR_RETURN(keeper->saver_,
+                             BackgroundSaver::create(files, own.run_dir, world, own.timeout_s));
   LEASEHOLD_ASSIGN_OR_RETURN(
-      keeper->saver_, BackgroundSaver::create(files, own.run_dir, world, own.timeout_s));
-  LEASEHOLD_ASSIGN_OR_RETURN(
-      keeper->tier_,
-      MemoryTier::create({.directory = own.memory_directory,
-                          .run_dir = own.run_dir,
-                          .node = own.ranks[static_cast<size_t>(world.rank())].node,
-                          .generation = like.generation,
-                          .partners = choose_partners(own.ranks),
-                          .timeout_s = own.timeout_s},
-                         engine.owned_slices(), like, world));
+      keeper->tier_, MemoryTier::create({.directory = own.memory_directory,
+                                         .run_dir = own.run_dir,
+                                         .node = own.ranks[static_cast<size_t>(world.rank())].node,
+                                         .generation = like.generation,
+                                         .partners = choose_partners(own.ranks),
+                                         .timeout_s = own.timeout_s},
+                                        engine.owned_slices(), like, world));
   std::set<std::string> nodes;
   for (const FailureDomain& rank : own.ranks) nodes.insert(rank.node);
-  keeper->event_("snapshots",
-                 nodes.size() > 1
-                     ? fmt::format("to the memory of {} nodes, each with its partner's", nodes.size())
-                     : "to the memory of the one node, without a copy elsewhere: they outlive the "
-                       "ranks, not the node",
-                 {});
+  keeper->event_(
+      "snapshots",
+      nodes.size() > 1
+          ? fmt::format("to the memory of {} nodes, each with its partner's", nodes.size())
+          : "to the memory of the one node, without a copy elsewhere: they outlive the "
+            "ranks, not the node",
+      {});
   return keeper;
 }
 
@@ -119,8 +119,16 @@ void StateKeeper::end_snapshot(const Votes& agreed) {
   committed_step_ = std::max(committed_step_, as_step(agreed[kSnapshotWhole]));
   if (!snapshot_under_way_ || as_step(agreed[kSnapshotEnded]) != begun_step_) return;
   snapshot_under_way_ = false;
+  // Once, until one is whole again: the cause may last for thousands of steps.
+  const bool failed = as_step(agreed[kSnapshotWhole]) != begun_step_;
   const Status failure = tier_->take_failure();
-  if (!failure.ok()) event_("snapshot_failed", failure.message(), {});
+  if (failed && !snapshots_fail_) {
+    event_("snapshot_failed",
+           fmt::format("that of step {} is not whole everywhere: {}", begun_step_,
+                       failure.ok() ? "another rank or its partner failed" : failure.message()),
+           {});
+  }
+  snapshots_fail_ = failed;
   if (options_.mode == SnapshotMode::kAuto) {
     interval_ = snapshot_interval(-agreed[kSnapshotCost], agreed[kStepTime]);
   }

@@ -26,26 +26,26 @@ struct StateKeeperOptions {
   std::string run_dir;
   SnapshotMode mode = SnapshotMode::kAuto;
   int64_t checkpoint_every_steps = 0;  // 0: no checkpoints at fixed steps
-  // Not 0: checkpoints as often as their measured cost and this mean time between failures, the same
-  // on every rank, make worth while (save_interval.h).
+  // Not 0: checkpoints as often as their measured cost and this mean time between failures, the
+  // same on every rank, make worth while (save_interval.h).
   double mtbf_s = 0;
-  std::vector<FailureDomain> ranks;    // of the world
+  std::vector<FailureDomain> ranks;  // of the world
   std::string memory_directory = kSharedMemory;
   double timeout_s = 300;
   // After a checkpoint was saved in the background, while none is under way.
   std::function<void()> on_saved = [] {};
 };
 
-// After how many steps the next snapshot may begin so that snapshots cost at most a share of the step
-// time. Pure; at least 1.
+// After how many steps the next snapshot may begin so that snapshots cost at most a share of the
+// step time. Pure; at least 1.
 int64_t snapshot_interval(double cost_s, double step_time_s, double share = 0.02);
 
 class StateKeeper {
  public:
   // Called on every rank; `event` writes on rank 0 only.
-  using Event = std::function<void(
-      const std::string& name, const std::string& reason,
-      const std::vector<std::pair<std::string, std::string>>& details)>;
+  using Event =
+      std::function<void(const std::string& name, const std::string& reason,
+                         const std::vector<std::pair<std::string, std::string>>& details)>;
 
   // Collective. Errors as MemoryTier::create. `like` gives the size of what snapshots say.
   static Result<std::unique_ptr<StateKeeper>> create(StateKeeperOptions options,
@@ -83,6 +83,7 @@ class StateKeeper {
   CheckpointInfo snapshot_info_;  // of the newest snapshot begun
   int64_t begun_step_ = -1;
   bool snapshot_under_way_ = false;
+  bool snapshots_fail_ = false;  // told already
   int64_t committed_step_ = -1;
   int64_t interval_ = 1;
   bool save_wanted_ = false;

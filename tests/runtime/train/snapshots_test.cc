@@ -71,9 +71,8 @@ TEST_F(SnapshotsTest, ACrashedRunGoesOnFromMemory) {
 TEST_F(SnapshotsTest, OntoOtherNumbersOfRanks) {
   RunSettings three = {.ranks = 3, .snapshot = SnapshotMode::kEvery, .nodes = {"a", "b", "b"}};
   EXPECT_EQ(generation("moved", crashing_after(three, 5)).code(), Code::kUnavailable);
-  RunSettings five = {.ranks = 5,
-                      .snapshot = SnapshotMode::kEvery,
-                      .nodes = {"b", "a", "c", "c", "a"}};
+  RunSettings five = {
+      .ranks = 5, .snapshot = SnapshotMode::kEvery, .nodes = {"b", "a", "c", "c", "a"}};
   EXPECT_EQ(generation("moved", crashing_after(five, 9)).code(), Code::kUnavailable);
   EXPECT_NE(restored("moved").find("memory: "), std::string::npos) << events("moved");
   RunSettings two = two_nodes();
@@ -108,8 +107,7 @@ TEST_F(SnapshotsTest, BothHoldersLostFallsBackToTheFiles) {
   lose_memory_of("a");
   lose_memory_of("b");
   EXPECT_TRUE(generation("both", settings).ok());
-  EXPECT_NE(restored("both").find("checkpoints/step-0000000"), std::string::npos)
-      << events("both");
+  EXPECT_NE(restored("both").find("checkpoints/step-0000000"), std::string::npos) << events("both");
   expect_undisturbed("both");
 }
 
@@ -169,6 +167,30 @@ TEST_F(SnapshotsTest, TheMeasuredIntervalSavesSoonAndThenSeldom) {
   expect_undisturbed("measured");
 }
 
+// What rank 1 cannot store is told by rank 0, once, and training goes on.
+TEST_F(SnapshotsTest, AFailureOfAnotherRankIsTold) {
+  RunSettings settings = two_nodes();
+  settings.on_step = [this](const StepMetrics& metrics, DrainRequest&) {
+    for (int64_t index = 0; index < 3; ++index) {
+      const std::string obstacle =
+          memory() + "/" +
+          slot_name(run_prefix(run_dir("failing")),
+                    {.generation = 1, .rank = 1, .index = index, .node = "b"}) +
+          ".json.tmp";
+      if (metrics.step == 2) fs::create_directory(obstacle);
+      if (metrics.step == 9) fs::remove(obstacle);
+    }
+    system_clock().sleep_s(0.02);
+  };
+  EXPECT_TRUE(generation("failing", settings).ok());
+  const std::string log = events("failing");
+  const size_t told = log.find("snapshot_failed");
+  ASSERT_NE(told, std::string::npos) << log;
+  EXPECT_NE(log.find("another rank"), std::string::npos) << log;
+  EXPECT_EQ(log.find("snapshot_failed", told + 1), std::string::npos) << log;
+  expect_undisturbed("failing");
+}
+
 TEST_F(SnapshotsTest, RandomCrashesAndLossesEndInTheSameState) {
   const auto seed = std::random_device{}();
   SCOPED_TRACE(fmt::format("seed {}", seed));
@@ -177,15 +199,15 @@ TEST_F(SnapshotsTest, RandomCrashesAndLossesEndInTheSameState) {
   Status status = error(Code::kUnavailable, "not started");
   for (int generations = 0; !status.ok(); ++generations) {
     ASSERT_LT(generations, 40);
-    RunSettings settings = {.ranks = static_cast<int>(1 + random() % 5),
-                            .zero_stage = static_cast<int>(random() % 2),
-                            .checkpoint_every = static_cast<int64_t>(random() % 4),
-                            .snapshot = random() % 2 == 0 ? SnapshotMode::kEvery
-                                                          : SnapshotMode::kAuto};
+    RunSettings settings = {
+        .ranks = static_cast<int>(1 + random() % 5),
+        .zero_stage = static_cast<int>(random() % 2),
+        .checkpoint_every = static_cast<int64_t>(random() % 4),
+        .snapshot = random() % 2 == 0 ? SnapshotMode::kEvery : SnapshotMode::kAuto};
     for (int rank = 0; rank < settings.ranks; ++rank)
       settings.nodes.push_back(names[random() % names.size()]);
-    status = generation("random",
-                        crashing_after(settings, static_cast<int64_t>(1 + random() % 16)));
+    status =
+        generation("random", crashing_after(settings, static_cast<int64_t>(1 + random() % 16)));
     if (random() % 3 == 0) lose_memory_of(names[random() % names.size()]);
   }
   EXPECT_EQ(metrics("random"), metrics("undisturbed"));
