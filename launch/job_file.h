@@ -69,8 +69,8 @@ struct DeviceSection {
 struct CheckpointSection {
   int64_t every_steps = 0;  // 0: only at the end and when drained
   int64_t keep = 2;
-  std::string interval;     // "steps", "auto"; empty until completed
-  std::string snapshot;     // "off", "auto", "every"; empty until completed
+  std::string interval;  // "steps", "auto"; empty until completed
+  std::string snapshot;  // "off", "auto", "every"; empty until completed
 };
 
 struct LeaseSection {
@@ -114,8 +114,8 @@ Result<JobFile> parse_job(std::string_view text, const std::string& path,
                           std::span<const std::string> overrides);
 
 // Fills the defaults that depend on other keys: run.name, batch.lanes, optimizer.min_lr,
-// checkpoint.snapshot and interval, the
-// model's kv_heads and ffn, and model.vocab from `tokenizer_vocab` (0: there is no tokenizer).
+// checkpoint.snapshot and interval, the model's kv_heads and ffn, and model.vocab from
+// `tokenizer_vocab` (0: there is no tokenizer).
 // Pure. kBadConfig when model.vocab has no value or does not hold the tokenizer's ids, or when the
 // model is impossible (see complete_model_config).
 Status complete_job(JobFile& job, int64_t tokenizer_vocab);

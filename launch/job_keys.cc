@@ -277,8 +277,9 @@ const JobKey kKeys[] = {
     {.table = "checkpoint",
      .name = "interval",
      .slot = LEASEHOLD_SLOT(checkpoint.interval),
-     .meaning = "`steps`: checkpoints at every_steps; `auto`: as often as the measured time of a save "
-                "and the failures so far make worth while (Young/Daly), which needs snapshots.",
+     .meaning =
+         "`steps`: checkpoints at every_steps; `auto`: as often as the measured time of a save "
+         "and the failures so far make worth while (Young/Daly), which needs snapshots.",
      .choices = {"steps", "auto"},
      .computed_default = "`auto` with snapshots and without every_steps, else `steps`"},
     {.table = "checkpoint",
@@ -289,9 +290,10 @@ const JobKey kKeys[] = {
     {.table = "checkpoint",
      .name = "snapshot",
      .slot = LEASEHOLD_SLOT(checkpoint.snapshot),
-     .meaning = "Snapshots to the nodes' memory and to partners: `every` step, or `auto`: as often as "
-                "costs at most 2% of the step time. With them, checkpoints are written in the "
-                "background.",
+     .meaning =
+         "Snapshots to the nodes' memory and to partners: `every` step, or `auto`: as often as "
+         "costs at most 2% of the step time. With them, checkpoints are written in the "
+         "background.",
      .choices = {"off", "auto", "every"},
      .computed_default = "`auto` with lease.calendar, else `off`"},
 

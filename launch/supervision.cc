@@ -41,10 +41,11 @@ Result<Supervision> read_supervision() {
   const char* end = generation.data() + generation.size();
   const auto parsed = std::from_chars(generation.data(), end, number);
   if (parsed.ec != std::errc() || parsed.ptr != end || number < 1) {
-    return error(Code::kUsage,
-                 "LEASEHOLD_GENERATION=\"{}\" is no generation; unset it, or let `leasehold launch` "
-                 "set it",
-                 generation);
+    return error(
+        Code::kUsage,
+        "LEASEHOLD_GENERATION=\"{}\" is no generation; unset it, or let `leasehold launch` "
+        "set it",
+        generation);
   }
   supervision.generation = number;
   supervision.supervisor = environment("LEASEHOLD_SUPERVISOR");
@@ -92,8 +93,8 @@ Result<std::unique_ptr<NodeAgent>> start_node_agent(const Supervision& supervisi
                                                     ProcessGroup& processes,
                                                     const RunProgress& progress,
                                                     DrainRequest& drain) {
-  const bool reports = supervision.generation && !supervision.supervisor.empty() &&
-                       processes.node_local_rank() == 0;
+  const bool reports =
+      supervision.generation && !supervision.supervisor.empty() && processes.node_local_rank() == 0;
   if (!reports) return std::unique_ptr<NodeAgent>();
   Communicator& world = processes.world();
   const std::string node = processes.node();
@@ -103,8 +104,8 @@ Result<std::unique_ptr<NodeAgent>> start_node_agent(const Supervision& supervisi
   };
   events.drain = [&drain](const std::string&) { drain.request(); };
   events.fenced = [&world, generation = *supervision.generation](const std::string& reason) {
-    world.abort(error(Code::kUnavailable, "generation {} is not the present one: {}", generation,
-                      reason));
+    world.abort(
+        error(Code::kUnavailable, "generation {} is not the present one: {}", generation, reason));
   };
   return NodeAgent::start({.supervisor = supervision.supervisor, .token = supervision.token},
                           std::move(events));

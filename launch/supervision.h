@@ -1,5 +1,5 @@
-// What a rank that `leasehold launch` started owes its supervisor: the generation that it was given,
-// reports, obedience. A rank that was started by plain mpirun owes nothing.
+// What a rank that `leasehold launch` started owes its supervisor: the generation that it was
+// given, reports, obedience. A rank that was started by plain mpirun owes nothing.
 #pragma once
 
 #include <memory>
@@ -24,8 +24,8 @@ struct Supervision {
 // From the environment. kUsage when a variable is there and makes no sense.
 Result<Supervision> read_supervision();
 
-// By rank: its node, and what RUN_DIR/generations/N/world.json knows of it. Collective: rank 0 reads.
-// A generation without such a file has nodes only.
+// By rank: its node, and what RUN_DIR/generations/N/world.json knows of it. Collective: rank 0
+// reads. A generation without such a file has nodes only.
 Result<std::vector<FailureDomain>> read_failure_domains(FileSystem& files,
                                                         const std::string& run_dir,
                                                         const Supervision& supervision,

@@ -108,9 +108,8 @@ Status run_train(const TrainCommand& command, ProcessGroup& processes, DrainRequ
   options.fork = command.fork;
   options.generation = prepared->supervision.generation;
   LEASEHOLD_ASSIGN_OR_RETURN(
-      options.ranks,
-      read_failure_domains(posix_files(), job.run.dir, prepared->supervision, processes, *stream,
-                           after_group_timeout(timeout_s)));
+      options.ranks, read_failure_domains(posix_files(), job.run.dir, prepared->supervision,
+                                          processes, *stream, after_group_timeout(timeout_s)));
   Progress progress(job.run.steps, system_clock(), stderr);
   Trainer trainer(**engine, world, *stream, posix_files(), system_clock(), *arithmetic,
                   *prepared->data.train, prepared->data.validation.get(), drain, run_progress,

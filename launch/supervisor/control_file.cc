@@ -6,7 +6,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "runtime/checkpoint/json_reader.h"
+#include "runtime/base/json_reader.h"
 
 namespace leasehold {
 

@@ -7,7 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "runtime/checkpoint/json_reader.h"
+#include "runtime/base/json_reader.h"
 
 namespace leasehold {
 

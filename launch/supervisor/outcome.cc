@@ -1,6 +1,6 @@
 #include "launch/supervisor/outcome.h"
 
-#include "runtime/checkpoint/json_reader.h"
+#include "runtime/base/json_reader.h"
 
 namespace leasehold {
 

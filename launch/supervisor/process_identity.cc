@@ -7,7 +7,7 @@
 #include <optional>
 #include <sstream>
 
-#include "runtime/checkpoint/json_reader.h"
+#include "runtime/base/json_reader.h"
 
 namespace leasehold {
 

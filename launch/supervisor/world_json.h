@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "launch/leases/planner.h"
-#include "runtime/checkpoint/json_reader.h"
+#include "runtime/base/json_reader.h"
 
 namespace leasehold {
 

@@ -1,5 +1,5 @@
-// Writes durable checkpoints beside training: save_checkpoint() on a thread and a communicator of its
-// own, from memory that stays as it is (a pinned snapshot).
+// Writes durable checkpoints beside training: save_checkpoint() on a thread and a communicator of
+// its own, from memory that stays as it is (a pinned snapshot).
 #pragma once
 
 #include <condition_variable>

@@ -1,10 +1,10 @@
-// The JSON of a manifest's parts, shared by manifest.json and the descriptions of snapshots. Internal
-// to this folder; brings in nlohmann/json.
+// The JSON of a manifest's parts, shared by manifest.json and the descriptions of snapshots.
+// Internal to this folder; brings in nlohmann/json.
 #pragma once
 
 #include <vector>
 
-#include "runtime/checkpoint/json_reader.h"
+#include "runtime/base/json_reader.h"
 #include "runtime/checkpoint/manifest.h"
 
 namespace leasehold {

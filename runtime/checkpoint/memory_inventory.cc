@@ -52,12 +52,9 @@ void parse_inventory(const std::string& text, int holder, const std::string& nod
 
 }  // namespace
 
-Result<std::vector<SnapshotCopy>> gather_inventory(const std::string& directory,
-                                                   const std::string& prefix,
-                                                   const std::string& lineage,
-                                                   const std::vector<std::string>& nodes,
-                                                   Communicator& world, Stream& stream,
-                                                   Deadline deadline) {
+Result<std::vector<SnapshotCopy>> gather_inventory(
+    const std::string& directory, const std::string& prefix, const std::string& lineage,
+    const std::vector<std::string>& nodes, Communicator& world, Stream& stream, Deadline deadline) {
   const auto me = static_cast<size_t>(world.rank());
   const bool first_of_node =
       std::ranges::find(nodes, nodes[me]) == nodes.begin() + static_cast<ptrdiff_t>(me);

@@ -23,18 +23,16 @@ struct SnapshotCopy {
 struct SnapshotCandidate {
   int64_t step = 0;
   int64_t generation = 0;
-  std::vector<std::vector<size_t>> copies;  // by rank that wrote: indices of SnapshotCopy, own first
+  std::vector<std::vector<size_t>>
+      copies;  // by rank that wrote: indices of SnapshotCopy, own first
 };
 
 // Collective over `world`; the same on every rank. The lowest rank of each node reads what lies in
 // `directory` under the prefix and the node's name. Descriptions that are damaged or of another
 // lineage are left out.
-Result<std::vector<SnapshotCopy>> gather_inventory(const std::string& directory,
-                                                   const std::string& prefix,
-                                                   const std::string& lineage,
-                                                   const std::vector<std::string>& nodes,
-                                                   Communicator& world, Stream& stream,
-                                                   Deadline deadline);
+Result<std::vector<SnapshotCopy>> gather_inventory(
+    const std::string& directory, const std::string& prefix, const std::string& lineage,
+    const std::vector<std::string>& nodes, Communicator& world, Stream& stream, Deadline deadline);
 
 // Pure. Newest step first, then newest generation.
 std::vector<SnapshotCandidate> find_candidates(const std::vector<SnapshotCopy>& copies);

@@ -198,13 +198,14 @@ class Loading {
   Status send(const Piece& piece, const float* elements, int rank) {
     buffer_.assign(static_cast<size_t>(piece.range.count()), 0);
     if (elements != nullptr) std::copy_n(elements, piece.range.count(), buffer_.data());
-    return finish(world_.send(flat(buffer_), rank, stream_));
+    return wait_or_give_up(world_, world_.send(flat(buffer_), rank, stream_), deadline_);
   }
 
   // Null, and noted, when what arrives is not what was written.
   Result<const float*> receive(const StoredTensor& tensor, const Piece& piece, int holder) {
     buffer_.resize(static_cast<size_t>(piece.range.count()));
-    LEASEHOLD_RETURN_IF_ERROR(finish(world_.receive(flat(buffer_), holder, stream_)));
+    LEASEHOLD_RETURN_IF_ERROR(
+        wait_or_give_up(world_, world_.receive(flat(buffer_), holder, stream_), deadline_));
     const Digest128 digest = digest128(buffer_.data(), buffer_.size() * sizeof(float));
     if (digest == piece.digest) return static_cast<const float*>(buffer_.data());
     note(error(Code::kBadData, "piece '{}' of {} arrived damaged from rank {}", piece.key,
@@ -217,12 +218,6 @@ class Loading {
   }
   void note(const Status& status) {
     if (problem_.ok()) problem_ = status;
-  }
-  // The buffer is used again, so an operation that is late must be given up first.
-  Status finish(const Work& work) {
-    Status status = work.wait(deadline_);
-    if (!status.ok() && !work.ready()) world_.abort(status);
-    return status;
   }
 
   const Manifest& manifest_;
@@ -265,8 +260,8 @@ Result<CheckpointHandle> load_snapshot(const MemorySources& sources,
         const std::string line = text.substr(begin, end - begin);
         const size_t copy = std::stoull(line);
         bad.insert(copy);
-        rejected.push_back({copies[copy].node + ":" + copies[copy].slot,
-                            line.substr(line.find(' ') + 1)});
+        rejected.push_back(
+            {copies[copy].node + ":" + copies[copy].slot, line.substr(line.find(' ') + 1)});
         begin = end + 1;
       }
     }

@@ -19,11 +19,11 @@ struct MemorySources {
   std::vector<std::string> nodes;  // by rank of the world
 };
 
-// Collective over `world`. Fills the slices' data. Every holder checks the digests of the parts that
-// it answers for before any is used, and a receiver those of what it receives; a part that is damaged
-// is left for another copy, and `rejected` says so. The handle's path tells where the parts came
-// from. kBadData when no good copy of some part is left; kUnavailable when a peer is lost; and what
-// `accept` says.
+// Collective over `world`. Fills the slices' data. Every holder checks the digests of the parts
+// that it answers for before any is used, and a receiver those of what it receives; a part that is
+// damaged is left for another copy, and `rejected` says so. The handle's path tells where the parts
+// came from. kBadData when no good copy of some part is left; kUnavailable when a peer is lost; and
+// what `accept` says.
 Result<CheckpointHandle> load_snapshot(const MemorySources& sources,
                                        const SnapshotCandidate& candidate,
                                        const std::vector<SnapshotCopy>& copies,

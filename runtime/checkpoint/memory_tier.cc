@@ -201,9 +201,9 @@ Status MemoryTier::capture(Slot& slot, std::string& description) {
   std::vector<Digest128> digests;
   digests.reserve(plan_.pieces().size());
   for (const PlannedPiece& piece : plan_.pieces()) {
-    digests.push_back(copy_and_digest(
-        slot.memory->data() + piece.offset,
-        reinterpret_cast<const char*>(plan_.data_of(piece, slices_)), piece.size_bytes()));
+    digests.push_back(copy_and_digest(slot.memory->data() + piece.offset,
+                                      reinterpret_cast<const char*>(plan_.data_of(piece, slices_)),
+                                      piece.size_bytes()));
   }
   SnapshotDescription snapshot{.info = info_,
                                .world_size = world_size_,
@@ -224,8 +224,7 @@ void MemoryTier::take_snapshot() {
   std::string description;
   Status captured = capture(slot, description);
   if (!captured.ok()) description.clear();
-  const Status copied =
-      exchange_->exchange(*slot.memory, description, info_.step, committed_step_);
+  const Status copied = exchange_->exchange(*slot.memory, description, info_.step, committed_step_);
   std::lock_guard lock(mutex_);
   captured_ = true;
   if (captured.ok()) slot.step = captured_step_ = info_.step;

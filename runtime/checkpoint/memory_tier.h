@@ -1,12 +1,13 @@
-// The memory tier: after a step, this rank's part of the state goes to the node's shared memory, which
-// outlives the process, and a copy to a partner on another node, beside the next step's computation.
+// The memory tier: after a step, this rank's part of the state goes to the node's shared memory,
+// which outlives the process, and a copy to a partner on another node, beside the next step's
+// computation.
 //
 //   begin(info) ... the next step's gradients ... wait_captured() ... the optimizer writes
 //
-// A snapshot is committed once it is whole here and at the partner on every rank; the ranks find that
-// out from each other's whole_step() (they exchange it with every step's scalars). Of this rank's three
-// slots one may be pinned while files are written from it, one holds the committed snapshot, and one
-// takes the next.
+// A snapshot is committed once it is whole here and at the partner on every rank; the ranks find
+// that out from each other's whole_step() (they exchange it with every step's scalars). Of this
+// rank's three slots one may be pinned while files are written from it, one holds the committed
+// snapshot, and one takes the next.
 #pragma once
 
 #include <condition_variable>
@@ -35,9 +36,9 @@ struct MemoryTierOptions {
 
 class MemoryTier {
  public:
-  // Collective. Reserves all memory. `slices` are views of the state as it changes from step to step.
-  // `like` gives the size of what descriptions hold. kBadConfig when the shared memory does not
-  // suffice.
+  // Collective. Reserves all memory. `slices` are views of the state as it changes from step to
+  // step. `like` gives the size of what descriptions hold. kBadConfig when the shared memory does
+  // not suffice.
   static Result<std::unique_ptr<MemoryTier>> create(MemoryTierOptions options,
                                                     std::vector<StateSlice> slices,
                                                     const CheckpointInfo& like,
@@ -46,17 +47,17 @@ class MemoryTier {
   MemoryTier(const MemoryTier&) = delete;
   MemoryTier& operator=(const MemoryTier&) = delete;
 
-  // All ranks begin the same snapshots; the last one must have ended. The state may not change until
-  // wait_captured() returned.
+  // All ranks begin the same snapshots; the last one must have ended. The state may not change
+  // until wait_captured() returned.
   void begin(const CheckpointInfo& info, int64_t committed_step);
   // Ok when the newest snapshot's values are copied (or could not be): the state may change.
   Status wait_captured(Deadline deadline);
   // Waits until the newest snapshot ended, one way or the other.
   Status wait_ended(Deadline deadline);
 
-  int64_t ended_step() const;  // the newest step whose snapshot came to an end, whole or not; -1
+  int64_t ended_step() const;     // the newest step whose snapshot came to an end, whole or not; -1
   int64_t captured_step() const;  // the newest step whose snapshot was taken here; -1
-  int64_t whole_step() const;  // the newest step that is whole here and at the partner; -1
+  int64_t whole_step() const;     // the newest step that is whole here and at the partner; -1
   bool has_partner() const { return exchange_->has_partner(); }
   // Seconds of the newest snapshot: processor time of the tier's thread and the caller's waiting.
   double cost_s() const;

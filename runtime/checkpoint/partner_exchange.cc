@@ -30,8 +30,7 @@ bool PartnerExchange::has_partner() const { return partner() >= 0; }
 
 Status PartnerExchange::reserve() {
   const Deadline deadline = after_group_timeout(options_.timeout_s);
-  const std::string mine =
-      fmt::format("{} {}", options_.slot_bytes, options_.description_bytes);
+  const std::string mine = fmt::format("{} {}", options_.slot_bytes, options_.description_bytes);
   LEASEHOLD_ASSIGN_OR_RETURN(const std::vector<std::string> sizes,
                              all_gather_bytes(*group_, *stream_, mine, deadline));
   for (int origin = 0; origin < group_->size(); ++origin) {
@@ -46,8 +45,8 @@ Status PartnerExchange::reserve() {
                                                            .is_copy = true,
                                                            .index = index,
                                                            .node = options_.node});
-      LEASEHOLD_ASSIGN_OR_RETURN(
-          auto slot, SnapshotSlot::reserve(options_.directory, name, slot_bytes));
+      LEASEHOLD_ASSIGN_OR_RETURN(auto slot,
+                                 SnapshotSlot::reserve(options_.directory, name, slot_bytes));
       kept.slots.push_back(std::move(slot));
       kept.steps.push_back(-1);
     }
@@ -56,17 +55,11 @@ Status PartnerExchange::reserve() {
   return ok_status();
 }
 
-// The buffers belong to the caller: an operation that is late is given up before they go.
 Status PartnerExchange::wait_all(std::vector<Work>& works) {
   Status first;
   for (const Work& work : works) {
-    const Status status = work.wait(after_group_timeout(options_.timeout_s));
+    const Status status = wait_or_give_up(*group_, work, after_group_timeout(options_.timeout_s));
     if (first.ok()) first = status;
-    if (!status.ok() && !work.ready()) {
-      group_->abort(status);
-      constexpr double kLetGoS = 10;
-      (void)work.wait(Deadline::after_s(kLetGoS));
-    }
   }
   return first;
 }
@@ -81,8 +74,7 @@ Status PartnerExchange::transfer(const SnapshotSlot& own, std::string& descripti
     const Status invalidated = slot.invalidate();
     kept.answer = invalidated.ok() ? 1 : 0;
     works.push_back(group_->receive(bytes(kept.description), kept.rank, *stream_));
-    works.push_back(
-        group_->receive(bytes(slot.data(), slot.size_bytes()), kept.rank, *stream_));
+    works.push_back(group_->receive(bytes(slot.data(), slot.size_bytes()), kept.rank, *stream_));
   }
   if (has_partner()) {
     description.resize(static_cast<size_t>(options_.description_bytes), ' ');
@@ -94,7 +86,8 @@ Status PartnerExchange::transfer(const SnapshotSlot& own, std::string& descripti
 
 Status PartnerExchange::answer_all(uint8_t& answer) {
   std::vector<Work> works;
-  for (Kept& kept : kept_) works.push_back(group_->send(bytes(&kept.answer, 1), kept.rank, *stream_));
+  for (Kept& kept : kept_)
+    works.push_back(group_->send(bytes(&kept.answer, 1), kept.rank, *stream_));
   if (has_partner()) works.push_back(group_->receive(bytes(&answer, 1), partner(), *stream_));
   return wait_all(works);
 }

@@ -1,6 +1,6 @@
-// Copies of snapshots travel between partners (partners.h): every rank sends its own to the rank that
-// keeps its copy, and keeps those of the ranks that chose it. Runs on a thread and a communicator of
-// its own, beside the step.
+// Copies of snapshots travel between partners (partners.h): every rank sends its own to the rank
+// that keeps its copy, and keeps those of the ranks that chose it. Runs on a thread and a
+// communicator of its own, beside the step.
 #pragma once
 
 #include <cstdint>
@@ -18,10 +18,10 @@ struct PartnerExchangeOptions {
   std::string prefix;  // run_prefix
   std::string node;
   int64_t generation = 0;
-  std::vector<int> partners;  // by rank; -1: none
-  int64_t slot_bytes = 0;           // of this rank's snapshots
-  int64_t description_bytes = 0;    // an upper limit for this rank's descriptions
-  double timeout_s = 300;           // of each operation
+  std::vector<int> partners;      // by rank; -1: none
+  int64_t slot_bytes = 0;         // of this rank's snapshots
+  int64_t description_bytes = 0;  // an upper limit for this rank's descriptions
+  double timeout_s = 300;         // of each operation
 };
 
 class PartnerExchange {
@@ -36,9 +36,9 @@ class PartnerExchange {
   bool has_partner() const;
 
   // Collective. `description` is that of the snapshot of `step` in `own`; empty when there is none
-  // because this rank failed. A slot that holds `committed_step` is not touched. Ok when the partner
-  // has all of it; kUnavailable when a peer is lost (there will be no further exchange); else the
-  // reason why there is no copy.
+  // because this rank failed. A slot that holds `committed_step` is not touched. Ok when the
+  // partner has all of it; kUnavailable when a peer is lost (there will be no further exchange);
+  // else the reason why there is no copy.
   Status exchange(const SnapshotSlot& own, const std::string& description, int64_t step,
                   int64_t committed_step);
 

@@ -17,7 +17,9 @@ bool differ(const std::string& a, const std::string& b) {
 
 std::vector<int> choose_partners(const std::vector<FailureDomain>& ranks) {
   const int size = static_cast<int>(ranks.size());
-  const auto at = [&](int rank) -> const FailureDomain& { return ranks[static_cast<size_t>(rank)]; };
+  const auto at = [&](int rank) -> const FailureDomain& {
+    return ranks[static_cast<size_t>(rank)];
+  };
   std::vector<int> partner(ranks.size(), -1);
   std::vector<int> load(ranks.size(), 0);
   std::map<std::string, int> ranks_of_node;
@@ -25,9 +27,8 @@ std::vector<int> choose_partners(const std::vector<FailureDomain>& ranks) {
   // The ranks of large nodes choose first: they have the fewest to choose from.
   std::vector<int> order(ranks.size());
   for (int rank = 0; rank < size; ++rank) order[static_cast<size_t>(rank)] = rank;
-  std::ranges::stable_sort(order, [&](int a, int b) {
-    return ranks_of_node[at(a).node] > ranks_of_node[at(b).node];
-  });
+  std::ranges::stable_sort(
+      order, [&](int a, int b) { return ranks_of_node[at(a).node] > ranks_of_node[at(b).node]; });
   for (const int rank : order) {
     using Rating = std::tuple<int, bool, bool, bool, int>;  // smaller is better
     Rating best;

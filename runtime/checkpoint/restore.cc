@@ -1,8 +1,9 @@
 // restore_newest: the ranks go through snapshots and checkpoints together, newest first, until one
 // loads everywhere.
+#include "runtime/checkpoint/restore.h"
+
 #include <utility>
 
-#include "runtime/checkpoint/restore.h"
 #include "runtime/comm/host_exchange.h"
 
 namespace leasehold {
@@ -81,15 +82,15 @@ Result<std::optional<Restored>> restore_newest(
   auto snapshot = snapshots.begin();
   auto path = paths.begin();
   while (snapshot != snapshots.end() || path != paths.end()) {
-    const bool from_memory = snapshot != snapshots.end() &&
-                             (path == paths.end() || snapshot->step >= step_of(*path));
+    const bool from_memory =
+        snapshot != snapshots.end() && (path == paths.end() || snapshot->step >= step_of(*path));
     if (from_memory) {
       const auto handle = load_snapshot(*memory, *snapshot, copies, accept, wanted, world, stream,
                                         deadline, rejected);
       if (handle.ok()) return std::optional(Restored{*handle, true});
       if (!damaged(handle.status())) return handle.status();
-      rejected.push_back({fmt::format("snapshot of step {}", snapshot->step),
-                          handle.status().message()});
+      rejected.push_back(
+          {fmt::format("snapshot of step {}", snapshot->step), handle.status().message()});
       ++snapshot;
       continue;
     }

@@ -18,11 +18,11 @@ struct Restored {
 };
 
 // Collective over `world`. Goes through the snapshots in the nodes' memory (when `memory` is given)
-// and the checkpoints of run_dir, newest step first, memory before files at equal steps, to the first
-// of which every rank can load its slices; a damaged one is passed over, and `rejected` says why
-// (complete on rank 0). `accept` sees each candidate before its data is used (identity, parameters);
-// its refusal is final and returned. Nothing when the run has none yet; kBadData, with all reasons,
-// when it has some and none is good.
+// and the checkpoints of run_dir, newest step first, memory before files at equal steps, to the
+// first of which every rank can load its slices; a damaged one is passed over, and `rejected` says
+// why (complete on rank 0). `accept` sees each candidate before its data is used (identity,
+// parameters); its refusal is final and returned. Nothing when the run has none yet; kBadData, with
+// all reasons, when it has some and none is good.
 Result<std::optional<Restored>> restore_newest(
     FileSystem& files, const std::string& run_dir, const std::optional<MemorySources>& memory,
     const std::function<Status(const CheckpointHandle&)>& accept,

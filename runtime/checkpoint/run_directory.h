@@ -25,9 +25,9 @@ std::string describe_owner(Clock& clock);
 
 struct ClaimOptions {
   std::string owner;  // describe_owner
-  // Given by a supervisor, which holds run.dir/lock itself: claim exactly this generation and take no
-  // lock. A generation that is frozen or orphaned keeps no newer one from starting, and writes nothing
-  // once a newer one has claimed.
+  // Given by a supervisor, which holds run.dir/lock itself: claim exactly this generation and take
+  // no lock. A generation that is frozen or orphaned keeps no newer one from starting, and writes
+  // nothing once a newer one has claimed.
   std::optional<int64_t> generation;
 };
 
@@ -65,8 +65,8 @@ class RunDirectory {
   // "replay_mismatch", and an event of that name. A step before the last that has no line is
   // neither written nor compared. kStorage; kUnavailable when a newer generation has claimed.
   Status publish_metrics(int64_t step, const std::string& line);
-  // The history that the run is in now, kept in run.dir/lineage from its first step on: what lies in
-  // the nodes' memory belongs to the run only under this name. Empty when there is none yet.
+  // The history that the run is in now, kept in run.dir/lineage from its first step on: what lies
+  // in the nodes' memory belongs to the run only under this name. Empty when there is none yet.
   Result<std::string> lineage() const;
   Status set_lineage(const std::string& lineage);
 

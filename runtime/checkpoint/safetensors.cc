@@ -5,7 +5,7 @@
 #include <tuple>
 #include <utility>
 
-#include "runtime/checkpoint/json_reader.h"
+#include "runtime/base/json_reader.h"
 
 namespace leasehold {
 

@@ -16,8 +16,8 @@ struct FailureHistory {
 // (observed + 1 day) / (failures + 1). Pure.
 double mean_time_between_failures_s(const FailureHistory& history);
 
-// Seconds between the begins of two saves that cost `save_s` each: sqrt(2 save_s mtbf_s) (Young 1974,
-// first order of Daly 2006), at least save_s. Pure.
+// Seconds between the begins of two saves that cost `save_s` each: sqrt(2 save_s mtbf_s) (Young
+// 1974, first order of Daly 2006), at least save_s. Pure.
 double save_interval_s(double save_s, double mtbf_s);
 
 // Takes a run's history from the lines of its events.jsonl, in order.

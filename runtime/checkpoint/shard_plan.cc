@@ -103,8 +103,7 @@ Result<ShardPlan> ShardPlan::create(std::span<const StateSlice> slices) {
   return plan;
 }
 
-ShardPieces ShardPlan::describe(const std::string& name,
-                                std::span<const Digest128> digests) const {
+ShardPieces ShardPlan::describe(const std::string& name, std::span<const Digest128> digests) const {
   LEASEHOLD_CHECK(digests.size() == pieces_.size(), "{} digests of {} pieces", digests.size(),
                   pieces_.size());
   ShardPieces shard{.file = {name, size_bytes_}, .tensors = tensors_};

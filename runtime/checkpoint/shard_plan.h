@@ -1,6 +1,6 @@
-// How one rank's slices lie in one .safetensors file, whether on a disk or in shared memory: flat F32
-// tensors of at most kMaxPieceElements elements, one after the other behind the header. Pure; the
-// same slices give the same plan whatever their values.
+// How one rank's slices lie in one .safetensors file, whether on a disk or in shared memory: flat
+// F32 tensors of at most kMaxPieceElements elements, one after the other behind the header. Pure;
+// the same slices give the same plan whatever their values.
 #pragma once
 
 #include <span>

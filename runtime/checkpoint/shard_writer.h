@@ -1,5 +1,5 @@
-// Writes one rank's slices as one .safetensors file (see shard_plan.h). Local; the collective part is
-// durable_writer.cc.
+// Writes one rank's slices as one .safetensors file (see shard_plan.h). Local; the collective part
+// is durable_writer.cc.
 #pragma once
 
 #include <span>

@@ -41,8 +41,8 @@ Result<SnapshotDescription> parse_snapshot(std::string_view text, const std::str
     const bool known = root.is_object() && top.has("format") && root["format"] == kFormat &&
                        top.has("version") && root["version"] == kVersion;
     if (!known) {
-      return top.bad(fmt::format("\"format\": \"{}\", \"version\": {} is expected", kFormat,
-                                 kVersion));
+      return top.bad(
+          fmt::format("\"format\": \"{}\", \"version\": {} is expected", kFormat, kVersion));
     }
     LEASEHOLD_RETURN_IF_ERROR(top.expect_fields(
         {"format", "version", "step", "seed", "data_position", "lineage", "parent_lineage",

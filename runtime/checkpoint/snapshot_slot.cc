@@ -90,8 +90,8 @@ Result<std::unique_ptr<SnapshotSlot>> SnapshotSlot::reserve(const std::string& d
   } while (failure == EINTR);
   void* data = MAP_FAILED;
   if (failure == 0) {
-    data = ::mmap(nullptr, static_cast<size_t>(size_bytes), PROT_READ | PROT_WRITE, MAP_SHARED, fd,
-                  0);
+    data =
+        ::mmap(nullptr, static_cast<size_t>(size_bytes), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (data == MAP_FAILED) failure = errno;
   }
   ::close(fd);

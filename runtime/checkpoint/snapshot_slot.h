@@ -1,7 +1,7 @@
 // Places for snapshots in a node's shared memory, which outlive the process that wrote them. A slot
-// is two files of one directory (/dev/shm): NAME.safetensors, a shard as the durable tier writes it,
-// in memory that is reserved at once and for good; and NAME.json, which says what the shard is. A
-// slot without its NAME.json holds nothing.
+// is two files of one directory (/dev/shm): NAME.safetensors, a shard as the durable tier writes
+// it, in memory that is reserved at once and for good; and NAME.json, which says what the shard is.
+// A slot without its NAME.json holds nothing.
 #pragma once
 
 #include <cstdint>
@@ -18,8 +18,8 @@ namespace leasehold {
 
 inline constexpr const char* kSharedMemory = "/dev/shm";
 
-// "leasehold-<16 hexadecimal digits>-": what the names of a run's files in shared memory begin with;
-// the digits are the XXH3-64 of the absolute path of its run.dir.
+// "leasehold-<16 hexadecimal digits>-": what the names of a run's files in shared memory begin
+// with; the digits are the XXH3-64 of the absolute path of its run.dir.
 std::string run_prefix(const std::string& run_dir);
 
 // Whose snapshot a slot holds.

@@ -13,22 +13,10 @@ constexpr int64_t kPaddedLimitBytes = int64_t{1} << 20;
 Tensor bytes(void* data, int64_t n) { return Tensor(data, DType::kU8, {n}); }
 Tensor bytes(std::string& text) { return bytes(text.data(), static_cast<int64_t>(text.size())); }
 
-// The buffers of an exchange die with the caller, so one that is late must be given up before they
-// do.
-Status finish(Communicator& group, const Work& work, Deadline deadline) {
-  const Status status = work.wait(deadline);
-  if (!status.ok() && !work.ready()) {
-    group.abort(status);
-    constexpr double kLetGoS = 10;  // what is being copied at this moment
-    (void)work.wait(Deadline::after_s(kLetGoS));
-  }
-  return status;
-}
-
 Status all_gather_fixed(Communicator& group, Stream& stream, std::string& mine, std::string* all,
                         Deadline deadline) {
   all->resize(mine.size() * static_cast<size_t>(group.size()));
-  return finish(group, group.all_gather(bytes(mine), bytes(*all), stream), deadline);
+  return wait_or_give_up(group, group.all_gather(bytes(mine), bytes(*all), stream), deadline);
 }
 
 Result<std::vector<int64_t>> all_gather_i64(Communicator& group, Stream& stream, int64_t value,
@@ -42,6 +30,16 @@ Result<std::vector<int64_t>> all_gather_i64(Communicator& group, Stream& stream,
 }
 
 }  // namespace
+
+Status wait_or_give_up(Communicator& group, const Work& work, Deadline deadline) {
+  Status status = work.wait(deadline);
+  if (!status.ok() && !work.ready()) {
+    group.abort(status);
+    constexpr double kLetGoS = 10;
+    (void)work.wait(Deadline::after_s(kLetGoS));
+  }
+  return status;
+}
 
 Result<std::vector<std::string>> all_gather_bytes(Communicator& group, Stream& stream,
                                                   const std::string& mine, Deadline deadline) {
@@ -66,18 +64,19 @@ Result<std::vector<std::string>> all_gather_bytes(Communicator& group, Stream& s
     all[r].resize(static_cast<size_t>(sizes[r]));
     recv.push_back(bytes(all[r]));
   }
-  LEASEHOLD_RETURN_IF_ERROR(finish(group, group.all_to_all(send, recv, stream), deadline));
+  LEASEHOLD_RETURN_IF_ERROR(wait_or_give_up(group, group.all_to_all(send, recv, stream), deadline));
   return all;
 }
 
 Result<std::string> broadcast_bytes(Communicator& group, Stream& stream, const std::string& mine,
                                     int root, Deadline deadline) {
   int64_t size_bytes = static_cast<int64_t>(mine.size());
-  LEASEHOLD_RETURN_IF_ERROR(finish(
+  LEASEHOLD_RETURN_IF_ERROR(wait_or_give_up(
       group, group.broadcast(bytes(&size_bytes, sizeof(size_bytes)), root, stream), deadline));
   std::string text = mine;
   text.resize(static_cast<size_t>(size_bytes));
-  LEASEHOLD_RETURN_IF_ERROR(finish(group, group.broadcast(bytes(text), root, stream), deadline));
+  LEASEHOLD_RETURN_IF_ERROR(
+      wait_or_give_up(group, group.broadcast(bytes(text), root, stream), deadline));
   return text;
 }
 

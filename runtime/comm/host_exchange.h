@@ -9,6 +9,10 @@
 
 namespace leasehold {
 
+// Waits for an operation whose buffers belong to the caller. When it fails or is late the group is
+// given up, and what is being copied at this moment is waited for, so that the buffers may die.
+Status wait_or_give_up(Communicator& group, const Work& work, Deadline deadline);
+
 // Collective. Every rank's bytes in rank order.
 Result<std::vector<std::string>> all_gather_bytes(Communicator& group, Stream& stream,
                                                   const std::string& mine, Deadline deadline);

@@ -87,9 +87,9 @@ class Engine {
   virtual std::map<std::string, Shape> parameter_shapes() const = 0;
 
   // Collective. Computes step `step` (0-based) on samples [step * batch, (step + 1) * batch) of the
-  // loader. The ranks agree on the request's `stop_requested` and votes. When this returns an error, the state is as it was
-  // before the step unless the error is kUnavailable (a peer or the device was lost, the engine
-  // cannot go on).
+  // loader. The ranks agree on the request's `stop_requested` and votes. When this returns an
+  // error, the state is as it was before the step unless the error is kUnavailable (a peer or the
+  // device was lost, the engine cannot go on).
   virtual Result<StepResult> run_step(int64_t step, const WindowLoader& loader,
                                       const StepRequest& request) = 0;
 

@@ -56,8 +56,8 @@ void Trainer::event(const std::string& name, const std::string& reason,
 }
 
 const char* phase_name(Phase phase) {
-  constexpr std::array kNames = {"starting", "restoring", "training",
-                                 "validating", "saving", "leaving"};
+  constexpr std::array kNames = {"starting",   "restoring", "training",
+                                 "validating", "saving",    "leaving"};
   return kNames[static_cast<size_t>(phase)];
 }
 
@@ -212,8 +212,7 @@ Status Trainer::save(const std::string& reason) {
   if (keeper_) keeper_->note_durable(info_.step, seconds);
   show_progress();
   event("checkpoint_saved", reason,
-        {{"seconds", fmt::format("{:.3f}", seconds)},
-         {"checkpoint", checkpoint_name(info_.step)}});
+        {{"seconds", fmt::format("{:.3f}", seconds)}, {"checkpoint", checkpoint_name(info_.step)}});
   remove_old();
   return ok_status();
 }
@@ -227,12 +226,11 @@ void Trainer::remove_old() {
 
 Status Trainer::drained(const std::string& phase) {
   LEASEHOLD_RETURN_IF_ERROR(save("draining"));
-  const std::string reason = drain_.requested() && drain_.signal() == 0
-                                 ? std::string("the supervisor's wish")
-                             : drain_.requested() ? fmt::format("signal {}", drain_.signal())
-                             : options_.stop_after
-                                 ? fmt::format("--stop-after {}", *options_.stop_after)
-                                 : std::string("another rank was asked to stop");
+  const std::string reason =
+      drain_.requested() && drain_.signal() == 0 ? std::string("the supervisor's wish")
+      : drain_.requested()                       ? fmt::format("signal {}", drain_.signal())
+      : options_.stop_after ? fmt::format("--stop-after {}", *options_.stop_after)
+                            : std::string("another rank was asked to stop");
   event("drained", fmt::format("{} in phase {}", reason, phase));
   return error(Code::kDrained, "drained after step {} of {}; start the same command again to go on",
                info_.step, options_.steps);

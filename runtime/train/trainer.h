@@ -117,8 +117,8 @@ class Trainer {
   std::unique_ptr<RunDirectory> run_directory_;  // rank 0
   std::unique_ptr<StateKeeper> keeper_;
   bool older_snapshots_remain_ = false;  // of generations before this one
-  CheckpointInfo info_;                          // of the state as it is
-  StepMetrics metrics_;                          // of the newest step
+  CheckpointInfo info_;                  // of the state as it is
+  StepMetrics metrics_;                  // of the newest step
   int64_t saved_step_ = -1;
   bool line_pending_ = false;  // the newest step's metrics line is not written yet
 };

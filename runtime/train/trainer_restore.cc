@@ -6,9 +6,9 @@ namespace leasehold {
 
 Status Trainer::claim() {
   LEASEHOLD_RETURN_IF_ERROR(on_rank_0([&]() -> Status {
-    LEASEHOLD_ASSIGN_OR_RETURN(run_directory_, RunDirectory::claim(files_, options_.run_dir,
-                                                                   {describe_owner(clock_), options_.generation},
-                                                                   clock_));
+    LEASEHOLD_ASSIGN_OR_RETURN(
+        run_directory_, RunDirectory::claim(files_, options_.run_dir,
+                                            {describe_owner(clock_), options_.generation}, clock_));
     for (const std::string& repair : run_directory_->repairs()) event("repaired", repair);
     return ok_status();
   }));
@@ -41,8 +41,7 @@ Status Trainer::restore() {
   Result<std::string> lineage = std::string();
   if (run_directory_) lineage = run_directory_->lineage();
   LEASEHOLD_RETURN_IF_ERROR(on_rank_0([&] { return lineage.status(); }));
-  LEASEHOLD_ASSIGN_OR_RETURN(lineage,
-                             broadcast_bytes(world_, stream_, *lineage, 0, deadline()));
+  LEASEHOLD_ASSIGN_OR_RETURN(lineage, broadcast_bytes(world_, stream_, *lineage, 0, deadline()));
   std::optional<MemorySources> memory;
   if (options_.snapshot != SnapshotMode::kOff && !lineage->empty()) {
     memory = {.directory = options_.memory_directory,

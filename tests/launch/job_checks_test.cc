@@ -17,9 +17,9 @@ void expect_refused(const Status& status, std::initializer_list<std::string> par
 }
 
 // Values that this version refuses, one for each key that the documentation says is limited.
-const std::vector<std::string> kNotYet = {
-    "model.family=llama", "parallel.tensor=2",     "parallel.pipeline=2",     "parallel.zero=2",
-    "device.kind=cuda",   "device.precision=bf16"};
+const std::vector<std::string> kNotYet = {"model.family=llama",  "parallel.tensor=2",
+                                          "parallel.pipeline=2", "parallel.zero=2",
+                                          "device.kind=cuda",    "device.precision=bf16"};
 
 TEST(CheckSupported, AcceptsAJobOfThisVersion) {
   EXPECT_TRUE(check_supported(make_job()).ok());

@@ -5,8 +5,8 @@
 #include <gtest/gtest.h>
 
 #include "collectives/threads.h"
-#include "runtime/checkpoint/restore.h"
 #include "runtime/checkpoint/manifest.h"
+#include "runtime/checkpoint/restore.h"
 #include "runtime/device/cpu_device.h"
 #include "tests/runtime/checkpoint/sample_state.h"
 #include "tests/support/faulty_files.h"
@@ -279,7 +279,7 @@ struct Outcome {
 
 // On two ranks; what was loaded together must be `state` when something was.
 std::vector<Outcome> restore(FaultyFiles& files, const SampleState& state,
-                              const std::function<Status(const CheckpointHandle&)>& accept) {
+                             const std::function<Status(const CheckpointHandle&)>& accept) {
   std::mt19937_64 random(9);
   std::vector<RankSlices> wanted = random_layout(shapes(), 2, random);
   std::vector<Outcome> outcomes(2);
@@ -288,8 +288,8 @@ std::vector<Outcome> restore(FaultyFiles& files, const SampleState& state,
     const auto stream = device->create_stream("restore").value();
     const auto rank = static_cast<size_t>(world.rank());
     Outcome& outcome = outcomes[rank];
-    const auto restored = restore_newest(files, "run", std::nullopt, accept, wanted[rank].slices, world, *stream,
-                                         Deadline::after_s(60), outcome.rejected);
+    const auto restored = restore_newest(files, "run", std::nullopt, accept, wanted[rank].slices,
+                                         world, *stream, Deadline::after_s(60), outcome.rejected);
     outcome.status = restored.status();
     if (restored.ok() && restored->has_value()) outcome.step = (*restored)->checkpoint.info.step;
   });

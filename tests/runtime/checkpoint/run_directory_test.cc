@@ -51,7 +51,8 @@ TEST(RunDirectory, TheRealLockRefusesToo) {
   const TemporaryDirectory directory;
   const std::string owner = describe_owner(system_clock());
   EXPECT_NE(owner.find(fmt::format("pid {}", ::getpid())), std::string::npos) << owner;
-  auto first = RunDirectory::claim(posix_files(), directory / "run", {.owner = owner}, system_clock());
+  auto first =
+      RunDirectory::claim(posix_files(), directory / "run", {.owner = owner}, system_clock());
   ASSERT_TRUE(first.ok()) << first.status().message();
   const auto second =
       RunDirectory::claim(posix_files(), directory / "run", {.owner = "another"}, system_clock());

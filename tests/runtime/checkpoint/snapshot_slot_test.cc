@@ -84,15 +84,16 @@ TEST_F(SnapshotSlotTest, TooLittleMemoryIsRefusedBeforeStepZero) {
   const auto slot = SnapshotSlot::reserve(memory_, name(1), int64_t{1} << 55);
   ASSERT_FALSE(slot.ok());
   // EFBIG where the file system has a limit of its own.
-  const bool refused = slot.status().code() == Code::kBadConfig ||
-                       slot.status().code() == Code::kStorage;
+  const bool refused =
+      slot.status().code() == Code::kBadConfig || slot.status().code() == Code::kStorage;
   EXPECT_TRUE(refused) << slot.status().message();
   EXPECT_TRUE(std::filesystem::is_empty(memory_));
 }
 
 TEST_F(SnapshotSlotTest, RemovesWhatIsSurplusAndNothingElse) {
   for (const int64_t generation : {1, 2}) {
-    ASSERT_TRUE(SnapshotSlot::reserve(memory_, name(generation), 1000).value()->publish("{}\n").ok());
+    ASSERT_TRUE(
+        SnapshotSlot::reserve(memory_, name(generation), 1000).value()->publish("{}\n").ok());
   }
   ASSERT_TRUE(posix_files().append_line(directory_ / "leasehold-of-others", "x").ok());
   const auto freed =
@@ -101,7 +102,8 @@ TEST_F(SnapshotSlotTest, RemovesWhatIsSurplusAndNothingElse) {
   EXPECT_GE(*freed, 1000);
   EXPECT_EQ(slots(), std::vector<std::string>{name(2)});
   EXPECT_TRUE(std::filesystem::exists(directory_ / "leasehold-of-others"));
-  EXPECT_TRUE(remove_slots(directory_ / "absent", kPrefix, [](const SlotName&) { return true; }).ok());
+  EXPECT_TRUE(
+      remove_slots(directory_ / "absent", kPrefix, [](const SlotName&) { return true; }).ok());
 }
 
 SnapshotDescription sample() {

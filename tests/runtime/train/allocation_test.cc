@@ -18,8 +18,7 @@ TEST_P(AllocationTest, AStepAllocatesNothing) {
   job.device.num_threads = GetParam();
   const auto world = create_self_communicator("world");
   SmallRank rank(job, directory / "train.bin", *world);
-  for (int64_t step = 0; step < 2; ++step)
-    rank.engine().run_step(step, rank.loader(), {}).value();
+  for (int64_t step = 0; step < 2; ++step) rank.engine().run_step(step, rank.loader(), {}).value();
   const int64_t before = num_allocations();
   for (int64_t step = 2; step < 5; ++step) {
     const auto result = rank.engine().run_step(step, rank.loader(), {});

@@ -154,7 +154,9 @@ TEST_F(EngineTest, RanksAgreeToStop) {
   run_ranks(3, {}, [&](Communicator& world) {
     SmallRank rank(SmallJob(), tokens_, world);
     EXPECT_FALSE(rank.engine().run_step(0, rank.loader(), {})->stop_requested);
-    EXPECT_TRUE(rank.engine().run_step(1, rank.loader(), {.stop_requested = world.rank() == 2})->stop_requested);
+    EXPECT_TRUE(rank.engine()
+                    .run_step(1, rank.loader(), {.stop_requested = world.rank() == 2})
+                    ->stop_requested);
   });
 }
 

@@ -1,4 +1,4 @@
-#include "runtime/checkpoint/json_reader.h"
+#include "runtime/base/json_reader.h"
 
 #include <algorithm>
 #include <set>

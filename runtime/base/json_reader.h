@@ -1,6 +1,6 @@
 // Reading JSON that somebody else may have damaged: every access is checked and an error names the
-// file and the place
-// ("manifest.json: tensors[3].pieces[0].begin: ..."). For sources: brings in nlohmann/json.
+// file and the place ("manifest.json: tensors[3].pieces[0].begin: ..."). For sources: brings in
+// nlohmann/json.
 #pragma once
 
 #include <cstdint>
