@@ -7,7 +7,7 @@ namespace {
 
 class HostsTest : public HostsFixture {
  protected:
-  HostsTest() : HostsFixture(400) {}
+  HostsTest() : HostsFixture(800) {}
 
   // The event of this name in the first generation after `generation` that has one.
   RunEvent first_after(int64_t generation, const std::string& name) const {

@@ -35,7 +35,9 @@ struct RankProcess {
 
 class LaunchFixture : public JobFixture {
  protected:
-  explicit LaunchFixture(int64_t steps = 300);
+  // Steps take from 5 ms on a fast machine to 20 ms on a busy one: enough of them, so that what a
+  // test does after some steps, and what the supervisor makes of it, comes before the last one.
+  explicit LaunchFixture(int64_t steps = 600);
   ~LaunchFixture() override;
 
   // Replaces the calendar, which a supervisor may be reading.
@@ -49,7 +51,8 @@ class LaunchFixture : public JobFixture {
   // SIGKILL, and waits until it is gone.
   void kill_supervisor();
 
-  int64_t last_step() const;  // of metrics.jsonl
+  int64_t num_steps() const { return steps_; }  // of the job
+  int64_t last_step() const;                    // of metrics.jsonl
   std::vector<RunEvent> run_events() const;
   std::vector<RunEvent> run_events(const std::string& name) const;
   // Polls until it holds or the deadline passes.
