@@ -170,6 +170,25 @@ std::vector<ParameterSpec> describe_parameters(const ModelConfig& config) {
   return specs;
 }
 
+std::vector<UnitSpec> describe_units(const ModelConfig& config) {
+  std::vector<UnitSpec> units{{.name = "embedding", .uses = {}}};
+  for (int64_t i = 0; i < config.layers; ++i)
+    units.push_back({.name = "blocks." + std::to_string(i), .uses = {}});
+  units.push_back({.name = "head", .uses = {}});
+  std::vector<UseSpec> tied;
+  for (const ParameterSpec& spec : describe_parameters(config)) {
+    const std::string& name = spec.name;
+    UnitSpec* unit = &units.back();
+    if (name.starts_with("embedding.")) unit = &units.front();
+    if (name.starts_with("blocks."))
+      unit = &units[static_cast<size_t>(std::stoll(name.substr(7))) + 1];
+    unit->uses.push_back({name, 0});
+    for (int slot = 1; slot < spec.num_gradient_slots; ++slot) tied.push_back({name, slot});
+  }
+  units.back().uses.insert(units.back().uses.end(), tied.begin(), tied.end());
+  return units;
+}
+
 int64_t num_parameters(const ModelConfig& config) {
   int64_t count = 0;
   for (const ParameterSpec& spec : describe_parameters(config)) count += spec.shape.num_elements();

@@ -54,6 +54,10 @@ Result<ModelConfig> model_config_from_map(const std::map<std::string, std::strin
 // projections, and the vocabulary.
 std::vector<ParameterSpec> describe_parameters(const ModelConfig& config);
 
+// The units in order of forward: "embedding", "blocks.N", "head"; with the parameters that each
+// uses.
+std::vector<UnitSpec> describe_units(const ModelConfig& config);
+
 int64_t num_parameters(const ModelConfig& config);
 
 // Floating point operations of forward and backward per token at T = sequence: 6 N + 12 layers T C

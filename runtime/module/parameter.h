@@ -38,6 +38,20 @@ struct ParameterSpec {
       1;  // one per use of a tied weight; slots are summed alone and added last, in slot order
 };
 
+// One use of a parameter by a unit, by name.
+struct UseSpec {
+  std::string parameter;
+  int slot = 0;  // the gradient slot that this use writes
+  bool operator==(const UseSpec&) const = default;
+};
+
+// A unit of a model: what ZeRO materialises at a time, what gradients become ready by, and what
+// pipeline stages are made of. Pure, like ParameterSpec.
+struct UnitSpec {
+  std::string name;           // "blocks.3"
+  std::vector<UseSpec> uses;  // in order of use in forward
+};
+
 class Parameter {
  public:
   Parameter(ParameterSpec spec, Shape local_shape)

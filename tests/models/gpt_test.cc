@@ -335,5 +335,18 @@ TEST(GptTest, RefusesAnIncompleteConfiguration) {
   EXPECT_EQ(result.status().code(), Code::kBadConfig);
 }
 
+TEST(GptTest, UnitsUseWhatTheirDescriptionSays) {
+  const ModelConfig config = small_config(0);
+  ParameterTable table(describe_parameters(config));
+  const std::vector<UnitSpec> units = describe_units(config);
+  ASSERT_EQ(static_cast<int64_t>(units.size()), num_units(config));
+  for (int64_t i = 0; i < num_units(config); ++i) {
+    const auto stage = create_gpt_stage(config, table, i, i + 1).value();
+    std::vector<UseSpec> uses;
+    for (const ParameterUse& use : stage->uses()) uses.push_back({use.parameter->name(), use.slot});
+    EXPECT_EQ(uses, units[static_cast<size_t>(i)].uses) << units[static_cast<size_t>(i)].name;
+  }
+}
+
 }  // namespace
 }  // namespace leasehold
