@@ -114,9 +114,7 @@ class Bench {
     LEASEHOLD_RETURN_IF_ERROR(posix_files().make_directories(directory_));
     LEASEHOLD_ASSIGN_OR_RETURN(Mesh mesh, Mesh::create(world_, {.data = world_.size()}));
     mesh_ = std::make_unique<Mesh>(std::move(mesh));
-    source_ = {
-        .parameters = describe_parameters(settings_.model),
-        .create = [this](ParameterTable& table) { return create_gpt(settings_.model, table); }};
+    source_ = gpt_source(settings_.model);
     EngineOptions options;
     options.B = settings_.microbatch;
     options.T = settings_.model.sequence;

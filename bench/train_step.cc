@@ -164,9 +164,7 @@ Status measure(const Settings& settings, ProcessGroup& processes) {
   const auto kernels = create_cpu_kernels(*device);
   LEASEHOLD_ASSIGN_OR_RETURN(const auto stream, device->create_stream("bench"));
   LEASEHOLD_ASSIGN_OR_RETURN(Mesh mesh, Mesh::create(world, {.data = world.size()}));
-  const ModelSource source{
-      .parameters = describe_parameters(settings.model),
-      .create = [&](ParameterTable& table) { return create_gpt(settings.model, table); }};
+  const ModelSource source = gpt_source(settings.model);
   const WindowLoader loader =
       make_random_loader(tokens_path(world.rank()), settings.model, settings.batch);
   LEASEHOLD_ASSIGN_OR_RETURN(

@@ -35,11 +35,6 @@ int64_t count_bound_cores() {
 
 int64_t count_machine_cores() { return ::sysconf(_SC_NPROCESSORS_ONLN); }
 
-ModelSource make_model_source(const ModelConfig& model) {
-  return {.parameters = describe_parameters(model),
-          .create = [model](ParameterTable& table) { return create_gpt(model, table); }};
-}
-
 ArithmeticProbe make_probe(const ModelConfig& model, int64_t microbatch) {
   return {.hidden = model.hidden,
           .ffn = model.ffn,

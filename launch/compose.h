@@ -27,7 +27,6 @@ Status check_binding(int64_t threads, int64_t bound_cores, int64_t machine_cores
 int64_t count_bound_cores();
 int64_t count_machine_cores();
 
-ModelSource make_model_source(const ModelConfig& model);
 ArithmeticProbe make_probe(const ModelConfig& model, int64_t microbatch);
 EngineOptions make_engine_options(const JobFile& job);
 // `data_digest` is that of the training file.

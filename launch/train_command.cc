@@ -5,6 +5,7 @@
 #include "launch/compose.h"
 #include "launch/progress.h"
 #include "launch/supervision.h"
+#include "models/gpt.h"
 #include "runtime/comm/host_exchange.h"
 
 namespace leasehold {
@@ -88,7 +89,7 @@ Status run_train(const TrainCommand& command, ProcessGroup& processes, DrainRequ
     agent = std::move(started).value();
   }
   LEASEHOLD_ASSIGN_OR_RETURN(Mesh mesh, Mesh::create(world, {.data = world.size()}));
-  const ModelSource source = make_model_source(job.model);
+  const ModelSource source = gpt_source(job.model);
   const EngineOptions engine_options = make_engine_options(job);
   if (command.dry_run) {
     LEASEHOLD_ASSIGN_OR_RETURN(const auto sizes, Engine::forecast(*compute.device, *compute.kernels,

@@ -112,4 +112,13 @@ Result<std::unique_ptr<Module>> create_gpt_stage(const ModelConfig& config,
   return std::unique_ptr<Module>(new Gpt(config, parameters, begin, end));
 }
 
+ModelSource gpt_source(const ModelConfig& config) {
+  return {.parameters = describe_parameters(config),
+          .units = describe_units(config),
+          .width = config.hidden,
+          .create = [config](ParameterTable& parameters, int64_t begin, int64_t end) {
+            return create_gpt_stage(config, parameters, begin, end);
+          }};
+}
+
 }  // namespace leasehold

@@ -5,7 +5,7 @@
 #include <memory>
 
 #include "models/describe.h"
-#include "runtime/module/module.h"
+#include "runtime/module/model_source.h"
 
 namespace leasehold {
 
@@ -23,5 +23,8 @@ Result<std::unique_ptr<Module>> create_gpt(const ModelConfig& config, ParameterT
 Result<std::unique_ptr<Module>> create_gpt_stage(const ModelConfig& config,
                                                  ParameterTable& parameters, int64_t begin,
                                                  int64_t end);
+
+// For an engine.
+ModelSource gpt_source(const ModelConfig& config);
 
 }  // namespace leasehold

@@ -50,15 +50,19 @@ Result<Mesh> Mesh::create(Communicator& world, const MeshShape& shape) {
                  world.size(), shape.data, shape.pipeline, shape.tensor, model_ranks);
   }
   Mesh mesh(world, shape);
-  for (const Axis axis : {Axis::kData, Axis::kPipeline, Axis::kTensor}) {
+  const auto split = [&](Axis axis, const std::string& name) {
     MeshCoordinates first =
         mesh.coordinates_;  // the group is named by its member at 0 along the axis
     if (axis == Axis::kData) first.data = 0;
     if (axis == Axis::kPipeline) first.pipeline = 0;
     if (axis == Axis::kTensor) first.tensor = 0;
+    return world.split(rank_of(first, shape), world.rank(), name);
+  };
+  for (const Axis axis : {Axis::kData, Axis::kPipeline, Axis::kTensor}) {
     LEASEHOLD_ASSIGN_OR_RETURN(mesh.groups_[static_cast<size_t>(axis)],
-                               world.split(rank_of(first, shape), world.rank(), axis_name(axis)));
+                               split(axis, axis_name(axis)));
   }
+  LEASEHOLD_ASSIGN_OR_RETURN(mesh.pipeline_back_, split(Axis::kPipeline, "pipeline, back"));
   return mesh;
 }
 

@@ -42,6 +42,9 @@ class Mesh {
   const MeshCoordinates& coordinates() const { return coordinates_; }
   Communicator& world() const { return *world_; }
   Communicator& group(Axis axis) const { return *groups_[static_cast<size_t>(axis)]; }
+  // The pipeline axis once more: what flows back from later stages does not wait behind what flows
+  // ahead.
+  Communicator& pipeline_back() const { return *pipeline_back_; }
 
  private:
   Mesh(Communicator& world, const MeshShape& shape);
@@ -50,6 +53,7 @@ class Mesh {
   MeshShape shape_;
   MeshCoordinates coordinates_;
   std::array<std::unique_ptr<Communicator>, kNumAxes> groups_;
+  std::unique_ptr<Communicator> pipeline_back_;
 };
 
 }  // namespace leasehold

@@ -25,6 +25,14 @@ ParameterTable::ParameterTable(const std::vector<ParameterSpec>& specs, const Me
   }
 }
 
+ParameterTable::ParameterTable(const std::vector<ParameterSpec>& specs,
+                               const std::vector<std::vector<int>>& slots, const MeshShape& mesh) {
+  for (size_t i = 0; i < specs.size(); ++i) {
+    parameters_.push_back(
+        std::make_unique<Parameter>(specs[i], local_shape(specs[i], mesh), slots[i]));
+  }
+}
+
 Parameter& ParameterTable::at(const std::string& name) {
   for (auto& parameter : parameters_) {
     if (parameter->name() == name) return *parameter;

@@ -54,14 +54,20 @@ struct UnitSpec {
 
 class Parameter {
  public:
-  Parameter(ParameterSpec spec, Shape local_shape)
-      : spec_(std::move(spec)), local_shape_(local_shape) {
+  // `slots` as slots(); empty: all.
+  Parameter(ParameterSpec spec, Shape local_shape, std::vector<int> slots = {})
+      : spec_(std::move(spec)), local_shape_(local_shape), slots_(std::move(slots)) {
     gradients_.resize(static_cast<size_t>(spec_.num_gradient_slots));
+    if (!slots_.empty()) return;
+    for (int slot = 0; slot < spec_.num_gradient_slots; ++slot) slots_.push_back(slot);
   }
 
   const ParameterSpec& spec() const { return spec_; }
   const std::string& name() const { return spec_.name; }
   const Shape& local_shape() const { return local_shape_; }
+  // The gradient slots that are written on this rank, ascending: all of them, unless pipeline
+  // stages share a tied parameter.
+  const std::vector<int>& slots() const { return slots_; }
 
   // Local views, local_shape(). Bound by the engine, possibly anew for each microbatch; absent
   // while not materialised.
@@ -75,6 +81,7 @@ class Parameter {
  private:
   ParameterSpec spec_;
   Shape local_shape_;
+  std::vector<int> slots_;
   Tensor value_;
   std::vector<Tensor> gradients_;
 };
@@ -84,6 +91,9 @@ class Parameter {
 class ParameterTable {
  public:
   explicit ParameterTable(const std::vector<ParameterSpec>& specs, const MeshShape& mesh = {});
+  // Of some of the parameters: `slots[i]` are the slots of specs[i] that are written here.
+  ParameterTable(const std::vector<ParameterSpec>& specs,
+                 const std::vector<std::vector<int>>& slots, const MeshShape& mesh);
 
   Parameter& at(const std::string& name);
   std::vector<std::unique_ptr<Parameter>>& all() { return parameters_; }

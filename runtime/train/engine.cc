@@ -2,9 +2,15 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <tuple>
+#include <utility>
 
 #include "runtime/comm/host_exchange.h"
+#include "runtime/train/gradient_norm.h"
+#include "runtime/train/rank_parts.h"
+#include "runtime/train/step_batch.h"
+#include "runtime/train/streams.h"
 
 namespace leasehold {
 
@@ -18,90 +24,66 @@ std::vector<ArenaSize> sizes_of(const Arenas& arenas) {
   return sizes;
 }
 
-struct Streams {
-  std::unique_ptr<Event> event;  // outlives the streams' work
-  std::unique_ptr<Stream> compute;
-  std::unique_ptr<Stream> communication;
-};
-
-Result<Streams> create_streams(Device& device) {
-  Streams streams;
-  LEASEHOLD_ASSIGN_OR_RETURN(streams.compute, device.create_stream("compute"));
-  LEASEHOLD_ASSIGN_OR_RETURN(streams.communication, device.create_stream("communication"));
-  LEASEHOLD_ASSIGN_OR_RETURN(streams.event, device.create_event());
-  return streams;
-}
-
 class EngineImplementation : public Engine {
  public:
-  EngineImplementation(Kernels& kernels, Mesh& mesh, const ModelSource& source,
-                       const EngineOptions& options, Streams& streams, Arenas& arenas)
+  EngineImplementation(Kernels& kernels, Mesh& mesh, const EngineOptions& options, Streams& streams,
+                       Arenas& arenas)
       : kernels_(kernels),
-        group_(mesh.group(Axis::kData)),
+        mesh_(mesh),
+        world_(mesh.world()),
         options_(options),
         streams_(streams),
-        arenas_(arenas),
-        table_(source.parameters, mesh.shape()),
-        layout_(make_flat_layout(table_, group_.size(), options.bucket_bytes)),
-        norm_(layout_) {}
+        arenas_(arenas) {}
 
   // Everything that allocates, in one order for measuring and for real.
   Status build(const ModelSource& source) {
-    state_ = std::make_unique<ModelState>(layout_, table_, group_, kernels_, options_.zero_stage,
-                                          arenas_);
-    LEASEHOLD_ASSIGN_OR_RETURN(
-        gradients_,
-        Gradients::create(layout_, table_, group_, kernels_, options_.batch, options_.reduction,
-                          *streams_.compute, *streams_.communication, *streams_.event, arenas_));
-    LEASEHOLD_ASSIGN_OR_RETURN(model_, source.create(table_));
-    saved_ = model_->prepare({.kernels = kernels_,
-                              .activations = arenas_.activations,
-                              .scratch = arenas_.scratch,
-                              .B = options_.B,
-                              .T = options_.T,
-                              .training = true});
-    const auto own = static_cast<int64_t>(gradients_->microbatches().size());
-    batch_ = std::make_unique<BatchBuffers>(own, options_.B, options_.T, arenas_);
-    evaluator_ = std::make_unique<Evaluator>(*model_, *saved_, kernels_, options_.B, options_.T,
+    for (const ParameterSpec& spec : source.parameters) shapes_[spec.name] = spec.shape;
+    const bool streamed = options_.zero_stage >= 2 && mesh_.shape().data > 1;
+    LEASEHOLD_ASSIGN_OR_RETURN(step_batch_, StepBatch::create(options_.batch, mesh_.shape().data,
+                                                              options_.reduction, streamed));
+    LEASEHOLD_ASSIGN_OR_RETURN(parts_, RankParts::create(source, options_, mesh_, kernels_,
+                                                         streams_, *step_batch_, arenas_));
+    norm_ = std::make_unique<GradientNorm>(parts_->make_norm());
+    batch_ = std::make_unique<BatchBuffers>(static_cast<int64_t>(own_microbatches().size()),
+                                            options_.B, options_.T, arenas_);
+    evaluator_ = std::make_unique<Evaluator>(*parts_, mesh_, options_.B, options_.T,
                                              *streams_.compute, arenas_);
-    chunk_sums_ = arenas_.batch.allocate(DType::kF64, Shape{norm_.num_chunks()});
-    host_chunk_sums_ = arenas_.staging.allocate(DType::kF64, Shape{norm_.num_chunks()});
+    const Shape chunks{norm_->num_chunks(world_.rank())};
+    chunk_sums_ = arenas_.batch.allocate(DType::kF64, chunks);
+    host_chunk_sums_ = arenas_.staging.allocate(DType::kF64, chunks);
     // Of each rank: losses of its microbatches, nodes of the norm, votes, whether it wants to stop,
     // whether it failed.
-    LEASEHOLD_ASSIGN_OR_RETURN(lanes_, assign_lanes(options_.batch.num_lanes, group_.size()));
-    const int64_t per_lane = options_.batch.num_microbatches / options_.batch.num_lanes;
-    for (const LaneRange& range : lanes_)
-      max_microbatches_ = std::max(max_microbatches_, range.count() * per_lane);
-    num_scalars_ = max_microbatches_ + norm_.num_values() + kNumVotes + 2;
+    max_microbatches_ = step_batch_->most_microbatches();
+    num_scalars_ = max_microbatches_ + norm_->num_values() + kNumVotes + 2;
     own_scalars_ = arenas_.staging.allocate(DType::kF64, Shape{num_scalars_});
-    all_scalars_ = arenas_.staging.allocate(DType::kF64, Shape{num_scalars_ * group_.size()});
-    lane_losses_.resize(static_cast<size_t>(options_.batch.num_lanes));
+    all_scalars_ = arenas_.staging.allocate(DType::kF64, Shape{num_scalars_ * world_.size()});
+    losses_.resize(static_cast<size_t>(options_.batch.num_microbatches));
+    norm_values_.reserve(static_cast<size_t>(norm_->num_values() * world_.size()));
     return ok_status();
   }
 
   Status initialize() override {
-    state_->initialize(table_, options_.seed, *streams_.compute);
+    for (RankPart* part : parts_->all()) part->state->initialize(options_.seed, *streams_.compute);
     return streams_.compute->synchronize(deadline());
   }
 
   Status finish_restore() override {
-    state_->gather_values(*streams_.compute);
+    for (RankPart* part : parts_->all()) part->state->gather_values(*streams_.compute);
     return streams_.compute->synchronize(deadline());
   }
 
-  std::vector<StateSlice> owned_slices() const override { return state_->owned_slices(); }
-  std::vector<StateSlice> needed_slices() const override { return state_->needed_slices(); }
-  std::map<std::string, Shape> parameter_shapes() const override {
-    std::map<std::string, Shape> shapes;
-    for (const auto& parameter : table_.all()) shapes[parameter->name()] = parameter->spec().shape;
-    return shapes;
+  std::vector<StateSlice> owned_slices() const override {
+    return slices(&ModelState::owned_slices);
   }
+  std::vector<StateSlice> needed_slices() const override {
+    return slices(&ModelState::needed_slices);
+  }
+  std::map<std::string, Shape> parameter_shapes() const override { return shapes_; }
   std::vector<ArenaSize> memory() const override { return sizes_of(arenas_); }
-  const FlatLayout& layout() const override { return layout_; }
 
   Result<Evaluation> evaluate(const WindowLoader& loader,
                               const std::function<bool()>& stop_requested) override {
-    return evaluator_->evaluate(loader, group_, options_.timeout_s, stop_requested);
+    return evaluator_->evaluate(loader, options_.timeout_s, stop_requested);
   }
 
   Result<StepResult> run_step(int64_t step, const WindowLoader& loader,
@@ -121,9 +103,12 @@ class EngineImplementation : public Engine {
       }
       if (request.before_update) LEASEHOLD_RETURN_IF_ERROR(request.before_update());
       result.lr = learning_rate(options_.optimizer, step, options_.steps);
-      state_->update(options_.optimizer, result.lr, step, gradient_scale(),
-                     clip_factor(options_.optimizer, result.gradient_norm),
-                     gradients_->reduced_shard(), gradients_->value_buffer(), *streams_.compute);
+      for (RankPart* part : parts_->all()) {
+        part->state->update(options_.optimizer, result.lr, step, gradient_scale(),
+                            clip_factor(options_.optimizer, result.gradient_norm),
+                            part->gradients->reduced_shard(), part->gradients->value_buffer(),
+                            *streams_.compute);
+      }
       LEASEHOLD_RETURN_IF_ERROR(streams_.compute->synchronize(deadline()));
       result.num_tokens = options_.batch.num_microbatches * options_.B * options_.T;
       return result;
@@ -137,16 +122,31 @@ class EngineImplementation : public Engine {
   double gradient_scale() const {
     return 1.0 / static_cast<double>(options_.batch.num_microbatches);
   }
+  const std::vector<int64_t>& own_microbatches() const {
+    return step_batch_->microbatches_of(mesh_.coordinates().data);
+  }
+
+  std::vector<StateSlice> slices(std::vector<StateSlice> (ModelState::*of)() const) const {
+    std::vector<StateSlice> all;
+    for (const RankPart* part : std::as_const(*parts_).all()) {
+      for (StateSlice& slice : (*part->state.*of)()) all.push_back(std::move(slice));
+    }
+    return all;
+  }
 
   Status load_batch(int64_t step, const WindowLoader& loader) {
-    const auto& own = gradients_->microbatches();
+    const auto& own = own_microbatches();
     Status status;
     for (size_t i = 0; i < own.size(); ++i) {
+      const auto place = static_cast<int64_t>(i);
+      if (own[i] >= options_.batch.num_microbatches) {
+        batch_->clear(place);
+        continue;
+      }
       const int64_t sample = (step * options_.batch.num_microbatches + own[i]) * options_.B;
-      const Status loaded =
-          batch_->load_samples(static_cast<int64_t>(i), loader, static_cast<uint64_t>(sample));
+      const Status loaded = batch_->load_samples(place, loader, static_cast<uint64_t>(sample));
       if (!loaded.ok()) {
-        batch_->clear(static_cast<int64_t>(i));
+        batch_->clear(place);
         if (status.ok()) status = loaded;
       }
     }
@@ -156,26 +156,14 @@ class EngineImplementation : public Engine {
   void enqueue_gradients(int64_t step) {
     Stream& compute = *streams_.compute;
     batch_->upload(compute);
-    const auto& own = gradients_->microbatches();
-    for (size_t i = 0; i < own.size(); ++i) {
-      const Write write = gradients_->begin_microbatch(i);
-      Microbatch microbatch = batch_->microbatch(static_cast<int64_t>(i));
-      microbatch.step = static_cast<uint64_t>(step);
-      microbatch.index = static_cast<uint64_t>(own[i]);
-      StepContext context{.kernels = kernels_,
-                          .stream = compute,
-                          .hooks = *gradients_,
-                          .microbatch = microbatch,
-                          .seed = options_.seed,
-                          .training = true,
-                          .gradients = write};
-      model_->forward(context, {}, {}, *saved_);
-      model_->backward(context, {}, {}, *saved_);
-      gradients_->end_microbatch();
+    parts_->compute_gradients(step, *batch_);
+    int64_t begin = 0;
+    for (const RankPart* part : std::as_const(*parts_).all()) {
+      const int64_t count = part->layout.num_shard_elements / Kernels::kChunk;
+      kernels_.squared_norms(compute, part->gradients->reduced_shard(),
+                             static_cast<float>(gradient_scale()), chunk_sums_.flat(begin, count));
+      begin += count;
     }
-    gradients_->finish();
-    kernels_.squared_norms(compute, gradients_->reduced_shard(),
-                           static_cast<float>(gradient_scale()), chunk_sums_);
     compute.copy(host_chunk_sums_.data(), chunk_sums_.data(), chunk_sums_.size_bytes());
     batch_->download_losses(compute);
   }
@@ -183,37 +171,30 @@ class EngineImplementation : public Engine {
   Status exchange_scalars(const StepRequest& request, const Status& loaded) {
     LEASEHOLD_RETURN_IF_ERROR(streams_.compute->synchronize(deadline()));
     const std::span<double> scalars(own_scalars_.as<double>(), static_cast<size_t>(num_scalars_));
-    const auto num_own = static_cast<int64_t>(gradients_->microbatches().size());
+    const auto num_own = static_cast<int64_t>(own_microbatches().size());
     for (int64_t i = 0; i < num_own; ++i) {
       scalars[static_cast<size_t>(i)] =
           batch_->loss_sum(i) / static_cast<double>(options_.B * options_.T);
     }
-    norm_.own_values(group_.rank(),
-                     {host_chunk_sums_.as<double>(), static_cast<size_t>(norm_.num_chunks())},
-                     scalars.subspan(static_cast<size_t>(max_microbatches_),
-                                     static_cast<size_t>(norm_.num_values())));
+    const auto num_chunks = static_cast<size_t>(norm_->num_chunks(world_.rank()));
+    norm_->own_values(world_.rank(), {host_chunk_sums_.as<double>(), num_chunks},
+                      scalars.subspan(static_cast<size_t>(max_microbatches_),
+                                      static_cast<size_t>(norm_->num_values())));
     std::ranges::copy(request.votes, scalars.end() - 2 - kNumVotes);
     scalars[scalars.size() - 2] = request.stop_requested ? 1 : 0;
     scalars[scalars.size() - 1] = loaded.ok() ? 0 : 1;
-    return group_.all_gather(own_scalars_, all_scalars_, *streams_.compute).wait(deadline());
+    return world_.all_gather(own_scalars_, all_scalars_, *streams_.compute).wait(deadline());
   }
 
   Status read_scalars(const Status& loaded, StepResult& result) {
     const double* all = all_scalars_.as<double>();
-    const int64_t per_lane = options_.batch.num_microbatches / options_.batch.num_lanes;
     bool failed = false;
     norm_values_.clear();
-    for (int rank = 0; rank < group_.size(); ++rank) {
+    for (int rank = 0; rank < world_.size(); ++rank) {
       const double* scalars = all + rank * num_scalars_;
-      const LaneRange& range = lanes_[static_cast<size_t>(rank)];
-      for (int64_t lane = range.begin; lane < range.end; ++lane) {
-        const double* losses = scalars + (lane - range.begin) * per_lane;
-        double sum = losses[0];
-        for (int64_t i = 1; i < per_lane; ++i) sum += losses[i];
-        lane_losses_[static_cast<size_t>(lane)] = sum;
-      }
+      read_losses(rank, scalars);
       norm_values_.insert(norm_values_.end(), scalars + max_microbatches_,
-                          scalars + max_microbatches_ + norm_.num_values());
+                          scalars + max_microbatches_ + norm_->num_values());
       for (size_t i = 0; i < result.votes.size(); ++i) {
         const double vote = scalars[num_scalars_ - 2 - kNumVotes + static_cast<int64_t>(i)];
         result.votes[i] = rank == 0 ? vote : std::min(result.votes[i], vote);
@@ -221,31 +202,39 @@ class EngineImplementation : public Engine {
       if (scalars[num_scalars_ - 2] != 0) result.stop_requested = true;
       if (scalars[num_scalars_ - 1] != 0) failed = true;
     }
-    if (failed) return agree(group_, *streams_.compute, loaded, deadline());
-    result.loss = tree_sum(lane_losses_) * gradient_scale();
-    result.gradient_norm = norm_.norm(norm_values_);
+    if (failed) return agree(world_, *streams_.compute, loaded, deadline());
+    result.loss = step_batch_->mean_loss(losses_);
+    result.gradient_norm = norm_->norm(norm_values_);
     return ok_status();
   }
 
+  // The last stage has the losses; its tensor ranks have them alike.
+  void read_losses(int rank, const double* scalars) {
+    const MeshCoordinates at = coordinates_of(rank, mesh_.shape());
+    if (at.pipeline + 1 != mesh_.shape().pipeline || at.tensor != 0) return;
+    const auto& microbatches = step_batch_->microbatches_of(at.data);
+    for (size_t i = 0; i < microbatches.size(); ++i) {
+      if (microbatches[i] < options_.batch.num_microbatches)
+        losses_[static_cast<size_t>(microbatches[i])] = scalars[i];
+    }
+  }
+
   Kernels& kernels_;
-  Communicator& group_;
+  Mesh& mesh_;
+  Communicator& world_;
   EngineOptions options_;
   Streams& streams_;
   Arenas& arenas_;
-  ParameterTable table_;
-  FlatLayout layout_;
-  GradientNorm norm_;
-  std::unique_ptr<ModelState> state_;
-  std::unique_ptr<Gradients> gradients_;
-  std::unique_ptr<Module> model_;
-  std::unique_ptr<Saved> saved_;
+  std::map<std::string, Shape> shapes_;
+  std::optional<StepBatch> step_batch_;
+  std::unique_ptr<RankParts> parts_;
+  std::unique_ptr<GradientNorm> norm_;
   std::unique_ptr<BatchBuffers> batch_;
   std::unique_ptr<Evaluator> evaluator_;
-  std::vector<LaneRange> lanes_;
   int64_t max_microbatches_ = 0;
   int64_t num_scalars_ = 0;
   Tensor chunk_sums_, host_chunk_sums_, own_scalars_, all_scalars_;
-  std::vector<double> lane_losses_;
+  std::vector<double> losses_;  // by microbatch of the step
   std::vector<double> norm_values_;
 };
 
@@ -257,17 +246,16 @@ struct OwningEngine {
 class OwnedEngine : private OwningEngine, public EngineImplementation {
  public:
   OwnedEngine(Streams own_streams, Arenas own_arenas, Kernels& kernels, Mesh& mesh,
-              const ModelSource& source, const EngineOptions& options)
+              const EngineOptions& options)
       : OwningEngine{std::move(own_streams), std::move(own_arenas)},
-        EngineImplementation(kernels, mesh, source, options, OwningEngine::streams,
-                             OwningEngine::arenas) {}
+        EngineImplementation(kernels, mesh, options, OwningEngine::streams, OwningEngine::arenas) {}
 };
 
 Result<Arenas> measure(Device& device, Kernels& kernels, Mesh& mesh, const ModelSource& source,
                        const EngineOptions& options) {
-  LEASEHOLD_ASSIGN_OR_RETURN(Streams streams, create_streams(device));
+  LEASEHOLD_ASSIGN_OR_RETURN(Streams streams, Streams::create(device));
   Arenas measured = Arenas::measuring();
-  EngineImplementation trial(kernels, mesh, source, options, streams, measured);
+  EngineImplementation trial(kernels, mesh, options, streams, measured);
   LEASEHOLD_RETURN_IF_ERROR(trial.build(source));
   return measured;
 }
@@ -287,10 +275,10 @@ Result<std::unique_ptr<Engine>> Engine::create(Device& device, Kernels& kernels,
                                                const EngineOptions& options) {
   LEASEHOLD_ASSIGN_OR_RETURN(const Arenas measured,
                              measure(device, kernels, mesh, source, options));
-  LEASEHOLD_ASSIGN_OR_RETURN(Streams streams, create_streams(device));
+  LEASEHOLD_ASSIGN_OR_RETURN(Streams streams, Streams::create(device));
   LEASEHOLD_ASSIGN_OR_RETURN(Arenas arenas, Arenas::create(device, measured));
-  auto engine = std::make_unique<OwnedEngine>(std::move(streams), std::move(arenas), kernels, mesh,
-                                              source, options);
+  auto engine =
+      std::make_unique<OwnedEngine>(std::move(streams), std::move(arenas), kernels, mesh, options);
   LEASEHOLD_RETURN_IF_ERROR(engine->build(source));
   return std::unique_ptr<Engine>(std::move(engine));
 }

@@ -11,19 +11,16 @@
 #include <string>
 #include <vector>
 
+#include "runtime/checkpoint/state.h"
 #include "runtime/comm/mesh.h"
+#include "runtime/data/loader.h"
+#include "runtime/module/model_source.h"
 #include "runtime/train/evaluator.h"
-#include "runtime/train/gradient_norm.h"
 #include "runtime/train/gradients.h"
-#include "runtime/train/model_state.h"
+#include "runtime/train/optimizer.h"
+#include "runtime/train/pipeline_schedule.h"
 
 namespace leasehold {
-
-// A model to be trained: what it is made of, and how to make it.
-struct ModelSource {
-  std::vector<ParameterSpec> parameters;
-  std::function<Result<std::unique_ptr<Module>>(ParameterTable&)> create;
-};
 
 struct EngineOptions {
   int64_t B = 1;  // sequences per microbatch
@@ -32,7 +29,9 @@ struct EngineOptions {
   int64_t steps = 1;  // of the whole run, for the schedule
   uint64_t seed = 0;
   OptimizerOptions optimizer;
-  int zero_stage = 0;  // 0 or 1
+  int zero_stage = 0;  // 0 to 3
+  PipelineSchedule schedule = PipelineSchedule::kOneForwardOneBackward;
+  int num_chunks = 1;  // per pipeline stage
   Reduction reduction = Reduction::kCanonical;
   double timeout_s = 300;                    // for every wait
   int64_t bucket_bytes = int64_t{32} << 20;  // of gradients exchanged at a time
@@ -98,7 +97,6 @@ class Engine {
                                       const std::function<bool()>& stop_requested) = 0;
 
   virtual std::vector<ArenaSize> memory() const = 0;
-  virtual const FlatLayout& layout() const = 0;
 };
 
 }  // namespace leasehold

@@ -1,76 +1,77 @@
 #include "runtime/train/evaluator.h"
 
+#include <algorithm>
 #include <vector>
 
 #include "runtime/comm/tree.h"
 
 namespace leasehold {
 
-Evaluator::Evaluator(Module& model, Saved& saved, Kernels& kernels, int64_t B, int64_t T,
-                     Stream& stream, Arenas& arenas)
-    : model_(model),
-      saved_(saved),
-      kernels_(kernels),
-      B_(B),
-      stream_(stream),
-      batch_(kGroupsPerRound, B, T, arenas) {}
+Evaluator::Evaluator(RankParts& parts, Mesh& mesh, int64_t B, int64_t T, Stream& stream,
+                     Arenas& arenas)
+    : parts_(parts), mesh_(mesh), B_(B), stream_(stream), batch_(kGroupsPerRound, B, T, arenas) {}
 
-Result<Evaluation> Evaluator::evaluate(const WindowLoader& loader, Communicator& group,
-                                       double timeout_s,
+// This data rank's groups of the round that begins with group `first`. What is past the last group
+// is computed on zeros: every data rank computes as many, because sharded weights travel with them.
+Status Evaluator::load(const WindowLoader& loader, int64_t first, int64_t count,
+                       int64_t num_groups) {
+  Status status;
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t g = first + i * mesh_.shape().data + mesh_.coordinates().data;
+    batch_.clear(i);
+    if (g >= num_groups) continue;
+    const Status loaded = batch_.load_windows(i, loader, g * B_);
+    if (loaded.ok()) continue;
+    batch_.clear(i);
+    status = loaded;
+  }
+  return status;
+}
+
+Result<Evaluation> Evaluator::evaluate(const WindowLoader& loader, double timeout_s,
                                        const std::function<bool()>& stop_requested) {
   const int64_t num_groups = (loader.num_windows() + B_ - 1) / B_;
-  const int64_t ranks = group.size();
+  const int64_t data_ranks = mesh_.shape().data;
+  Communicator& world = mesh_.world();
   std::vector<double> sums(static_cast<size_t>(num_groups));
   // Of each rank: its groups' losses, whether it wants to stop, whether it failed.
   constexpr int64_t kValues = kGroupsPerRound + 2;
   std::vector<double> mine(kValues);
-  std::vector<double> all(static_cast<size_t>(kValues * ranks));
+  std::vector<double> all(static_cast<size_t>(kValues * world.size()));
   Evaluation evaluation;
-  UnitHooks no_hooks;
-  for (int64_t first = 0; first < num_groups; first += ranks * kGroupsPerRound) {
-    Status status;
-    for (int64_t i = 0; i < kGroupsPerRound; ++i) {
-      const int64_t g = first + i * ranks + group.rank();
-      if (g >= num_groups) break;
-      const Status loaded = batch_.load_windows(i, loader, g * B_);
-      if (!loaded.ok()) {
-        batch_.clear(i);
-        status = loaded;
-      }
-    }
+  for (int64_t first = 0; first < num_groups; first += data_ranks * kGroupsPerRound) {
+    const int64_t count =
+        std::min(kGroupsPerRound, (num_groups - first + data_ranks - 1) / data_ranks);
+    const Status status = load(loader, first, count, num_groups);
     batch_.upload(stream_);
-    for (int64_t i = 0; i < kGroupsPerRound && first + i * ranks + group.rank() < num_groups; ++i) {
-      const Microbatch microbatch = batch_.microbatch(i);
-      StepContext context{.kernels = kernels_,
-                          .stream = stream_,
-                          .hooks = no_hooks,
-                          .microbatch = microbatch,
-                          .training = false};
-      model_.forward(context, {}, {}, saved_);
-    }
+    parts_.compute_losses(count, batch_);
     batch_.download_losses(stream_);
     LEASEHOLD_RETURN_IF_ERROR(stream_.synchronize(after_group_timeout(timeout_s)));
     for (int64_t i = 0; i < kGroupsPerRound; ++i) mine[static_cast<size_t>(i)] = batch_.loss_sum(i);
     mine[kGroupsPerRound] = stop_requested() ? 1 : 0;
     mine[kGroupsPerRound + 1] = status.ok() ? 0 : 1;
-    LEASEHOLD_RETURN_IF_ERROR(group
-                                  .all_gather({mine.data(), DType::kF64, Shape{kValues}},
-                                              {all.data(), DType::kF64, Shape{kValues * ranks}},
-                                              stream_)
-                                  .wait(after_group_timeout(timeout_s)));
+    LEASEHOLD_RETURN_IF_ERROR(
+        world
+            .all_gather({mine.data(), DType::kF64, Shape{kValues}},
+                        {all.data(), DType::kF64, Shape{kValues * world.size()}}, stream_)
+            .wait(after_group_timeout(timeout_s)));
     LEASEHOLD_RETURN_IF_ERROR(status);
-    for (int64_t rank = 0; rank < ranks; ++rank) {
+    for (int rank = 0; rank < world.size(); ++rank) {
       const double* values = all.data() + rank * kValues;
-      for (int64_t i = 0; i < kGroupsPerRound && first + i * ranks + rank < num_groups; ++i) {
-        sums[static_cast<size_t>(first + i * ranks + rank)] = values[i];
-      }
       if (values[kGroupsPerRound] != 0) evaluation.interrupted = true;
       if (values[kGroupsPerRound + 1] != 0) {
         return error(Code::kBadData, "rank {} of {} could not read {}; see its own message", rank,
-                     group.name(), loader.file().path());
+                     world.name(), loader.file().path());
       }
     }
     if (evaluation.interrupted) return evaluation;
+    // The last stage has the losses.
+    for (int64_t i = 0; i < count * data_ranks && first + i < num_groups; ++i) {
+      const MeshCoordinates at{.data = static_cast<int>(i % data_ranks),
+                               .pipeline = mesh_.shape().pipeline - 1};
+      sums[static_cast<size_t>(first + i)] =
+          all[static_cast<size_t>(rank_of(at, mesh_.shape()) * kValues + i / data_ranks)];
+    }
   }
   evaluation.num_targets = loader.num_windows() * loader.T();
   evaluation.mean_loss = tree_sum(sums) / static_cast<double>(evaluation.num_targets);

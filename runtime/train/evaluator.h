@@ -1,13 +1,13 @@
 // Mean loss over the consecutive non-overlapping windows of a whole token file, in fixed groups of
-// B windows (the last one padded), so that the result has the same bits for every number of ranks.
+// B windows (the last one padded), so that the result has the same bits for every layout.
 #pragma once
 
 #include <functional>
 #include <memory>
 
-#include "runtime/comm/communicator.h"
-#include "runtime/module/module.h"
+#include "runtime/comm/mesh.h"
 #include "runtime/train/batch_buffers.h"
+#include "runtime/train/rank_parts.h"
 
 namespace leasehold {
 
@@ -19,21 +19,21 @@ struct Evaluation {
 
 class Evaluator {
  public:
-  // `saved` was prepared for (B, T) by `model`. References must outlive the object.
-  Evaluator(Module& model, Saved& saved, Kernels& kernels, int64_t B, int64_t T, Stream& stream,
-            Arenas& arenas);
+  // References must outlive the object.
+  Evaluator(RankParts& parts, Mesh& mesh, int64_t B, int64_t T, Stream& stream, Arenas& arenas);
 
-  // Collective over `group`, whose ranks take groups in turn. `stop_requested` is asked between
-  // rounds; the ranks agree.
-  Result<Evaluation> evaluate(const WindowLoader& loader, Communicator& group, double timeout_s,
+  // Collective over the mesh's world; data ranks take groups in turn. `stop_requested` is asked
+  // between rounds; the ranks agree.
+  Result<Evaluation> evaluate(const WindowLoader& loader, double timeout_s,
                               const std::function<bool()>& stop_requested);
 
  private:
-  static constexpr int64_t kGroupsPerRound = 8;  // per rank, between two questions whether to stop
+  static constexpr int64_t kGroupsPerRound = 8;  // per data rank, between two questions to stop
 
-  Module& model_;
-  Saved& saved_;
-  Kernels& kernels_;
+  Status load(const WindowLoader& loader, int64_t first, int64_t count, int64_t num_groups);
+
+  RankParts& parts_;
+  Mesh& mesh_;
   int64_t B_;
   Stream& stream_;
   BatchBuffers batch_;

@@ -30,11 +30,13 @@ int64_t cut_segment(int64_t begin, int64_t end, int num_ranks, int64_t bucket_el
 
 int64_t FlatParameter::num_chunks() const { return (num_elements + kChunk - 1) / kChunk; }
 
-FlatLayout make_flat_layout(const ParameterTable& table, int num_ranks, int64_t bucket_bytes) {
+FlatLayout make_flat_layout(const ParameterTable& table, int num_ranks, int64_t bucket_bytes,
+                            const std::vector<int>& units) {
   FlatLayout layout;
   layout.num_ranks = num_ranks;
   const int64_t bucket_elements = bucket_bytes / 4;
-  // A segment ends before and after a tied parameter, so that its slots are whole buckets.
+  // A segment ends before and after a tied parameter, so that its slots are whole buckets (and the
+  // same ones on every stage that holds it).
   int64_t segment_begin = 0;
   int64_t end = 0;
   const auto end_segment = [&] {
@@ -45,12 +47,14 @@ FlatLayout make_flat_layout(const ParameterTable& table, int num_ranks, int64_t 
   for (const auto& parameter : table.all()) {
     const ParameterSpec& spec = parameter->spec();
     const bool tied = spec.num_gradient_slots > 1;
-    if (tied) end_segment();
+    const size_t p = layout.parameters.size();
+    if (tied || (p > 0 && p < units.size() && units[p] != units[p - 1])) end_segment();
     const size_t first_bucket = layout.buckets.size();
     const int64_t num_elements = parameter->local_shape().num_elements();
     layout.parameters.push_back({.name = spec.name,
                                  .num_elements = num_elements,
                                  .value_begin = end,
+                                 .slots = parameter->slots(),
                                  .gradient_begin = {end},
                                  .decay = spec.decay});
     end += round_up(num_elements, kChunk);
@@ -63,7 +67,7 @@ FlatLayout make_flat_layout(const ParameterTable& table, int num_ranks, int64_t 
 
   for (size_t p = 0; p < layout.parameters.size(); ++p) {
     const auto [first, last] = tied_buckets[p];
-    for (int slot = 1; slot < table.all()[p]->spec().num_gradient_slots; ++slot) {
+    for (int slot = 1; slot < static_cast<int>(layout.parameters[p].slots.size()); ++slot) {
       layout.parameters[p].gradient_begin.push_back(end);
       for (size_t b = first; b < last; ++b) {
         Bucket bucket = layout.buckets[b];

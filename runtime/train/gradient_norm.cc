@@ -2,7 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
+#include <map>
+#include <string>
 
 #include "runtime/tensor/kernels.h"
 
@@ -12,58 +13,67 @@ namespace {
 
 constexpr int64_t kChunk = Kernels::kChunk;
 
+// The parts of each data rank of one layout.
+std::vector<std::vector<NormPart>> sharded(const FlatLayout& layout) {
+  std::vector<std::vector<NormPart>> ranks;
+  for (int rank = 0; rank < layout.num_ranks; ++rank) {
+    ranks.push_back({{.layout = &layout,
+                      .shard = rank,
+                      .piece = 0,
+                      .counted = std::vector<bool>(layout.parameters.size(), true)}});
+  }
+  return ranks;
+}
+
 }  // namespace
 
-GradientNorm::GradientNorm(const FlatLayout& layout)
-    : num_chunks_(layout.num_shard_elements / kChunk) {
-  const auto num_ranks = static_cast<size_t>(layout.num_ranks);
-  std::vector<std::vector<std::pair<TreeNode, int64_t>>> of_parameter(layout.parameters.size());
-  nodes_of_rank_.resize(num_ranks);
-  for (size_t rank = 0; rank < num_ranks; ++rank) {
+GradientNorm::GradientNorm(const FlatLayout& layout) : GradientNorm(sharded(layout)) {}
+
+GradientNorm::GradientNorm(const std::vector<std::vector<NormPart>>& ranks)
+    : nodes_of_rank_(ranks.size()) {
+  struct Pieces {
+    int64_t num_leaves = 0;
+    std::vector<std::pair<TreeNode, std::pair<size_t, size_t>>> sources;  // node, (rank, number)
+  };
+  std::map<std::pair<std::string, int>, Pieces> parameters;
+  for (size_t rank = 0; rank < ranks.size(); ++rank) {
     auto& nodes = nodes_of_rank_[rank];
-    for (const OwnedRange& range : layout.owned_by(static_cast<int>(rank))) {
-      const int64_t leaves = layout.parameters[static_cast<size_t>(range.parameter)].num_chunks();
-      const int64_t first = range.begin / kChunk;
-      const int64_t end = (range.begin + range.count + kChunk - 1) / kChunk;
-      for (const TreeNode& node : cover(first, end, leaves)) {
-        nodes.push_back({.node = node,
-                         .first_chunk = range.shard_begin / kChunk + first_leaf(node) - first,
-                         .num_chunks = end_leaf(node, leaves) - first_leaf(node)});
-        of_parameter[static_cast<size_t>(range.parameter)].emplace_back(
-            node, static_cast<int64_t>(rank << 40 | (nodes.size() - 1)));
+    int64_t part_begin = 0;
+    for (const NormPart& part : ranks[rank]) {
+      for (const OwnedRange& range : part.layout->owned_by(part.shard)) {
+        const auto p = static_cast<size_t>(range.parameter);
+        if (!part.counted[p]) continue;
+        const FlatParameter& parameter = part.layout->parameters[p];
+        Pieces& pieces = parameters[{parameter.name, part.piece}];
+        pieces.num_leaves = parameter.num_chunks();
+        const int64_t first = range.begin / kChunk;
+        const int64_t end = (range.begin + range.count + kChunk - 1) / kChunk;
+        for (const TreeNode& node : cover(first, end, pieces.num_leaves)) {
+          pieces.sources.push_back({node, {rank, nodes.size()}});
+          nodes.push_back(
+              {.node = node,
+               .first_chunk = part_begin + range.shard_begin / kChunk + first_leaf(node) - first,
+               .num_chunks = end_leaf(node, pieces.num_leaves) - first_leaf(node)});
+        }
       }
+      part_begin += part.layout->num_shard_elements / kChunk;
     }
+    num_chunks_.push_back(part_begin);
     num_values_ = std::max(num_values_, static_cast<int64_t>(nodes.size()));
   }
-  for (size_t rank = 0; rank < num_ranks; ++rank) {
-    for (size_t i = 0; i < nodes_of_rank_[rank].size(); ++i) {
-      nodes_of_rank_[rank][i].index =
-          static_cast<int64_t>(rank) * num_values_ + static_cast<int64_t>(i);
-    }
-  }
-
-  std::vector<size_t> by_name(layout.parameters.size());
-  std::iota(by_name.begin(), by_name.end(), 0);
-  std::sort(by_name.begin(), by_name.end(), [&](size_t a, size_t b) {
-    return layout.parameters[a].name < layout.parameters[b].name;
-  });
-  for (const size_t p : by_name) {
-    auto& sources = of_parameter[p];
-    const int64_t leaves = layout.parameters[p].num_chunks();
-    std::sort(sources.begin(), sources.end(), [](const auto& a, const auto& b) {
+  for (auto& [key, pieces] : parameters) {
+    std::sort(pieces.sources.begin(), pieces.sources.end(), [](const auto& a, const auto& b) {
       return first_leaf(a.first) < first_leaf(b.first);
     });
     ParameterPlan plan;
     std::vector<TreeNode> nodes;
-    for (const auto& [node, packed] : sources) {
+    for (const auto& [node, where] : pieces.sources) {
       nodes.push_back(node);
-      const auto rank = static_cast<size_t>(packed >> 40);
-      plan.indices.push_back(
-          nodes_of_rank_[rank][static_cast<size_t>(packed & ((int64_t{1} << 40) - 1))].index);
+      plan.indices.push_back(static_cast<int64_t>(where.first) * num_values_ +
+                             static_cast<int64_t>(where.second));
     }
-    plan.merges = plan_merges(nodes, leaves);
-    LEASEHOLD_CHECK(plan.merges.results.size() == 1, "the shards do not cover {}",
-                    layout.parameters[p].name);
+    plan.merges = plan_merges(nodes, pieces.num_leaves);
+    LEASEHOLD_CHECK(plan.merges.results.size() == 1, "the shards do not cover {}", key.first);
     buffers_.resize(std::max(buffers_.size(), static_cast<size_t>(plan.merges.num_buffers)));
     parameters_.push_back(std::move(plan));
   }

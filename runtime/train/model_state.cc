@@ -1,7 +1,6 @@
 #include "runtime/train/model_state.h"
 
 #include <algorithm>
-#include <cstring>
 #include <thread>
 
 #include "runtime/base/random.h"
@@ -11,8 +10,43 @@ namespace leasehold {
 
 namespace {
 
-// Elements [begin, begin + out.size()) of a parameter's initial value.
-void draw(const ParameterSpec& spec, uint64_t seed, int64_t begin, std::span<float> out) {
+// The box of a parameter that tensor rank `rank` holds.
+Box box_of(const Parameter& parameter, int rank) {
+  const ParameterSpec& spec = parameter.spec();
+  Box box{.offset = {}, .extent = parameter.local_shape()};
+  for (int dim = 0; dim < spec.shape.num_dims(); ++dim) {
+    if (spec.placement[static_cast<size_t>(dim)] == Axis::kTensor)
+      box.offset[static_cast<size_t>(dim)] = rank * box.extent[dim];
+  }
+  return box;
+}
+
+bool is_cut(const Parameter& parameter) {
+  return !(parameter.local_shape() == parameter.spec().shape);
+}
+
+// Where elements of a box lie in the unsharded tensor: one dim at most is cut, so runs of
+// `run` elements lie `stride` apart.
+struct BoxRuns {
+  int64_t run = 1;
+  int64_t stride = 1;
+  int64_t first = 0;
+
+  BoxRuns(const Box& box, const Shape& global) {
+    for (int dim = global.num_dims() - 1; dim >= 0; --dim) {
+      run *= box.extent[dim];
+      stride *= global[dim];
+      if (box.extent[dim] == global[dim]) continue;
+      first = box.offset[static_cast<size_t>(dim)] * (run / box.extent[dim]);
+      break;
+    }
+  }
+  int64_t global_index(int64_t i) const { return first + i / run * stride + i % run; }
+};
+
+// Elements [begin, begin + out.size()) of a box of a parameter's initial value.
+void draw(const ParameterSpec& spec, const Box& box, uint64_t seed, int64_t begin,
+          std::span<float> out) {
   const Initializer& initializer = spec.initializer;
   if (initializer.kind != Initializer::Kind::kNormal) {
     std::fill(out.begin(), out.end(), initializer.kind == Initializer::Kind::kOne ? 1.0F : 0.0F);
@@ -20,35 +54,47 @@ void draw(const ParameterSpec& spec, uint64_t seed, int64_t begin, std::span<flo
   }
   const RandomSite site = RandomSite::make(seed, spec.name);
   const auto deviation = static_cast<float>(initializer.standard_deviation);
-  for (size_t i = 0; i < out.size(); ++i)
-    out[i] = deviation * site.normal(static_cast<uint64_t>(begin) + i);
+  const BoxRuns runs(box, spec.shape);
+  for (size_t i = 0; i < out.size(); ++i) {
+    const int64_t element = runs.global_index(begin + static_cast<int64_t>(i));
+    out[i] = deviation * site.normal(static_cast<uint64_t>(element));
+  }
 }
 
 }  // namespace
 
+bool stores_parameter(const Parameter& parameter, int tensor_rank) {
+  return parameter.slots().front() == 0 && (tensor_rank == 0 || is_cut(parameter));
+}
+
 ModelState::ModelState(const FlatLayout& layout, ParameterTable& table, Communicator& group,
-                       Kernels& kernels, int zero_stage, Arenas& arenas)
+                       int tensor_rank, Kernels& kernels, int zero_stage, Arenas& arenas)
     : layout_(layout),
+      table_(table),
       group_(group),
       kernels_(kernels),
       sharded_(zero_stage > 0 && group.size() > 1),
+      values_are_sharded_(zero_stage > 2 && group.size() > 1),
       owned_(layout.owned_by(group.rank())) {
-  values_ = arenas.parameters.allocate(DType::kF32, Shape{layout.num_value_elements});
-  const Shape moments{sharded_ ? layout.num_shard_elements : layout.num_value_elements};
-  m_ = arenas.optimizer.allocate(DType::kF32, moments);
-  v_ = arenas.optimizer.allocate(DType::kF32, moments);
+  const Shape whole{layout.num_value_elements};
+  const Shape shard{layout.num_shard_elements};
+  values_ = arenas.parameters.allocate(DType::kF32, values_are_sharded_ ? shard : whole);
+  m_ = arenas.optimizer.allocate(DType::kF32, sharded_ ? shard : whole);
+  v_ = arenas.optimizer.allocate(DType::kF32, sharded_ ? shard : whole);
   for (size_t p = 0; p < layout.parameters.size(); ++p) {
     const FlatParameter& flat = layout.parameters[p];
     Parameter& parameter = *table.all()[p];
-    parameter.bind_value(
-        values_.flat(flat.value_begin, flat.num_elements).reshape(parameter.local_shape()));
-    shapes_.push_back(parameter.spec().shape);
+    if (!values_are_sharded_) {
+      parameter.bind_value(
+          values_.flat(flat.value_begin, flat.num_elements).reshape(parameter.local_shape()));
+    }
+    boxes_.push_back(box_of(parameter, tensor_rank));
+    stores_.push_back(stores_parameter(parameter, tensor_rank));
   }
-  updated_ = updated_ranges();
+  updated_ = sharded_ ? owned_ : whole_ranges();
 }
 
-std::vector<OwnedRange> ModelState::updated_ranges() const {
-  if (sharded_) return owned_;
+std::vector<OwnedRange> ModelState::whole_ranges() const {
   std::vector<OwnedRange> whole;
   for (size_t p = 0; p < layout_.parameters.size(); ++p) {
     const FlatParameter& flat = layout_.parameters[p];
@@ -61,25 +107,35 @@ std::vector<OwnedRange> ModelState::updated_ranges() const {
   return whole;
 }
 
-void ModelState::initialize(const ParameterTable& table, uint64_t seed, Stream& stream) {
+Tensor ModelState::values_of(const OwnedRange& range) const {
+  return values_.flat(values_are_sharded_ ? range.shard_begin : range.value_begin, range.count);
+}
+
+int64_t ModelState::moment_begin(const OwnedRange& range) const {
+  return sharded_ ? range.shard_begin : range.value_begin;
+}
+
+void ModelState::initialize(uint64_t seed, Stream& stream) {
   constexpr int64_t kBlock = 1 << 16;
   struct Part {
-    const ParameterSpec* spec;
-    int64_t begin, count, at;
+    size_t parameter;
+    int64_t begin;
+    std::span<float> out;
   };
   std::vector<Part> parts;
   for (const OwnedRange& range : owned_) {
-    const ParameterSpec& spec = table.all()[static_cast<size_t>(range.parameter)]->spec();
+    const Tensor values = values_of(range);
     for (int64_t done = 0; done < range.count; done += kBlock) {
-      parts.push_back({&spec, range.begin + done, std::min(kBlock, range.count - done),
-                       range.value_begin + done});
+      const int64_t count = std::min(kBlock, range.count - done);
+      parts.push_back({static_cast<size_t>(range.parameter),
+                       range.begin + done,
+                       {values.as<float>() + done, static_cast<size_t>(count)}});
     }
   }
-  float* values = values_.as<float>();
   ThreadPool pool(static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1U, 8U)));
   pool.run(static_cast<int64_t>(parts.size()), [&](int64_t i, int) {
     const Part& part = parts[static_cast<size_t>(i)];
-    draw(*part.spec, seed, part.begin, {values + part.at, static_cast<size_t>(part.count)});
+    draw(table_.all()[part.parameter]->spec(), boxes_[part.parameter], seed, part.begin, part.out);
   });
   stream.fill_zero(m_.data(), m_.size_bytes());
   stream.fill_zero(v_.data(), v_.size_bytes());
@@ -87,7 +143,8 @@ void ModelState::initialize(const ParameterTable& table, uint64_t seed, Stream& 
 }
 
 void ModelState::gather_values(Stream& stream) {
-  for (int b = 0; b < layout_.num_value_buckets && group_.size() > 1; ++b) {
+  if (values_are_sharded_ || group_.size() == 1) return;
+  for (int b = 0; b < layout_.num_value_buckets; ++b) {
     const Bucket& bucket = layout_.buckets[static_cast<size_t>(b)];
     const Tensor all = values_.flat(bucket.value_begin, bucket.shard_elements * layout_.num_ranks);
     group_
@@ -95,10 +152,6 @@ void ModelState::gather_values(Stream& stream) {
                     stream)
         .then(stream);
   }
-}
-
-int64_t ModelState::moment_begin(const OwnedRange& range) const {
-  return sharded_ ? range.shard_begin : range.value_begin;
 }
 
 void ModelState::update(const OptimizerOptions& options, double lr, int64_t step,
@@ -121,34 +174,40 @@ void ModelState::update(const OptimizerOptions& options, double lr, int64_t step
     const bool decay = layout_.parameters[static_cast<size_t>(range.parameter)].decay;
     const Tensor gradient = sharded_ ? reduced_shard.flat(range.shard_begin, range.count)
                                      : value_buffer.flat(range.value_begin, range.count);
-    kernels_.adamw(compute, decay ? decayed : plain, values_.flat(range.value_begin, range.count),
-                   gradient, m_.flat(moment_begin(range), range.count),
+    kernels_.adamw(compute, decay ? decayed : plain, values_of(range), gradient,
+                   m_.flat(moment_begin(range), range.count),
                    v_.flat(moment_begin(range), range.count));
   }
   if (sharded_) gather_values(compute);
 }
 
-std::vector<StateSlice> ModelState::slices_of(const std::vector<OwnedRange>& ranges) const {
+StateSlice ModelState::slice_of(const OwnedRange& range, StateKind kind) const {
+  const auto p = static_cast<size_t>(range.parameter);
+  const Tensor& moments = kind == StateKind::kMoment1 ? m_ : v_;
+  return {.parameter = layout_.parameters[p].name,
+          .kind = kind,
+          .global_shape = table_.all()[p]->spec().shape,
+          .box = boxes_[p],
+          .begin = range.begin,
+          .data = kind == StateKind::kWeight ? values_of(range)
+                                             : moments.flat(moment_begin(range), range.count)};
+}
+
+std::vector<StateSlice> ModelState::owned_slices() const {
   std::vector<StateSlice> slices;
-  for (const OwnedRange& range : ranges) {
-    const auto p = static_cast<size_t>(range.parameter);
-    for (const StateKind kind : kStateKinds) {
-      const Tensor data = kind == StateKind::kWeight ? values_.flat(range.value_begin, range.count)
-                          : kind == StateKind::kMoment1 ? m_.flat(moment_begin(range), range.count)
-                                                        : v_.flat(moment_begin(range), range.count);
-      slices.push_back({.parameter = layout_.parameters[p].name,
-                        .kind = kind,
-                        .global_shape = shapes_[p],
-                        .box = Box::whole(shapes_[p]),
-                        .begin = range.begin,
-                        .data = data});
-    }
+  for (const OwnedRange& range : owned_) {
+    if (!stores_[static_cast<size_t>(range.parameter)]) continue;
+    for (const StateKind kind : kStateKinds) slices.push_back(slice_of(range, kind));
   }
   return slices;
 }
 
-std::vector<StateSlice> ModelState::owned_slices() const { return slices_of(owned_); }
-
-std::vector<StateSlice> ModelState::needed_slices() const { return slices_of(updated_); }
+std::vector<StateSlice> ModelState::needed_slices() const {
+  std::vector<StateSlice> slices;
+  for (const OwnedRange& range : updated_) {
+    for (const StateKind kind : kStateKinds) slices.push_back(slice_of(range, kind));
+  }
+  return slices;
+}
 
 }  // namespace leasehold

@@ -1,7 +1,8 @@
-// The state that training carries from step to step: fp32 weights and AdamW moments, in flat
-// memory, replicated or sharded over the data axis (ZeRO, Rajbhandari et al., arXiv:1910.02054).
-// Stage 0: every rank holds and updates everything. Stage 1: a rank holds the moments of its shard,
-// updates that part of the weights, and gathers the rest.
+// The state that training carries from step to step for one part of a model: fp32 weights and AdamW
+// moments, in flat memory, replicated or sharded over the data axis (ZeRO, Rajbhandari et al.,
+// arXiv:1910.02054). Stage 0: every rank holds and updates everything. Stages 1 and 2: a rank holds
+// the moments of its shard, updates that part of the weights, and gathers the rest. Stage 3: it
+// holds its shard of the weights too, and units are gathered when they compute (Materializer).
 #pragma once
 
 #include <cstdint>
@@ -15,45 +16,58 @@
 
 namespace leasehold {
 
+// Whether a rank, rather than another stage or tensor rank, stores a parameter and counts its
+// gradient: the part with its first gradient slot does, and of uncut ones tensor rank 0.
+bool stores_parameter(const Parameter& parameter, int tensor_rank);
+
 class ModelState {
  public:
-  // Allocates, and binds the parameters' values. References must outlive the object. zero_stage: 0
-  // or 1.
-  ModelState(const FlatLayout& layout, ParameterTable& table, Communicator& group, Kernels& kernels,
-             int zero_stage, Arenas& arenas);
+  // Allocates, and up to stage 2 binds the parameters' values. `tensor_rank` says which box of each
+  // parameter this rank holds. References must outlive the object.
+  ModelState(const FlatLayout& layout, ParameterTable& table, Communicator& group, int tensor_rank,
+             Kernels& kernels, int zero_stage, Arenas& arenas);
 
   // Weights from their initialisers, drawn for (seed, name, element of the unsharded tensor);
   // moments zero. On the host; each rank draws its shard and the rest is gathered on `stream`.
   // Collective.
-  void initialize(const ParameterTable& table, uint64_t seed, Stream& stream);
-  // Weights of the other ranks' shards (after loading own ones). Collective, enqueued.
+  void initialize(uint64_t seed, Stream& stream);
+  // Weights of the other ranks' shards (after loading own ones); nothing in stage 3. Collective,
+  // enqueued.
   void gather_values(Stream& stream);
 
   // One AdamW step from the reduced gradients of the own shard. Stage 0 gathers them into
-  // `value_buffer` first; stage 1 gathers the new weights after. Enqueued on `compute`; collective.
+  // `value_buffer` first; stages 1 and 2 gather the new weights after. Enqueued on `compute`;
+  // collective.
   void update(const OptimizerOptions& options, double lr, int64_t step, double gradient_scale,
               double clip, Tensor reduced_shard, Tensor value_buffer, Stream& compute);
+
+  // Stage 3: this rank's weights (num_shard_elements). Others: absent.
+  Tensor value_shard() const { return values_are_sharded_ ? values_ : Tensor{}; }
 
   // What this rank writes into a checkpoint: its shard, which together with the others' covers
   // everything once.
   std::vector<StateSlice> owned_slices() const;
-  // What this rank must load from one. Stage 1: its shard (gather_values follows); stage 0:
+  // What this rank must load from one. Stages 1 to 3: its shard (gather_values follows); stage 0:
   // everything.
   std::vector<StateSlice> needed_slices() const;
 
  private:
-  std::vector<OwnedRange> updated_ranges() const;
-  std::vector<StateSlice> slices_of(const std::vector<OwnedRange>& ranges) const;
+  std::vector<OwnedRange> whole_ranges() const;
+  StateSlice slice_of(const OwnedRange& range, StateKind kind) const;
+  Tensor values_of(const OwnedRange& range) const;
   int64_t moment_begin(const OwnedRange& range) const;
 
   const FlatLayout& layout_;
+  ParameterTable& table_;
   Communicator& group_;
   Kernels& kernels_;
   bool sharded_;
-  std::vector<Shape> shapes_;        // of the parameters, global
+  bool values_are_sharded_;
+  std::vector<Box> boxes_;  // of the parameters
+  std::vector<bool> stores_;
   std::vector<OwnedRange> owned_;    // this rank's shard
   std::vector<OwnedRange> updated_;  // what this rank updates
-  Tensor values_;                    // (num_value_elements)
+  Tensor values_;                    // (num_value_elements), or (num_shard_elements) in stage 3
   Tensor m_, v_;                     // (num_shard_elements), or (num_value_elements) in stage 0
 };
 

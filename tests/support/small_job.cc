@@ -25,6 +25,10 @@ SmallJob::SmallJob() {
       4 * 3 * Kernels::kChunk;  // several buckets, parameters across their borders
 }
 
+MeshShape SmallJob::mesh_of(int num_ranks) const {
+  return {.data = num_ranks / pipeline / tensor, .pipeline = pipeline, .tensor = tensor};
+}
+
 void write_random_tokens(const std::string& path, int64_t num_tokens, int64_t vocab,
                          uint64_t seed) {
   std::string content = make_token_header(num_tokens, 2);
@@ -37,12 +41,6 @@ void write_random_tokens(const std::string& path, int64_t num_tokens, int64_t vo
   throw_if_error(publish_file(posix_files(), path, content, "test"));
 }
 
-ModelSource small_model_source(const SmallJob& job) {
-  return {
-      .parameters = describe_parameters(job.model),
-      .create = [model = job.model](ParameterTable& table) { return create_gpt(model, table); }};
-}
-
 SmallRank::SmallRank(const SmallJob& job, const std::string& token_path, Communicator& world)
     : device_(CpuDevice::create(job.device)),
       kernels_(create_cpu_kernels(*device_)),
@@ -50,9 +48,9 @@ SmallRank::SmallRank(const SmallJob& job, const std::string& token_path, Communi
       loader_(WindowLoader::create(TokenFile::open(posix_files(), token_path).value(),
                                    job.options.T, job.model.vocab, job.options.seed)
                   .value()),
-      mesh_(Mesh::create(world, {.data = world.size()}).value()) {
+      mesh_(Mesh::create(world, job.mesh_of(world.size())).value()) {
   engine_ =
-      Engine::create(*device_, *kernels_, mesh_, small_model_source(job), job.options).value();
+      Engine::create(*device_, *kernels_, mesh_, gpt_source(job.model), job.options).value();
   throw_if_error(engine_->initialize());
 }
 

@@ -18,14 +18,16 @@ struct SmallJob {
   ModelConfig model;
   EngineOptions options;
   CpuDeviceOptions device;
+  int pipeline = 1;
+  int tensor = 1;
 
   SmallJob();
+  // Data parallelism takes what pipeline and tensor leave.
+  MeshShape mesh_of(int num_ranks) const;
 };
 
 // Writes `num_tokens` random tokens below `vocab` in llm.c's format.
 void write_random_tokens(const std::string& path, int64_t num_tokens, int64_t vocab, uint64_t seed);
-
-ModelSource small_model_source(const SmallJob& job);
 
 // One rank's engine with everything that it stands on.
 class SmallRank {

@@ -4,6 +4,7 @@
 #include <mutex>
 
 #include "collectives/threads.h"
+#include "models/gpt.h"
 #include "runtime/base/files.h"
 #include "tests/support/small_job.h"
 #include "tests/support/temporary_directory.h"
@@ -224,7 +225,7 @@ TEST_F(EngineTest, ForecastIsWhatIsAllocated) {
     const auto device = CpuDevice::create(job.device);
     const auto kernels = create_cpu_kernels(*device);
     Mesh mesh = Mesh::create(world, {.data = 2}).value();
-    const ModelSource source = small_model_source(job);
+    const ModelSource source = gpt_source(job.model);
     const auto forecast = Engine::forecast(*device, *kernels, mesh, source, job.options).value();
     ASSERT_EQ(forecast.size(), rank.engine().memory().size());
     for (size_t i = 0; i < forecast.size(); ++i) {

@@ -32,7 +32,7 @@ double norm_over(int num_ranks, int64_t bucket_chunks) {
   GradientNorm norm(layout);
   std::vector<double> all;
   for (int rank = 0; rank < num_ranks; ++rank) {
-    std::vector<double> sums(static_cast<size_t>(norm.num_chunks()), 0.0);
+    std::vector<double> sums(static_cast<size_t>(norm.num_chunks(rank)), 0.0);
     for (const OwnedRange& range : layout.owned_by(rank)) {
       for (int64_t at = 0; at < range.count; at += kChunk) {
         sums[static_cast<size_t>((range.shard_begin + at) / kChunk)] =
