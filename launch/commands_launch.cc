@@ -170,6 +170,7 @@ SupervisorOptions make_options(const JobFile& job, const std::string& address) {
   options.calendar_path = job.lease.calendar;
   options.plan = {.min_world = job.launch.min_world,
                   .max_world = job.batch.lanes * job.parallel.tensor * job.parallel.pipeline,
+                  .model_ranks = job.parallel.tensor * job.parallel.pipeline,
                   .margin_s = job.launch.margin_s};
   options.limits.start_timeout_s = job.launch.start_timeout_s;
   options.limits.stuck_timeout_s = job.launch.stuck_timeout_s;

@@ -45,6 +45,13 @@ ArithmeticProbe make_probe(const ModelConfig& model, int64_t microbatch) {
           .B = microbatch};
 }
 
+MeshShape make_mesh_shape(const ParallelSection& parallel, int num_ranks) {
+  MeshShape shape{.pipeline = static_cast<int>(parallel.pipeline),
+                  .tensor = static_cast<int>(parallel.tensor)};
+  shape.data = num_ranks / (shape.pipeline * shape.tensor);
+  return shape;
+}
+
 EngineOptions make_engine_options(const JobFile& job) {
   const OptimizerSection& optimizer = job.optimizer;
   return {.B = job.batch.microbatch,
@@ -61,6 +68,9 @@ EngineOptions make_engine_options(const JobFile& job) {
                         .eps = optimizer.eps,
                         .grad_clip = optimizer.grad_clip},
           .zero_stage = static_cast<int>(job.parallel.zero),
+          .schedule = job.parallel.schedule == "gpipe" ? PipelineSchedule::kGpipe
+                                                       : PipelineSchedule::kOneForwardOneBackward,
+          .num_chunks = static_cast<int>(job.parallel.chunks),
           .reduction = job.parallel.reduction == "fast" ? Reduction::kFast : Reduction::kCanonical,
           .timeout_s = job.launch.stuck_timeout_s};
 }

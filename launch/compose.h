@@ -28,6 +28,8 @@ int64_t count_bound_cores();
 int64_t count_machine_cores();
 
 ArithmeticProbe make_probe(const ModelConfig& model, int64_t microbatch);
+// Data parallelism takes the ranks that tensor x pipeline leave.
+MeshShape make_mesh_shape(const ParallelSection& parallel, int num_ranks);
 EngineOptions make_engine_options(const JobFile& job);
 // `data_digest` is that of the training file.
 TrainerOptions make_trainer_options(const JobFile& job, const std::string& data_digest,

@@ -21,16 +21,29 @@ Status run_evaluate(const EvaluateCommand& command) {
   LEASEHOLD_RETURN_IF_ERROR(model->prepare(command.batch));
 
   Arenas measured = Arenas::measuring();
+  const auto self = create_self_communicator("self");
+  LEASEHOLD_ASSIGN_OR_RETURN(Mesh mesh, Mesh::create(*self, {}));
+  const auto compute = [&](int64_t count, const BatchBuffers& batch) {
+    UnitHooks no_hooks;
+    for (int64_t i = 0; i < count; ++i) {
+      const Microbatch microbatch = batch.microbatch(i);
+      StepContext context{.kernels = model->kernels(),
+                          .stream = model->stream(),
+                          .hooks = no_hooks,
+                          .microbatch = microbatch,
+                          .training = false};
+      model->model().forward(context, {}, {}, model->saved());
+    }
+  };
   const auto make = [&](Arenas& arenas) {
-    return Evaluator(model->model(), model->saved(), model->kernels(), command.batch,
-                     model->config().sequence, model->stream(), arenas);
+    return Evaluator(compute, mesh, command.batch, model->config().sequence, model->stream(),
+                     arenas);
   };
   make(measured);
   LEASEHOLD_ASSIGN_OR_RETURN(Arenas arenas, Arenas::create(model->device(), measured));
   Evaluator evaluator = make(arenas);
-  const auto self = create_self_communicator("self");
   LEASEHOLD_ASSIGN_OR_RETURN(const Evaluation evaluation,
-                             evaluator.evaluate(loader, *self, 3600, [] { return false; }));
+                             evaluator.evaluate(loader, 3600, [] { return false; }));
   const nlohmann::ordered_json result = {{"checkpoint", command.checkpoint},
                                          {"step", model->info().step},
                                          {"data", command.data},

@@ -16,13 +16,6 @@ Status check_parallel(const ParallelSection& parallel) {
   if (parallel.tensor > 1) {
     return lacks(fmt::format("parallel.tensor = {}", parallel.tensor), "write 1");
   }
-  if (parallel.pipeline > 1) {
-    return lacks(fmt::format("parallel.pipeline = {}", parallel.pipeline), "write 1");
-  }
-  if (parallel.zero > 1) {
-    return lacks(fmt::format("parallel.zero = {}", parallel.zero),
-                 "write 1, which shards the optimizer's state, or 0");
-  }
   return ok_status();
 }
 
@@ -130,6 +123,43 @@ Status check_ranks(const JobFile& job, int64_t num_ranks) {
   return ok_status();
 }
 
+Status check_pipeline(const JobFile& job) {
+  const ParallelSection& parallel = job.parallel;
+  const int64_t parts = parallel.pipeline * parallel.chunks;
+  if (parallel.chunks > 1 && parallel.pipeline == 1) {
+    return error(Code::kBadConfig,
+                 "parallel.chunks = {} cuts pipeline stages, but parallel.pipeline = 1: leave "
+                 "parallel.chunks out, or write a deeper pipeline",
+                 parallel.chunks);
+  }
+  if (parallel.chunks > 1 && parallel.schedule == "gpipe") {
+    return error(Code::kBadConfig,
+                 "parallel.chunks = {} interleaves 1F1B, but parallel.schedule = \"gpipe\": write "
+                 "\"1f1b\", or leave parallel.chunks out",
+                 parallel.chunks);
+  }
+  if (parts > 1 && job.model.layers % parts != 0) {
+    return error(Code::kBadConfig,
+                 "parallel.pipeline = {} x parallel.chunks = {} does not divide model.layers = {}: "
+                 "the product may be {}",
+                 parallel.pipeline, parallel.chunks, job.model.layers,
+                 in_words(divisors(job.model.layers, 1)));
+  }
+  return ok_status();
+}
+
+Status check_zero(const JobFile& job) {
+  const int64_t M = job.batch.num_microbatches();
+  if (job.parallel.zero < 2 || job.batch.lanes == M || job.parallel.reduction == "fast")
+    return ok_status();
+  return error(
+      Code::kBadConfig,
+      "parallel.zero = {} sends each microbatch's gradients away as they are produced, "
+      "which needs as many lanes as microbatches: write batch.lanes = {} instead of {}, or "
+      "parallel.zero = 1",
+      job.parallel.zero, M, job.batch.lanes);
+}
+
 Status check_schedule(const JobFile& job) {
   const OptimizerSection& optimizer = job.optimizer;
   if (optimizer.min_lr > optimizer.lr) {
@@ -183,6 +213,8 @@ Status validate(const JobFile& job, int num_ranks) {
   LEASEHOLD_RETURN_IF_ERROR(check_hosts(job.launch.hosts));
   LEASEHOLD_RETURN_IF_ERROR(complete_model_config(job.model).status());
   LEASEHOLD_RETURN_IF_ERROR(check_batch(job.batch));
+  LEASEHOLD_RETURN_IF_ERROR(check_pipeline(job));
+  LEASEHOLD_RETURN_IF_ERROR(check_zero(job));
   LEASEHOLD_RETURN_IF_ERROR(check_ranks(job, num_ranks));
   LEASEHOLD_RETURN_IF_ERROR(check_schedule(job));
   LEASEHOLD_RETURN_IF_ERROR(check_checkpoint(job.checkpoint));

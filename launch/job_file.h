@@ -54,6 +54,8 @@ struct OptimizerSection {
 struct ParallelSection {
   int64_t tensor = 1;
   int64_t pipeline = 1;
+  int64_t chunks = 1;             // per pipeline stage
+  std::string schedule = "1f1b";  // or "gpipe"
   int64_t zero = 1;
   std::string reduction = "canonical";  // or "fast"
 };

@@ -222,15 +222,27 @@ const JobKey kKeys[] = {
      .slot = LEASEHOLD_SLOT(parallel.pipeline),
      .meaning = "Stages that the layers are dealt to. Data parallelism takes the ranks that "
                 "tensor x pipeline leave.",
-     .range = at_least(1),
-     .this_version = "1"},
+     .range = at_least(1)},
+    {.table = "parallel",
+     .name = "chunks",
+     .slot = LEASEHOLD_SLOT(parallel.chunks),
+     .meaning = "Parts of the model per pipeline stage: more of them shorten the idle time at the "
+                "ends of a step (interleaved 1F1B) and send more messages. pipeline x chunks must "
+                "divide `model.layers`.",
+     .range = at_least(1)},
+    {.table = "parallel",
+     .name = "schedule",
+     .slot = LEASEHOLD_SLOT(parallel.schedule),
+     .meaning = "`1f1b` keeps the activations of as many microbatches as stages follow; `gpipe` "
+                "computes all forward, then all backward, and keeps those of every microbatch.",
+     .choices = {"1f1b", "gpipe"}},
     {.table = "parallel",
      .name = "zero",
      .slot = LEASEHOLD_SLOT(parallel.zero),
      .meaning = "What is sharded over data-parallel ranks: 0 nothing, 1 optimizer state, 2 "
-                "gradients too, 3 parameters too.",
-     .range = from_to(0, 3),
-     .this_version = "0 or 1"},
+                "gradients too, 3 parameters too. 2 and 3 need `batch.lanes` to be the number of "
+                "microbatches.",
+     .range = from_to(0, 3)},
     {.table = "parallel",
      .name = "reduction",
      .slot = LEASEHOLD_SLOT(parallel.reduction),

@@ -12,24 +12,51 @@ namespace leasehold {
 
 namespace {
 
+constexpr int64_t kMostRanks = 1 << 20;
 constexpr double kDefaultTimeoutS = 300;  // where no job says otherwise
 
-// Sizes of one rank. Ranks with more lanes than others need more gradient buffers; rank 0 never has
-// fewer than average.
-void print_forecast(const JobFile& job, int num_ranks, const std::vector<ArenaSize>& sizes) {
+void print_layout(const JobFile& job, const MeshShape& mesh) {
   fmt::print("model: {} family, {} parameters, {} floating point operations per token\n",
              job.model.family, num_parameters(job.model), flops_per_token(job.model));
   fmt::print(
       "batch: {} sequences of {} tokens = {} microbatches of {} in {} lanes, over {} ranks\n",
       job.batch.sequences, job.model.sequence, job.batch.num_microbatches(), job.batch.microbatch,
-      job.batch.lanes, num_ranks);
-  fmt::print("memory of rank 0:\n");
-  int64_t total = 0;
-  for (const ArenaSize& size : sizes) {
-    fmt::print("  {:<14} {:>16} bytes\n", size.name, size.bytes);
-    total += size.bytes;
+      job.batch.lanes, mesh.num_ranks());
+  fmt::print("layout: data {} x pipeline {} x tensor {}, {} per stage, ZeRO {}\n", mesh.data,
+             mesh.pipeline, mesh.tensor,
+             job.parallel.chunks == 1 ? "1 chunk" : fmt::format("{} chunks", job.parallel.chunks),
+             job.parallel.zero);
+}
+
+// Of data rank 0 of each stage: ranks with more lanes than others need more gradient buffers, and
+// the first never has fewer than average.
+Status print_memory(const JobFile& job, const MeshShape& shape, ComputeDevice& compute,
+                    const ModelSource& source, const EngineOptions& options) {
+  std::vector<std::vector<ArenaSize>> stages;
+  for (int stage = 0; stage < shape.pipeline; ++stage) {
+    Mesh mesh = Mesh::planned(shape, rank_of({.pipeline = stage}, shape));
+    LEASEHOLD_ASSIGN_OR_RETURN(
+        auto sizes, Engine::forecast(*compute.device, *compute.kernels, mesh, source, options));
+    stages.push_back(std::move(sizes));
   }
-  fmt::print("  {:<14} {:>16} bytes\n", "total", total);
+  print_layout(job, shape);
+  fmt::print("memory of a rank, bytes:\n  {:<14}", "");
+  for (int stage = 0; stage < shape.pipeline; ++stage)
+    fmt::print(" {:>16}", shape.pipeline == 1 ? "" : fmt::format("stage {}", stage));
+  fmt::print("\n");
+  std::vector<int64_t> totals(stages.size());
+  for (size_t i = 0; i < stages.front().size(); ++i) {
+    fmt::print("  {:<14}", stages.front()[i].name);
+    for (size_t stage = 0; stage < stages.size(); ++stage) {
+      fmt::print(" {:>16}", stages[stage][i].bytes);
+      totals[stage] += stages[stage][i].bytes;
+    }
+    fmt::print("\n");
+  }
+  fmt::print("  {:<14}", "total");
+  for (const int64_t total : totals) fmt::print(" {:>16}", total);
+  fmt::print("\n");
+  return ok_status();
 }
 
 // What every rank finds out for itself before the first collective that matters.
@@ -43,6 +70,11 @@ struct Prepared {
 
 Result<Prepared> prepare(const TrainCommand& command, int num_ranks) {
   Prepared prepared;
+  if (command.world && (!command.dry_run || *command.world < 1 || *command.world > kMostRanks)) {
+    return error(Code::kUsage,
+                 "--world {}: a number of ranks from 1 to {} to forecast for, with --dry-run",
+                 *command.world, kMostRanks);
+  }
   LEASEHOLD_ASSIGN_OR_RETURN(prepared.supervision, read_supervision());
   LEASEHOLD_ASSIGN_OR_RETURN(prepared.job,
                              load_job(posix_files(), command.job_path, command.overrides));
@@ -73,7 +105,8 @@ Status run_train(const TrainCommand& command, ProcessGroup& processes, DrainRequ
   const std::unique_ptr<CpuDevice> host = CpuDevice::create({});
   LEASEHOLD_ASSIGN_OR_RETURN(const std::unique_ptr<Stream> stream, host->create_stream("host"));
 
-  Result<Prepared> prepared = prepare(command, world.size());
+  const auto num_ranks = static_cast<int>(command.world.value_or(world.size()));
+  Result<Prepared> prepared = prepare(command, num_ranks);
   const double timeout_s = prepared.ok() ? prepared->job.launch.stuck_timeout_s : kDefaultTimeoutS;
   LEASEHOLD_RETURN_IF_ERROR(
       agree(world, *stream, prepared.status(), after_group_timeout(timeout_s)));
@@ -88,15 +121,15 @@ Status run_train(const TrainCommand& command, ProcessGroup& processes, DrainRequ
         agree(world, *stream, started.status(), after_group_timeout(timeout_s)));
     agent = std::move(started).value();
   }
-  LEASEHOLD_ASSIGN_OR_RETURN(Mesh mesh, Mesh::create(world, {.data = world.size()}));
+  const MeshShape shape = make_mesh_shape(job.parallel, num_ranks);
   const ModelSource source = gpt_source(job.model);
   const EngineOptions engine_options = make_engine_options(job);
   if (command.dry_run) {
-    LEASEHOLD_ASSIGN_OR_RETURN(const auto sizes, Engine::forecast(*compute.device, *compute.kernels,
-                                                                  mesh, source, engine_options));
-    if (world.rank() == 0) print_forecast(job, world.size(), sizes);
-    return barrier(world, *stream, after_group_timeout(timeout_s));
+    Status printed;
+    if (world.rank() == 0) printed = print_memory(job, shape, compute, source, engine_options);
+    return agree(world, *stream, printed, after_group_timeout(timeout_s));
   }
+  LEASEHOLD_ASSIGN_OR_RETURN(Mesh mesh, Mesh::create(world, shape));
   const auto arithmetic = digest_arithmetic(*compute.device, *compute.kernels,
                                             make_probe(job.model, job.batch.microbatch), timeout_s);
   LEASEHOLD_RETURN_IF_ERROR(

@@ -15,6 +15,7 @@ struct TrainCommand {
   std::vector<std::string> overrides;  // --set
   std::optional<int64_t> stop_after;
   bool dry_run = false;
+  std::optional<int64_t> world;  // with dry_run: ranks to forecast for, instead of those that run
   bool fork = false;
 };
 
@@ -23,8 +24,8 @@ struct TrainCommand {
 double operation_timeout_s(const TrainCommand& command);
 
 // Collective over the world. Errors as Trainer::run; kBadConfig and kMissingInput before anything
-// is written. With dry_run it prints the model, the layout and the memory of rank 0 by family to
-// stdout and touches no file.
+// is written. With dry_run it prints the model, the layout and the memory of a rank of each
+// pipeline stage by family to stdout and touches no file.
 Status run_train(const TrainCommand& command, ProcessGroup& processes, DrainRequest& drain);
 
 }  // namespace leasehold

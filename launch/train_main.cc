@@ -103,6 +103,8 @@ int run_train_main(int argc, char** argv) {
   app.add_option("--stop-after", command.stop_after,
                  "Drain after this step, as if a signal had asked");
   app.add_flag("--dry-run", command.dry_run, "Print the layout and the memory by family, and end");
+  app.add_option("--world", command.world,
+                 "With --dry-run: forecast for this many ranks, which need not be there");
   app.add_flag("--fork", command.fork, "Go on under other identity keys, as a new lineage");
   try {
     app.parse(argc, argv);

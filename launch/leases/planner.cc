@@ -112,8 +112,10 @@ Choice choose(const std::vector<HostWindow>& candidates, const PlanLimits& limit
     ranks += std::min(candidates[i].lease->slots, limits.max_world - ranks);
     const bool more_end_then = i + 1 < candidates.size() && ranks < limits.max_world &&
                                candidates[i + 1].until_s == candidates[i].until_s;
-    if (more_end_then || ranks < limits.min_world) continue;
-    options.push_back({ranks, candidates[i].until_s - costs.wind_down_s()});
+    const int64_t world = ranks / limits.model_ranks * limits.model_ranks;
+    const int64_t before = options.empty() ? 0 : options.back().world;
+    if (more_end_then || world <= before || world < limits.min_world) continue;
+    options.push_back({world, candidates[i].until_s - costs.wind_down_s()});
     nums_hosts.push_back(i + 1);
   }
   if (options.empty()) return {.num_hosts = 0, .world = ranks, .holds_until_s = kNever};
@@ -133,7 +135,11 @@ double next_health_moment_s(const std::map<std::string, HostHealth>& health, dou
 }
 
 // A step takes as long as the rank with the most lanes needs.
-int64_t lanes_of_slowest(int64_t lanes, int64_t world) { return (lanes + world - 1) / world; }
+int64_t lanes_of_slowest(const PlanLimits& limits, int64_t world) {
+  const int64_t lanes = limits.max_world / limits.model_ranks;
+  const int64_t copies = std::max<int64_t>(1, world / limits.model_ranks);
+  return (lanes + copies - 1) / copies;
+}
 
 // What a change now wins over staying, in seconds of the running world's progress, when the new
 // world has to end in `wanted_s` seconds and the running one in `running_s`, then to become the new
@@ -177,17 +183,17 @@ Plan plan(const LeaseCalendar& calendar, const std::map<std::string, HostHealth>
   plan.next_look_s = std::min(plan.next_look_s, choice.holds_until_s);
   if (choice.num_hosts == 0) {
     for (const HostWindow& window : candidates) in.add(window.host);
-    plan.reason =
-        fmt::format("waiting: {} of at least {} can train now{}{}", choice.world,
-                    ranks_in_words(limits.min_world), in.empty() ? "" : ", on " + in.text(),
-                    out.empty() ? "" : "; without " + out.text());
+    plan.reason = fmt::format("waiting: {} of at least {} can train now{}{}", choice.world,
+                              ranks_in_words(std::max(limits.min_world, limits.model_ranks)),
+                              in.empty() ? "" : ", on " + in.text(),
+                              out.empty() ? "" : "; without " + out.text());
     return plan;
   }
   for (size_t i = 0; i < candidates.size(); ++i) {
     const HostWindow& window = candidates[i];
     if (i < choice.num_hosts) {
       const Lease& lease = *window.lease;
-      const int64_t slots = std::min(lease.slots, limits.max_world - plan.world);
+      const int64_t slots = std::min(lease.slots, choice.world - plan.world);
       plan.hosts.push_back(
           {window.host, slots, lease.id, window.until_s, lease.provider, lease.site});
       plan.world += slots;
@@ -196,8 +202,11 @@ Plan plan(const LeaseCalendar& calendar, const std::map<std::string, HostHealth>
     } else if (choice.world == limits.max_world) {
       out.add(fmt::format("{} (the job takes {})", window.host, ranks_in_words(limits.max_world)));
     } else {
-      out.add(
-          fmt::format("{} ({}, too soon to be worth a restart)", window.host, in_words(window)));
+      const bool adds_no_copy = window.lease->slots < limits.model_ranks;
+      out.add(adds_no_copy ? fmt::format("{} (the model needs {} more)", window.host,
+                                         ranks_in_words(limits.model_ranks))
+                           : fmt::format("{} ({}, too soon to be worth a restart)", window.host,
+                                         in_words(window)));
     }
   }
   plan.reason = fmt::format("{} on {}{}", ranks_in_words(plan.world), in.text(),
@@ -247,8 +256,8 @@ std::optional<std::string> reason_to_drain(const std::vector<PlannedHost>& runni
   for (const PlannedHost& host : running) world += host.slots;
   if (world == 0 || wanted.world <= world) return std::nullopt;
   const Costs costs = costs_of(limits, times);
-  const double speedup = static_cast<double>(lanes_of_slowest(limits.max_world, world)) /
-                         static_cast<double>(lanes_of_slowest(limits.max_world, wanted.world));
+  const double speedup = static_cast<double>(lanes_of_slowest(limits, world)) /
+                         static_cast<double>(lanes_of_slowest(limits, wanted.world));
   const double won_s =
       won_by_change_s(speedup, costs.restart_s(), wanted.drain_at_s - now_s, drain.at_s - now_s);
   if (!(won_s > costs.restart_s())) return std::nullopt;

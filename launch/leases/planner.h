@@ -27,8 +27,10 @@ struct MeasuredTimes {
 
 struct PlanLimits {
   int64_t min_world = 1;
-  int64_t max_world = 1;  // the job's lanes: more ranks cannot take part
-  double margin_s = 30;   // reserve before a lease ends
+  int64_t max_world = 1;    // lanes x model_ranks: more ranks cannot take part
+  int64_t model_ranks = 1;  // that hold one copy of the model (pipeline x tensor): a world is a
+                            // multiple of them
+  double margin_s = 30;     // reserve before a lease ends
 };
 
 struct PlannedHost {
@@ -53,7 +55,8 @@ struct Plan {
 };
 
 // A host can be taken when its lease has begun, it is healthy and not curtailed, and more is left
-// of its time than start + step + save + margin. At most max_world ranks: hosts with the latest end
+// of its time than start + step + save + margin. At most max_world ranks, and a multiple of
+// model_ranks (a host may be taken with fewer ranks than its slots): hosts with the latest end
 // first, then those that no notice can end early, then the cheaper, then in calendar order. The
 // earliest end brings a restart, so hosts that end early are left out where the ranks that they add
 // are not worth it (world_choice.h), unless min_world needs them. Fewer than min_world: none, and

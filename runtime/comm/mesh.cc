@@ -1,5 +1,7 @@
 #include "runtime/comm/mesh.h"
 
+#include "runtime/comm/planned_communicator.h"
+
 namespace leasehold {
 
 const char* axis_name(Axis axis) {
@@ -63,6 +65,22 @@ Result<Mesh> Mesh::create(Communicator& world, const MeshShape& shape) {
                                split(axis, axis_name(axis)));
   }
   LEASEHOLD_ASSIGN_OR_RETURN(mesh.pipeline_back_, split(Axis::kPipeline, "pipeline, back"));
+  return mesh;
+}
+
+Mesh Mesh::planned(const MeshShape& shape, int rank) {
+  auto world = create_planned_communicator(rank, shape.num_ranks(), "world");
+  Mesh mesh(*world, shape);
+  mesh.planned_world_ = std::move(world);
+  const MeshCoordinates& at = mesh.coordinates_;
+  const auto plan = [&](Axis axis, int place) {
+    mesh.groups_[static_cast<size_t>(axis)] =
+        create_planned_communicator(place, shape.size(axis), axis_name(axis));
+  };
+  plan(Axis::kData, at.data);
+  plan(Axis::kPipeline, at.pipeline);
+  plan(Axis::kTensor, at.tensor);
+  mesh.pipeline_back_ = create_planned_communicator(at.pipeline, shape.pipeline, "pipeline, back");
   return mesh;
 }
 

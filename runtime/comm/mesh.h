@@ -38,6 +38,10 @@ class Mesh {
   // sizes fit). `world` must outlive the mesh.
   static Result<Mesh> create(Communicator& world, const MeshShape& shape);
 
+  // The place of rank `rank` without other ranks, for forecasts: groups know their rank and size
+  // and perform nothing (create_planned_communicator).
+  static Mesh planned(const MeshShape& shape, int rank);
+
   const MeshShape& shape() const { return shape_; }
   const MeshCoordinates& coordinates() const { return coordinates_; }
   Communicator& world() const { return *world_; }
@@ -49,6 +53,7 @@ class Mesh {
  private:
   Mesh(Communicator& world, const MeshShape& shape);
 
+  std::unique_ptr<Communicator> planned_world_;
   Communicator* world_;
   MeshShape shape_;
   MeshCoordinates coordinates_;

@@ -4,7 +4,6 @@
 #include <cmath>
 #include <optional>
 #include <tuple>
-#include <utility>
 
 #include "runtime/comm/host_exchange.h"
 #include "runtime/train/gradient_norm.h"
@@ -46,8 +45,9 @@ class EngineImplementation : public Engine {
     norm_ = std::make_unique<GradientNorm>(parts_->make_norm());
     batch_ = std::make_unique<BatchBuffers>(static_cast<int64_t>(own_microbatches().size()),
                                             options_.B, options_.T, arenas_);
-    evaluator_ = std::make_unique<Evaluator>(*parts_, mesh_, options_.B, options_.T,
-                                             *streams_.compute, arenas_);
+    evaluator_ = std::make_unique<Evaluator>(
+        [this](int64_t count, const BatchBuffers& batch) { parts_->compute_losses(count, batch); },
+        mesh_, options_.B, options_.T, *streams_.compute, arenas_);
     const Shape chunks{norm_->num_chunks(world_.rank())};
     chunk_sums_ = arenas_.batch.allocate(DType::kF64, chunks);
     host_chunk_sums_ = arenas_.staging.allocate(DType::kF64, chunks);
@@ -128,7 +128,7 @@ class EngineImplementation : public Engine {
 
   std::vector<StateSlice> slices(std::vector<StateSlice> (ModelState::*of)() const) const {
     std::vector<StateSlice> all;
-    for (const RankPart* part : std::as_const(*parts_).all()) {
+    for (const RankPart* part : parts_->all()) {
       for (StateSlice& slice : (*part->state.*of)()) all.push_back(std::move(slice));
     }
     return all;
@@ -158,7 +158,7 @@ class EngineImplementation : public Engine {
     batch_->upload(compute);
     parts_->compute_gradients(step, *batch_);
     int64_t begin = 0;
-    for (const RankPart* part : std::as_const(*parts_).all()) {
+    for (const RankPart* part : parts_->all()) {
       const int64_t count = part->layout.num_shard_elements / Kernels::kChunk;
       kernels_.squared_norms(compute, part->gradients->reduced_shard(),
                              static_cast<float>(gradient_scale()), chunk_sums_.flat(begin, count));

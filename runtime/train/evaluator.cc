@@ -7,9 +7,13 @@
 
 namespace leasehold {
 
-Evaluator::Evaluator(RankParts& parts, Mesh& mesh, int64_t B, int64_t T, Stream& stream,
+Evaluator::Evaluator(ComputeLosses compute, Mesh& mesh, int64_t B, int64_t T, Stream& stream,
                      Arenas& arenas)
-    : parts_(parts), mesh_(mesh), B_(B), stream_(stream), batch_(kGroupsPerRound, B, T, arenas) {}
+    : compute_(std::move(compute)),
+      mesh_(mesh),
+      B_(B),
+      stream_(stream),
+      batch_(kGroupsPerRound, B, T, arenas) {}
 
 // This data rank's groups of the round that begins with group `first`. What is past the last group
 // is computed on zeros: every data rank computes as many, because sharded weights travel with them.
@@ -44,7 +48,7 @@ Result<Evaluation> Evaluator::evaluate(const WindowLoader& loader, double timeou
         std::min(kGroupsPerRound, (num_groups - first + data_ranks - 1) / data_ranks);
     const Status status = load(loader, first, count, num_groups);
     batch_.upload(stream_);
-    parts_.compute_losses(count, batch_);
+    compute_(count, batch_);
     batch_.download_losses(stream_);
     LEASEHOLD_RETURN_IF_ERROR(stream_.synchronize(after_group_timeout(timeout_s)));
     for (int64_t i = 0; i < kGroupsPerRound; ++i) mine[static_cast<size_t>(i)] = batch_.loss_sum(i);

@@ -7,7 +7,6 @@
 
 #include "runtime/comm/mesh.h"
 #include "runtime/train/batch_buffers.h"
-#include "runtime/train/rank_parts.h"
 
 namespace leasehold {
 
@@ -19,8 +18,13 @@ struct Evaluation {
 
 class Evaluator {
  public:
+  // Enqueues the first `count` microbatches of a batch forward, for their losses. The last pipeline
+  // stage has them.
+  using ComputeLosses = std::function<void(int64_t count, const BatchBuffers& batch)>;
+
   // References must outlive the object.
-  Evaluator(RankParts& parts, Mesh& mesh, int64_t B, int64_t T, Stream& stream, Arenas& arenas);
+  Evaluator(ComputeLosses compute, Mesh& mesh, int64_t B, int64_t T, Stream& stream,
+            Arenas& arenas);
 
   // Collective over the mesh's world; data ranks take groups in turn. `stop_requested` is asked
   // between rounds; the ranks agree.
@@ -32,7 +36,7 @@ class Evaluator {
 
   Status load(const WindowLoader& loader, int64_t first, int64_t count, int64_t num_groups);
 
-  RankParts& parts_;
+  ComputeLosses compute_;
   Mesh& mesh_;
   int64_t B_;
   Stream& stream_;

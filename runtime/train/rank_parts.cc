@@ -98,6 +98,7 @@ Status RankParts::build(const ModelSource& source, Arenas& arenas) {
     const ModelPart& plan = plans_[static_cast<size_t>(chunk * num_stages_ + stage_)];
     parts_.push_back(std::make_unique<RankPart>(plan, mesh_.shape(), options_, zero_stage_));
     RankPart& part = *parts_.back();
+    all_.push_back(&part);
     part.state = std::make_unique<ModelState>(
         part.layout, part.table, data, mesh_.coordinates().tensor, kernels_, zero_stage_, arenas);
   }
@@ -190,18 +191,6 @@ std::vector<Materializer::Visit> RankParts::visits_of(
       visits.push_back({action.chunk, action.pass == Pass::kForward ? i : units - 1 - i});
   }
   return visits;
-}
-
-std::vector<RankPart*> RankParts::all() {
-  std::vector<RankPart*> parts;
-  for (const auto& part : parts_) parts.push_back(part.get());
-  return parts;
-}
-
-std::vector<const RankPart*> RankParts::all() const {
-  std::vector<const RankPart*> parts;
-  for (const auto& part : parts_) parts.push_back(part.get());
-  return parts;
 }
 
 void RankParts::compute_gradients(int64_t step, const BatchBuffers& batch) {

@@ -48,8 +48,7 @@ class RankParts : public StageWork {
                                                    const StepBatch& batch, Arenas& arenas);
   ~RankParts() override;
 
-  std::vector<RankPart*> all();
-  std::vector<const RankPart*> all() const;
+  const std::vector<RankPart*>& all() const { return all_; }
   bool is_first() const { return stage_ == 0; }               // reads tokens
   bool is_last() const { return stage_ + 1 == num_stages_; }  // computes the loss
 
@@ -88,6 +87,7 @@ class RankParts : public StageWork {
 
   std::vector<ModelPart> plans_;  // of the whole model
   std::vector<std::unique_ptr<RankPart>> parts_;
+  std::vector<RankPart*> all_;
   std::unique_ptr<CanonicalReduction> canonical_;
   std::unique_ptr<GradientExchange> exchange_;
   std::unique_ptr<Materializer> materializer_;
