@@ -65,6 +65,37 @@ TEST_F(NotOneBitTest, ZeroStageThreadsAndDeviceMode) {
   expect_like_undisturbed("asynchronous");
 }
 
+TEST_F(NotOneBitTest, EveryLayout) {
+  run_undisturbed({"--set", "model.layers=4"});
+  const auto layout = [](const std::vector<std::string>& settings) {
+    std::vector<std::string> options = {"--set", "model.layers=4"};
+    for (const std::string& setting : settings) {
+      options.push_back("--set");
+      options.push_back("parallel." + setting);
+    }
+    return options;
+  };
+  EXPECT_EQ(train(2, "pipeline", layout({"pipeline=2"})).exit_code, 0);
+  expect_like_undisturbed("pipeline");
+  EXPECT_EQ(train(3, "zero-2", layout({"zero=2"})).exit_code, 0);
+  expect_like_undisturbed("zero-2");
+  EXPECT_EQ(train(4, "both", layout({"pipeline=2", "chunks=2", "zero=3"})).exit_code, 0);
+  expect_like_undisturbed("both");
+
+  // One run, another layout after each stop.
+  const auto stopping = [&](std::vector<std::string> options, const char* step) {
+    options.insert(options.end(), {"--stop-after", step});
+    return options;
+  };
+  EXPECT_EQ(train(4, "changing", stopping(layout({"pipeline=2", "zero=3"}), "9")).exit_code, 75);
+  EXPECT_EQ(train(1, "changing", stopping(layout({}), "14")).exit_code, 75);
+  EXPECT_EQ(train(3, "changing", stopping(layout({"zero=2"}), "27")).exit_code, 75);
+  EXPECT_EQ(
+      train(4, "changing", stopping(layout({"pipeline=4", "schedule=gpipe"}), "33")).exit_code, 75);
+  EXPECT_EQ(train(2, "changing", layout({"zero=3"})).exit_code, 0);
+  expect_like_undisturbed("changing");
+}
+
 TEST_F(NotOneBitTest, StoppedBySignalsAtRandomMomentsAndResumedOnOtherRanks) {
   run_undisturbed();
   const uint32_t seed = std::random_device()();

@@ -1,0 +1,108 @@
+// What a layout holds in memory: forecasts are what is allocated, ZeRO 3 holds shards, and a
+// pipeline's activations are bounded by its depth.
+#include <cmath>
+#include <gtest/gtest.h>
+#include <map>
+
+#include "collectives/threads.h"
+#include "models/gpt.h"
+#include "tests/support/small_job.h"
+#include "tests/support/temporary_directory.h"
+
+namespace leasehold {
+namespace {
+
+struct Layout {
+  int data = 1, pipeline = 1, chunks = 1, zero = 0;
+  Reduction reduction = Reduction::kCanonical;
+  PipelineSchedule schedule = PipelineSchedule::kOneForwardOneBackward;
+};
+
+// Large enough that padding to chunks is little: a block has 198,000 parameters.
+SmallJob job_of(const Layout& layout, int64_t microbatches = 8) {
+  SmallJob job;
+  job.model.layers = 4;
+  job.model.hidden = 128;
+  job.model.ffn = 512;
+  job.options.batch = {.num_microbatches = microbatches, .num_lanes = microbatches};
+  job.options.zero_stage = layout.zero;
+  job.options.num_chunks = layout.chunks;
+  job.options.reduction = layout.reduction;
+  job.options.schedule = layout.schedule;
+  job.options.bucket_bytes = int64_t{1} << 20;
+  job.pipeline = layout.pipeline;
+  return job;
+}
+
+std::map<std::string, int64_t> forecast(const SmallJob& job, int num_ranks, int rank) {
+  const auto device = CpuDevice::create(job.device);
+  const auto kernels = create_cpu_kernels(*device);
+  Mesh mesh = Mesh::planned(job.mesh_of(num_ranks), rank);
+  std::map<std::string, int64_t> sizes;
+  const auto arenas =
+      Engine::forecast(*device, *kernels, mesh, gpt_source(job.model), job.options).value();
+  for (const ArenaSize& size : arenas) sizes[size.name] = size.bytes;
+  return sizes;
+}
+
+TEST(LayoutMemoryTest, ForecastsOfWorldsThatAreNotThereAreWhatTheyAllocate) {
+  const TemporaryDirectory directory;
+  const std::string tokens = directory / "train.bin";
+  write_random_tokens(tokens, 700, 61, 5);
+  const auto gpipe = PipelineSchedule::kGpipe;
+  const Layout layouts[] = {
+      {},
+      {.data = 2},
+      {.data = 3, .zero = 1},
+      {.data = 4, .zero = 2},
+      {.data = 4, .zero = 3},
+      {.data = 2, .zero = 3, .reduction = Reduction::kFast},
+      {.pipeline = 2},
+      {.pipeline = 4, .zero = 1},
+      {.pipeline = 4, .schedule = gpipe},
+      {.pipeline = 2, .chunks = 2},
+      {.data = 2, .pipeline = 2, .zero = 2},
+      {.data = 3, .pipeline = 2, .chunks = 2, .zero = 3},
+  };
+  for (const Layout& layout : layouts) {
+    const SmallJob job = job_of(layout);
+    const int num_ranks = layout.data * layout.pipeline;
+    run_ranks(num_ranks, {}, [&](Communicator& world) {
+      SmallRank rank(job, tokens, world);
+      const auto expected = forecast(job, num_ranks, world.rank());
+      for (const ArenaSize& size : rank.engine().memory())
+        EXPECT_EQ(size.bytes, expected.at(size.name)) << size.name << " of rank " << world.rank();
+    });
+  }
+}
+
+TEST(LayoutMemoryTest, ZeRO3HoldsShards) {
+  const auto one = forecast(job_of({.zero = 3}), 1, 0);
+  const auto four = forecast(job_of({.data = 4, .zero = 3}), 4, 0);
+  // Weights: a quarter, and two units of 198,000 parameters.
+  const int64_t block = 4 * (12 * 128 * 128 + 13 * 128);
+  const double padding = 1.15;  // to chunks of 4096 elements on each of four ranks
+  EXPECT_LE(static_cast<double>(four.at("parameters")),
+            padding * (static_cast<double>(one.at("parameters")) / 4 + 2.0 * block));
+  EXPECT_LE(static_cast<double>(four.at("optimizer")),
+            padding * static_cast<double>(one.at("optimizer")) / 4);
+  // Gradients of one whole buffer, which the fast reduction has on one rank.
+  const Layout fast_one{.zero = 3, .reduction = Reduction::kFast};
+  const auto whole = static_cast<double>(forecast(job_of(fast_one), 1, 0).at("gradients"));
+  EXPECT_LE(static_cast<double>(four.at("gradients")), padding * whole * (std::log2(8) + 1) / 4);
+  const Layout fast{.data = 4, .zero = 3, .reduction = Reduction::kFast};
+  EXPECT_LE(static_cast<double>(forecast(job_of(fast), 4, 0).at("gradients")), padding * whole / 4);
+}
+
+TEST(LayoutMemoryTest, ActivationsOf1F1BAreBoundedByTheDepth) {
+  const Layout layout{.pipeline = 4};
+  for (int stage = 0; stage < 4; ++stage) {
+    const int64_t few = forecast(job_of(layout, 8), 4, stage).at("activations");
+    EXPECT_EQ(forecast(job_of(layout, 64), 4, stage).at("activations"), few) << stage;
+    const Layout gpipe{.pipeline = 4, .schedule = PipelineSchedule::kGpipe};
+    EXPECT_GT(forecast(job_of(gpipe, 64), 4, stage).at("activations"), 7 * few) << stage;
+  }
+}
+
+}  // namespace
+}  // namespace leasehold
