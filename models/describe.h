@@ -12,17 +12,31 @@
 
 namespace leasehold {
 
-// The job file's [model] table. kv_heads and ffn may be 0 until complete_model_config fills them.
+// The job file's [model] table. Where 0 stands for a default, complete_model_config fills it.
 struct ModelConfig {
-  std::string family = "gpt2";
+  std::string family = "gpt2";  // or "llama"
   int64_t layers = 0;
   int64_t hidden = 0;    // C
   int64_t heads = 0;     // H
   int64_t kv_heads = 0;  // G; 0: as many as heads
-  int64_t ffn = 0;       // channels inside the mlp; 0: 4 * hidden
+  // Channels inside the mlp, F. 0: gpt2's is 4 * hidden, llama's 8/3 * hidden rounded up to a
+  // multiple of 256.
+  int64_t ffn = 0;
   int64_t sequence = 0;  // positions, the largest T
   int64_t vocab = 0;     // V, unpadded
   double dropout = 0;    // of embedding, attention probabilities and both residual branches
+  double norm_eps = 1e-5;
+  // Whether the head multiplies by the token table. gpt2 knows nothing else: completing sets it.
+  bool tied = false;
+
+  // Rotary positions, which gpt2 does not have (all at their defaults there, theta 0): pair i of a
+  // head of D channels turns by position * theta^(-2i/D) (Su et al., arXiv:2104.09864).
+  double rope_theta = 0;  // 0: llama's is 10000
+  // Llama-3's stretching of the slow pairs, "llama3" in Hugging Face's config.json. 0: none.
+  double rope_factor = 0;
+  double rope_low_freq_factor = 1;
+  double rope_high_freq_factor = 4;
+  int64_t rope_original_sequence = 8192;
 
   int64_t head_dim() const { return hidden / heads; }
   bool operator==(const ModelConfig&) const = default;
@@ -33,25 +47,14 @@ struct ModelConfig {
 Result<ModelConfig> complete_model_config(ModelConfig config);
 
 // Text by key ("layers" -> "12"), for a checkpoint to say what model it holds; and back, complete.
-// kBadData on a key that is missing, unknown or unreadable.
+// Checkpoints from before a key was known lack it: norm_eps, tied and the rope keys may be missing.
+// kBadData on another key that is missing, or one that is unknown or unreadable.
 std::map<std::string, std::string> to_map(const ModelConfig& config);
 Result<ModelConfig> model_config_from_map(const std::map<std::string, std::string>& map);
 
-// Every parameter, in order of use in forward:
-//   embedding.token.weight (V, C), which is also the head's: gradient slot 0 is the embedding, 1
-//   the head embedding.position.weight (sequence, C) blocks.N.attention.norm.{weight,bias} (C)
-//   blocks.N.attention.qkv.weight (kv_heads, q_per_kv + 2, head_dim, C), .bias without the C: per
-//   kv head its query
-//     heads, then key, then value
-//   blocks.N.attention.projection.weight (C, C), .bias (C)
-//   blocks.N.mlp.norm.{weight,bias} (C)
-//   blocks.N.mlp.fc.weight (ffn, C), .bias (ffn)
-//   blocks.N.mlp.projection.weight (C, ffn), .bias (C)
-//   norm.{weight,bias} (C)
-// Weights of linears are (out, in). Initialised as GPT-2 was: normal with deviation 0.02, positions
-// 0.01, projections back into the residual stream 0.02 / sqrt(2 layers), biases 0, gains 1. Decay
-// on matrices and tables, as nanoGPT. The tensor axis cuts kv heads, rows of fc, columns of both
-// projections, and the vocabulary.
+// Every parameter, in order of use in forward, with shape, placement and start: the tables are
+// describe_gpt2.cc and describe_llama.cc. Weights of linears are (out, in), whatever the logical
+// dims of `out`.
 std::vector<ParameterSpec> describe_parameters(const ModelConfig& config);
 
 // The units in order of forward: "embedding", "blocks.N", "head"; with the parameters that each
@@ -62,8 +65,8 @@ int64_t num_parameters(const ModelConfig& config);
 
 // Floating point operations of forward and backward per token at T = sequence: 6 N + 12 layers T C
 // (Chowdhery et al., "PaLM", arXiv:2204.02311, appendix B), the attention term without a discount
-// for causality. N leaves out the position table, which is looked up and never multiplied; the
-// token table is the head's matrix and counts once.
+// for causality. N leaves out tables that are only looked up: positions, and tokens where the head
+// has a matrix of its own.
 int64_t flops_per_token(const ModelConfig& config);
 
 }  // namespace leasehold

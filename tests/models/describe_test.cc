@@ -18,6 +18,20 @@ ModelConfig gpt2_124m() {
   return complete_model_config(config).value();
 }
 
+ModelConfig llama3_8b() {
+  ModelConfig config;
+  config.family = "llama";
+  config.layers = 32;
+  config.hidden = 4096;
+  config.heads = 32;
+  config.kv_heads = 8;
+  config.ffn = 14336;
+  config.sequence = 8192;
+  config.vocab = 128256;
+  config.rope_theta = 500000;
+  return complete_model_config(config).value();
+}
+
 const ParameterSpec& find(const std::vector<ParameterSpec>& specs, const std::string& name) {
   const auto found = std::find_if(specs.begin(), specs.end(),
                                   [&](const ParameterSpec& spec) { return spec.name == name; });
@@ -39,6 +53,27 @@ TEST(DescribeTest, DefaultsAreFilled) {
   EXPECT_EQ(config.ffn, 3072);
   EXPECT_EQ(config.kv_heads, 12);
   EXPECT_EQ(config.head_dim(), 64);
+  EXPECT_TRUE(config.tied);
+  EXPECT_EQ(config.norm_eps, 1e-5);
+  EXPECT_EQ(config.rope_theta, 0);
+}
+
+TEST(DescribeTest, DefaultsOfLlamaAreItsOwn) {
+  ModelConfig config = gpt2_124m();
+  config.family = "llama";
+  config.ffn = config.kv_heads = 0;
+  config.tied = false;
+  config = complete_model_config(config).value();
+  EXPECT_EQ(config.ffn, 2048);  // 8/3 * 768
+  EXPECT_EQ(config.kv_heads, 12);
+  EXPECT_FALSE(config.tied);
+  EXPECT_EQ(config.rope_theta, 10000);
+  EXPECT_EQ(config.rope_factor, 0);
+  config.ffn = 0;
+  config.hidden = 4096;
+  config.heads = 32;
+  config.kv_heads = 8;
+  EXPECT_EQ(complete_model_config(config).value().ffn, 11008);  // as in Llama 7B
 }
 
 TEST(DescribeTest, CountsAreThePublishedOnes) {
@@ -50,11 +85,25 @@ TEST(DescribeTest, CountsAreThePublishedOnes) {
   xl.heads = xl.kv_heads = 25;
   xl.ffn = 6400;
   EXPECT_EQ(num_parameters(xl), 1557611200);
+
+  EXPECT_EQ(num_parameters(llama3_8b()), 8030261248);
+  // Llama 3.2 1B, whose head is its token table.
+  ModelConfig small = llama3_8b();
+  small.layers = 16;
+  small.hidden = 2048;
+  small.ffn = 8192;
+  small.tied = true;
+  EXPECT_EQ(num_parameters(small), 1235814400);
 }
 
 TEST(DescribeTest, FlopsFollowTheFormula) {
   const int64_t N = 124439808 - 1024 * 768;
   EXPECT_EQ(flops_per_token(gpt2_124m()), 6 * N + 12 * int64_t{12} * 1024 * 768);
+  ModelConfig llama = llama3_8b();
+  const int64_t attention = 12 * int64_t{32} * 8192 * 4096;
+  EXPECT_EQ(flops_per_token(llama), 6 * (8030261248 - int64_t{128256} * 4096) + attention);
+  llama.tied = true;  // the same products
+  EXPECT_EQ(flops_per_token(llama), 6 * (8030261248 - int64_t{128256} * 4096) + attention);
 }
 
 TEST(DescribeTest, NamesComeInOrderOfUse) {
@@ -79,6 +128,47 @@ TEST(DescribeTest, NamesComeInOrderOfUse) {
                                              "norm.weight",
                                              "norm.bias"};
   EXPECT_EQ(names, expected);
+}
+
+TEST(DescribeTest, LlamaHasNeitherBiasesNorPositions) {
+  ModelConfig config = llama3_8b();
+  config.layers = 1;
+  const auto names_of = [](const ModelConfig& described) {
+    std::vector<std::string> names;
+    for (const ParameterSpec& spec : describe_parameters(described)) names.push_back(spec.name);
+    return names;
+  };
+  std::vector<std::string> expected = {"embedding.token.weight",
+                                       "blocks.0.attention.norm.weight",
+                                       "blocks.0.attention.qkv.weight",
+                                       "blocks.0.attention.projection.weight",
+                                       "blocks.0.mlp.norm.weight",
+                                       "blocks.0.mlp.gate_up.weight",
+                                       "blocks.0.mlp.projection.weight",
+                                       "norm.weight",
+                                       "head.weight"};
+  EXPECT_EQ(names_of(config), expected);
+  EXPECT_EQ(find(describe_parameters(config), "embedding.token.weight").num_gradient_slots, 1);
+  config.tied = true;
+  expected.pop_back();
+  EXPECT_EQ(names_of(config), expected);
+  EXPECT_EQ(find(describe_parameters(config), "embedding.token.weight").num_gradient_slots, 2);
+}
+
+TEST(DescribeTest, ShapesOfLlamaAreLogicalAndCut) {
+  ParameterTable whole(describe_parameters(llama3_8b()));
+  ParameterTable half(describe_parameters(llama3_8b()), {.tensor = 2});
+  const auto expect_shapes = [&](const std::string& name, const Shape& global, const Shape& local) {
+    EXPECT_EQ(whole.at(name).local_shape(), global) << name;
+    EXPECT_EQ(half.at(name).local_shape(), local) << name;
+  };
+  expect_shapes("embedding.token.weight", {128256, 4096}, {64128, 4096});
+  expect_shapes("head.weight", {128256, 4096}, {64128, 4096});
+  expect_shapes("blocks.0.attention.qkv.weight", {8, 6, 128, 4096}, {4, 6, 128, 4096});
+  expect_shapes("blocks.0.attention.projection.weight", {4096, 4096}, {4096, 2048});
+  expect_shapes("blocks.31.mlp.gate_up.weight", {2, 14336, 4096}, {2, 7168, 4096});
+  expect_shapes("blocks.31.mlp.projection.weight", {4096, 14336}, {4096, 7168});
+  expect_shapes("blocks.31.mlp.norm.weight", {4096}, {4096});
 }
 
 TEST(DescribeTest, ShapesAreLogical) {
@@ -153,10 +243,20 @@ TEST(DescribeTest, RefusalsSayWhatToWrite) {
   expect_refused(config, {"model.kv_heads = 4", "12"});
 
   config = gpt2_124m();
-  config.family = "llama";
-  expect_refused(config, {"model.family", "llama", "gpt2"});
   config.family = "bert";
-  expect_refused(config, {"model.family", "bert", "gpt2"});
+  expect_refused(config, {"model.family", "bert", "gpt2", "llama"});
+
+  for (const double eps : {0.0, -1.0, 1.0, std::nan("")}) {
+    config = gpt2_124m();
+    config.norm_eps = eps;
+    expect_refused(config, {"model.norm_eps"});
+  }
+  config = gpt2_124m();
+  config.rope_theta = 10000;
+  expect_refused(config, {"model.rope_theta = 10000", "no rotary positions", "llama"});
+  config = gpt2_124m();
+  config.rope_original_sequence = 4096;
+  expect_refused(config, {"model.rope_original_sequence = 4096", "no rotary positions"});
 
   config = gpt2_124m();
   config.dropout = 1;
@@ -174,6 +274,70 @@ TEST(DescribeTest, RefusalsSayWhatToWrite) {
       expect_refused(config, {"model." + std::string(key) + " = " + std::to_string(bad)});
     }
   }
+}
+
+TEST(DescribeTest, RefusalsOfLlamaSayWhatToWrite) {
+  const auto changed = [](auto change) {
+    ModelConfig config = llama3_8b();
+    change(config);
+    return config;
+  };
+  expect_refused(changed([](auto& config) { config.kv_heads = 5; }),
+                 {"model.kv_heads = 5", "model.heads = 32", "1, 2, 4, 8, 16, 32"});
+  expect_refused(changed([](auto& config) { config.kv_heads = 64; }), {"model.kv_heads = 64"});
+  expect_refused(changed([](auto& config) { config.hidden = 32 * 33; }),
+                 {"is 33, an odd number", "model.hidden = 1088"});
+  for (const double theta : {-1.0, 0.5, 1e300, std::nan("")}) {
+    expect_refused(changed([&](auto& config) { config.rope_theta = theta; }), {"model.rope_theta"});
+  }
+  for (const double factor : {-8.0, 0.5, 1e9, std::nan("")}) {
+    expect_refused(changed([&](auto& config) { config.rope_factor = factor; }),
+                   {"model.rope_factor"});
+  }
+  // Without a factor the others would do nothing.
+  expect_refused(changed([](auto& config) { config.rope_low_freq_factor = 2; }),
+                 {"model.rope_low_freq_factor = 2", "no effect"});
+  expect_refused(changed([](auto& config) { config.rope_original_sequence = 4096; }),
+                 {"model.rope_original_sequence = 4096", "no effect"});
+  const auto scaled = [&](double low, double high) {
+    return changed([&](auto& config) {
+      config.rope_factor = 8;
+      config.rope_low_freq_factor = low;
+      config.rope_high_freq_factor = high;
+    });
+  };
+  EXPECT_TRUE(complete_model_config(scaled(1, 4)).ok());
+  expect_refused(scaled(4, 4), {"model.rope_low_freq_factor = 4", "such as 1 and 4"});
+  expect_refused(scaled(0, 4), {"model.rope_low_freq_factor = 0"});
+  expect_refused(scaled(1, std::nan("")), {"model.rope_high_freq_factor = nan"});
+}
+
+TEST(DescribeTest, MapOfLlamaGoesThereAndBack) {
+  ModelConfig config = llama3_8b();
+  config.rope_factor = 8;
+  config.rope_low_freq_factor = 1.25;
+  config.norm_eps = 1e-6;
+  EXPECT_EQ(model_config_from_map(to_map(config)).value(), config);
+  config.tied = true;
+  EXPECT_EQ(model_config_from_map(to_map(config)).value(), config);
+  auto bad = to_map(config);
+  bad["tied"] = "1";
+  EXPECT_EQ(model_config_from_map(bad).status().code(), Code::kBadData);
+}
+
+// As written before llama was known.
+TEST(DescribeTest, MapsFromBeforeAKeyWasKnownAreRead) {
+  const std::map<std::string, std::string> map{
+      {"family", "gpt2"}, {"layers", "12"},     {"hidden", "768"},
+      {"heads", "12"},    {"ffn", "3072"},      {"kv_heads", "12"},
+      {"vocab", "50257"}, {"sequence", "1024"}, {"dropout", "0.1"},
+  };
+  ModelConfig expected = gpt2_124m();
+  expected.dropout = 0.1;
+  EXPECT_EQ(model_config_from_map(map).value(), expected);
+  auto untied = map;
+  untied["tied"] = "false";
+  EXPECT_EQ(model_config_from_map(untied).status().code(), Code::kBadData);
 }
 
 TEST(DescribeTest, MapGoesThereAndBack) {
