@@ -1,6 +1,8 @@
 #include "runtime/tensor/kernels.h"
 
 #include <algorithm>
+#include <cmath>
+#include <numbers>
 
 #include "runtime/base/check.h"
 
@@ -47,6 +49,10 @@ class Checker {
     LEASEHOLD_CHECK(dropout.first_element >= 0, "{}: dropout begins at element {}", operation_,
                     dropout.first_element);
   }
+  void is_positive(const char* name, double value) const {
+    LEASEHOLD_CHECK(value > 0 && std::isfinite(value), "{}: {} is {}, expected a positive number",
+                    operation_, name, value);
+  }
   void is_any_float(const char* name, const Tensor& tensor) const {
     const DType dtype = tensor.dtype();
     LEASEHOLD_CHECK(
@@ -60,12 +66,61 @@ class Checker {
   DType dtype_;
 };
 
-void check_attention(const Checker& check, const AttentionShape& shape, const Tensor& qkv,
-                     const Tensor& out, const Tensor& log_sum_exp, const Dropout& dropout) {
+// What the norms' forward passes have in common.
+void check_norm(const Checker& check, const Tensor& x, const Tensor& delta, const Dropout& dropout,
+                const Tensor& sum, const Tensor& weight, double eps, const Tensor& y,
+                const Tensor& rstd) {
+  check.has_dims("x", x, 2);
+  const int64_t N = x.dim(0), C = x.dim(1);
+  check.is("x", x, {N, C});
+  check.is_or_absent("delta", delta, {N, C});
+  check.is_valid(dropout);
+  if (delta.present()) {
+    check.is("sum", sum, {N, C});
+  } else {
+    check.is_absent("sum", sum, "delta is absent");
+  }
+  check.is("weight", weight, {C});
+  check.is_positive("eps", eps);
+  check.is("y", y, {N, C});
+  check.is("rstd", rstd, {N}, check.state_dtype());
+}
+
+void check_norm_backward(const Checker& check, const Tensor& dy, const Tensor& input,
+                         const Tensor& weight, const Tensor& rstd, const Tensor& dresidual,
+                         const Tensor& dx, const Tensor& dweight) {
+  check.has_dims("dy", dy, 2);
+  const int64_t N = dy.dim(0), C = dy.dim(1);
+  check.is("dy", dy, {N, C});
+  check.is("input", input, {N, C});
+  check.is("weight", weight, {C});
+  check.is("rstd", rstd, {N}, check.state_dtype());
+  check.is_or_absent("dresidual", dresidual, {N, C});
+  check.is("dx", dx, {N, C});
+  check.is("dweight", dweight, {C});
+}
+
+void check_qkv(const Checker& check, const AttentionShape& shape, const char* name,
+               const Tensor& qkv) {
   LEASEHOLD_CHECK(shape.B > 0 && shape.T > 0 && shape.G > 0 && shape.R > 0 && shape.D > 0,
                   "attention: shape B {} T {} G {} R {} D {}", shape.B, shape.T, shape.G, shape.R,
                   shape.D);
-  check.is("qkv", qkv, {shape.B, shape.T, shape.G, shape.R + 2, shape.D});
+  check.is(name, qkv, {shape.B, shape.T, shape.G, shape.R + 2, shape.D});
+}
+
+void check_rotary(const Checker& check, const AttentionShape& shape, const Rotary& rotary) {
+  LEASEHOLD_CHECK(shape.D % 2 == 0, "rotary: heads of {} channels have no pairs", shape.D);
+  check.is_positive("theta", rotary.theta);
+  if (rotary.factor == 0) return;
+  check.is_positive("factor", rotary.factor);
+  check.is_positive("low_freq_factor", rotary.low_freq_factor);
+  check.is_positive("high_freq_factor - low_freq_factor",
+                    rotary.high_freq_factor - rotary.low_freq_factor);
+}
+
+void check_attention(const Checker& check, const AttentionShape& shape, const Tensor& qkv,
+                     const Tensor& out, const Tensor& log_sum_exp, const Dropout& dropout) {
+  check_qkv(check, shape, "qkv", qkv);
   check.is("out", out, {shape.B, shape.T, shape.H(), shape.D});
   check.is("log_sum_exp", log_sum_exp, {shape.B, shape.H(), shape.T}, check.state_dtype());
   check.is_valid(dropout);
@@ -121,45 +176,58 @@ void Kernels::linear_backward_weight(Stream& stream, Tensor dy, Tensor x, Tensor
 }
 
 void Kernels::layer_norm_forward(Stream& stream, Tensor x, Tensor delta, const Dropout& dropout,
-                                 Tensor sum, Tensor weight, Tensor bias, Tensor y, Tensor mean,
-                                 Tensor rstd) {
+                                 Tensor sum, Tensor weight, Tensor bias, double eps, Tensor y,
+                                 Tensor mean, Tensor rstd) {
   const Checker check("layer_norm_forward", dtype());
-  check.has_dims("x", x, 2);
-  const int64_t N = x.dim(0), C = x.dim(1);
-  check.is("x", x, {N, C});
-  check.is_or_absent("delta", delta, {N, C});
-  check.is_valid(dropout);
-  if (delta.present()) {
-    check.is("sum", sum, {N, C});
-  } else {
-    check.is_absent("sum", sum, "delta is absent");
-  }
-  check.is("weight", weight, {C});
-  check.is("bias", bias, {C});
-  check.is("y", y, {N, C});
-  check.is("mean", mean, {N}, check.state_dtype());
-  check.is("rstd", rstd, {N}, check.state_dtype());
-  do_layer_norm_forward(stream, x, delta, dropout, sum, weight, bias, y, mean, rstd);
+  check_norm(check, x, delta, dropout, sum, weight, eps, y, rstd);
+  check.is("bias", bias, {x.dim(1)});
+  check.is("mean", mean, {x.dim(0)}, check.state_dtype());
+  do_layer_norm_forward(stream, x, delta, dropout, sum, weight, bias, eps, y, mean, rstd);
 }
 
 void Kernels::layer_norm_backward(Stream& stream, Tensor dy, Tensor input, Tensor weight,
                                   Tensor mean, Tensor rstd, Tensor dresidual, Tensor dx,
                                   Tensor dweight, Tensor dbias, Write write, Tensor workspace) {
   const Checker check("layer_norm_backward", dtype());
-  check.has_dims("dy", dy, 2);
-  const int64_t N = dy.dim(0), C = dy.dim(1);
-  check.is("dy", dy, {N, C});
-  check.is("input", input, {N, C});
-  check.is("weight", weight, {C});
-  check.is("mean", mean, {N}, check.state_dtype());
-  check.is("rstd", rstd, {N}, check.state_dtype());
-  check.is_or_absent("dresidual", dresidual, {N, C});
-  check.is("dx", dx, {N, C});
-  check.is("dweight", dweight, {C});
-  check.is("dbias", dbias, {C});
-  check.has_workspace(workspace, layer_norm_backward_workspace_bytes(N, C));
+  check_norm_backward(check, dy, input, weight, rstd, dresidual, dx, dweight);
+  check.is("mean", mean, {dy.dim(0)}, check.state_dtype());
+  check.is("dbias", dbias, {dy.dim(1)});
+  check.has_workspace(workspace, layer_norm_backward_workspace_bytes(dy.dim(0), dy.dim(1)));
   do_layer_norm_backward(stream, dy, input, weight, mean, rstd, dresidual, dx, dweight, dbias,
                          write, workspace);
+}
+
+void Kernels::rms_norm_forward(Stream& stream, Tensor x, Tensor delta, const Dropout& dropout,
+                               Tensor sum, Tensor weight, double eps, Tensor y, Tensor rstd) {
+  const Checker check("rms_norm_forward", dtype());
+  check_norm(check, x, delta, dropout, sum, weight, eps, y, rstd);
+  do_rms_norm_forward(stream, x, delta, dropout, sum, weight, eps, y, rstd);
+}
+
+void Kernels::rms_norm_backward(Stream& stream, Tensor dy, Tensor input, Tensor weight, Tensor rstd,
+                                Tensor dresidual, Tensor dx, Tensor dweight, Write write,
+                                Tensor workspace) {
+  const Checker check("rms_norm_backward", dtype());
+  check_norm_backward(check, dy, input, weight, rstd, dresidual, dx, dweight);
+  check.has_workspace(workspace, rms_norm_backward_workspace_bytes(dy.dim(0), dy.dim(1)));
+  do_rms_norm_backward(stream, dy, input, weight, rstd, dresidual, dx, dweight, write, workspace);
+}
+
+void Kernels::swiglu_forward(Stream& stream, Tensor gate_up, Tensor y) {
+  const Checker check("swiglu_forward", dtype());
+  check.has_dims("y", y, 2);
+  check.is("gate_up", gate_up, {y.dim(0), 2 * y.dim(1)});
+  check.is("y", y, y.shape());
+  do_swiglu_forward(stream, gate_up, y);
+}
+
+void Kernels::swiglu_backward(Stream& stream, Tensor dy, Tensor gate_up, Tensor dgate_up) {
+  const Checker check("swiglu_backward", dtype());
+  check.has_dims("dy", dy, 2);
+  check.is("dy", dy, dy.shape());
+  check.is("gate_up", gate_up, {dy.dim(0), 2 * dy.dim(1)});
+  check.is("dgate_up", dgate_up, gate_up.shape());
+  do_swiglu_backward(stream, dy, gate_up, dgate_up);
 }
 
 void Kernels::residual_add(Stream& stream, Tensor x, Tensor delta, const Dropout& dropout,
@@ -208,6 +276,33 @@ void Kernels::embedding_backward(Stream& stream, Tensor tokens, Tensor dout, con
   check.has_workspace(workspace, embedding_backward_workspace_bytes(B * T, V, C));
   do_embedding_backward(stream, tokens, dout, dropout, dtoken_weight, dposition_weight, write,
                         workspace);
+}
+
+double Rotary::frequency(int64_t i, int64_t D) const {
+  const double plain = std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(D));
+  if (factor == 0) return plain;
+  // How often it turns within the original sequence: S / w.
+  const double turns = static_cast<double>(original_sequence) * plain / (2 * std::numbers::pi);
+  if (turns < low_freq_factor) return plain / factor;
+  if (turns > high_freq_factor) return plain;
+  const double share = (turns - low_freq_factor) / (high_freq_factor - low_freq_factor);
+  return share * plain + (1 - share) * plain / factor;
+}
+
+void Kernels::rotary_forward(Stream& stream, const AttentionShape& shape, const Rotary& rotary,
+                             Tensor qkv) {
+  const Checker check("rotary_forward", dtype());
+  check_qkv(check, shape, "qkv", qkv);
+  check_rotary(check, shape, rotary);
+  do_rotary(stream, shape, rotary, qkv, false);
+}
+
+void Kernels::rotary_backward(Stream& stream, const AttentionShape& shape, const Rotary& rotary,
+                              Tensor dqkv) {
+  const Checker check("rotary_backward", dtype());
+  check_qkv(check, shape, "dqkv", dqkv);
+  check_rotary(check, shape, rotary);
+  do_rotary(stream, shape, rotary, dqkv, true);
 }
 
 void Kernels::attention_forward(Stream& stream, const AttentionShape& shape, Tensor qkv,

@@ -47,6 +47,22 @@ struct AttentionShape {
   int64_t H() const { return G * R; }
 };
 
+// Rotary positions (Su et al., arXiv:2104.09864): channels (i, i + D/2) of a head at position t
+// turn by t * frequency(i), frequency(i) = theta^(-2i/D). With a factor, Llama-3's scaling: with
+// wavelength w = 2 pi / frequency and S = original_sequence, frequencies with w > S /
+// low_freq_factor are divided by `factor`, those with w < S / high_freq_factor stay, and between
+// the two it is s * frequency + (1 - s) * frequency / factor with s = (S / w - low_freq_factor) /
+// (high_freq_factor - low_freq_factor). Angles, sines and cosines are formed in double.
+struct Rotary {
+  double theta = 10000;
+  double factor = 0;  // 0: no scaling
+  double low_freq_factor = 1;
+  double high_freq_factor = 4;
+  int64_t original_sequence = 8192;
+
+  double frequency(int64_t i, int64_t D) const;
+};
+
 // One AdamW step (Loshchilov and Hutter, arXiv:1711.05101, as PyTorch orders it): with g =
 // (gradient * gradient_scale) * clip_scale: m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2)
 // g^2; p -= lr * weight_decay * p; p -= lr * (m / correction1) / (sqrt(v / correction2) + eps).
@@ -84,10 +100,10 @@ class Kernels {
                               Write write);
 
   // sum (N, C) = x + dropout(delta); y = (sum - mean) rstd weight + bias, mean (N), rstd (N) kept.
-  // With delta absent, sum must be absent too and x is normalised. sum may alias x or delta. eps
-  // 1e-5.
+  // With delta absent, sum must be absent too and x is normalised. sum may alias x or delta. eps,
+  // above 0, is added to the variance.
   void layer_norm_forward(Stream& stream, Tensor x, Tensor delta, const Dropout& dropout,
-                          Tensor sum, Tensor weight, Tensor bias, Tensor y, Tensor mean,
+                          Tensor sum, Tensor weight, Tensor bias, double eps, Tensor y, Tensor mean,
                           Tensor rstd);
   // dx (N, C) = dresidual (N, C) or absent + gradient through the norm of `input` (what was
   // normalised). dx may alias dresidual or dy. dweight (C), dbias (C). workspace:
@@ -96,6 +112,22 @@ class Kernels {
                            Tensor rstd, Tensor dresidual, Tensor dx, Tensor dweight, Tensor dbias,
                            Write write, Tensor workspace);
   virtual int64_t layer_norm_backward_workspace_bytes(int64_t N, int64_t C) const = 0;
+
+  // As layer_norm_forward without mean and bias (Zhang and Sennrich, arXiv:1910.07467): y = sum *
+  // rstd * weight, rstd (N) = 1 / sqrt(mean of sum^2 + eps) kept.
+  void rms_norm_forward(Stream& stream, Tensor x, Tensor delta, const Dropout& dropout, Tensor sum,
+                        Tensor weight, double eps, Tensor y, Tensor rstd);
+  // As layer_norm_backward. workspace: rms_norm_backward_workspace_bytes.
+  void rms_norm_backward(Stream& stream, Tensor dy, Tensor input, Tensor weight, Tensor rstd,
+                         Tensor dresidual, Tensor dx, Tensor dweight, Write write,
+                         Tensor workspace);
+  virtual int64_t rms_norm_backward_workspace_bytes(int64_t N, int64_t C) const = 0;
+
+  // y (N, F) = silu(gate) * up with gate_up (N, 2 F), each row's gate before its up; silu(x) = x /
+  // (1 + e^-x) (Shazeer, arXiv:2002.05202).
+  void swiglu_forward(Stream& stream, Tensor gate_up, Tensor y);
+  // dgate_up like gate_up from dy (N, F). dgate_up may alias gate_up.
+  void swiglu_backward(Stream& stream, Tensor dy, Tensor gate_up, Tensor dgate_up);
 
   // out (N, C) = x (N, C) or absent + dropout(delta (N, C)). out may alias either. Also dropout's
   // own backward. Any one shape.
@@ -113,6 +145,14 @@ class Kernels {
                           Tensor dtoken_weight, Tensor dposition_weight, Write write,
                           Tensor workspace);
   virtual int64_t embedding_backward_workspace_bytes(int64_t N, int64_t V, int64_t C) const = 0;
+
+  // Turns queries and keys in qkv (B, T, G, R + 2, D) by their positions 0 .. T - 1, in place;
+  // values stay. D even.
+  void rotary_forward(Stream& stream, const AttentionShape& shape, const Rotary& rotary,
+                      Tensor qkv);
+  // Its backward, which turns them back: of dqkv, in place.
+  void rotary_backward(Stream& stream, const AttentionShape& shape, const Rotary& rotary,
+                       Tensor dqkv);
 
   // out (B, T, H, D) = softmax(scale q k^T, causal) v; log_sum_exp (B, H, T) kept. scale = 1 /
   // sqrt(D).
@@ -156,17 +196,26 @@ class Kernels {
   virtual void do_linear_backward_weight(Stream&, Tensor dy, Tensor x, Tensor dweight, Tensor dbias,
                                          Write) = 0;
   virtual void do_layer_norm_forward(Stream&, Tensor x, Tensor delta, const Dropout&, Tensor sum,
-                                     Tensor weight, Tensor bias, Tensor y, Tensor mean,
+                                     Tensor weight, Tensor bias, double eps, Tensor y, Tensor mean,
                                      Tensor rstd) = 0;
   virtual void do_layer_norm_backward(Stream&, Tensor dy, Tensor input, Tensor weight, Tensor mean,
                                       Tensor rstd, Tensor dresidual, Tensor dx, Tensor dweight,
                                       Tensor dbias, Write, Tensor workspace) = 0;
+  virtual void do_rms_norm_forward(Stream&, Tensor x, Tensor delta, const Dropout&, Tensor sum,
+                                   Tensor weight, double eps, Tensor y, Tensor rstd) = 0;
+  virtual void do_rms_norm_backward(Stream&, Tensor dy, Tensor input, Tensor weight, Tensor rstd,
+                                    Tensor dresidual, Tensor dx, Tensor dweight, Write,
+                                    Tensor workspace) = 0;
+  virtual void do_swiglu_forward(Stream&, Tensor gate_up, Tensor y) = 0;
+  virtual void do_swiglu_backward(Stream&, Tensor dy, Tensor gate_up, Tensor dgate_up) = 0;
   virtual void do_residual_add(Stream&, Tensor x, Tensor delta, const Dropout&, Tensor out) = 0;
   virtual void do_embedding_forward(Stream&, Tensor tokens, Tensor token_weight,
                                     Tensor position_weight, const Dropout&, Tensor out) = 0;
   virtual void do_embedding_backward(Stream&, Tensor tokens, Tensor dout, const Dropout&,
                                      Tensor dtoken_weight, Tensor dposition_weight, Write,
                                      Tensor workspace) = 0;
+  virtual void do_rotary(Stream&, const AttentionShape&, const Rotary&, Tensor qkv,
+                         bool backward) = 0;
   virtual void do_attention_forward(Stream&, const AttentionShape&, Tensor qkv, const Dropout&,
                                     Tensor out, Tensor log_sum_exp, Tensor workspace) = 0;
   virtual void do_attention_backward(Stream&, const AttentionShape&, Tensor dout, Tensor qkv,

@@ -43,6 +43,9 @@ class CpuKernels : public Kernels {
   int64_t layer_norm_backward_workspace_bytes(int64_t N, int64_t C) const override {
     return cpu::layer_norm_backward_workspace_bytes(N, C);
   }
+  int64_t rms_norm_backward_workspace_bytes(int64_t N, int64_t C) const override {
+    return cpu::rms_norm_backward_workspace_bytes(N, C);
+  }
   int64_t embedding_backward_workspace_bytes(int64_t N, int64_t, int64_t) const override {
     return cpu::embedding_backward_workspace_bytes(N);
   }
@@ -75,10 +78,11 @@ class CpuKernels : public Kernels {
   }
 
   void do_layer_norm_forward(Stream& stream, Tensor x, Tensor delta, const Dropout& dropout,
-                             Tensor sum, Tensor weight, Tensor bias, Tensor y, Tensor mean,
-                             Tensor rstd) override {
+                             Tensor sum, Tensor weight, Tensor bias, double eps, Tensor y,
+                             Tensor mean, Tensor rstd) override {
     enqueue(stream, cpu::LayerNormForward{x.dim(0), x.dim(1), in(x), in(delta), dropout, out(sum),
-                                          in(weight), in(bias), out(y), out(mean), out(rstd)});
+                                          in(weight), in(bias), static_cast<float>(eps), out(y),
+                                          out(mean), out(rstd)});
   }
   void do_layer_norm_backward(Stream& stream, Tensor dy, Tensor input, Tensor weight, Tensor mean,
                               Tensor rstd, Tensor dresidual, Tensor dx, Tensor dweight,
@@ -86,6 +90,24 @@ class CpuKernels : public Kernels {
     enqueue(stream, cpu::LayerNormBackward{dy.dim(0), dy.dim(1), in(dy), in(input), in(weight),
                                            in(mean), in(rstd), in(dresidual), out(dx), out(dweight),
                                            out(dbias), write, workspace.data()});
+  }
+  void do_rms_norm_forward(Stream& stream, Tensor x, Tensor delta, const Dropout& dropout,
+                           Tensor sum, Tensor weight, double eps, Tensor y, Tensor rstd) override {
+    enqueue(stream, cpu::RmsNormForward{x.dim(0), x.dim(1), in(x), in(delta), dropout, out(sum),
+                                        in(weight), static_cast<float>(eps), out(y), out(rstd)});
+  }
+  void do_rms_norm_backward(Stream& stream, Tensor dy, Tensor input, Tensor weight, Tensor rstd,
+                            Tensor dresidual, Tensor dx, Tensor dweight, Write write,
+                            Tensor workspace) override {
+    enqueue(stream,
+            cpu::RmsNormBackward{dy.dim(0), dy.dim(1), in(dy), in(input), in(weight), in(rstd),
+                                 in(dresidual), out(dx), out(dweight), write, workspace.data()});
+  }
+  void do_swiglu_forward(Stream& stream, Tensor gate_up, Tensor y) override {
+    enqueue(stream, cpu::SwigluForward{y.dim(0), y.dim(1), in(gate_up), out(y)});
+  }
+  void do_swiglu_backward(Stream& stream, Tensor dy, Tensor gate_up, Tensor dgate_up) override {
+    enqueue(stream, cpu::SwigluBackward{dy.dim(0), dy.dim(1), in(dy), in(gate_up), out(dgate_up)});
   }
   void do_residual_add(Stream& stream, Tensor x, Tensor delta, const Dropout& dropout,
                        Tensor result) override {
@@ -111,6 +133,10 @@ class CpuKernels : public Kernels {
                         out(dposition_weight), write, workspace.data()});
   }
 
+  void do_rotary(Stream& stream, const AttentionShape& shape, const Rotary& rotary, Tensor qkv,
+                 bool backward) override {
+    enqueue(stream, cpu::RotaryTurn{shape, rotary, out(qkv), backward});
+  }
   void do_attention_forward(Stream& stream, const AttentionShape& shape, Tensor qkv,
                             const Dropout& dropout, Tensor result, Tensor log_sum_exp,
                             Tensor workspace) override {

@@ -48,6 +48,7 @@ struct LayerNormForward {
   Dropout dropout;
   float* sum;
   const float *weight, *bias;
+  float eps;
   float *y, *mean, *rstd;
 };
 struct LayerNormBackward {
@@ -60,6 +61,41 @@ struct LayerNormBackward {
 void run(ThreadPool& pool, const LayerNormForward& work);
 void run(ThreadPool& pool, const LayerNormBackward& work);
 int64_t layer_norm_backward_workspace_bytes(int64_t N, int64_t C);
+
+// kernels_cpu_rms_norm.cc
+struct RmsNormForward {
+  int64_t N, C;
+  const float *x, *delta;
+  Dropout dropout;
+  float* sum;
+  const float* weight;
+  float eps;
+  float *y, *rstd;
+};
+struct RmsNormBackward {
+  int64_t N, C;
+  const float *dy, *input, *weight, *rstd, *dresidual;
+  float *dx, *dweight;
+  Write write;
+  void* workspace;
+};
+void run(ThreadPool& pool, const RmsNormForward& work);
+void run(ThreadPool& pool, const RmsNormBackward& work);
+int64_t rms_norm_backward_workspace_bytes(int64_t N, int64_t C);
+
+// kernels_cpu_swiglu.cc
+struct SwigluForward {
+  int64_t N, F;
+  const float* gate_up;
+  float* y;
+};
+struct SwigluBackward {
+  int64_t N, F;
+  const float *dy, *gate_up;
+  float* dgate_up;
+};
+void run(ThreadPool& pool, const SwigluForward& work);
+void run(ThreadPool& pool, const SwigluBackward& work);
 
 // kernels_cpu_embedding.cc. Token ids outside [0, V) throw StatusError.
 struct EmbeddingForward {
@@ -81,6 +117,15 @@ struct EmbeddingBackward {
 void run(ThreadPool& pool, const EmbeddingForward& work);
 void run(ThreadPool& pool, const EmbeddingBackward& work);
 int64_t embedding_backward_workspace_bytes(int64_t N);
+
+// kernels_cpu_rotary.cc
+struct RotaryTurn {
+  AttentionShape shape;
+  Rotary rotary;
+  float* qkv;
+  bool backward;
+};
+void run(ThreadPool& pool, const RotaryTurn& work);
 
 // kernels_cpu_attention.cc, kernels_cpu_attention_backward.cc
 struct AttentionForward {

@@ -82,6 +82,14 @@ inline float gelu_derivative(float x) {
   return sigmoid + sigmoid * (e * sigmoid) * slope;
 }
 
+inline float silu(float x) { return x / (1.0F + exp_f32(-x)); }
+
+inline float silu_derivative(float x) {
+  const float e = exp_f32(-x);
+  const float sigmoid = 1.0F / (1.0F + e);  // 1 - sigmoid = e sigmoid, without cancellation
+  return sigmoid + sigmoid * (e * sigmoid) * x;
+}
+
 constexpr int64_t kLanes = 32;
 
 // Adds the lanes: 16 + 16, 8 + 8, ... .

@@ -105,7 +105,7 @@ void probe_norm(Prober& prober, int64_t rows, int64_t C) {
   const Tensor dweight = prober.empty({C}), dbias = prober.empty({C});
   const Tensor workspace = prober.workspace(kernels.layer_norm_backward_workspace_bytes(rows, C));
   if (prober.counting()) return;
-  kernels.layer_norm_forward(prober.stream(), x, {}, {}, {}, weight, bias, y, mean, rstd);
+  kernels.layer_norm_forward(prober.stream(), x, {}, {}, {}, weight, bias, 1e-5, y, mean, rstd);
   prober.digest("layer_norm_forward", {y, mean, rstd});
   kernels.layer_norm_backward(prober.stream(), dy, x, weight, mean, rstd, {}, dx, dweight, dbias,
                               Write::kOverwrite, workspace);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "runtime/device/cpu_stream.h"
+#include "tests/support/reference_llama.h"
 
 namespace leasehold {
 
@@ -140,6 +141,7 @@ class ReferenceKernels : public Kernels {
   const char* name() const override { return "reference"; }
   std::string arithmetic_class() const override { return "reference: double, plain loops"; }
   int64_t layer_norm_backward_workspace_bytes(int64_t, int64_t) const override { return 0; }
+  int64_t rms_norm_backward_workspace_bytes(int64_t, int64_t) const override { return 0; }
   int64_t embedding_backward_workspace_bytes(int64_t, int64_t, int64_t) const override { return 0; }
   int64_t attention_workspace_bytes(const AttentionShape&) const override { return 0; }
   int64_t cross_entropy_workspace_bytes(int64_t, int64_t) const override { return 0; }
@@ -197,8 +199,8 @@ class ReferenceKernels : public Kernels {
   }
 
   void do_layer_norm_forward(Stream& stream, Tensor x_, Tensor delta_, const Dropout& dropout,
-                             Tensor sum_, Tensor weight_, Tensor bias_, Tensor y_, Tensor mean_,
-                             Tensor rstd_) override {
+                             Tensor sum_, Tensor weight_, Tensor bias_, double eps, Tensor y_,
+                             Tensor mean_, Tensor rstd_) override {
     const int64_t N = x_.dim(0), C = x_.dim(1);
     CpuStream::from(stream).enqueue([=, x = f64(x_), delta = f64(delta_), sum = f64(sum_),
                                      weight = f64(weight_), bias = f64(bias_), y = f64(y_),
@@ -217,7 +219,7 @@ class ReferenceKernels : public Kernels {
         for (const double value : row)
           variance += (value - mu) * (value - mu) / static_cast<double>(C);
         mean[n] = mu;
-        rstd[n] = 1 / std::sqrt(variance + 1e-5);
+        rstd[n] = 1 / std::sqrt(variance + eps);
         for (int64_t c = 0; c < C; ++c) {
           y[n * C + c] = (row[static_cast<size_t>(c)] - mu) * rstd[n] * weight[c] + bias[c];
         }
@@ -260,6 +262,65 @@ class ReferenceKernels : public Kernels {
         }
       }
     });
+  }
+
+  void do_rms_norm_forward(Stream& stream, Tensor x_, Tensor delta_, const Dropout& dropout,
+                           Tensor sum_, Tensor weight_, double eps, Tensor y_,
+                           Tensor rstd_) override {
+    const int64_t N = x_.dim(0), C = x_.dim(1);
+    CpuStream::from(stream).enqueue([=, x = f64(x_), delta = f64(delta_), sum = f64(sum_),
+                                     weight = f64(weight_), y = f64(y_), rstd = f64(rstd_)] {
+      std::vector<double> row(static_cast<size_t>(C));
+      for (int64_t n = 0; n < N; ++n) {
+        double squares = 0;
+        for (int64_t c = 0; c < C; ++c) {
+          const int64_t i = n * C + c;
+          const double value = delta ? x[i] + dropout_factor(dropout, i) * delta[i] : x[i];
+          if (sum) sum[i] = value;
+          row[static_cast<size_t>(c)] = value;
+          squares += value * value;
+        }
+        rstd[n] = 1 / std::sqrt(squares / static_cast<double>(C) + eps);
+        for (int64_t c = 0; c < C; ++c)
+          y[n * C + c] = row[static_cast<size_t>(c)] * rstd[n] * weight[c];
+      }
+    });
+  }
+
+  // y_c = x_c rstd weight_c, and drstd/dx_c = -rstd^3 x_c / C.
+  void do_rms_norm_backward(Stream& stream, Tensor dy_, Tensor input_, Tensor weight_, Tensor rstd_,
+                            Tensor dresidual_, Tensor dx_, Tensor dweight_, Write write,
+                            Tensor) override {
+    const int64_t N = dy_.dim(0), C = dy_.dim(1);
+    CpuStream::from(stream).enqueue([=, dy = f64(dy_), input = f64(input_), weight = f64(weight_),
+                                     rstd = f64(rstd_), dresidual = f64(dresidual_), dx = f64(dx_),
+                                     dweight = f64(dweight_)] {
+      for (int64_t c = 0; c < C; ++c) {
+        double sum = 0;
+        for (int64_t n = 0; n < N; ++n) sum += dy[n * C + c] * input[n * C + c] * rstd[n];
+        put(&dweight[c], sum, write);
+      }
+      for (int64_t n = 0; n < N; ++n) {
+        double drstd = 0;
+        for (int64_t c = 0; c < C; ++c) drstd += dy[n * C + c] * input[n * C + c] * weight[c];
+        const double cube = rstd[n] * rstd[n] * rstd[n] / static_cast<double>(C);
+        for (int64_t c = 0; c < C; ++c) {
+          const int64_t i = n * C + c;
+          const double through = dy[i] * weight[c] * rstd[n] - drstd * cube * input[i];
+          dx[i] = (dresidual ? dresidual[i] : 0) + through;
+        }
+      }
+    });
+  }
+
+  void do_swiglu_forward(Stream& stream, Tensor gate_up, Tensor y) override {
+    CpuStream::from(stream).enqueue([N = y.dim(0), F = y.dim(1), gate_up = f64(gate_up),
+                                     y = f64(y)] { reference_swiglu_forward(N, F, gate_up, y); });
+  }
+  void do_swiglu_backward(Stream& stream, Tensor dy, Tensor gate_up, Tensor dgate_up) override {
+    CpuStream::from(stream).enqueue(
+        [N = dy.dim(0), F = dy.dim(1), dy = f64(dy), gate_up = f64(gate_up),
+         dgate_up = f64(dgate_up)] { reference_swiglu_backward(N, F, dy, gate_up, dgate_up); });
   }
 
   void do_residual_add(Stream& stream, Tensor x_, Tensor delta_, const Dropout& dropout,
@@ -313,6 +374,12 @@ class ReferenceKernels : public Kernels {
         put(&dposition_weight[i], position_sums[static_cast<size_t>(i)], write);
       }
     });
+  }
+
+  void do_rotary(Stream& stream, const AttentionShape& shape, const Rotary& rotary, Tensor qkv,
+                 bool backward) override {
+    CpuStream::from(stream).enqueue(
+        [=, qkv = f64(qkv)] { reference_rotary(shape, rotary, qkv, backward); });
   }
 
   void do_attention_forward(Stream& stream, const AttentionShape& shape, Tensor qkv_,

@@ -35,7 +35,8 @@ const Family kFamilies[] = {
     {"linear", linear_cases},           {"layer_norm", layer_norm_cases},
     {"embedding", embedding_cases},     {"attention", attention_cases},
     {"elementwise", elementwise_cases}, {"cross_entropy", cross_entropy_cases},
-    {"optimizer", optimizer_cases},
+    {"optimizer", optimizer_cases},     {"rms_norm", rms_norm_cases},
+    {"swiglu", swiglu_cases},           {"rotary", rotary_cases},
 };
 
 class KernelsConformance : public testing::TestWithParam<std::tuple<Implementation, Family>> {

@@ -63,6 +63,19 @@ TEST(CpuMath, GeluAndItsDerivativeAgreeWithTheFormula) {
   EXPECT_NEAR(gelu_derivative(-1000.0F), 0.0, 1e-29);
 }
 
+TEST(CpuMath, SiluAndItsDerivativeAgreeWithTheFormula) {
+  for (double at = -30; at < 30; at += 3.7e-3) {
+    const double x = static_cast<float>(at);
+    const double sigmoid = 1 / (1 + std::exp(-x));
+    EXPECT_NEAR(silu(static_cast<float>(x)), x * sigmoid, 3e-7 * std::abs(x * sigmoid) + 1e-30);
+    EXPECT_NEAR(silu_derivative(static_cast<float>(x)), sigmoid * (1 + x * (1 - sigmoid)), 1e-6);
+  }
+  EXPECT_EQ(silu(100.0F), 100.0F);
+  EXPECT_NEAR(silu(-100.0F), 0.0, 1e-35);
+  EXPECT_EQ(silu_derivative(1000.0F), 1.0F);
+  EXPECT_NEAR(silu_derivative(-1000.0F), 0.0, 1e-29);
+}
+
 // The vector body, the scalar tail and a single call: the same bits at every length and offset.
 TEST(CpuMath, LoopsAndTailsGiveTheSameBits) {
   std::vector<float> x(131);
@@ -70,13 +83,15 @@ TEST(CpuMath, LoopsAndTailsGiveTheSameBits) {
   std::vector<float> one_by_one;
   for (const float value : x) {
     volatile float alone = value;
-    one_by_one.push_back(gelu(alone) + exp_f32(alone) + gelu_derivative(alone));
+    one_by_one.push_back(gelu(alone) + exp_f32(alone) + gelu_derivative(alone) + silu(alone) +
+                         silu_derivative(alone));
   }
   for (size_t begin = 0; begin < 9; ++begin) {
     for (size_t end = begin + 1; end <= x.size(); ++end) {
       std::vector<float> y(end - begin);
       for (size_t i = 0; i < y.size(); ++i) {
-        y[i] = gelu(x[begin + i]) + exp_f32(x[begin + i]) + gelu_derivative(x[begin + i]);
+        y[i] = gelu(x[begin + i]) + exp_f32(x[begin + i]) + gelu_derivative(x[begin + i]) +
+               silu(x[begin + i]) + silu_derivative(x[begin + i]);
       }
       for (size_t i = 0; i < y.size(); ++i) {
         ASSERT_EQ(std::bit_cast<uint32_t>(y[i]), std::bit_cast<uint32_t>(one_by_one[begin + i]));

@@ -76,18 +76,89 @@ TEST_F(KernelsChecks, LinearRefusesWhatDoesNotFit) {
 TEST_F(KernelsChecks, NormRefusesWhatDoesNotFit) {
   const Tensor x = f32({4, 8}), row = f32({8}), column = f32({4});
   expect_refused("layer_norm_forward", "sum given, but delta is absent", [&] {
-    kernels_->layer_norm_forward(*stream_, x, {}, {}, x, row, row, x, column, column);
+    kernels_->layer_norm_forward(*stream_, x, {}, {}, x, row, row, 1e-5, x, column, column);
   });
   expect_refused("layer_norm_forward", "sum is absent", [&] {
-    kernels_->layer_norm_forward(*stream_, x, x, {}, {}, row, row, x, column, column);
+    kernels_->layer_norm_forward(*stream_, x, x, {}, {}, row, row, 1e-5, x, column, column);
   });
   expect_refused("layer_norm_forward", "dropout 1 is not in [0, 1)", [&] {
-    kernels_->layer_norm_forward(*stream_, x, x, {.p = 1}, x, row, row, x, column, column);
+    kernels_->layer_norm_forward(*stream_, x, x, {.p = 1}, x, row, row, 1e-5, x, column, column);
+  });
+  expect_refused("layer_norm_forward", "eps is 0, expected a positive number", [&] {
+    kernels_->layer_norm_forward(*stream_, x, {}, {}, {}, row, row, 0, x, column, column);
   });
   expect_refused("layer_norm_backward", "workspace has 4 bytes", [&] {
     kernels_->layer_norm_backward(*stream_, x, x, row, column, column, {}, x, row, row,
                                   Write::kOverwrite, of(DType::kU8, {4}));
   });
+}
+
+TEST_F(KernelsChecks, RmsNormRefusesWhatDoesNotFit) {
+  const Tensor x = f32({4, 8}), row = f32({8}), column = f32({4});
+  expect_refused("rms_norm_forward", "rstd is F32 (8), expected F32 (4)",
+                 [&] { kernels_->rms_norm_forward(*stream_, x, {}, {}, {}, row, 1e-5, x, row); });
+  expect_refused("rms_norm_backward", "workspace has 4 bytes", [&] {
+    kernels_->rms_norm_backward(*stream_, x, x, row, column, {}, x, row, Write::kOverwrite,
+                                of(DType::kU8, {4}));
+  });
+}
+
+TEST_F(KernelsChecks, SwigluRefusesWhatDoesNotFit) {
+  const Tensor gate_up = f32({4, 6}), y = f32({4, 3});
+  expect_refused("swiglu_forward", "gate_up is F32 (4, 3), expected F32 (4, 6)",
+                 [&] { kernels_->swiglu_forward(*stream_, y, y); });
+  expect_refused("swiglu_backward", "dgate_up is F32 (4, 3), expected F32 (4, 6)",
+                 [&] { kernels_->swiglu_backward(*stream_, y, gate_up, y); });
+}
+
+TEST_F(KernelsChecks, RotaryRefusesWhatDoesNotFit) {
+  const AttentionShape shape = {1, 4, 2, 1, 8}, odd = {1, 4, 2, 1, 7};
+  const Tensor qkv = f32({1, 4, 2, 3, 8});
+  expect_refused("rotary_backward", "dqkv is absent",
+                 [&] { kernels_->rotary_backward(*stream_, shape, {}, {}); });
+  expect_refused("rotary", "heads of 7 channels have no pairs", [&] {
+    kernels_->rotary_forward(*stream_, odd, {}, f32({1, 4, 2, 3, 7}));
+  });
+  expect_refused("rotary_forward", "theta is 0",
+                 [&] { kernels_->rotary_forward(*stream_, shape, {.theta = 0}, qkv); });
+  const Rotary flat = {.factor = 8, .low_freq_factor = 4, .high_freq_factor = 4};
+  expect_refused("rotary_forward", "high_freq_factor - low_freq_factor is 0",
+                 [&] { kernels_->rotary_forward(*stream_, shape, flat, qkv); });
+}
+
+TEST_F(KernelsChecks, RotaryFrequenciesFollowTheFormula) {
+  const Rotary plain = {.theta = 10000};
+  EXPECT_EQ(plain.frequency(0, 64), 1.0);
+  EXPECT_NEAR(plain.frequency(16, 64), 0.01, 1e-16);
+  // Llama 3.1's: of 64 pairs the first turn often enough within 8192 positions, the last too
+  // rarely.
+  const Rotary scaled = {.theta = 500000, .factor = 8};
+  const Rotary unscaled = {.theta = 500000};
+  EXPECT_EQ(scaled.frequency(28, 128), unscaled.frequency(28, 128));
+  EXPECT_DOUBLE_EQ(scaled.frequency(40, 128), unscaled.frequency(40, 128) / 8);
+  const double between = scaled.frequency(30, 128) / unscaled.frequency(30, 128);
+  EXPECT_GT(between, 0.125);
+  EXPECT_LT(between, 1.0);
+  for (int64_t i = 1; i < 64; ++i)
+    EXPECT_LT(scaled.frequency(i, 128), scaled.frequency(i - 1, 128));
+}
+
+TEST_F(KernelsChecks, RotaryBackTakesItBack) {
+  const AttentionShape shape = {2, 9, 1, 2, 8};
+  const Tensor qkv = f32({2, 9, 1, 4, 8});
+  std::vector<float> before;
+  for (int64_t i = 0; i < qkv.num_elements(); ++i) {
+    qkv.as<float>()[i] = 0.01F * static_cast<float>(i % 71) - 0.3F;
+    before.push_back(qkv.as<float>()[i]);
+  }
+  kernels_->rotary_forward(*stream_, shape, {}, qkv);
+  ASSERT_TRUE(stream_->synchronize(Deadline::after_s(10)).ok());
+  int changed = 0;
+  for (size_t i = 0; i < before.size(); ++i) changed += qkv.as<float>()[i] != before[i] ? 1 : 0;
+  EXPECT_EQ(changed, 2 * 8 * 3 * 8) << "all but position 0 and the values";
+  kernels_->rotary_backward(*stream_, shape, {}, qkv);
+  ASSERT_TRUE(stream_->synchronize(Deadline::after_s(10)).ok());
+  for (size_t i = 0; i < before.size(); ++i) EXPECT_NEAR(qkv.as<float>()[i], before[i], 1e-6F);
 }
 
 TEST_F(KernelsChecks, EmbeddingRefusesTooFewPositionsAndWrongIds) {

@@ -10,6 +10,9 @@ namespace leasehold {
 
 std::vector<OperationCase> linear_cases();
 std::vector<OperationCase> layer_norm_cases();
+std::vector<OperationCase> rms_norm_cases();
+std::vector<OperationCase> swiglu_cases();
+std::vector<OperationCase> rotary_cases();
 std::vector<OperationCase> embedding_cases();
 std::vector<OperationCase> attention_cases();
 std::vector<OperationCase> cross_entropy_cases();
