@@ -2,16 +2,19 @@
 // dimension.
 #include "models/attention.h"
 
+#include "models/family.h"
+
 namespace leasehold {
 
 namespace {
 
 struct AttentionSaved : Saved {
   AttentionShape shape;
-  Tensor input;        // (N, C), the caller's
-  Tensor qkv;          // (B, T, G, R + 2, D)
-  Tensor out;          // (B, T, H, D)
-  Tensor log_sum_exp;  // (B, H, T)
+  bool recompute = false;  // qkv, out and log_sum_exp are scratch
+  Tensor input;            // (N, C), the caller's
+  Tensor qkv;              // (B, T, G, R + 2, D)
+  Tensor out;              // (B, T, H, D)
+  Tensor log_sum_exp;      // (B, H, T)
   // Scratch.
   Tensor dqkv;       // like qkv
   Tensor dout;       // like out
@@ -26,15 +29,14 @@ struct AttentionSaved : Saved {
 
 Attention::Attention(const ModelConfig& config, ParameterTable& parameters, const std::string& name)
     : Module(name),
-      qkv_(parameters, name + ".qkv"),
-      projection_(parameters, name + ".projection"),
+      qkv_(parameters, name + ".qkv", family_options(config).biases),
+      projection_(parameters, name + ".projection", family_options(config).biases),
       dropout_(name + ".dropout", config.dropout) {
   const Shape& local = qkv_.weight().local_shape();  // (G, R + 2, D, C)
   shape_ = {.G = local[0], .R = local[1] - 2, .D = local[2]};
-  add_use(qkv_.weight());
-  add_use(qkv_.bias());
-  add_use(projection_.weight());
-  add_use(projection_.bias());
+  if (!family_options(config).position_table) rotary_ = rotary_of(config);
+  add_uses(qkv_.parameters());
+  add_uses(projection_.parameters());
 }
 
 std::unique_ptr<Saved> Attention::prepare(const PrepareContext& context) const {
@@ -47,11 +49,14 @@ std::unique_ptr<Saved> Attention::prepare(const PrepareContext& context) const {
   const Shape qkv_shape{shape.B, shape.T, shape.G, shape.R + 2, shape.D};
   const Shape out_shape{shape.B, shape.T, shape.H(), shape.D};
 
-  const int64_t mark = context.scratch.mark();
-  Arena& kept = context.training ? context.activations : context.scratch;
+  saved->recompute = context.training && context.recompute == Recompute::kAttention;
+  const bool keep = context.training && !saved->recompute;
+  int64_t mark = context.scratch.mark();
+  Arena& kept = keep ? context.activations : context.scratch;
   saved->qkv = kept.allocate(dtype, qkv_shape);
   saved->out = kept.allocate(dtype, out_shape);
   saved->log_sum_exp = kept.allocate(dtype, {shape.B, shape.H(), shape.T});
+  if (keep) mark = context.scratch.mark();
   if (context.training) {
     saved->dqkv = context.scratch.allocate(dtype, qkv_shape);
     saved->dout = context.scratch.allocate(dtype, out_shape);
@@ -62,24 +67,32 @@ std::unique_ptr<Saved> Attention::prepare(const PrepareContext& context) const {
   return saved;
 }
 
+void Attention::attend(StepContext& context, Saved& base) const {
+  auto& saved = static_cast<AttentionSaved&>(base);
+  qkv_.forward(context, saved.input, saved.qkv.reshape({saved.N(), saved.qkv_channels()}));
+  if (rotary_) context.kernels.rotary_forward(context.stream, saved.shape, *rotary_, saved.qkv);
+  context.kernels.attention_forward(context.stream, saved.shape, saved.qkv, dropout_.at(context),
+                                    saved.out, saved.log_sum_exp, saved.workspace);
+}
+
 void Attention::do_forward(StepContext& context, Tensor input, Tensor output, Saved& base) {
   auto& saved = static_cast<AttentionSaved&>(base);
   saved.input = input;
-  qkv_.forward(context, input, saved.qkv.reshape({saved.N(), saved.qkv_channels()}));
-  context.kernels.attention_forward(context.stream, saved.shape, saved.qkv, dropout_.at(context),
-                                    saved.out, saved.log_sum_exp, saved.workspace);
+  attend(context, saved);
   projection_.forward(context, saved.out.reshape({saved.N(), saved.out_channels()}), output);
 }
 
 void Attention::do_backward(StepContext& context, Tensor output_gradient, Tensor input_gradient,
                             Saved& base) {
   auto& saved = static_cast<AttentionSaved&>(base);
+  if (saved.recompute) attend(context, saved);
   const Shape rows_by_out{saved.N(), saved.out_channels()};
   projection_.backward(context, output_gradient, saved.out.reshape(rows_by_out),
                        saved.dout.reshape(rows_by_out));
   context.kernels.attention_backward(context.stream, saved.shape, saved.dout, saved.qkv, saved.out,
                                      saved.log_sum_exp, dropout_.at(context), saved.dqkv,
                                      saved.workspace);
+  if (rotary_) context.kernels.rotary_backward(context.stream, saved.shape, *rotary_, saved.dqkv);
   qkv_.backward(context, saved.dqkv.reshape({saved.N(), saved.qkv_channels()}), saved.input,
                 input_gradient);
 }

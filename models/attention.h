@@ -1,8 +1,9 @@
-// Causal self-attention: one packed projection to queries, keys and values, attention, and the
-// projection back.
+// Causal self-attention: one packed projection to queries, keys and values, which rotary positions
+// may turn, attention, and the projection back.
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "models/describe.h"
@@ -24,8 +25,12 @@ class Attention : public Module {
                    Saved& saved) override;
 
  private:
+  // Queries, keys and values, and attention, into `saved`.
+  void attend(StepContext& context, Saved& saved) const;
+
   Linear qkv_;
   Linear projection_;
+  std::optional<Rotary> rotary_;
   DropoutSite dropout_;   // of the probabilities
   AttentionShape shape_;  // without B and T
 };

@@ -6,6 +6,7 @@ namespace leasehold {
 namespace {
 
 struct BlockSaved : Saved {
+  bool recompute = false;                 // all but the input is scratch
   Tensor input;                           // (N, C), the caller's
   Norm::Statistics attention_statistics;  // of input
   Tensor attention_input;                 // (N, C)
@@ -33,31 +34,31 @@ Tensor branch_gradient(StepContext& context, const Dropout& dropout, Tensor stre
 Block::Block(const ModelConfig& config, ParameterTable& parameters, const std::string& name)
     : Module(name),
       C_(config.hidden),
-      attention_norm_(parameters, name + ".attention.norm"),
+      attention_norm_(config, parameters, name + ".attention.norm"),
       attention_(config, parameters, name + ".attention"),
       attention_dropout_(name + ".attention.projection.dropout", config.dropout),
-      mlp_norm_(parameters, name + ".mlp.norm"),
-      mlp_(parameters, name + ".mlp"),
+      mlp_norm_(config, parameters, name + ".mlp.norm"),
+      mlp_(config, parameters, name + ".mlp"),
       mlp_dropout_(name + ".mlp.projection.dropout", config.dropout) {
-  add_use(attention_norm_.weight());
-  add_use(attention_norm_.bias());
+  add_uses(attention_norm_.parameters());
   add_uses_of(attention_);
-  add_use(mlp_norm_.weight());
-  add_use(mlp_norm_.bias());
+  add_uses(mlp_norm_.parameters());
   add_uses_of(mlp_);
   mark_as_unit();
 }
 
 std::unique_ptr<Saved> Block::prepare(const PrepareContext& context) const {
   auto saved = std::make_unique<BlockSaved>();
+  saved->recompute = context.training && context.recompute == Recompute::kBlock;
   const DType dtype = context.kernels.dtype();
   const Shape shape{context.B * context.T, C_};
   const int64_t mark = context.scratch.mark();
-  Arena& kept = context.training ? context.activations : context.scratch;
-  saved->attention_statistics = Norm::Statistics::allocate(context, kept);
+  const bool keep = context.training && !saved->recompute;
+  Arena& kept = keep ? context.activations : context.scratch;
+  saved->attention_statistics = attention_norm_.allocate_statistics(context, kept);
   saved->attention_input = kept.allocate(dtype, shape);
   saved->middle = kept.allocate(dtype, shape);
-  saved->mlp_statistics = Norm::Statistics::allocate(context, kept);
+  saved->mlp_statistics = mlp_norm_.allocate_statistics(context, kept);
   saved->mlp_input = kept.allocate(dtype, shape);
   if (context.training) {
     if (!mlp_dropout_.never_drops())
@@ -65,10 +66,27 @@ std::unique_ptr<Saved> Block::prepare(const PrepareContext& context) const {
     saved->norm_gradient = context.scratch.allocate(dtype, shape);
     saved->norm_workspace = attention_norm_.allocate_workspace(context);
   }
-  saved->attention = attention_.prepare(context);
-  saved->mlp = mlp_.prepare(context);
+  // Attention's scratch of backward may lie over what the mlp keeps, which is done with by then.
+  const PrepareContext inside{.kernels = context.kernels,
+                              .activations = kept,
+                              .scratch = context.scratch,
+                              .B = context.B,
+                              .T = context.T,
+                              .training = context.training,
+                              .recompute = context.recompute};
+  saved->attention = attention_.prepare(inside);
+  saved->mlp = mlp_.prepare(inside);
   context.scratch.release_to(mark);
   return saved;
+}
+
+void Block::attend(StepContext& context, Saved& base) {
+  auto& saved = static_cast<BlockSaved&>(base);
+  attention_norm_.forward(context, saved.input, {}, {}, {}, saved.attention_input,
+                          saved.attention_statistics);
+  attention_.forward(context, saved.attention_input, saved.middle, *saved.attention);
+  mlp_norm_.forward(context, saved.input, saved.middle, attention_dropout_.at(context),
+                    saved.middle, saved.mlp_input, saved.mlp_statistics);
 }
 
 // A branch's output lies where its sum with the residual stream will: attention's in `middle`, the
@@ -76,11 +94,7 @@ std::unique_ptr<Saved> Block::prepare(const PrepareContext& context) const {
 void Block::do_forward(StepContext& context, Tensor input, Tensor output, Saved& base) {
   auto& saved = static_cast<BlockSaved&>(base);
   saved.input = input;
-  attention_norm_.forward(context, input, {}, {}, {}, saved.attention_input,
-                          saved.attention_statistics);
-  attention_.forward(context, saved.attention_input, saved.middle, *saved.attention);
-  mlp_norm_.forward(context, input, saved.middle, attention_dropout_.at(context), saved.middle,
-                    saved.mlp_input, saved.mlp_statistics);
+  attend(context, saved);
   mlp_.forward(context, saved.mlp_input, output, *saved.mlp);
   context.kernels.residual_add(context.stream, saved.middle, output, mlp_dropout_.at(context),
                                output);
@@ -89,6 +103,10 @@ void Block::do_forward(StepContext& context, Tensor input, Tensor output, Saved&
 void Block::do_backward(StepContext& context, Tensor output_gradient, Tensor input_gradient,
                         Saved& base) {
   auto& saved = static_cast<BlockSaved&>(base);
+  if (saved.recompute) {
+    attend(context, saved);
+    mlp_.recompute(context, saved.mlp_input, *saved.mlp);
+  }
   const Tensor mlp_gradient =
       branch_gradient(context, mlp_dropout_.at(context), output_gradient, saved.branch_gradient);
   mlp_.backward(context, mlp_gradient, saved.norm_gradient, *saved.mlp);

@@ -1,5 +1,6 @@
 // A transformer block with the norms in front (Radford et al., GPT-2): x + attention(norm(x)), then
-// + mlp(norm(.)).
+// + mlp(norm(.)). With Recompute::kBlock it keeps its input alone and runs forward again in
+// backward, in scratch that all blocks share.
 #pragma once
 
 #include <memory>
@@ -25,6 +26,9 @@ class Block : public Module {
                    Saved& saved) override;
 
  private:
+  // Forward up to the mlp's input.
+  void attend(StepContext& context, Saved& saved);
+
   int64_t C_;
   Norm attention_norm_;
   Attention attention_;

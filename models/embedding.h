@@ -1,4 +1,5 @@
-// The beginning of a model: token and position vectors, added, with dropout.
+// The beginning of a model: token vectors, with the position table's added where the family has
+// one, and dropout.
 #pragma once
 
 #include <memory>
@@ -24,8 +25,8 @@ class Embedding : public Module {
                    Saved& saved) override;
 
  private:
-  Parameter* token_;     // (V, C)
-  Parameter* position_;  // (sequence, C)
+  Parameter* token_;               // (V, C)
+  Parameter* position_ = nullptr;  // (sequence, C), or none
   DropoutSite dropout_;
 };
 

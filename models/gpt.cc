@@ -27,8 +27,7 @@ class Gpt : public Module {
       if (i == 0) {
         units_.push_back(std::make_unique<Embedding>(config, parameters, "embedding"));
       } else if (i == num_units(config) - 1) {
-        units_.push_back(
-            std::make_unique<Head>(parameters, "head", "norm", "embedding.token.weight"));
+        units_.push_back(std::make_unique<Head>(config, parameters, "head"));
       } else {
         units_.push_back(
             std::make_unique<Block>(config, parameters, "blocks." + std::to_string(i - 1)));

@@ -1,5 +1,5 @@
-// The GPT-2 family as a Module: embedding, blocks, head, which are its units. A pipeline stage
-// holds a range of them.
+// A model of either family as a Module: embedding, blocks, head, which are its units. A pipeline
+// stage holds a range of them.
 #pragma once
 
 #include <memory>

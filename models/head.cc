@@ -40,15 +40,15 @@ int64_t Head::rows_per_chunk(int64_t N, int64_t V, int64_t largest_chunk) {
   return (N + num_chunks - 1) / num_chunks;
 }
 
-Head::Head(ParameterTable& parameters, const std::string& name, const std::string& norm,
-           const std::string& table, int64_t largest_chunk)
+Head::Head(const ModelConfig& config, ParameterTable& parameters, const std::string& name,
+           int64_t largest_chunk)
     : Module(name),
-      norm_(parameters, norm),
-      table_(&parameters.at(table)),
+      norm_(config, parameters, "norm"),
+      table_(&parameters.at(config.tied ? "embedding.token.weight" : name + ".weight")),
+      slot_(config.tied ? 1 : 0),
       largest_chunk_(largest_chunk) {
-  add_use(norm_.weight());
-  add_use(norm_.bias());
-  add_use(*table_, 1);
+  add_uses(norm_.parameters());
+  add_use(*table_, slot_);
   mark_as_unit();
 }
 
@@ -61,7 +61,7 @@ std::unique_ptr<Saved> Head::prepare(const PrepareContext& context) const {
   saved->rows_per_chunk = rows_per_chunk(N, V, largest_chunk_);
   const int64_t mark = context.scratch.mark();
   saved->normalised = context.scratch.allocate(dtype, {N, C});
-  saved->statistics = Norm::Statistics::allocate(context, context.scratch);
+  saved->statistics = norm_.allocate_statistics(context, context.scratch);
   saved->logits = context.scratch.allocate(dtype, {saved->rows_per_chunk, V});
   saved->chunk_loss = context.scratch.allocate(DType::kF64, {1});
   saved->loss_workspace = context.scratch.allocate(
@@ -107,8 +107,8 @@ void Head::do_backward(StepContext& context, Tensor, Tensor input_gradient, Save
     context.kernels.linear_forward(context.stream, rows, table_->value(), {}, Activation::kNone, {},
                                    logits);
     add_loss(context, saved, logits, begin, count, scale);
-    context.kernels.linear_backward_weight(context.stream, logits, rows, table_->gradient(1), {},
-                                           begin == 0 ? context.gradients : Write::kAccumulate);
+    context.kernels.linear_backward_weight(context.stream, logits, rows, table_->gradient(slot_),
+                                           {}, begin == 0 ? context.gradients : Write::kAccumulate);
     context.kernels.linear_backward_input(context.stream, logits, table_->value(),
                                           Activation::kNone, {}, rows, Write::kOverwrite);
   }

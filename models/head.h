@@ -1,4 +1,5 @@
-// The end of a model: the final norm, the token table as unembedding, and the loss.
+// The end of a model: the final norm, the unembedding by the token table or a matrix of its own,
+// and the loss.
 #pragma once
 
 #include <memory>
@@ -9,8 +10,8 @@
 namespace leasehold {
 
 // A unit. Input (N, C), no output: writes the microbatch's loss, and its logits when asked. Writes
-// gradient slot 1 of the token table. input_gradient may not alias anything; there is no
-// output_gradient.
+// gradient slot 1 of the token table, or the gradient of head.weight. input_gradient may not alias
+// anything; there is no output_gradient.
 //
 // Logits exist for a chunk of rows at a time, in scratch. Where a backward follows, forward only
 // keeps its input: backward makes a chunk's logits, turns them into the loss and their own gradient
@@ -22,9 +23,9 @@ class Head : public Module {
   static constexpr int64_t kLargestChunk = int64_t{1} << 26;
   static int64_t rows_per_chunk(int64_t N, int64_t V, int64_t largest_chunk = kLargestChunk);
 
-  // `norm` and `table` name the parameters; `largest_chunk` is for tests.
-  Head(ParameterTable& parameters, const std::string& name, const std::string& norm,
-       const std::string& table, int64_t largest_chunk = kLargestChunk);
+  // `largest_chunk` is for tests.
+  Head(const ModelConfig& config, ParameterTable& parameters, const std::string& name,
+       int64_t largest_chunk = kLargestChunk);
 
   std::unique_ptr<Saved> prepare(const PrepareContext& context) const override;
 
@@ -36,6 +37,7 @@ class Head : public Module {
  private:
   Norm norm_;
   Parameter* table_;  // (V, C)
+  int slot_;          // of its gradient
   int64_t largest_chunk_;
 };
 

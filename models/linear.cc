@@ -2,27 +2,36 @@
 
 namespace leasehold {
 
-Linear::Linear(ParameterTable& parameters, const std::string& name)
-    : weight_(&parameters.at(name + ".weight")), bias_(&parameters.at(name + ".bias")) {
+Linear::Linear(ParameterTable& parameters, const std::string& name, bool has_bias)
+    : weight_(&parameters.at(name + ".weight")) {
   const Shape& shape = weight_->local_shape();
   LEASEHOLD_CHECK(shape.num_dims() >= 2, "{}: shape {}", name, shape.to_string());
   in_ = shape[shape.num_dims() - 1];
   out_ = shape.num_elements() / in_;
+  if (!has_bias) return;
+  bias_ = &parameters.at(name + ".bias");
   LEASEHOLD_CHECK(bias_->local_shape().num_elements() == out_, "{}: weight {} with bias {}", name,
                   shape.to_string(), bias_->local_shape().to_string());
 }
 
+std::vector<Parameter*> Linear::parameters() const {
+  return bias_ == nullptr ? std::vector<Parameter*>{weight_}
+                          : std::vector<Parameter*>{weight_, bias_};
+}
+
 void Linear::forward(StepContext& context, Tensor x, Tensor y, Activation activation,
                      Tensor pre) const {
-  context.kernels.linear_forward(context.stream, x, weight_->value().reshape({out_, in_}),
-                                 bias_->value().reshape({out_}), activation, pre, y);
+  const Tensor bias = bias_ == nullptr ? Tensor() : bias_->value().reshape({out_});
+  context.kernels.linear_forward(context.stream, x, weight_->value().reshape({out_, in_}), bias,
+                                 activation, pre, y);
 }
 
 void Linear::backward(StepContext& context, Tensor dy, Tensor x, Tensor dx, Activation activation,
                       Tensor pre) const {
+  const Tensor bias_gradient = bias_ == nullptr ? Tensor() : bias_->gradient().reshape({out_});
   context.kernels.linear_backward_weight(context.stream, dy, x,
-                                         weight_->gradient().reshape({out_, in_}),
-                                         bias_->gradient().reshape({out_}), context.gradients);
+                                         weight_->gradient().reshape({out_, in_}), bias_gradient,
+                                         context.gradients);
   context.kernels.linear_backward_input(context.stream, dy, weight_->value().reshape({out_, in_}),
                                         activation, pre, dx, Write::kOverwrite);
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "runtime/module/module.h"
 
@@ -10,11 +11,12 @@ namespace leasehold {
 
 class Linear {
  public:
-  // Of the parameters NAME.weight (O..., K), whose last dim is the input, and NAME.bias (O...).
-  Linear(ParameterTable& parameters, const std::string& name);
+  // Of the parameters NAME.weight (O..., K), whose last dim is the input, and NAME.bias (O...), if
+  // it has one.
+  Linear(ParameterTable& parameters, const std::string& name, bool has_bias);
 
   Parameter& weight() const { return *weight_; }
-  Parameter& bias() const { return *bias_; }
+  std::vector<Parameter*> parameters() const;
   int64_t in() const { return in_; }    // K
   int64_t out() const { return out_; }  // O
 
@@ -30,7 +32,7 @@ class Linear {
 
  private:
   Parameter* weight_;
-  Parameter* bias_;
+  Parameter* bias_ = nullptr;
   int64_t in_;
   int64_t out_;
 };

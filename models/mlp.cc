@@ -1,56 +1,79 @@
-// N tokens, C channels, F channels inside.
+// N tokens, C channels, F channels inside, E channels of the first linear: F, or 2 F for gate and
+// up.
 #include "models/mlp.h"
+
+#include "models/family.h"
 
 namespace leasehold {
 
 namespace {
 
 struct MlpSaved : Saved {
-  Tensor input;   // (N, C), the caller's
-  Tensor pre;     // (N, F), before GELU; absent when no backward follows
-  Tensor hidden;  // (N, F)
-  Tensor dpre;    // (N, F), scratch
+  Tensor input;     // (N, C), the caller's
+  Tensor expanded;  // (N, E); with GELU, absent when no backward follows
+  Tensor hidden;    // (N, F)
+  // Scratch.
+  Tensor dexpanded;  // (N, E)
+  Tensor dhidden;    // (N, F), where gated
 };
 
 }  // namespace
 
-Mlp::Mlp(ParameterTable& parameters, const std::string& name)
-    : Module(name), fc_(parameters, name + ".fc"), projection_(parameters, name + ".projection") {
-  add_use(fc_.weight());
-  add_use(fc_.bias());
-  add_use(projection_.weight());
-  add_use(projection_.bias());
+Mlp::Mlp(const ModelConfig& config, ParameterTable& parameters, const std::string& name)
+    : Module(name),
+      gated_(family_options(config).gated_mlp),
+      expand_(parameters, name + "." + family_options(config).expand,
+              family_options(config).biases),
+      projection_(parameters, name + ".projection", family_options(config).biases) {
+  add_uses(expand_.parameters());
+  add_uses(projection_.parameters());
 }
 
 std::unique_ptr<Saved> Mlp::prepare(const PrepareContext& context) const {
   auto saved = std::make_unique<MlpSaved>();
   const DType dtype = context.kernels.dtype();
-  const Shape shape{context.B * context.T, fc_.out()};
-  const int64_t mark = context.scratch.mark();
+  const Shape expanded{context.B * context.T, expand_.out()};
+  const Shape hidden{context.B * context.T, projection_.in()};
+  int64_t mark = context.scratch.mark();
+  Arena& kept = context.training ? context.activations : context.scratch;
+  if (context.training || gated_) saved->expanded = kept.allocate(dtype, expanded);
+  saved->hidden = kept.allocate(dtype, hidden);
   if (context.training) {
-    saved->pre = context.activations.allocate(dtype, shape);
-    saved->hidden = context.activations.allocate(dtype, shape);
-    saved->dpre = context.scratch.allocate(dtype, shape);
-  } else {
-    saved->hidden = context.scratch.allocate(dtype, shape);
+    mark = context.scratch.mark();
+    saved->dexpanded = context.scratch.allocate(dtype, expanded);
+    if (gated_) saved->dhidden = context.scratch.allocate(dtype, hidden);
   }
   context.scratch.release_to(mark);
   return saved;
 }
 
-void Mlp::do_forward(StepContext& context, Tensor input, Tensor output, Saved& base) {
+void Mlp::recompute(StepContext& context, Tensor input, Saved& base) {
   auto& saved = static_cast<MlpSaved&>(base);
   saved.input = input;
-  fc_.forward(context, input, saved.hidden, Activation::kGelu, saved.pre);
-  projection_.forward(context, saved.hidden, output);
+  if (gated_) {
+    expand_.forward(context, input, saved.expanded);
+    context.kernels.swiglu_forward(context.stream, saved.expanded, saved.hidden);
+  } else {
+    expand_.forward(context, input, saved.hidden, Activation::kGelu, saved.expanded);
+  }
+}
+
+void Mlp::do_forward(StepContext& context, Tensor input, Tensor output, Saved& base) {
+  recompute(context, input, base);
+  projection_.forward(context, static_cast<MlpSaved&>(base).hidden, output);
 }
 
 void Mlp::do_backward(StepContext& context, Tensor output_gradient, Tensor input_gradient,
                       Saved& base) {
   auto& saved = static_cast<MlpSaved&>(base);
-  projection_.backward(context, output_gradient, saved.hidden, saved.dpre, Activation::kGelu,
-                       saved.pre);
-  fc_.backward(context, saved.dpre, saved.input, input_gradient);
+  if (gated_) {
+    projection_.backward(context, output_gradient, saved.hidden, saved.dhidden);
+    context.kernels.swiglu_backward(context.stream, saved.dhidden, saved.expanded, saved.dexpanded);
+  } else {
+    projection_.backward(context, output_gradient, saved.hidden, saved.dexpanded, Activation::kGelu,
+                         saved.expanded);
+  }
+  expand_.backward(context, saved.dexpanded, saved.input, input_gradient);
 }
 
 }  // namespace leasehold

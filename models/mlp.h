@@ -1,9 +1,10 @@
-// The feed-forward half of a block: two linears with GELU between them.
+// The feed-forward half of a block: two linears with GELU or SwiGLU between them.
 #pragma once
 
 #include <memory>
 #include <string>
 
+#include "models/describe.h"
 #include "models/linear.h"
 
 namespace leasehold {
@@ -11,9 +12,12 @@ namespace leasehold {
 // (N, C) -> (N, C). input_gradient may not alias output_gradient.
 class Mlp : public Module {
  public:
-  Mlp(ParameterTable& parameters, const std::string& name);
+  Mlp(const ModelConfig& config, ParameterTable& parameters, const std::string& name);
 
   std::unique_ptr<Saved> prepare(const PrepareContext& context) const override;
+
+  // Forward as far as backward needs it: all but the output.
+  void recompute(StepContext& context, Tensor input, Saved& saved);
 
  protected:
   void do_forward(StepContext& context, Tensor input, Tensor output, Saved& saved) override;
@@ -21,7 +25,8 @@ class Mlp : public Module {
                    Saved& saved) override;
 
  private:
-  Linear fc_;
+  bool gated_;
+  Linear expand_;  // to one channel for each inside, or two: gate and up
   Linear projection_;
 };
 

@@ -1,8 +1,11 @@
-// Layer norm with a residual addition in front of it (Ba, Kiros and Hinton, arXiv:1607.06450).
+// Layer norm (Ba, Kiros and Hinton, arXiv:1607.06450) or RMS norm (Zhang and Sennrich,
+// arXiv:1910.07467), with a residual addition in front of it.
 #pragma once
 
 #include <string>
+#include <vector>
 
+#include "models/describe.h"
 #include "runtime/module/module.h"
 
 namespace leasehold {
@@ -11,17 +14,14 @@ class Norm {
  public:
   // What backward needs besides what was normalised.
   struct Statistics {
-    Tensor mean;  // (N)
+    Tensor mean;  // (N); absent for RMS norm
     Tensor rstd;  // (N)
-    static Statistics allocate(const PrepareContext& context, Arena& arena);
   };
 
-  // Of the parameters NAME.weight and NAME.bias, both (C).
-  Norm(ParameterTable& parameters, const std::string& name)
-      : weight_(&parameters.at(name + ".weight")), bias_(&parameters.at(name + ".bias")) {}
+  // Of the parameters NAME.weight and, for layer norm, NAME.bias, both (C).
+  Norm(const ModelConfig& config, ParameterTable& parameters, const std::string& name);
 
-  Parameter& weight() const { return *weight_; }
-  Parameter& bias() const { return *bias_; }
+  std::vector<Parameter*> parameters() const;
 
   // sum = x + dropout(delta); y = norm(sum). All (N, C); sum may alias x or delta. Without delta
   // (and sum), norm(x).
@@ -32,12 +32,14 @@ class Norm {
   void backward(StepContext& context, Tensor dy, Tensor input, const Statistics& statistics,
                 Tensor dresidual, Tensor dx, Tensor workspace) const;
 
-  // u8, for the tokens of one microbatch.
-  Tensor allocate_workspace(const PrepareContext& context) const;
+  // For the tokens of one microbatch.
+  Statistics allocate_statistics(const PrepareContext& context, Arena& arena) const;
+  Tensor allocate_workspace(const PrepareContext& context) const;  // u8
 
  private:
   Parameter* weight_;
-  Parameter* bias_;
+  Parameter* bias_;  // null: RMS norm
+  double eps_;
 };
 
 }  // namespace leasehold

@@ -26,14 +26,25 @@ struct Saved {
   virtual ~Saved() = default;
 };
 
+// What backward computes again instead of keeping it from forward. The bits are the same.
+enum class Recompute {
+  kNone,
+  kAttention,  // queries, keys, values and what attention makes of them
+  kBlock,      // everything inside a block: it keeps its input alone
+};
+
 // What is known of every microbatch before step 0, and where its tensors come from.
 struct PrepareContext {
   Kernels& kernels;
-  Arena& activations;  // lives from forward to backward: one set per Saved
-  Arena& scratch;      // within one forward or backward: modules release_to what they do not return
-  int64_t B = 0;       // sequences per microbatch
-  int64_t T = 0;       // positions
+  // Lives from forward to backward: one set per Saved. A block that is recomputed gives its inside
+  // the scratch here too, so what is kept is allocated before a module's first mark of scratch that
+  // it releases to.
+  Arena& activations;
+  Arena& scratch;  // within one forward or backward: modules release_to what they do not return
+  int64_t B = 0;   // sequences per microbatch
+  int64_t T = 0;   // positions
   bool training = true;  // false: no backward will follow
+  Recompute recompute = Recompute::kNone;
 };
 
 // The microbatch that is being computed.
@@ -103,6 +114,9 @@ class Module {
                            Saved& saved) = 0;
 
   void add_use(Parameter& parameter, int slot = 0) { uses_.push_back({&parameter, slot}); }
+  void add_uses(const std::vector<Parameter*>& parameters) {
+    for (Parameter* parameter : parameters) add_use(*parameter);
+  }
   void add_uses_of(const Module& submodule);
   // Units (embedding, block, head) are what ZeRO materialises and what gradients become ready by;
   // they call the hooks.

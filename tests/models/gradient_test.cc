@@ -63,7 +63,7 @@ TEST_P(GradientTest, Attention) {
 
 TEST_P(GradientTest, Mlp) {
   ModuleHarness harness = this->harness("blocks.0.mlp.", [&](ParameterTable& parameters) {
-    return std::make_unique<Mlp>(parameters, "blocks.0.mlp");
+    return std::make_unique<Mlp>(config_, parameters, "blocks.0.mlp");
   });
   expect_gradients_of_layer(harness, {kN, config_.hidden}, false, 2);
 }
@@ -107,8 +107,7 @@ TEST_P(GradientTest, HeadInOneChunkAndInSeveral) {
     ModuleHarness harness(
         *device_, *kernels_, specs,
         [&](ParameterTable& parameters) {
-          return std::make_unique<Head>(parameters, "head", "norm", "embedding.token.weight",
-                                        largest_chunk);
+          return std::make_unique<Head>(config_, parameters, "head", largest_chunk);
         },
         kB, kT);
     harness.randomize(9, 0.3);

@@ -27,7 +27,8 @@ TEST(HeadTest, ChunksAddUpOnCpuKernels) {
   config.sequence = kT;
   config.vocab = kV;
   std::vector<ParameterSpec> specs;
-  for (const ParameterSpec& spec : describe_parameters(complete_model_config(config).value())) {
+  config = complete_model_config(config).value();
+  for (const ParameterSpec& spec : describe_parameters(config)) {
     if (spec.name.starts_with("norm.") || spec.name == "embedding.token.weight")
       specs.push_back(spec);
   }
@@ -41,8 +42,7 @@ TEST(HeadTest, ChunksAddUpOnCpuKernels) {
     ModuleHarness harness(
         *device, *kernels, specs,
         [&](ParameterTable& parameters) {
-          return std::make_unique<Head>(parameters, "head", "norm", "embedding.token.weight",
-                                        largest_chunk);
+          return std::make_unique<Head>(config, parameters, "head", largest_chunk);
         },
         kB, kT);
     harness.randomize(1, 0.3);
