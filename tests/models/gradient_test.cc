@@ -17,7 +17,7 @@ namespace {
 
 constexpr int64_t kB = 2, kT = 6, kN = kB * kT;
 
-ModelConfig small_config(double dropout) {
+ModelConfig small_gpt2(double dropout) {
   ModelConfig config;
   config.layers = 2;
   config.hidden = 12;
@@ -29,6 +29,48 @@ ModelConfig small_config(double dropout) {
   return complete_model_config(config).value();
 }
 
+// Grouped heads, a head of its own or the token table, rotary positions plain or scaled such that
+// one pair of three is slow, one fast and one between.
+ModelConfig small_llama(double dropout, bool tied, bool scaled) {
+  ModelConfig config;
+  config.family = "llama";
+  config.layers = 2;
+  config.hidden = 24;
+  config.heads = 4;
+  config.kv_heads = 2;
+  config.ffn = 20;
+  config.sequence = 8;
+  config.vocab = 11;
+  config.dropout = dropout;
+  config.tied = tied;
+  config.norm_eps = 1e-3;
+  config.rope_theta = 50;
+  if (scaled) {
+    config.rope_factor = 4;
+    config.rope_original_sequence = 16;
+    config.rope_low_freq_factor = 0.5;
+    config.rope_high_freq_factor = 2;
+  }
+  return complete_model_config(config).value();
+}
+
+struct Variant {
+  const char* name;
+  ModelConfig config;
+  Recompute recompute = Recompute::kNone;
+};
+
+std::vector<Variant> variants() {
+  return {{"Gpt2", small_gpt2(0)},
+          {"Gpt2WithDropout", small_gpt2(0.25)},
+          {"Llama", small_llama(0, false, false)},
+          {"LlamaWithDropout", small_llama(0.25, false, true)},
+          {"LlamaTiedAndScaled", small_llama(0, true, true)},
+          {"Gpt2RecomputingBlocks", small_gpt2(0.25), Recompute::kBlock},
+          {"LlamaRecomputingAttention", small_llama(0.25, true, false), Recompute::kAttention},
+          {"LlamaRecomputingBlocks", small_llama(0, false, true), Recompute::kBlock}};
+}
+
 std::vector<ParameterSpec> specs_with_prefix(const ModelConfig& config, const std::string& prefix) {
   std::vector<ParameterSpec> specs;
   for (const ParameterSpec& spec : describe_parameters(config)) {
@@ -37,11 +79,14 @@ std::vector<ParameterSpec> specs_with_prefix(const ModelConfig& config, const st
   return specs;
 }
 
-// Parameter: dropout. The same tests with masks and without.
-class GradientTest : public testing::TestWithParam<double> {
+class GradientTest : public testing::TestWithParam<Variant> {
  protected:
   ModuleHarness harness(const std::string& prefix, const ModuleHarness::Factory& create) {
-    ModuleHarness harness(*device_, *kernels_, specs_with_prefix(config_, prefix), create, kB, kT);
+    return this->harness(specs_with_prefix(config_, prefix), create);
+  }
+  ModuleHarness harness(const std::vector<ParameterSpec>& specs,
+                        const ModuleHarness::Factory& create) {
+    ModuleHarness harness(*device_, *kernels_, specs, create, kB, kT, GetParam().recompute);
     harness.randomize(5, 0.3);
     harness.seed = 17;
     harness.microbatch.step = 3;
@@ -49,7 +94,7 @@ class GradientTest : public testing::TestWithParam<double> {
     return harness;
   }
 
-  const ModelConfig config_ = small_config(GetParam());
+  const ModelConfig config_ = GetParam().config;
   const std::unique_ptr<CpuDevice> device_ = CpuDevice::create({});
   const std::unique_ptr<Kernels> kernels_ = create_reference_kernels();
 };
@@ -101,16 +146,13 @@ TEST_P(GradientTest, Embedding) {
 
 TEST_P(GradientTest, HeadInOneChunkAndInSeveral) {
   auto specs = specs_with_prefix(config_, "norm.");
-  specs.push_back(describe_parameters(config_)[0]);
+  const std::string table_name = config_.tied ? "embedding.token.weight" : "head.weight";
+  specs.push_back(specs_with_prefix(config_, table_name).at(0));
   for (const int64_t largest_chunk : {Head::kLargestChunk, 5 * config_.vocab}) {
     SCOPED_TRACE(largest_chunk);
-    ModuleHarness harness(
-        *device_, *kernels_, specs,
-        [&](ParameterTable& parameters) {
-          return std::make_unique<Head>(config_, parameters, "head", largest_chunk);
-        },
-        kB, kT);
-    harness.randomize(9, 0.3);
+    ModuleHarness harness = this->harness(specs, [&](ParameterTable& parameters) {
+      return std::make_unique<Head>(config_, parameters, "head", largest_chunk);
+    });
     harness.random_microbatch(config_.vocab, 10);
     harness.microbatch.targets.as<int32_t>()[3] = -1;
     harness.microbatch.num_targets = kN - 1;
@@ -124,11 +166,9 @@ TEST_P(GradientTest, HeadInOneChunkAndInSeveral) {
     };
     EXPECT_DOUBLE_EQ(loss_of_backward, objective());
     expect_gradient("input", input, input_gradient, objective, 12);
-    Parameter& table = harness.parameters().at("embedding.token.weight");
-    expect_gradient("table", table.value(), table.gradient(1), objective, 13);
-    for (const char* name : {"norm.weight", "norm.bias"}) {
-      Parameter& parameter = harness.parameters().at(name);
-      expect_gradient(name, parameter.value(), parameter.gradient(), objective, 14);
+    for (const ParameterUse& use : harness.module().uses()) {
+      expect_gradient(use.parameter->name(), use.parameter->value(),
+                      use.parameter->gradient(use.slot), objective, 13);
     }
   }
 }
@@ -142,8 +182,8 @@ TEST_P(GradientTest, WholeModel) {
   expect_gradients_of_model(harness, 16);
 }
 
-INSTANTIATE_TEST_SUITE_P(Dropout, GradientTest, testing::Values(0.0, 0.25),
-                         [](const auto& dropout) { return dropout.param == 0 ? "Off" : "On"; });
+INSTANTIATE_TEST_SUITE_P(, GradientTest, testing::ValuesIn(variants()),
+                         [](const auto& tested) { return std::string(tested.param.name); });
 
 }  // namespace
 }  // namespace leasehold

@@ -5,13 +5,14 @@ namespace leasehold {
 namespace {
 
 PrepareContext prepare_context(Kernels& kernels, Arena& activations, Arena& scratch,
-                               const Shape& batch, bool training) {
+                               const Shape& batch, bool training, Recompute recompute) {
   return {.kernels = kernels,
           .activations = activations,
           .scratch = scratch,
           .B = batch[0],
           .T = batch[1],
-          .training = training};
+          .training = training,
+          .recompute = recompute};
 }
 
 }  // namespace
@@ -37,7 +38,7 @@ std::vector<double> elements(Tensor tensor) {
 
 ModuleHarness::ModuleHarness(Device& device, Kernels& kernels,
                              const std::vector<ParameterSpec>& specs, const Factory& create,
-                             int64_t B, int64_t T)
+                             int64_t B, int64_t T, Recompute recompute)
     : device_(device),
       kernels_(kernels),
       table_(specs),
@@ -56,13 +57,14 @@ ModuleHarness::ModuleHarness(Device& device, Kernels& kernels,
   // nothing else.
   for (const bool with_backward : {true, false}) {
     (void)module_->prepare(
-        prepare_context(kernels, activations_, scratch_, batch_shape_, with_backward));
+        prepare_context(kernels, activations_, scratch_, batch_shape_, with_backward, recompute));
   }
   activations_ = Arena::create(device, "activations", activations_.peak_bytes()).value();
   scratch_ = Arena::create(device, "scratch", scratch_.peak_bytes()).value();
-  saved_ = module_->prepare(prepare_context(kernels, activations_, scratch_, batch_shape_, true));
-  saved_without_backward_ =
-      module_->prepare(prepare_context(kernels, activations_, scratch_, batch_shape_, false));
+  saved_ = module_->prepare(
+      prepare_context(kernels, activations_, scratch_, batch_shape_, true, recompute));
+  saved_without_backward_ = module_->prepare(
+      prepare_context(kernels, activations_, scratch_, batch_shape_, false, recompute));
 }
 
 void ModuleHarness::randomize(uint64_t random_seed, double standard_deviation) {

@@ -22,7 +22,8 @@ class ModuleHarness {
 
   // `device` and `kernels` must outlive the harness. Values are zero until they are filled.
   ModuleHarness(Device& device, Kernels& kernels, const std::vector<ParameterSpec>& specs,
-                const Factory& create, int64_t B, int64_t T);
+                const Factory& create, int64_t B, int64_t T,
+                Recompute recompute = Recompute::kNone);
 
   ParameterTable& parameters() { return table_; }
   Module& module() { return *module_; }
