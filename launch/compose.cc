@@ -1,8 +1,10 @@
 #include "launch/compose.h"
 
+#include <optional>
 #include <sched.h>
 #include <unistd.h>
 
+#include "models/family.h"
 #include "models/gpt.h"
 
 namespace leasehold {
@@ -36,13 +38,20 @@ int64_t count_bound_cores() {
 int64_t count_machine_cores() { return ::sysconf(_SC_NPROCESSORS_ONLN); }
 
 ArithmeticProbe make_probe(const ModelConfig& model, int64_t microbatch) {
+  const FamilyOptions family = family_options(model);
+  std::optional<Rotary> rotary;
+  if (!family.position_table) rotary = rotary_of(model);
   return {.hidden = model.hidden,
           .ffn = model.ffn,
           .heads = model.heads,
           .kv_heads = model.kv_heads,
           .vocab = model.vocab,
           .T = model.sequence,
-          .B = microbatch};
+          .B = microbatch,
+          .norm_eps = model.norm_eps,
+          .rms_norm = family.rms_norm,
+          .gated_mlp = family.gated_mlp,
+          .rotary = rotary};
 }
 
 MeshShape make_mesh_shape(const ParallelSection& parallel, int num_ranks) {
@@ -51,6 +60,15 @@ MeshShape make_mesh_shape(const ParallelSection& parallel, int num_ranks) {
   shape.data = num_ranks / (shape.pipeline * shape.tensor);
   return shape;
 }
+
+namespace {
+
+Recompute recompute_of(const std::string& text) {
+  if (text == "attention") return Recompute::kAttention;
+  return text == "block" ? Recompute::kBlock : Recompute::kNone;
+}
+
+}  // namespace
 
 EngineOptions make_engine_options(const JobFile& job) {
   const OptimizerSection& optimizer = job.optimizer;
@@ -72,6 +90,7 @@ EngineOptions make_engine_options(const JobFile& job) {
                                                        : PipelineSchedule::kOneForwardOneBackward,
           .num_chunks = static_cast<int>(job.parallel.chunks),
           .reduction = job.parallel.reduction == "fast" ? Reduction::kFast : Reduction::kCanonical,
+          .recompute = recompute_of(job.parallel.recompute),
           .timeout_s = job.launch.stuck_timeout_s};
 }
 

@@ -195,9 +195,6 @@ Status check_checkpoint(const CheckpointSection& checkpoint) {
 
 Status check_supported(const JobFile& job) {
   LEASEHOLD_RETURN_IF_ERROR(check_parallel(job.parallel));
-  if (job.model.family != "gpt2") {
-    return lacks(fmt::format("model.family = \"{}\"", job.model.family), "write \"gpt2\"");
-  }
   if (job.device.kind != "cpu") {
     return lacks(fmt::format("device.kind = \"{}\"", job.device.kind), "write \"cpu\"");
   }

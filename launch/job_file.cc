@@ -122,6 +122,11 @@ Status complete_job(JobFile& job, int64_t tokenizer_vocab) {
   }
   if (!job.given.contains("optimizer.min_lr")) job.optimizer.min_lr = job.optimizer.lr / 10;
   LEASEHOLD_RETURN_IF_ERROR(complete_vocab(job, tokenizer_vocab));
+  if (job.given.contains("model.tied") && !job.model.tied && job.model.family == "gpt2") {
+    return error(Code::kBadConfig,
+                 "model.tied = false, but the head of the gpt2 family is its token table: leave "
+                 "model.tied out, or write model.family = \"llama\"");
+  }
   LEASEHOLD_ASSIGN_OR_RETURN(job.model, complete_model_config(job.model));
   return ok_status();
 }
@@ -150,7 +155,10 @@ Result<JobFile> load_job(FileSystem& files, const std::string& path,
 std::map<std::string, std::string> identity_keys(const JobFile& job) {
   std::map<std::string, std::string> identity;
   for (const JobKey& key : job_keys()) {
-    if (key.identity) identity[key.full_name()] = job_value_text(key, job);
+    if (!key.identity) continue;
+    const std::string text = job_value_text(key, job);
+    if (key.identity_without.empty() || text != key.identity_without)
+      identity[key.full_name()] = text;
   }
   return identity;
 }

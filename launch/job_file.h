@@ -58,6 +58,7 @@ struct ParallelSection {
   std::string schedule = "1f1b";  // or "gpipe"
   int64_t zero = 1;
   std::string reduction = "canonical";  // or "fast"
+  std::string recompute = "none";       // "none", "attention", "block"
 };
 
 struct DeviceSection {

@@ -30,7 +30,8 @@ const JobFile& default_job() {
 
 std::string type_of(const JobKey& key) {
   return std::visit(
-      Overloaded{[](int64_t*) { return std::string("integer"); },
+      Overloaded{[](bool*) { return std::string("boolean"); },
+                 [](int64_t*) { return std::string("integer"); },
                  [](double*) { return std::string("number"); },
                  [&](std::string*) { return std::string(key.is_path ? "path" : "string"); },
                  [](std::vector<std::string>*) { return std::string("list of strings"); }},
@@ -101,6 +102,17 @@ std::vector<std::string> split_at_spaces(std::string_view text) {
 }
 
 // Whether `value` has the type of the slot; stores it if so.
+bool store(const JobValue& value, bool* slot) {
+  if (const auto* boolean = std::get_if<bool>(&value.value)) {
+    *slot = *boolean;
+    return true;
+  }
+  const auto* text = std::get_if<JobValue::Text>(&value.value);
+  if (text == nullptr || (text->text != "true" && text->text != "false")) return false;
+  *slot = text->text == "true";
+  return true;
+}
+
 bool store(const JobValue& value, int64_t* slot) {
   if (const auto* integer = std::get_if<int64_t>(&value.value)) {
     *slot = *integer;
@@ -185,7 +197,8 @@ Status assign_job_value(const JobKey& key, const JobValue& value, JobFile& job) 
     return error(Code::kBadConfig, "{}: expected {}, got {}", key.full_name(),
                  with_article(type_of(key)), value_in_words(value));
   }
-  return std::visit(Overloaded{[&](int64_t* place) {
+  return std::visit(Overloaded{[](bool*) { return ok_status(); },
+                               [&](int64_t* place) {
                                  return check_number(key, static_cast<double>(*place), value);
                                },
                                [&](double* place) { return check_number(key, *place, value); },
@@ -200,7 +213,8 @@ Status assign_job_value(const JobKey& key, const JobValue& value, JobFile& job) 
 }
 
 std::string job_value_text(const JobKey& key, const JobFile& job) {
-  return std::visit(Overloaded{[](int64_t* held) { return std::to_string(*held); },
+  return std::visit(Overloaded{[](bool* held) { return std::string(*held ? "true" : "false"); },
+                               [](int64_t* held) { return std::to_string(*held); },
                                [](double* held) { return fmt::format("{}", *held); },
                                [](std::string* held) { return *held; },
                                [](std::vector<std::string>* held) {

@@ -14,7 +14,7 @@
 namespace leasehold {
 
 // Where a key's value lies; which alternative it is says the key's type.
-using JobSlot = std::variant<int64_t*, double*, std::string*, std::vector<std::string>*>;
+using JobSlot = std::variant<bool*, int64_t*, double*, std::string*, std::vector<std::string>*>;
 
 struct JobRange {
   double low = -std::numeric_limits<double>::infinity();
@@ -30,7 +30,10 @@ struct JobKey {
   std::string_view meaning;
   bool required = false;
   bool is_path = false;
-  bool identity = false;                  // may not change on resume
+  bool identity = false;  // may not change on resume
+  // The value at which the key is left out of the identity: what runs that began before the key was
+  // known are.
+  std::string_view identity_without;
   JobRange range;                         // of numbers
   std::vector<std::string_view> choices;  // of strings; empty: any
   std::string_view computed_default;      // says a default that depends on other keys

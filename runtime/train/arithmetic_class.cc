@@ -94,7 +94,7 @@ void probe_linear(Prober& prober, const std::string& name, int64_t rows, int64_t
   prober.digest(name + ".linear_backward_weight", {dweight, dbias});
 }
 
-void probe_norm(Prober& prober, int64_t rows, int64_t C) {
+void probe_layer_norm(Prober& prober, int64_t rows, int64_t C, double eps) {
   Kernels& kernels = prober.kernels();
   const Tensor x = prober.drawn({rows, C}, "norm.x", 1.0F);
   const Tensor dy = prober.drawn({rows, C}, "norm.dy", 0.1F);
@@ -105,11 +105,38 @@ void probe_norm(Prober& prober, int64_t rows, int64_t C) {
   const Tensor dweight = prober.empty({C}), dbias = prober.empty({C});
   const Tensor workspace = prober.workspace(kernels.layer_norm_backward_workspace_bytes(rows, C));
   if (prober.counting()) return;
-  kernels.layer_norm_forward(prober.stream(), x, {}, {}, {}, weight, bias, 1e-5, y, mean, rstd);
+  kernels.layer_norm_forward(prober.stream(), x, {}, {}, {}, weight, bias, eps, y, mean, rstd);
   prober.digest("layer_norm_forward", {y, mean, rstd});
   kernels.layer_norm_backward(prober.stream(), dy, x, weight, mean, rstd, {}, dx, dweight, dbias,
                               Write::kOverwrite, workspace);
   prober.digest("layer_norm_backward", {dx, dweight, dbias});
+}
+
+void probe_rms_norm(Prober& prober, int64_t rows, int64_t C, double eps) {
+  Kernels& kernels = prober.kernels();
+  const Tensor x = prober.drawn({rows, C}, "norm.x", 1.0F);
+  const Tensor dy = prober.drawn({rows, C}, "norm.dy", 0.1F);
+  const Tensor weight = prober.drawn({C}, "norm.weight", 1.0F);
+  const Tensor y = prober.empty({rows, C}), dx = prober.empty({rows, C});
+  const Tensor rstd = prober.empty({rows}), dweight = prober.empty({C});
+  const Tensor workspace = prober.workspace(kernels.rms_norm_backward_workspace_bytes(rows, C));
+  if (prober.counting()) return;
+  kernels.rms_norm_forward(prober.stream(), x, {}, {}, {}, weight, eps, y, rstd);
+  prober.digest("rms_norm_forward", {y, rstd});
+  kernels.rms_norm_backward(prober.stream(), dy, x, weight, rstd, {}, dx, dweight,
+                            Write::kOverwrite, workspace);
+  prober.digest("rms_norm_backward", {dx, dweight});
+}
+
+void probe_swiglu(Prober& prober, int64_t rows, int64_t F) {
+  const Tensor gate_up = prober.drawn({rows, 2 * F}, "swiglu.gate_up", 1.0F);
+  const Tensor dy = prober.drawn({rows, F}, "swiglu.dy", 0.1F);
+  const Tensor y = prober.empty({rows, F}), dgate_up = prober.empty({rows, 2 * F});
+  if (prober.counting()) return;
+  prober.kernels().swiglu_forward(prober.stream(), gate_up, y);
+  prober.digest("swiglu_forward", {y});
+  prober.kernels().swiglu_backward(prober.stream(), dy, gate_up, dgate_up);
+  prober.digest("swiglu_backward", {dgate_up});
 }
 
 void probe_attention(Prober& prober, const ArithmeticProbe& sizes) {
@@ -129,11 +156,19 @@ void probe_attention(Prober& prober, const ArithmeticProbe& sizes) {
   const Tensor dqkv = prober.empty(packed);
   const Tensor workspace = prober.workspace(kernels.attention_workspace_bytes(shape));
   if (prober.counting()) return;
+  if (sizes.rotary) {
+    kernels.rotary_forward(prober.stream(), shape, *sizes.rotary, qkv);
+    prober.digest("rotary_forward", {qkv});
+  }
   kernels.attention_forward(prober.stream(), shape, qkv, {}, out, log_sum_exp, workspace);
   prober.digest("attention_forward", {out, log_sum_exp});
   kernels.attention_backward(prober.stream(), shape, dout, qkv, out, log_sum_exp, {}, dqkv,
                              workspace);
   prober.digest("attention_backward", {dqkv});
+  if (sizes.rotary) {
+    kernels.rotary_backward(prober.stream(), shape, *sizes.rotary, dqkv);
+    prober.digest("rotary_backward", {dqkv});
+  }
 }
 
 void probe_loss(Prober& prober, int64_t rows, int64_t V) {
@@ -177,10 +212,16 @@ void probe_all(Prober& prober, const ArithmeticProbe& sizes) {
   const int64_t V = std::min(sizes.vocab, kMaxVocab);
   const int64_t packed = sizes.hidden / sizes.heads * (sizes.heads + 2 * sizes.kv_heads);
   probe_linear(prober, "qkv", rows, sizes.hidden, packed, Activation::kNone);
-  probe_linear(prober, "fc", rows, sizes.hidden, sizes.ffn, Activation::kGelu);
+  if (sizes.gated_mlp) {
+    probe_linear(prober, "gate_up", rows, sizes.hidden, 2 * sizes.ffn, Activation::kNone);
+    probe_swiglu(prober, rows, sizes.ffn);
+  } else {
+    probe_linear(prober, "fc", rows, sizes.hidden, sizes.ffn, Activation::kGelu);
+  }
   probe_linear(prober, "projection", rows, sizes.ffn, sizes.hidden, Activation::kNone);
   probe_linear(prober, "head", rows, sizes.hidden, V, Activation::kNone);
-  probe_norm(prober, rows, sizes.hidden);
+  sizes.rms_norm ? probe_rms_norm(prober, rows, sizes.hidden, sizes.norm_eps)
+                 : probe_layer_norm(prober, rows, sizes.hidden, sizes.norm_eps);
   probe_attention(prober, sizes);
   probe_loss(prober, rows, V);
   probe_optimizer(prober);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,7 +13,7 @@
 
 namespace leasehold {
 
-// Sizes that decide which code paths the job's operations take.
+// What decides which operations the job uses and which code paths they take.
 struct ArithmeticProbe {
   int64_t hidden = 0;
   int64_t ffn = 0;
@@ -21,6 +22,10 @@ struct ArithmeticProbe {
   int64_t vocab = 0;
   int64_t T = 0;
   int64_t B = 0;
+  double norm_eps = 1e-5;
+  bool rms_norm = false;         // else layer norm
+  bool gated_mlp = false;        // SwiGLU, else GELU
+  std::optional<Rotary> rotary;  // of queries and keys
 };
 
 struct OperationDigest {

@@ -33,6 +33,7 @@ struct EngineOptions {
   PipelineSchedule schedule = PipelineSchedule::kOneForwardOneBackward;
   int num_chunks = 1;  // per pipeline stage
   Reduction reduction = Reduction::kCanonical;
+  Recompute recompute = Recompute::kNone;
   double timeout_s = 300;                    // for every wait
   int64_t bucket_bytes = int64_t{32} << 20;  // of gradients exchanged at a time
 };

@@ -165,7 +165,8 @@ Status RankParts::create_modules(const ModelSource& source, Arenas& arenas) {
                                                 .scratch = arenas.scratch,
                                                 .B = options_.B,
                                                 .T = options_.T,
-                                                .training = true}));
+                                                .training = true,
+                                                .recompute = options_.recompute}));
     }
     sharded.push_back({&part.plan, &part.layout, &part.table, part.state->value_shard()});
   }

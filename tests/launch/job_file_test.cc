@@ -124,6 +124,9 @@ TEST(ParseJob, SaysWhichTypeItExpectedAndGot) {
   expect("[run]\nsteps = 1979-05-27", {"expected an integer", "a date"});
   expect("[run]\nsteps = [1]", {"expected an integer", "a list"});
   expect("[run]\nsteps = {a = 1}", {"expected an integer", "a table"});
+  expect("[model]\ntied = 1", {"model.tied", "expected a boolean", "the integer 1"});
+  expect_error(parse_set("model.tied=yes").status(), Code::kBadConfig, {"expected a boolean"});
+  EXPECT_TRUE(parse_set("model.tied=true").value().model.tied);
   expect("[run]\ndir = 3", {"run.dir", "expected a path", "the integer 3"});
   expect("[run]\nidentity = 3", {"run.identity", "expected a string", "the integer 3"});
   expect("[optimizer]\nlr = \"1e-3\"", {"optimizer.lr", "expected a number"});
@@ -214,6 +217,14 @@ TEST(CompleteJob, FillsWhatDependsOnOtherKeys) {
   EXPECT_EQ(job.optimizer.min_lr, 1e-4);
   EXPECT_EQ(job.model.kv_heads, 4);
   EXPECT_EQ(job.model.ffn, 192);
+  EXPECT_TRUE(job.model.tied);
+
+  const JobFile llama = make_job({"model.family=llama"});
+  EXPECT_EQ(llama.model.ffn, 256);
+  EXPECT_EQ(llama.model.rope_theta, 10000);
+  EXPECT_FALSE(llama.model.tied);
+  EXPECT_TRUE(make_job({"model.family=llama", "model.tied=true"}).model.tied);
+  EXPECT_TRUE(make_job({"model.tied=true"}).model.tied);
 }
 
 TEST(CompleteJob, LeavesWhatIsGiven) {
@@ -236,6 +247,12 @@ TEST(CompleteJob, VocabularyMustHoldTheTokenizers) {
 TEST(CompleteJob, RefusesImpossibleModels) {
   JobFile job = parse_set("model.heads=5").value();
   expect_error(complete_job(job, 256), Code::kBadConfig, {"model.heads = 5", "model.hidden = 48"});
+  job = parse_set("model.tied=false").value();
+  expect_error(complete_job(job, 256), Code::kBadConfig,
+               {"model.tied = false", "model.family = \"llama\""});
+  job = parse_set("model.rope_theta=500000").value();
+  expect_error(complete_job(job, 256), Code::kBadConfig,
+               {"model.rope_theta = 500000", "model.family = \"llama\""});
 }
 
 class LoadJobTest : public ::testing::Test {
@@ -327,6 +344,23 @@ TEST(IdentityKeys, AreCanonicalText) {
       {"optimizer.warmup_steps", "0"},
       {"optimizer.weight_decay", "0.1"}};
   EXPECT_EQ(identity, expected);
+}
+
+// Keys that gpt2 runs began without are there only where they say something.
+TEST(IdentityKeys, OfLlamaSayMore) {
+  auto identity = identity_keys(make_job({"model.family=llama", "model.norm_eps=1e-6"}));
+  EXPECT_EQ(identity.at("model.rope_theta"), "10000");
+  EXPECT_EQ(identity.at("model.tied"), "false");
+  EXPECT_EQ(identity.at("model.norm_eps"), "1e-06");
+  EXPECT_FALSE(identity.contains("model.rope_factor"));
+  EXPECT_FALSE(identity.contains("parallel.recompute"));
+  identity = identity_keys(
+      make_job({"model.family=llama", "model.rope_factor=8", "model.rope_low_freq_factor=2",
+                "model.rope_high_freq_factor=5", "model.rope_original_sequence=16"}));
+  EXPECT_EQ(identity.at("model.rope_factor"), "8");
+  EXPECT_EQ(identity.at("model.rope_low_freq_factor"), "2");
+  EXPECT_EQ(identity.at("model.rope_high_freq_factor"), "5");
+  EXPECT_EQ(identity.at("model.rope_original_sequence"), "16");
 }
 
 TEST(IdentityKeys, DoNotDependOnHowAValueWasWritten) {

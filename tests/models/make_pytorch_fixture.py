@@ -1,10 +1,11 @@
 #!/usr/bin/python3
-"""Writes tests/fixtures/pytorch_gpt2.{json,bin}: what PyTorch makes of 20 training steps of a tiny GPT-2.
+"""Writes tests/fixtures/pytorch_*.{json,bin}: what PyTorch makes of 20 training steps of tiny models of both families.
 
-Run with the interpreter that has PyTorch (Debian's python3-torch: /usr/bin/python3). The binary holds the initial
-weights as float32 in the JSON's order, then the token windows as int32 (steps * sequences, T), little-endian. Every
-window begins with token 0 and its last target is 0, so that the windows can lie in a token file in any order. Losses
-and gradient norms (before clipping) come from a run in float64 and one in float32, both from the same weights.
+Run with the interpreter that has PyTorch (Debian's python3-torch: /usr/bin/python3). A binary holds the initial
+weights as float32 in the JSON's order, then the token windows as int32 (steps * sequences, T), then the logits of the
+first step's windows under the initial weights as float64 (sequences, T, vocab); little-endian. Every window begins with
+token 0 and its last target is 0, so that the windows can lie in a token file in any order. Losses and gradient norms
+(before clipping) come from a run in float64 and one in float32, both from the same weights.
 """
 import argparse
 import json
@@ -14,18 +15,26 @@ import pathlib
 import torch
 import torch.nn.functional as F
 
-MODEL = {"layers": 2, "hidden": 32, "heads": 4, "ffn": 128, "sequence": 16, "vocab": 65}
+MODELS = {
+    "gpt2": {"family": "gpt2", "layers": 2, "hidden": 32, "heads": 4, "ffn": 128, "sequence": 16, "vocab": 65},
+    # Grouped heads; of the four pairs of a head one is fast, one is blended and two are slowed down.
+    "llama": {"family": "llama", "layers": 2, "hidden": 32, "heads": 4, "kv_heads": 2, "ffn": 48, "sequence": 16,
+              "vocab": 65, "norm_eps": 1e-6, "tied": False, "rope_theta": 100.0, "rope_factor": 4.0,
+              "rope_low_freq_factor": 1.0, "rope_high_freq_factor": 4.0, "rope_original_sequence": 32},
+    "llama_tied": {"family": "llama", "layers": 2, "hidden": 32, "heads": 4, "kv_heads": 1, "ffn": 56, "sequence": 16,
+                   "vocab": 65, "norm_eps": 1e-5, "tied": True, "rope_theta": 10000.0},
+}
 OPTIMIZER = {"lr": 3e-3, "min_lr": 3e-4, "warmup_steps": 5, "weight_decay": 0.1, "beta1": 0.9, "beta2": 0.95,
              "eps": 1e-8, "grad_clip": 1.5}
 STEPS, SEQUENCES, SEED = 20, 4, 20240917
 
 
-def parameter_shapes():
+def gpt2_shapes(model):
     """Leasehold's names and shapes, in its order. qkv: per head query, key, value."""
-    C, H, ffn = MODEL["hidden"], MODEL["heads"], MODEL["ffn"]
+    C, H, ffn = model["hidden"], model["heads"], model["ffn"]
     D = C // H
-    shapes = {"embedding.token.weight": (MODEL["vocab"], C), "embedding.position.weight": (MODEL["sequence"], C)}
-    for i in range(MODEL["layers"]):
+    shapes = {"embedding.token.weight": (model["vocab"], C), "embedding.position.weight": (model["sequence"], C)}
+    for i in range(model["layers"]):
         block = f"blocks.{i}"
         shapes.update({
             f"{block}.attention.norm.weight": (C,), f"{block}.attention.norm.bias": (C,),
@@ -39,21 +48,39 @@ def parameter_shapes():
     return shapes
 
 
-def draw_weights():
+def llama_shapes(model):
+    """qkv: per kv head its query heads, then key, then value. gate_up: the gate, then what it multiplies."""
+    C, H, G, ffn = model["hidden"], model["heads"], model["kv_heads"], model["ffn"]
+    shapes = {"embedding.token.weight": (model["vocab"], C)}
+    for i in range(model["layers"]):
+        block = f"blocks.{i}"
+        shapes.update({
+            f"{block}.attention.norm.weight": (C,), f"{block}.attention.qkv.weight": (G, H // G + 2, C // H, C),
+            f"{block}.attention.projection.weight": (C, C), f"{block}.mlp.norm.weight": (C,),
+            f"{block}.mlp.gate_up.weight": (2, ffn, C), f"{block}.mlp.projection.weight": (C, ffn),
+        })
+    shapes["norm.weight"] = (C,)
+    if not model["tied"]:
+        shapes["head.weight"] = (model["vocab"], C)
+    return shapes
+
+
+def draw_weights(model):
     """No parameter at a special point: biases are not zero, gains not one."""
     generator = torch.Generator().manual_seed(SEED)
+    shapes = gpt2_shapes(model) if model["family"] == "gpt2" else llama_shapes(model)
     weights = {}
-    for name, shape in parameter_shapes().items():
+    for name, shape in shapes.items():
         draw = torch.randn(shape, generator=generator, dtype=torch.float32)
         is_gain = name.endswith("norm.weight")
         weights[name] = 1 + 0.1 * draw if is_gain else (0.02 if name.endswith("bias") else 0.08) * draw
     return weights
 
 
-def draw_windows():
+def draw_windows(model):
     """Text with something to learn: mostly the token's successor times three."""
     generator = torch.Generator().manual_seed(SEED + 1)
-    T, V = MODEL["sequence"], MODEL["vocab"]
+    T, V = model["sequence"], model["vocab"]
     windows = torch.zeros(STEPS * SEQUENCES, T, dtype=torch.int32)
     for row in windows:
         for t in range(1, T):
@@ -63,33 +90,103 @@ def draw_windows():
     return windows
 
 
-def norm(p, name, x):
+def causal_softmax(scores):
+    T = scores.shape[-1]
+    return scores.masked_fill(torch.ones(T, T, dtype=torch.bool).triu(1), float("-inf")).softmax(-1)
+
+
+def gpt2_norm(p, name, x):
     return F.layer_norm(x, (x.shape[-1],), p[name + ".weight"], p[name + ".bias"], 1e-5)
 
 
-def attention(p, name, x):
+def gpt2_attention(model, p, name, x):
     B, T, C = x.shape
-    H = MODEL["heads"]
+    H = model["heads"]
     qkv = F.linear(x, p[name + ".qkv.weight"].reshape(3 * C, C), p[name + ".qkv.bias"].reshape(3 * C))
     q, k, v = qkv.reshape(B, T, H, 3, C // H).permute(3, 0, 2, 1, 4)
-    scores = q @ k.transpose(-1, -2) / math.sqrt(C // H)
-    scores = scores.masked_fill(torch.ones(T, T, dtype=torch.bool).triu(1), float("-inf"))
-    out = (scores.softmax(-1) @ v).transpose(1, 2).reshape(B, T, C)
+    probabilities = causal_softmax(q @ k.transpose(-1, -2) / math.sqrt(C // H))
+    out = (probabilities @ v).transpose(1, 2).reshape(B, T, C)
     return F.linear(out, p[name + ".projection.weight"], p[name + ".projection.bias"])
 
 
-def mlp(p, name, x):
+def gpt2_mlp(p, name, x):
     hidden = F.gelu(F.linear(x, p[name + ".fc.weight"], p[name + ".fc.bias"]), approximate="tanh")
     return F.linear(hidden, p[name + ".projection.weight"], p[name + ".projection.bias"])
 
 
-def mean_loss(p, tokens, targets):
+def gpt2_logits(model, p, tokens):
     x = p["embedding.token.weight"][tokens] + p["embedding.position.weight"][:tokens.shape[1]]
-    for i in range(MODEL["layers"]):
-        x = x + attention(p, f"blocks.{i}.attention", norm(p, f"blocks.{i}.attention.norm", x))
-        x = x + mlp(p, f"blocks.{i}.mlp", norm(p, f"blocks.{i}.mlp.norm", x))
-    logits = F.linear(norm(p, "norm", x), p["embedding.token.weight"])
-    return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+    for i in range(model["layers"]):
+        x = x + gpt2_attention(model, p, f"blocks.{i}.attention", gpt2_norm(p, f"blocks.{i}.attention.norm", x))
+        x = x + gpt2_mlp(p, f"blocks.{i}.mlp", gpt2_norm(p, f"blocks.{i}.mlp.norm", x))
+    return F.linear(gpt2_norm(p, "norm", x), p["embedding.token.weight"])
+
+
+def llama_norm(model, p, name, x):
+    return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + model["norm_eps"]) * p[name + ".weight"]
+
+
+def rotary_frequencies(model, dtype):
+    """Of each pair; scaled as Hugging Face's "llama3" is."""
+    D = model["hidden"] // model["heads"]
+    frequencies = 1.0 / model["rope_theta"] ** (torch.arange(0, D, 2, dtype=torch.float64) / D)
+    if "rope_factor" in model:
+        factor, original = model["rope_factor"], model["rope_original_sequence"]
+        low, high = model["rope_low_freq_factor"], model["rope_high_freq_factor"]
+        scaled = []
+        for frequency in frequencies.tolist():
+            wavelength = 2 * math.pi / frequency
+            if wavelength < original / high:
+                scaled.append(frequency)
+            elif wavelength > original / low:
+                scaled.append(frequency / factor)
+            else:
+                smooth = (original / wavelength - low) / (high - low)
+                scaled.append((1 - smooth) * frequency / factor + smooth * frequency)
+        frequencies = torch.tensor(scaled, dtype=torch.float64)
+    return frequencies.to(dtype)
+
+
+def rotate(model, x):
+    """x (B, heads, T, D): the two halves of a head are the parts of complex numbers, which are turned."""
+    half = x.shape[-1] // 2
+    angles = torch.outer(torch.arange(x.shape[2], dtype=x.dtype), rotary_frequencies(model, x.dtype))
+    turned = torch.complex(x[..., :half], x[..., half:]) * torch.polar(torch.ones_like(angles), angles)
+    return torch.cat([turned.real, turned.imag], -1)
+
+
+def llama_attention(model, p, name, x):
+    B, T, C = x.shape
+    H, G = model["heads"], model["kv_heads"]
+    R, D = H // G, C // H
+    weight = p[name + ".qkv.weight"]
+    q = F.linear(x, weight[:, :R].reshape(H * D, C)).reshape(B, T, H, D).transpose(1, 2)
+    k = F.linear(x, weight[:, R].reshape(G * D, C)).reshape(B, T, G, D).transpose(1, 2)
+    v = F.linear(x, weight[:, R + 1].reshape(G * D, C)).reshape(B, T, G, D).transpose(1, 2)
+    k = rotate(model, k).repeat_interleave(R, dim=1)
+    v = v.repeat_interleave(R, dim=1)
+    probabilities = causal_softmax(rotate(model, q) @ k.transpose(-1, -2) / math.sqrt(D))
+    out = (probabilities @ v).transpose(1, 2).reshape(B, T, C)
+    return F.linear(out, p[name + ".projection.weight"])
+
+
+def llama_mlp(p, name, x):
+    gate, up = p[name + ".gate_up.weight"]
+    return F.linear(F.silu(F.linear(x, gate)) * F.linear(x, up), p[name + ".projection.weight"])
+
+
+def llama_logits(model, p, tokens):
+    x = p["embedding.token.weight"][tokens]
+    for i in range(model["layers"]):
+        block = f"blocks.{i}"
+        x = x + llama_attention(model, p, f"{block}.attention", llama_norm(model, p, f"{block}.attention.norm", x))
+        x = x + llama_mlp(p, f"{block}.mlp", llama_norm(model, p, f"{block}.mlp.norm", x))
+    table = p["embedding.token.weight" if model["tied"] else "head.weight"]
+    return F.linear(llama_norm(model, p, "norm", x), table)
+
+
+def logits_of(model, p, tokens):
+    return gpt2_logits(model, p, tokens) if model["family"] == "gpt2" else llama_logits(model, p, tokens)
 
 
 def learning_rate(step):
@@ -100,7 +197,7 @@ def learning_rate(step):
     return o["min_lr"] + 0.5 * (o["lr"] - o["min_lr"]) * (1 + math.cos(math.pi * progress))
 
 
-def train(weights, windows, dtype):
+def train(model, weights, windows, dtype):
     p = {name: value.to(dtype).clone().requires_grad_() for name, value in weights.items()}
     matrices = [value for name, value in p.items() if name.endswith("weight") and "norm" not in name]
     others = [value for value in p.values() if not any(value is matrix for matrix in matrices)]
@@ -115,12 +212,27 @@ def train(weights, windows, dtype):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step)
         optimizer.zero_grad()
-        loss = mean_loss(p, tokens, targets)
+        loss = F.cross_entropy(logits_of(model, p, tokens).flatten(0, 1), targets.flatten())
         loss.backward()
         norms.append(torch.nn.utils.clip_grad_norm_(p.values(), o["grad_clip"]).item())
         losses.append(loss.item())
         optimizer.step()
     return {"losses": losses, "gradient_norms": norms}
+
+
+def write_fixture(folder, name, model):
+    weights, windows = draw_weights(model), draw_windows(model)
+    fixture = {"torch": torch.__version__, "model": model, "optimizer": OPTIMIZER, "steps": STEPS,
+               "sequences": SEQUENCES,
+               "parameters": [{"name": name, "shape": list(value.shape)} for name, value in weights.items()],
+               "float64": train(model, weights, windows, torch.float64),
+               "float32": train(model, weights, windows, torch.float32)}
+    doubles = {name: value.double() for name, value in weights.items()}
+    logits = logits_of(model, doubles, windows[:SEQUENCES].long())
+    (folder / f"pytorch_{name}.json").write_text(json.dumps(fixture, indent=1) + "\n")
+    with open(folder / f"pytorch_{name}.bin", "wb") as file:
+        for value in [*weights.values(), windows, logits]:
+            file.write(value.numpy().tobytes())
 
 
 def main():
@@ -129,15 +241,8 @@ def main():
     parser.add_argument("--output", type=pathlib.Path, default=default, help="folder (default: tests/fixtures)")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    weights, windows = draw_weights(), draw_windows()
-    fixture = {"torch": torch.__version__, "model": MODEL, "optimizer": OPTIMIZER, "steps": STEPS,
-               "sequences": SEQUENCES,
-               "parameters": [{"name": name, "shape": list(value.shape)} for name, value in weights.items()],
-               "float64": train(weights, windows, torch.float64), "float32": train(weights, windows, torch.float32)}
-    (arguments.output / "pytorch_gpt2.json").write_text(json.dumps(fixture, indent=1) + "\n")
-    with open(arguments.output / "pytorch_gpt2.bin", "wb") as file:
-        for value in [*weights.values(), windows]:
-            file.write(value.numpy().tobytes())
+    for name, model in MODELS.items():
+        write_fixture(arguments.output, name, model)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ std::vector<T> read_values(std::ifstream& file, int64_t count) {
   std::vector<T> values(static_cast<size_t>(count));
   file.read(reinterpret_cast<char*>(values.data()),
             static_cast<std::streamsize>(values.size() * sizeof(T)));
-  LEASEHOLD_CHECK(file.good(), "pytorch_gpt2.bin is too short");
+  LEASEHOLD_CHECK(file.good(), "the fixture's binary is too short");
   return values;
 }
 
@@ -24,21 +24,24 @@ PytorchFixture::Run read_run(const nlohmann::json& json) {
           json.at("gradient_norms").get<std::vector<double>>()};
 }
 
+// Its keys are the job file's; what it leaves out is at its default.
+ModelConfig read_model(const nlohmann::json& json) {
+  auto map = to_map(ModelConfig{});
+  for (const auto& [key, value] : json.items())
+    map.at(key) = value.is_string() ? value.get<std::string>() : value.dump();
+  // gpt2's is the only default that a description cannot leave open.
+  if (!json.contains("tied")) map.erase("tied");
+  return model_config_from_map(map).value();
+}
+
 }  // namespace
 
-PytorchFixture read_pytorch_fixture() {
-  const std::string folder = LEASEHOLD_FIXTURES;
-  std::ifstream text(folder + "/pytorch_gpt2.json");
+PytorchFixture read_pytorch_fixture(const std::string& name) {
+  const std::string path = LEASEHOLD_FIXTURES "/pytorch_" + name;
+  std::ifstream text(path + ".json");
   const auto json = nlohmann::json::parse(text);
   PytorchFixture fixture;
-  const auto& model = json.at("model");
-  fixture.model.layers = model.at("layers");
-  fixture.model.hidden = model.at("hidden");
-  fixture.model.heads = model.at("heads");
-  fixture.model.ffn = model.at("ffn");
-  fixture.model.sequence = model.at("sequence");
-  fixture.model.vocab = model.at("vocab");
-  fixture.model = complete_model_config(fixture.model).value();
+  fixture.model = read_model(json.at("model"));
   const auto& optimizer = json.at("optimizer");
   fixture.optimizer = {.lr = optimizer.at("lr"),
                        .min_lr = optimizer.at("min_lr"),
@@ -53,7 +56,7 @@ PytorchFixture read_pytorch_fixture() {
   fixture.float64 = read_run(json.at("float64"));
   fixture.float32 = read_run(json.at("float32"));
 
-  std::ifstream binary(folder + "/pytorch_gpt2.bin", std::ios::binary);
+  std::ifstream binary(path + ".bin", std::ios::binary);
   const auto specs = describe_parameters(fixture.model);
   LEASEHOLD_CHECK(json.at("parameters").size() == specs.size(),
                   "{} parameters in the fixture, {} in the model", json.at("parameters").size(),
@@ -66,8 +69,9 @@ PytorchFixture read_pytorch_fixture() {
                     "parameter {} of the fixture is not {}", i, specs[i].name);
     fixture.weights[specs[i].name] = read_values<float>(binary, specs[i].shape.num_elements());
   }
-  fixture.windows =
-      read_values<int32_t>(binary, fixture.steps * fixture.sequences * fixture.model.sequence);
+  const int64_t N = fixture.sequences * fixture.model.sequence;
+  fixture.windows = read_values<int32_t>(binary, fixture.steps * N);
+  fixture.logits = read_values<double>(binary, N * fixture.model.vocab);
   return fixture;
 }
 

@@ -1,4 +1,4 @@
-// Twenty training steps of a tiny GPT-2 as PyTorch did them (make_pytorch_fixture.py writes the
+// Twenty training steps of tiny models as PyTorch did them (make_pytorch_fixture.py writes the
 // files).
 #pragma once
 
@@ -25,11 +25,13 @@ struct PytorchFixture {
   std::map<std::string, std::vector<float>> weights;  // at the start
   // (steps * sequences, T). Each begins with token 0 and its last target is 0.
   std::vector<int32_t> windows;
+  std::vector<double> logits;  // of the first step's windows at the start (sequences, T, vocab)
   Run float64;
   Run float32;
 };
 
 // Throws when the files cannot be read or do not describe describe_parameters(model).
-PytorchFixture read_pytorch_fixture();
+// `name` is that of the file behind "pytorch_".
+PytorchFixture read_pytorch_fixture(const std::string& name);
 
 }  // namespace leasehold

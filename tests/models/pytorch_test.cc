@@ -41,6 +41,17 @@ class DoubleTraining {
     harness_.random_microbatch(fixture.model.vocab, 0);  // for its tensors
   }
 
+  // Of the first step's windows, with the weights as they are.
+  std::vector<double> logits() {
+    load_batch(0);
+    const int64_t N = fixture_.sequences * fixture_.model.sequence;
+    harness_.microbatch.logits = harness_.tensor(DType::kF64, {N, fixture_.model.vocab});
+    harness_.forward({}, {});
+    const auto values = elements(harness_.microbatch.logits);
+    harness_.microbatch.logits = {};
+    return values;
+  }
+
   void run(int64_t step) {
     load_batch(step);
     harness_.forward_backward({}, {}, {}, {});
@@ -92,8 +103,11 @@ class DoubleTraining {
   std::vector<State> states_;
 };
 
-TEST(PytorchTest, ReferenceKernelsAgreeInDouble) {
-  const PytorchFixture fixture = read_pytorch_fixture();
+// Parameter: the fixture.
+class PytorchTest : public testing::TestWithParam<std::string> {};
+
+TEST_P(PytorchTest, ReferenceKernelsAgreeInDouble) {
+  const PytorchFixture fixture = read_pytorch_fixture(GetParam());
   DoubleTraining training(fixture);
   for (int64_t step = 0; step < fixture.steps; ++step) {
     SCOPED_TRACE(step);
@@ -102,6 +116,42 @@ TEST(PytorchTest, ReferenceKernelsAgreeInDouble) {
     expect_near(training.gradient_norm, fixture.float64.gradient_norms[static_cast<size_t>(step)],
                 1e-12, "gradient norm");
   }
+}
+
+TEST_P(PytorchTest, LogitsAgree) {
+  const PytorchFixture fixture = read_pytorch_fixture(GetParam());
+  DoubleTraining reference(fixture);
+  const auto in_double = reference.logits();
+  ASSERT_EQ(in_double.size(), fixture.logits.size());
+  for (size_t i = 0; i < in_double.size(); ++i)
+    ASSERT_NEAR(in_double[i], fixture.logits[i], 1e-12) << i;
+
+  const auto device = CpuDevice::create({.num_threads = 2});
+  const auto kernels = create_cpu_kernels(*device);
+  const int64_t T = fixture.model.sequence, N = fixture.sequences * T;
+  ModuleHarness harness(
+      *device, *kernels, describe_parameters(fixture.model),
+      [&](ParameterTable& parameters) { return create_gpt(fixture.model, parameters).value(); },
+      fixture.sequences, T);
+  for (const auto& parameter : harness.parameters().all()) {
+    const auto& weights = fixture.weights.at(parameter->name());
+    std::copy(weights.begin(), weights.end(), parameter->value().as<float>());
+  }
+  harness.random_microbatch(fixture.model.vocab, 0);  // for its tensors
+  harness.microbatch.targets = harness.microbatch.loss = {};
+  std::copy_n(fixture.windows.begin(), N, harness.microbatch.tokens.as<int32_t>());
+  harness.microbatch.logits = harness.tensor(DType::kF32, {N, fixture.model.vocab});
+  harness.forward({}, {});
+  double largest = 0, difference = 0;
+  for (size_t i = 0; i < fixture.logits.size(); ++i) {
+    largest = std::max(largest, std::abs(fixture.logits[i]));
+    difference = std::max(
+        difference,
+        std::abs(element(harness.microbatch.logits, static_cast<int64_t>(i)) - fixture.logits[i]));
+  }
+  EXPECT_GT(largest, 0.5);
+  EXPECT_LT(difference, 2e-6);
+  RecordProperty("largest_difference", fmt::format("{:.3g}", difference));
 }
 
 void write_tokens(const std::string& path, const std::vector<int32_t>& tokens) {
@@ -146,8 +196,8 @@ void write_fixture_tokens(const PytorchFixture& fixture, const std::string& path
   write_tokens(path, tokens);
 }
 
-TEST(PytorchTest, EngineAgreesInSinglePrecision) {
-  const PytorchFixture fixture = read_pytorch_fixture();
+TEST_P(PytorchTest, EngineAgreesInSinglePrecision) {
+  const PytorchFixture fixture = read_pytorch_fixture(GetParam());
   const TemporaryDirectory directory;
   SmallJob job;
   job.model = fixture.model;
@@ -178,6 +228,9 @@ TEST(PytorchTest, EngineAgreesInSinglePrecision) {
     }
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(, PytorchTest, testing::Values("gpt2", "llama", "llama_tied"),
+                         [](const auto& tested) { return tested.param; });
 
 }  // namespace
 }  // namespace leasehold
