@@ -53,6 +53,11 @@ class Checker {
     LEASEHOLD_CHECK(value > 0 && std::isfinite(value), "{}: {} is {}, expected a positive number",
                     operation_, name, value);
   }
+  void is_valid(const VocabularyShard& shard) const {
+    LEASEHOLD_CHECK(0 <= shard.index && shard.index < shard.count,
+                    "{}: shard {} of a vocabulary cut into {}", operation_, shard.index,
+                    shard.count);
+  }
   void is_any_float(const char* name, const Tensor& tensor) const {
     const DType dtype = tensor.dtype();
     LEASEHOLD_CHECK(
@@ -123,6 +128,10 @@ void check_attention(const Checker& check, const AttentionShape& shape, const Te
   check_qkv(check, shape, "qkv", qkv);
   check.is("out", out, {shape.B, shape.T, shape.H(), shape.D});
   check.is("log_sum_exp", log_sum_exp, {shape.B, shape.H(), shape.T}, check.state_dtype());
+  const int64_t all_heads = shape.all_heads == 0 ? shape.H() : shape.all_heads;
+  LEASEHOLD_CHECK(shape.first_head >= 0 && shape.first_head + shape.H() <= all_heads,
+                  "attention: {} heads from {} of {}", shape.H(), shape.first_head,
+                  shape.all_heads);
   check.is_valid(dropout);
 }
 
@@ -241,7 +250,8 @@ void Kernels::residual_add(Stream& stream, Tensor x, Tensor delta, const Dropout
 }
 
 void Kernels::embedding_forward(Stream& stream, Tensor tokens, Tensor token_weight,
-                                Tensor position_weight, const Dropout& dropout, Tensor out) {
+                                Tensor position_weight, const Dropout& dropout, Tensor out,
+                                const VocabularyShard& shard) {
   const Checker check("embedding_forward", dtype());
   check.has_dims("tokens", tokens, 2);
   check.has_dims("token_weight", token_weight, 2);
@@ -253,13 +263,14 @@ void Kernels::embedding_forward(Stream& stream, Tensor tokens, Tensor token_weig
     check.is("position_weight", position_weight, {std::max(position_weight.dim(0), T), C});
   }
   check.is_valid(dropout);
+  check.is_valid(shard);
   check.is("out", out, {B * T, C});
-  do_embedding_forward(stream, tokens, token_weight, position_weight, dropout, out);
+  do_embedding_forward(stream, tokens, token_weight, position_weight, dropout, out, shard);
 }
 
 void Kernels::embedding_backward(Stream& stream, Tensor tokens, Tensor dout, const Dropout& dropout,
                                  Tensor dtoken_weight, Tensor dposition_weight, Write write,
-                                 Tensor workspace) {
+                                 Tensor workspace, const VocabularyShard& shard) {
   const Checker check("embedding_backward", dtype());
   check.has_dims("tokens", tokens, 2);
   check.has_dims("dtoken_weight", dtoken_weight, 2);
@@ -268,6 +279,7 @@ void Kernels::embedding_backward(Stream& stream, Tensor tokens, Tensor dout, con
   check.is("tokens", tokens, {B, T}, DType::kI32);
   check.is("dout", dout, {B * T, C});
   check.is_valid(dropout);
+  check.is_valid(shard);
   check.is("dtoken_weight", dtoken_weight, {V, C});
   if (dposition_weight.present()) {
     check.has_dims("dposition_weight", dposition_weight, 2);
@@ -275,7 +287,7 @@ void Kernels::embedding_backward(Stream& stream, Tensor tokens, Tensor dout, con
   }
   check.has_workspace(workspace, embedding_backward_workspace_bytes(B * T, V, C));
   do_embedding_backward(stream, tokens, dout, dropout, dtoken_weight, dposition_weight, write,
-                        workspace);
+                        workspace, shard);
 }
 
 double Rotary::frequency(int64_t i, int64_t D) const {
@@ -336,6 +348,42 @@ void Kernels::cross_entropy(Stream& stream, Tensor logits, Tensor targets, float
   check.is("loss", loss, {1}, DType::kF64);
   check.has_workspace(workspace, cross_entropy_workspace_bytes(N, V));
   do_cross_entropy(stream, logits, targets, gradient_scale, loss, workspace);
+}
+
+void Kernels::cross_entropy_statistics(Stream& stream, Tensor logits, Tensor targets,
+                                       const VocabularyShard& shard, bool for_gradient,
+                                       Tensor statistics) {
+  const Checker check("cross_entropy_statistics", dtype());
+  check.has_dims("logits", logits, 2);
+  const int64_t N = logits.dim(0);
+  check.is("logits", logits, {N, logits.dim(1)});
+  check.is("targets", targets, {N}, DType::kI32);
+  check.is_valid(shard);
+  check.is("statistics", statistics, {N, 3}, DType::kF64);
+  do_cross_entropy_statistics(stream, logits, targets, shard, for_gradient, statistics);
+}
+
+void Kernels::cross_entropy_from_statistics(Stream& stream, Tensor statistics, Tensor targets,
+                                            const VocabularyShard& shard, float gradient_scale,
+                                            Tensor logits, Tensor loss, Tensor workspace) {
+  const Checker check("cross_entropy_from_statistics", dtype());
+  check.has_dims("statistics", statistics, 3);
+  const int64_t N = statistics.dim(1);
+  int64_t V = 0;
+  check.is_valid(shard);
+  check.is("statistics", statistics, {shard.count, N, 3}, DType::kF64);
+  check.is("targets", targets, {N}, DType::kI32);
+  if (gradient_scale == 0) {
+    check.is_absent("logits", logits, "no gradient is asked for");
+  } else {
+    check.has_dims("logits", logits, 2);
+    V = logits.dim(1);
+    check.is("logits", logits, {N, V});
+  }
+  check.is("loss", loss, {1}, DType::kF64);
+  check.has_workspace(workspace, cross_entropy_workspace_bytes(N, V));
+  do_cross_entropy_from_statistics(stream, statistics, targets, shard, gradient_scale, logits, loss,
+                                   workspace);
 }
 
 void Kernels::add(Stream& stream, Tensor left, Tensor right, Tensor out) {

@@ -40,10 +40,13 @@ struct Dropout {
 };
 
 // Causal self-attention over packed heads: qkv is (B, T, G, R + 2, D), for each kv head its R query
-// heads, then key, then value. Probabilities get dropout; element index ((b H + h) T + query) T +
-// key.
+// heads, then key, then value. Where heads are cut over ranks, H are those here, which are heads
+// [first_head, first_head + H) of all_heads. Probabilities get dropout; element index ((b all_heads
+// + first_head + h) T + query) T + key.
 struct AttentionShape {
   int64_t B = 0, T = 0, G = 0, R = 0, D = 0;
+  int64_t first_head = 0;
+  int64_t all_heads = 0;  // 0: H
   int64_t H() const { return G * R; }
 };
 
@@ -61,6 +64,13 @@ struct Rotary {
   int64_t original_sequence = 8192;
 
   double frequency(int64_t i, int64_t D) const;
+};
+
+// Which of `count` equal parts of a vocabulary a tensor with V rows or columns for it holds: ids
+// [index V, (index + 1) V) of count V. The default is the whole.
+struct VocabularyShard {
+  int64_t index = 0;
+  int64_t count = 1;
 };
 
 // One AdamW step (Loshchilov and Hutter, arXiv:1711.05101, as PyTorch orders it): with g =
@@ -134,16 +144,16 @@ class Kernels {
   void residual_add(Stream& stream, Tensor x, Tensor delta, const Dropout& dropout, Tensor out);
 
   // out (B*T, C) = dropout(token_weight (V, C)[tokens (B, T) i32] + position_weight (>= T, C)[t]).
-  // position_weight may be absent. A token outside [0, V) fails the stream, here and in the
-  // backward.
+  // position_weight may be absent. Of a shard of the vocabulary the vectors of tokens elsewhere are
+  // zero. A token outside the whole vocabulary fails the stream, here and in the backward.
   void embedding_forward(Stream& stream, Tensor tokens, Tensor token_weight, Tensor position_weight,
-                         const Dropout& dropout, Tensor out);
+                         const Dropout& dropout, Tensor out, const VocabularyShard& shard = {});
   // Gradients of both tables from dout (B*T, C), tokens in ascending order of row; dposition_weight
   // may be absent. Rows that no token names get zero under kOverwrite. workspace:
   // embedding_backward_workspace_bytes.
   void embedding_backward(Stream& stream, Tensor tokens, Tensor dout, const Dropout& dropout,
                           Tensor dtoken_weight, Tensor dposition_weight, Write write,
-                          Tensor workspace);
+                          Tensor workspace, const VocabularyShard& shard = {});
   virtual int64_t embedding_backward_workspace_bytes(int64_t N, int64_t V, int64_t C) const = 0;
 
   // Turns queries and keys in qkv (B, T, G, R + 2, D) by their positions 0 .. T - 1, in place;
@@ -172,6 +182,23 @@ class Kernels {
   void cross_entropy(Stream& stream, Tensor logits, Tensor targets, float gradient_scale,
                      Tensor loss, Tensor workspace);
   virtual int64_t cross_entropy_workspace_bytes(int64_t N, int64_t V) const = 0;
+
+  // The same in two calls where the vocabulary is cut over ranks, which exchange their statistics
+  // between the calls; with one shard, the same bits.
+  // statistics (N, 3) f64 of the logits (N, V) here, per row: the largest logit, the sum of
+  // exp(logit - largest), in a fixed order, and the target's logit, 0 where another shard has it.
+  // All 0 in rows left out. With for_gradient, exp(logit - largest) replaces the logits (not in
+  // rows left out); else they are left as they are. A target outside the whole vocabulary fails the
+  // stream.
+  void cross_entropy_statistics(Stream& stream, Tensor logits, Tensor targets,
+                                const VocabularyShard& shard, bool for_gradient, Tensor statistics);
+  // loss (1) as cross_entropy's, from the statistics (shard.count, N, 3) of all shards in their
+  // order, which sums over shards keep: ranks that are given the same compute the same bits. With
+  // gradient_scale != 0, `logits` (N, V) holds what cross_entropy_statistics(for_gradient) left,
+  // and becomes the gradient; with 0 it must be absent. workspace: cross_entropy_workspace_bytes.
+  void cross_entropy_from_statistics(Stream& stream, Tensor statistics, Tensor targets,
+                                     const VocabularyShard& shard, float gradient_scale,
+                                     Tensor logits, Tensor loss, Tensor workspace);
 
   // out = left + right, elementwise, all of dtype() or all f64 (losses); out may alias either. The
   // canonical tree's node.
@@ -210,10 +237,11 @@ class Kernels {
   virtual void do_swiglu_backward(Stream&, Tensor dy, Tensor gate_up, Tensor dgate_up) = 0;
   virtual void do_residual_add(Stream&, Tensor x, Tensor delta, const Dropout&, Tensor out) = 0;
   virtual void do_embedding_forward(Stream&, Tensor tokens, Tensor token_weight,
-                                    Tensor position_weight, const Dropout&, Tensor out) = 0;
+                                    Tensor position_weight, const Dropout&, Tensor out,
+                                    const VocabularyShard&) = 0;
   virtual void do_embedding_backward(Stream&, Tensor tokens, Tensor dout, const Dropout&,
                                      Tensor dtoken_weight, Tensor dposition_weight, Write,
-                                     Tensor workspace) = 0;
+                                     Tensor workspace, const VocabularyShard&) = 0;
   virtual void do_rotary(Stream&, const AttentionShape&, const Rotary&, Tensor qkv,
                          bool backward) = 0;
   virtual void do_attention_forward(Stream&, const AttentionShape&, Tensor qkv, const Dropout&,
@@ -223,6 +251,12 @@ class Kernels {
                                      Tensor workspace) = 0;
   virtual void do_cross_entropy(Stream&, Tensor logits, Tensor targets, float gradient_scale,
                                 Tensor loss, Tensor workspace) = 0;
+  virtual void do_cross_entropy_statistics(Stream&, Tensor logits, Tensor targets,
+                                           const VocabularyShard&, bool for_gradient,
+                                           Tensor statistics) = 0;
+  virtual void do_cross_entropy_from_statistics(Stream&, Tensor statistics, Tensor targets,
+                                                const VocabularyShard&, float gradient_scale,
+                                                Tensor logits, Tensor loss, Tensor workspace) = 0;
   virtual void do_add(Stream&, Tensor left, Tensor right, Tensor out) = 0;
   virtual void do_fill(Stream&, Tensor out, float value) = 0;
   virtual void do_cast(Stream&, Tensor in, Tensor out) = 0;

@@ -116,21 +116,21 @@ class CpuKernels : public Kernels {
   }
 
   void do_embedding_forward(Stream& stream, Tensor tokens, Tensor token_weight,
-                            Tensor position_weight, const Dropout& dropout,
-                            Tensor result) override {
+                            Tensor position_weight, const Dropout& dropout, Tensor result,
+                            const VocabularyShard& shard) override {
     enqueue(stream,
             cpu::EmbeddingForward{tokens.dim(0), tokens.dim(1), token_weight.dim(0),
-                                  token_weight.dim(1), tokens.as<int32_t>(), in(token_weight),
-                                  in(position_weight), dropout, out(result)});
+                                  token_weight.dim(1), shard, tokens.as<int32_t>(),
+                                  in(token_weight), in(position_weight), dropout, out(result)});
   }
   void do_embedding_backward(Stream& stream, Tensor tokens, Tensor dout, const Dropout& dropout,
                              Tensor dtoken_weight, Tensor dposition_weight, Write write,
-                             Tensor workspace) override {
+                             Tensor workspace, const VocabularyShard& shard) override {
     const int64_t num_positions = dposition_weight.present() ? dposition_weight.dim(0) : 0;
     enqueue(stream, cpu::EmbeddingBackward{
                         tokens.dim(0), tokens.dim(1), dtoken_weight.dim(0), dtoken_weight.dim(1),
-                        num_positions, tokens.as<int32_t>(), in(dout), dropout, out(dtoken_weight),
-                        out(dposition_weight), write, workspace.data()});
+                        num_positions, shard, tokens.as<int32_t>(), in(dout), dropout,
+                        out(dtoken_weight), out(dposition_weight), write, workspace.data()});
   }
 
   void do_rotary(Stream& stream, const AttentionShape& shape, const Rotary& rotary, Tensor qkv,
@@ -157,6 +157,22 @@ class CpuKernels : public Kernels {
     enqueue(stream,
             cpu::CrossEntropy{logits.dim(0), logits.dim(1), out(logits), targets.as<int32_t>(),
                               gradient_scale, loss.as<double>(), workspace.data()});
+  }
+
+  void do_cross_entropy_statistics(Stream& stream, Tensor logits, Tensor targets,
+                                   const VocabularyShard& shard, bool for_gradient,
+                                   Tensor statistics) override {
+    enqueue(stream, cpu::CrossEntropyStatistics{logits.dim(0), logits.dim(1), shard, out(logits),
+                                                targets.as<int32_t>(), for_gradient,
+                                                statistics.as<double>()});
+  }
+  void do_cross_entropy_from_statistics(Stream& stream, Tensor statistics, Tensor targets,
+                                        const VocabularyShard& shard, float gradient_scale,
+                                        Tensor logits, Tensor loss, Tensor workspace) override {
+    enqueue(stream, cpu::CrossEntropyFromStatistics{
+                        statistics.dim(1), logits.present() ? logits.dim(1) : 0, shard,
+                        statistics.as<double>(), targets.as<int32_t>(), gradient_scale, out(logits),
+                        loss.as<double>(), workspace.data()});
   }
 
   void do_add(Stream& stream, Tensor left, Tensor right, Tensor result) override {

@@ -97,9 +97,10 @@ struct SwigluBackward {
 void run(ThreadPool& pool, const SwigluForward& work);
 void run(ThreadPool& pool, const SwigluBackward& work);
 
-// kernels_cpu_embedding.cc. Token ids outside [0, V) throw StatusError.
+// kernels_cpu_embedding.cc. Token ids outside the whole vocabulary throw StatusError.
 struct EmbeddingForward {
   int64_t B, T, V, C;
+  VocabularyShard shard;
   const int32_t* tokens;
   const float *token_weight, *position_weight;
   Dropout dropout;
@@ -107,6 +108,7 @@ struct EmbeddingForward {
 };
 struct EmbeddingBackward {
   int64_t B, T, V, C, num_positions;
+  VocabularyShard shard;
   const int32_t* tokens;
   const float* dout;
   Dropout dropout;
@@ -147,7 +149,7 @@ void run(ThreadPool& pool, const AttentionBackward& work);
 int64_t attention_forward_workspace_bytes(const AttentionShape& shape, int num_threads);
 int64_t attention_backward_workspace_bytes(const AttentionShape& shape, int num_threads);
 
-// kernels_cpu_cross_entropy.cc. Targets of V and more throw StatusError.
+// kernels_cpu_cross_entropy.cc. Targets beyond the whole vocabulary throw StatusError.
 struct CrossEntropy {
   int64_t N, V;
   float* logits;
@@ -156,7 +158,27 @@ struct CrossEntropy {
   double* loss;
   void* workspace;
 };
+struct CrossEntropyStatistics {
+  int64_t N, V;
+  VocabularyShard shard;
+  float* logits;
+  const int32_t* targets;
+  bool for_gradient;
+  double* statistics;
+};
+struct CrossEntropyFromStatistics {
+  int64_t N, V;
+  VocabularyShard shard;
+  const double* statistics;
+  const int32_t* targets;
+  float gradient_scale;
+  float* logits;
+  double* loss;
+  void* workspace;
+};
 void run(ThreadPool& pool, const CrossEntropy& work);
+void run(ThreadPool& pool, const CrossEntropyStatistics& work);
+void run(ThreadPool& pool, const CrossEntropyFromStatistics& work);
 int64_t cross_entropy_workspace_bytes(int64_t N);
 
 // kernels_cpu_elementwise.cc

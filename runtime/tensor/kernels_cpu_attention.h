@@ -57,9 +57,12 @@ inline QueryBlock query_block(const AttentionShape& shape, int64_t index) {
   return {first, rows, first + rows};
 }
 
-// Element of the probabilities (B, H, T, T) where dropout's row of `query` begins.
+// Element of the probabilities of all heads (B, all_heads, T, T) where dropout's row of `query`
+// begins.
 inline int64_t dropout_row(const AttentionShape& shape, const Head& head, int64_t query) {
-  return (head.index(shape) * shape.T + query) * shape.T;
+  const int64_t all_heads = shape.all_heads == 0 ? shape.H() : shape.all_heads;
+  const int64_t index = head.b * all_heads + shape.first_head + head.g * shape.R + head.r;
+  return (index * shape.T + query) * shape.T;
 }
 
 }  // namespace leasehold::cpu

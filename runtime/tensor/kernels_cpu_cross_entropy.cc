@@ -29,6 +29,33 @@ double sum_exponentials(float* row, int64_t V, float largest) {
   return total;
 }
 
+// The largest logit of some columns of a row, the sum of exp(logit - largest) over them, and the
+// target's logit.
+struct RowStatistics {
+  double largest, sum, target_logit;
+};
+
+// Of the whole row's `statistics`.
+double loss_of(const RowStatistics& statistics) {
+  return statistics.largest + log_f64(statistics.sum) - statistics.target_logit;
+}
+
+// `target` is a column here, or outside [0, V).
+RowStatistics measure_row(float* row, int64_t V, int64_t target, bool keep_exponentials) {
+  const float largest = lane_max(V, [&](int64_t i) { return row[i]; });
+  const double target_logit = target >= 0 && target < V ? static_cast<double>(row[target]) : 0;
+  const double sum = keep_exponentials ? sum_exponentials<true>(row, V, largest)
+                                       : sum_exponentials<false>(row, V, largest);
+  return {largest, sum, target_logit};
+}
+
+// Exponentials, of which `factor` makes gradients, become the gradient.
+void make_gradient(float* row, int64_t V, int64_t target, float factor, float gradient_scale) {
+#pragma GCC ivdep
+  for (int64_t i = 0; i < V; ++i) row[i] *= factor;
+  if (target >= 0 && target < V) row[target] -= gradient_scale;
+}
+
 // The row's loss; its logits become the gradient when one is asked for. Three passes over a row
 // that the second-level cache holds.
 double run_row(const CrossEntropy& work, int64_t index) {
@@ -39,17 +66,85 @@ double run_row(const CrossEntropy& work, int64_t index) {
     if (wants_gradient) std::fill_n(row, work.V, 0.0F);
     return 0;
   }
-  const float largest = lane_max(work.V, [&](int64_t i) { return row[i]; });
-  const double target_logit = row[target];
-  const double sum = wants_gradient ? sum_exponentials<true>(row, work.V, largest)
-                                    : sum_exponentials<false>(row, work.V, largest);
+  const RowStatistics statistics = measure_row(row, work.V, target, wants_gradient);
   if (wants_gradient) {
-    const auto factor = static_cast<float>(work.gradient_scale / sum);
-#pragma GCC ivdep
-    for (int64_t i = 0; i < work.V; ++i) row[i] *= factor;
-    row[target] -= work.gradient_scale;
+    make_gradient(row, work.V, target, static_cast<float>(work.gradient_scale / statistics.sum),
+                  work.gradient_scale);
   }
-  return static_cast<double>(largest) + log_f64(sum) - target_logit;
+  return loss_of(statistics);
+}
+
+double run_row(const CrossEntropyStatistics& work, int64_t index) {
+  const int32_t target = work.targets[index];
+  RowStatistics statistics{};
+  if (target >= 0) {
+    statistics = measure_row(work.logits + index * work.V, work.V,
+                             target - work.shard.index * work.V, work.for_gradient);
+  }
+  double* out = work.statistics + index * 3;
+  out[0] = statistics.largest;
+  out[1] = statistics.sum;
+  out[2] = statistics.target_logit;
+  return 0;
+}
+
+// exp(of one shard's largest logit - the whole row's).
+double rescale(double largest, double of_row) {
+  return exp_f32(static_cast<float>(largest) - static_cast<float>(of_row));
+}
+
+double run_row(const CrossEntropyFromStatistics& work, int64_t index) {
+  float* row = work.gradient_scale == 0 ? nullptr : work.logits + index * work.V;
+  const int32_t target = work.targets[index];
+  if (target < 0) {
+    if (row != nullptr) std::fill_n(row, work.V, 0.0F);
+    return 0;
+  }
+  const auto of_shard = [&](int64_t shard) {
+    return work.statistics + (shard * work.N + index) * 3;
+  };
+  RowStatistics whole{of_shard(0)[0], 0, 0};
+  for (int64_t shard = 1; shard < work.shard.count; ++shard) {
+    whole.largest = std::max(whole.largest, of_shard(shard)[0]);
+  }
+  for (int64_t shard = 0; shard < work.shard.count; ++shard) {
+    whole.sum += of_shard(shard)[1] * rescale(of_shard(shard)[0], whole.largest);
+    whole.target_logit += of_shard(shard)[2];
+  }
+  if (row != nullptr) {
+    const double factor =
+        work.gradient_scale * rescale(of_shard(work.shard.index)[0], whole.largest) / whole.sum;
+    make_gradient(row, work.V, target - work.shard.index * work.V, static_cast<float>(factor),
+                  work.gradient_scale);
+  }
+  return loss_of(whole);
+}
+
+// finish(row, run_row(work, row)) for every row.
+template <typename Work, typename Finish>
+void run_rows(ThreadPool& pool, const Work& work, Finish&& finish) {
+  const int64_t task_rows = std::max<int64_t>(1, kTaskElements / std::max<int64_t>(1, work.V));
+  pool.run(ceil_divide(work.N, task_rows), [&](int64_t task, int) {
+    const int64_t end = std::min((task + 1) * task_rows, work.N);
+    for (int64_t row = task * task_rows; row < end; ++row) finish(row, run_row(work, row));
+  });
+}
+
+// *work.loss = the rows' losses, added in their order.
+template <typename Work>
+void sum_losses(ThreadPool& pool, const Work& work) {
+  auto* losses = static_cast<double*>(work.workspace);
+  run_rows(pool, work, [&](int64_t row, double loss) { losses[row] = loss; });
+  double total = 0;
+  for (int64_t row = 0; row < work.N; ++row) total += losses[row];
+  *work.loss = total;
+}
+
+void check_targets(const int32_t* targets, int64_t count, int64_t vocab) {
+  for (int64_t i = 0; i < count; ++i) {
+    LEASEHOLD_CHECK(targets[i] < vocab, "cross_entropy: target {} at {}, the vocabulary has {}",
+                    targets[i], i, vocab);
+  }
 }
 
 }  // namespace
@@ -59,20 +154,15 @@ int64_t cross_entropy_workspace_bytes(int64_t N) {
 }
 
 void run(ThreadPool& pool, const CrossEntropy& work) {
-  for (int64_t i = 0; i < work.N; ++i) {
-    LEASEHOLD_CHECK(work.targets[i] < work.V,
-                    "cross_entropy: target {} at {}, the vocabulary has {}", work.targets[i], i,
-                    work.V);
-  }
-  auto* losses = static_cast<double*>(work.workspace);
-  const int64_t task_rows = std::max<int64_t>(1, kTaskElements / work.V);
-  pool.run(ceil_divide(work.N, task_rows), [&](int64_t task, int) {
-    const int64_t end = std::min((task + 1) * task_rows, work.N);
-    for (int64_t row = task * task_rows; row < end; ++row) losses[row] = run_row(work, row);
-  });
-  double total = 0;
-  for (int64_t row = 0; row < work.N; ++row) total += losses[row];
-  *work.loss = total;
+  check_targets(work.targets, work.N, work.V);
+  sum_losses(pool, work);
 }
+
+void run(ThreadPool& pool, const CrossEntropyStatistics& work) {
+  check_targets(work.targets, work.N, work.shard.count * work.V);
+  run_rows(pool, work, [](int64_t, double) {});
+}
+
+void run(ThreadPool& pool, const CrossEntropyFromStatistics& work) { sum_losses(pool, work); }
 
 }  // namespace leasehold::cpu

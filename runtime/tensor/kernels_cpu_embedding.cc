@@ -15,20 +15,34 @@ constexpr int64_t kSegmentTokens = 32;
 
 int64_t ceil_divide(int64_t value, int64_t divisor) { return (value + divisor - 1) / divisor; }
 
-void check_tokens(const int32_t* tokens, int64_t count, int64_t V) {
+void check_tokens(const int32_t* tokens, int64_t count, int64_t vocab) {
   for (int64_t i = 0; i < count; ++i) {
-    LEASEHOLD_CHECK(tokens[i] >= 0 && tokens[i] < V,
-                    "embedding: token {} at {}, the vocabulary has {}", tokens[i], i, V);
+    LEASEHOLD_CHECK(tokens[i] >= 0 && tokens[i] < vocab,
+                    "embedding: token {} at {}, the vocabulary has {}", tokens[i], i, vocab);
   }
 }
 
+// The row of a token in the table here, or outside [0, V) if another shard has it.
+template <typename Work>
+int64_t row_of_token(const Work& work, int64_t i) {
+  return work.tokens[i] - work.shard.index * work.V;
+}
+template <typename Work>
+bool is_here(const Work& work, int64_t i) {
+  const int64_t row = row_of_token(work, i);
+  return row >= 0 && row < work.V;
+}
+
 void embed_row(const EmbeddingForward& work, int64_t row) {
-  const float* token = work.token_weight + work.tokens[row] * work.C;
+  const float* token =
+      is_here(work, row) ? work.token_weight + row_of_token(work, row) * work.C : nullptr;
   const float* position =
       work.position_weight == nullptr ? nullptr : work.position_weight + row % work.T * work.C;
   float* out = work.out + row * work.C;
-  if (position == nullptr) {
-    std::copy_n(token, work.C, out);
+  if (token == nullptr && position == nullptr) {
+    std::fill_n(out, work.C, 0.0F);
+  } else if (token == nullptr || position == nullptr) {
+    std::copy_n(token == nullptr ? position : token, work.C, out);
   } else {
 #pragma GCC ivdep
     for (int64_t i = 0; i < work.C; ++i) out[i] = token[i] + position[i];
@@ -68,15 +82,20 @@ void zero(ThreadPool& pool, float* out, int64_t count) {
   });
 }
 
-// keys (N): token << 32 | row, ascending, so that rows of one token lie together in ascending
-// order.
-void sort_rows_by_token(const EmbeddingBackward& work, int64_t N, uint64_t* keys) {
+// keys (N): token's row of the table << 32 | row of dout, ascending, so that rows of one token lie
+// together in ascending order. Gives back how many there are: tokens of other shards have none.
+int64_t sort_rows_by_token(const EmbeddingBackward& work, int64_t N, uint64_t* keys) {
+  int64_t count = 0;
   for (int64_t row = 0; row < N; ++row) {
-    keys[row] = static_cast<uint64_t>(work.tokens[row]) << 32 | static_cast<uint64_t>(row);
+    if (!is_here(work, row)) continue;
+    keys[count++] =
+        static_cast<uint64_t>(row_of_token(work, row)) << 32 | static_cast<uint64_t>(row);
   }
-  std::sort(keys, keys + N);
+  std::sort(keys, keys + count);
+  return count;
 }
 
+// The first N keys.
 void sum_tokens(ThreadPool& pool, const EmbeddingBackward& work, int64_t N, const uint64_t* keys) {
   const int64_t num_strips = ceil_divide(work.C, kStrip);
   const auto token_of = [&](int64_t i) { return static_cast<int64_t>(keys[i] >> 32); };
@@ -113,7 +132,7 @@ void sum_positions(ThreadPool& pool, const EmbeddingBackward& work) {
 
 void run(ThreadPool& pool, const EmbeddingForward& work) {
   const int64_t N = work.B * work.T;
-  check_tokens(work.tokens, N, work.V);
+  check_tokens(work.tokens, N, work.shard.count * work.V);
   constexpr int64_t kTaskRows = 16;
   pool.run(ceil_divide(N, kTaskRows), [&](int64_t task, int) {
     for (int64_t row = task * kTaskRows; row < std::min((task + 1) * kTaskRows, N); ++row)
@@ -127,11 +146,11 @@ int64_t embedding_backward_workspace_bytes(int64_t N) {
 
 void run(ThreadPool& pool, const EmbeddingBackward& work) {
   const int64_t N = work.B * work.T;
-  check_tokens(work.tokens, N, work.V);
+  check_tokens(work.tokens, N, work.shard.count * work.V);
   auto* keys = static_cast<uint64_t*>(work.workspace);
-  sort_rows_by_token(work, N, keys);
+  const int64_t num_keys = sort_rows_by_token(work, N, keys);
   if (work.write == Write::kOverwrite) zero(pool, work.dtoken_weight, work.V * work.C);
-  sum_tokens(pool, work, N, keys);
+  sum_tokens(pool, work, num_keys, keys);
   if (work.dposition_weight == nullptr) return;
   if (work.write == Write::kOverwrite) {
     zero(pool, work.dposition_weight + work.T * work.C, (work.num_positions - work.T) * work.C);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "runtime/device/cpu_stream.h"
+#include "tests/support/reference_cross_entropy.h"
 #include "tests/support/reference_llama.h"
 
 namespace leasehold {
@@ -100,8 +101,9 @@ class Head {
   int64_t value(int64_t t) const { return at(t, shape_.R + 1); }
   int64_t out(int64_t t) const { return ((b_ * shape_.T + t) * shape_.H() + h_) * shape_.D; }
   int64_t log_sum_exp(int64_t t) const { return (b_ * shape_.H() + h_) * shape_.T + t; }
-  int64_t probability(int64_t query, int64_t key) const {
-    return log_sum_exp(query) * shape_.T + key;
+  int64_t probability(int64_t query, int64_t key) const {  // among those of all heads
+    const int64_t all_heads = shape_.all_heads == 0 ? shape_.H() : shape_.all_heads;
+    return ((b_ * all_heads + shape_.first_head + h_) * shape_.T + query) * shape_.T + key;
   }
 
   // (T, T), zero above the diagonal; log_sum_exp (T).
@@ -334,15 +336,18 @@ class ReferenceKernels : public Kernels {
   }
 
   void do_embedding_forward(Stream& stream, Tensor tokens_, Tensor token_weight_,
-                            Tensor position_weight_, const Dropout& dropout, Tensor out_) override {
-    const int64_t N = out_.dim(0), C = out_.dim(1), T = tokens_.dim(1);
+                            Tensor position_weight_, const Dropout& dropout, Tensor out_,
+                            const VocabularyShard& shard) override {
+    const int64_t N = out_.dim(0), C = out_.dim(1), T = tokens_.dim(1), V = token_weight_.dim(0);
     CpuStream::from(stream).enqueue([=, tokens = tokens_.as<int32_t>(),
                                      token_weight = f64(token_weight_),
                                      position_weight = f64(position_weight_), out = f64(out_)] {
       for (int64_t n = 0; n < N; ++n) {
         for (int64_t c = 0; c < C; ++c) {
           const double position = position_weight ? position_weight[n % T * C + c] : 0;
-          const double value = token_weight[tokens[n] * C + c] + position;
+          const int64_t row = tokens[n] - shard.index * V;
+          const double token = row >= 0 && row < V ? token_weight[row * C + c] : 0;
+          const double value = token + position;
           out[n * C + c] = dropout_factor(dropout, n * C + c) * value;
         }
       }
@@ -350,9 +355,9 @@ class ReferenceKernels : public Kernels {
   }
 
   void do_embedding_backward(Stream& stream, Tensor tokens_, Tensor dout_, const Dropout& dropout,
-                             Tensor dtoken_weight_, Tensor dposition_weight_, Write write,
-                             Tensor) override {
-    const int64_t N = dout_.dim(0), C = dout_.dim(1), T = tokens_.dim(1);
+                             Tensor dtoken_weight_, Tensor dposition_weight_, Write write, Tensor,
+                             const VocabularyShard& shard) override {
+    const int64_t N = dout_.dim(0), C = dout_.dim(1), T = tokens_.dim(1), V = dtoken_weight_.dim(0);
     const int64_t token_elements = dtoken_weight_.num_elements();
     const int64_t position_elements = dposition_weight_.num_elements();
     CpuStream::from(stream).enqueue([=, tokens = tokens_.as<int32_t>(), dout = f64(dout_),
@@ -363,7 +368,8 @@ class ReferenceKernels : public Kernels {
       for (int64_t n = 0; n < N; ++n) {
         for (int64_t c = 0; c < C; ++c) {
           const double gradient = dropout_factor(dropout, n * C + c) * dout[n * C + c];
-          token_sums[static_cast<size_t>(tokens[n] * C + c)] += gradient;
+          const int64_t row = tokens[n] - shard.index * V;
+          if (row >= 0 && row < V) token_sums[static_cast<size_t>(row * C + c)] += gradient;
           if (dposition_weight) position_sums[static_cast<size_t>(n % T * C + c)] += gradient;
         }
       }
@@ -427,22 +433,30 @@ class ReferenceKernels : public Kernels {
     const int64_t N = logits_.dim(0), V = logits_.dim(1);
     CpuStream::from(stream).enqueue(
         [=, logits = f64(logits_), targets = targets_.as<int32_t>(), loss = f64(loss_)] {
-          *loss = 0;
-          for (int64_t n = 0; n < N; ++n) {
-            double* row = logits + n * V;
-            double largest = row[0], sum = 0;
-            for (int64_t v = 0; v < V; ++v) largest = std::max(largest, row[v]);
-            for (int64_t v = 0; v < V; ++v) sum += std::exp(row[v] - largest);
-            const double log_sum_exp = largest + std::log(sum);
-            const bool counts = targets[n] >= 0;
-            if (counts) *loss += log_sum_exp - row[targets[n]];
-            if (gradient_scale == 0) continue;
-            for (int64_t v = 0; v < V; ++v) {
-              const double difference = std::exp(row[v] - log_sum_exp) - (v == targets[n] ? 1 : 0);
-              row[v] = counts ? gradient_scale * difference : 0;
-            }
-          }
+          *loss = reference::cross_entropy(N, V, logits, targets, gradient_scale);
         });
+  }
+
+  void do_cross_entropy_statistics(Stream& stream, Tensor logits_, Tensor targets_,
+                                   const VocabularyShard& shard, bool for_gradient,
+                                   Tensor statistics_) override {
+    const int64_t N = logits_.dim(0), V = logits_.dim(1);
+    CpuStream::from(stream).enqueue([=, logits = f64(logits_), targets = targets_.as<int32_t>(),
+                                     statistics = f64(statistics_)] {
+      reference::cross_entropy_statistics(N, V, logits, targets, shard, for_gradient, statistics);
+    });
+  }
+
+  void do_cross_entropy_from_statistics(Stream& stream, Tensor statistics_, Tensor targets_,
+                                        const VocabularyShard& shard, float gradient_scale,
+                                        Tensor logits_, Tensor loss_, Tensor) override {
+    const int64_t N = statistics_.dim(1), V = logits_.present() ? logits_.dim(1) : 0;
+    CpuStream::from(stream).enqueue([=, statistics = f64(statistics_),
+                                     targets = targets_.as<int32_t>(), logits = f64(logits_),
+                                     loss = f64(loss_)] {
+      *loss = reference::cross_entropy_from_statistics(N, V, statistics, targets, shard,
+                                                       gradient_scale, logits);
+    });
   }
 
   void do_add(Stream& stream, Tensor left_, Tensor right_, Tensor out_) override {

@@ -191,6 +191,62 @@ TEST_F(KernelsChecks, CrossEntropyRefusesWrongTargets) {
   EXPECT_EQ(stream_->synchronize(Deadline::after_s(10)).code(), Code::kInternal);
 }
 
+TEST_F(KernelsChecks, ShardsOfAVocabularyAreChecked) {
+  const Tensor logits = f32({2, 5}), targets = of(DType::kI32, {2}), loss = of(DType::kF64, {1});
+  const Tensor statistics = of(DType::kF64, {2, 3}), all = of(DType::kF64, {3, 2, 3});
+  const Tensor workspace = of(DType::kU8, {kernels_->cross_entropy_workspace_bytes(2, 5)});
+  expect_refused("cross_entropy_statistics", "shard 3 of a vocabulary cut into 3", [&] {
+    kernels_->cross_entropy_statistics(*stream_, logits, targets, {3, 3}, true, statistics);
+  });
+  expect_refused("cross_entropy_from_statistics", "expected F64 (2, 2, 3)", [&] {
+    kernels_->cross_entropy_from_statistics(*stream_, all, targets, {1, 2}, 1, logits, loss,
+                                            workspace);
+  });
+  expect_refused("cross_entropy_from_statistics", "logits given, but no gradient", [&] {
+    kernels_->cross_entropy_from_statistics(*stream_, all, targets, {1, 3}, 0, logits, loss,
+                                            workspace);
+  });
+  const Tensor tokens = of(DType::kI32, {1, 2}), table = f32({5, 4}), out = f32({2, 4});
+  expect_refused("embedding_forward", "shard 0 of a vocabulary cut into 0", [&] {
+    kernels_->embedding_forward(*stream_, tokens, table, {}, {}, out, {0, 0});
+  });
+  // 14 is the last of three shards' ids.
+  tokens.as<int32_t>()[0] = targets.as<int32_t>()[0] = 14;
+  kernels_->cross_entropy_statistics(*stream_, logits, targets, {1, 3}, true, statistics);
+  kernels_->embedding_forward(*stream_, tokens, table, {}, {}, out, {1, 3});
+  EXPECT_TRUE(stream_->synchronize(Deadline::after_s(10)).ok());
+  tokens.as<int32_t>()[0] = 15;
+  kernels_->embedding_forward(*stream_, tokens, table, {}, {}, out, {1, 3});
+  EXPECT_EQ(stream_->synchronize(Deadline::after_s(10)).code(), Code::kInternal);
+  stream_ = device_->create_stream("another").value();
+  targets.as<int32_t>()[0] = 15;
+  kernels_->cross_entropy_statistics(*stream_, logits, targets, {1, 3}, true, statistics);
+  EXPECT_EQ(stream_->synchronize(Deadline::after_s(10)).code(), Code::kInternal);
+}
+
+TEST_F(KernelsChecks, CrossEntropyInOneShardHasTheBitsOfTheWhole) {
+  constexpr int64_t kN = 3, kV = 1030;
+  const Tensor whole = f32({kN, kV}), shard = f32({kN, kV}), targets = of(DType::kI32, {kN});
+  for (int64_t i = 0; i < kN * kV; ++i) {
+    whole.as<float>()[i] = shard.as<float>()[i] =
+        0.01F * static_cast<float>((i * 7919) % 1409 - 704);
+  }
+  for (int64_t i = 0; i < kN; ++i) targets.as<int32_t>()[i] = static_cast<int32_t>(i * 411 - 1);
+  const Tensor loss = of(DType::kF64, {2}), statistics = of(DType::kF64, {1, kN, 3});
+  const Tensor workspace = of(DType::kU8, {kernels_->cross_entropy_workspace_bytes(kN, kV)});
+  kernels_->cross_entropy(*stream_, whole, targets, 0.3F, loss.rows(0, 1), workspace);
+  kernels_->cross_entropy_statistics(*stream_, shard, targets, {}, true,
+                                     statistics.reshape({kN, 3}));
+  kernels_->cross_entropy_from_statistics(*stream_, statistics, targets, {}, 0.3F, shard,
+                                          loss.rows(1, 1), workspace);
+  ASSERT_TRUE(stream_->synchronize(Deadline::after_s(10)).ok());
+  EXPECT_EQ(loss.as<double>()[0], loss.as<double>()[1]);
+  EXPECT_GT(loss.as<double>()[0], 1);
+  for (int64_t i = 0; i < kN * kV; ++i) {
+    ASSERT_EQ(whole.as<float>()[i], shard.as<float>()[i]) << i;
+  }
+}
+
 TEST_F(KernelsChecks, CrossEntropyOfNotANumberIsNotANumber) {
   const Tensor logits = f32({2, 5}), targets = of(DType::kI32, {2}), loss = of(DType::kF64, {1});
   const Tensor workspace = of(DType::kU8, {kernels_->cross_entropy_workspace_bytes(2, 5)});
@@ -209,6 +265,12 @@ TEST_F(KernelsChecks, AttentionRefusesWhatDoesNotFit) {
   });
   expect_refused("attention_backward", "dqkv is absent", [&] {
     kernels_->attention_backward(*stream_, shape, out, qkv, out, lse, {}, {}, workspace);
+  });
+  expect_refused("attention", "2 heads from 3 of 4", [&] {
+    AttentionShape shard = shape;
+    shard.first_head = 3;
+    shard.all_heads = 4;
+    kernels_->attention_forward(*stream_, shard, qkv, {}, out, lse, workspace);
   });
   expect_refused("attention_forward", "workspace has 0 bytes",
                  [&] { kernels_->attention_forward(*stream_, shape, qkv, {}, out, lse, {}); });

@@ -8,12 +8,14 @@ namespace {
 
 // Forward and backward together: backward takes what forward kept.
 OperationCase attention_case(const AttentionShape& shape, float p) {
-  const auto [B, T, G, R, D] = shape;
+  const int64_t B = shape.B, T = shape.T, G = shape.G, R = shape.R, D = shape.D;
   const Shape packed = {B, T, G, R + 2, D};
   const Shape heads = {B, T, shape.H(), D};
   OperationCase result;
   result.operation = "attention";
   result.label = fmt::format("B {} T {} G {} R {} D {}, dropout {}", B, T, G, R, D, p);
+  if (shape.all_heads > 0)
+    result.label += fmt::format(", heads from {} of {}", shape.first_head, shape.all_heads);
   result.operands = {
       {"qkv", Role::kInput, packed, Element::kCompute,
        [](int64_t i) { return 0.003 * static_cast<double>((i * 7919) % 1409 - 704); }},
@@ -50,6 +52,8 @@ std::vector<OperationCase> attention_cases() {
     cases.push_back(attention_case(shape, 0));
     cases.push_back(attention_case(shape, 0.2F));
   }
+  cases.push_back(attention_case(
+      {.B = 2, .T = 7, .G = 2, .R = 2, .D = 5, .first_head = 4, .all_heads = 8}, 0.2F));
   return cases;
 }
 

@@ -1,3 +1,4 @@
+#include <array>
 #include <fmt/format.h>
 
 #include "tests/runtime/tensor/operation_cases.h"
@@ -8,33 +9,91 @@ namespace {
 
 enum class Targets { kAll, kSome, kNone };
 
+std::string label_of(int64_t N, int64_t V, float gradient_scale, Targets targets) {
+  return fmt::format("N {} V {}, scale {}, targets {}", N, V, gradient_scale,
+                     static_cast<int>(targets));
+}
+
+double target_of(int64_t V, Targets targets, int64_t row) {
+  const bool left_out = targets == Targets::kNone || (targets == Targets::kSome && row % 3 == 1);
+  return left_out ? -1.0 : static_cast<double>(row * 7919 % V);
+}
+
+// Rows far from zero: the exponentials overflow unless the maximum is taken off.
+double logit_of(int64_t V, int64_t i) {
+  return 200.0 * static_cast<double>(i / V % 3 - 1) +
+         0.01 * static_cast<double>((i * 7919) % 1409 - 704);
+}
+
 OperationCase cross_entropy_case(int64_t N, int64_t V, float gradient_scale, Targets targets) {
   OperationCase result;
   result.operation = "cross_entropy";
-  result.label = fmt::format("N {} V {}, scale {}, targets {}", N, V, gradient_scale,
-                             static_cast<int>(targets));
-  const auto target = [V, targets](int64_t row) {
-    const bool left_out = targets == Targets::kNone || (targets == Targets::kSome && row % 3 == 1);
-    return left_out ? -1.0 : static_cast<double>(row * 7919 % V);
-  };
-  // Rows far from zero: the exponentials overflow unless the maximum is taken off.
-  const auto logit = [V](int64_t i) {
-    return 200.0 * static_cast<double>(i / V % 3 - 1) +
-           0.01 * static_cast<double>((i * 7919) % 1409 - 704);
-  };
+  result.label = label_of(N, V, gradient_scale, targets);
   const bool in_place = gradient_scale != 0;
-  result.operands = {
-      {"logits", in_place ? Role::kInPlace : Role::kInput, {N, V}, Element::kCompute, logit},
-      {"targets", Role::kInput, {N}, Element::kI32, target},
-      {"loss", Role::kOutput, {1}, Element::kF64},
-      {.name = "workspace",
-       .role = Role::kWorkspace,
-       .workspace_bytes = [N, V](const Kernels& kernels) {
-         return kernels.cross_entropy_workspace_bytes(N, V);
-       }}};
+  result.operands = {{"logits",
+                      in_place ? Role::kInPlace : Role::kInput,
+                      {N, V},
+                      Element::kCompute,
+                      [V](int64_t i) { return logit_of(V, i); }},
+                     {"targets",
+                      Role::kInput,
+                      {N},
+                      Element::kI32,
+                      [V, targets](int64_t row) { return target_of(V, targets, row); }},
+                     {"loss", Role::kOutput, {1}, Element::kF64},
+                     {.name = "workspace",
+                      .role = Role::kWorkspace,
+                      .workspace_bytes = [N, V](const Kernels& kernels) {
+                        return kernels.cross_entropy_workspace_bytes(N, V);
+                      }}};
   result.call = [gradient_scale](Kernels& kernels, Stream& stream, const Operands& t) {
     kernels.cross_entropy(stream, t["logits"], t["targets"], gradient_scale, t["loss"],
                           t["workspace"]);
+  };
+  return result;
+}
+
+// The vocabulary in `num_shards` parts, each of V columns, one after the other. Every shard's
+// largest logits are its own, some far below the row's.
+OperationCase cross_entropy_in_shards_case(int64_t N, int64_t V, int64_t num_shards,
+                                           float gradient_scale, Targets targets) {
+  OperationCase result;
+  result.operation = "cross_entropy_in_shards";
+  result.label = label_of(N, V, gradient_scale, targets) + fmt::format(", {} shards", num_shards);
+  const bool in_place = gradient_scale != 0;
+  result.operands = {{"logits",
+                      in_place ? Role::kInPlace : Role::kInput,
+                      {num_shards, N, V},
+                      Element::kCompute,
+                      [N, V](int64_t i) {
+                        const int64_t shard = i / (N * V), row = i / V % N;
+                        return logit_of(V, i % (N * V)) +
+                               (row % 2 == 0 ? 7.0 : -40.0) * static_cast<double>(shard);
+                      }},
+                     {"targets",
+                      Role::kInput,
+                      {N},
+                      Element::kI32,
+                      [=](int64_t row) { return target_of(V * num_shards, targets, row); }},
+                     {"statistics", Role::kOutput, {num_shards, N, 3}, Element::kF64},
+                     {"losses", Role::kOutput, {num_shards}, Element::kF64},
+                     {.name = "workspace",
+                      .role = Role::kWorkspace,
+                      .workspace_bytes = [N, V](const Kernels& kernels) {
+                        return kernels.cross_entropy_workspace_bytes(N, V);
+                      }}};
+  result.call = [=](Kernels& kernels, Stream& stream, const Operands& t) {
+    for (int64_t i = 0; i < num_shards; ++i) {
+      kernels.cross_entropy_statistics(stream, t["logits"].rows(i, 1).reshape({N, V}), t["targets"],
+                                       {i, num_shards}, in_place,
+                                       t["statistics"].rows(i, 1).reshape({N, 3}));
+    }
+    for (int64_t i = 0; i < num_shards; ++i) {
+      const Tensor logits = in_place ? t["logits"].rows(i, 1).reshape({N, V}) : Tensor();
+      kernels.cross_entropy_from_statistics(stream, t["statistics"], t["targets"], {i, num_shards},
+                                            gradient_scale, logits, t["losses"].rows(i, 1),
+                                            t["workspace"]);
+    }
   };
   return result;
 }
@@ -50,6 +109,12 @@ std::vector<OperationCase> cross_entropy_cases() {
     cases.push_back(cross_entropy_case(N, V, 0.125F, Targets::kSome));
     cases.push_back(cross_entropy_case(N, V, 0, Targets::kSome));
     cases.push_back(cross_entropy_case(N, V, 1.0F, Targets::kNone));
+  }
+  for (const auto& [N, V, num_shards] :
+       {std::array<int64_t, 3>{1, 1, 1}, {5, 33, 2}, {17, 1025, 3}, {300, 64, 4}, {3, 1, 5}}) {
+    cases.push_back(cross_entropy_in_shards_case(N, V, num_shards, 0, Targets::kAll));
+    cases.push_back(cross_entropy_in_shards_case(N, V, num_shards, 0.125F, Targets::kSome));
+    cases.push_back(cross_entropy_in_shards_case(N, V, num_shards, 1.0F, Targets::kNone));
   }
   return cases;
 }

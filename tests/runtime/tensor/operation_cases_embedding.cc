@@ -9,22 +9,28 @@ namespace {
 struct Extents {
   int64_t B, T, V, C, num_positions;
   int64_t num_kinds;  // distinct tokens used: few make long runs of one token
+  VocabularyShard shard = {};
 };
 constexpr Extents kExtents[] = {{1, 1, 1, 1, 1, 1},
                                 {2, 5, 7, 3, 5, 7},
                                 {3, 17, 1001, 33, 20, 5},
                                 {4, 64, 50, 257, 64, 50},
-                                {2, 100, 13, 300, 128, 1}};
+                                {2, 100, 13, 300, 128, 1},
+                                {3, 17, 11, 33, 20, 33, {1, 3}},
+                                {3, 17, 11, 33, 20, 2, {2, 3}}};
 
 double token(const Extents& e, int64_t i) {
-  return static_cast<double>((i * 7919 + i / 3) % e.num_kinds * (e.V / e.num_kinds));
+  const int64_t vocab = e.V * e.shard.count;
+  return static_cast<double>((i * 7919 + i / 3) % e.num_kinds * (vocab / e.num_kinds));
 }
 
 Dropout dropout_of(float p) { return {p, RandomSite::make(7, "embedding", 2, 9), 6}; }
 
 std::string label_of(const Extents& e, bool has_positions, float p) {
-  return fmt::format("B {} T {} V {} C {}{}, dropout {}", e.B, e.T, e.V, e.C,
-                     has_positions ? fmt::format(" positions {}", e.num_positions) : "", p);
+  return fmt::format(
+      "B {} T {} V {} C {}{}{}, dropout {}", e.B, e.T, e.V, e.C,
+      has_positions ? fmt::format(" positions {}", e.num_positions) : "",
+      e.shard.count > 1 ? fmt::format(" shard {} of {}", e.shard.index, e.shard.count) : "", p);
 }
 
 OperationCase forward_case(const Extents& e, bool has_positions, float p) {
@@ -38,9 +44,9 @@ OperationCase forward_case(const Extents& e, bool has_positions, float p) {
   if (has_positions) {
     result.operands.push_back({"position_weight", Role::kInput, {e.num_positions, e.C}});
   }
-  result.call = [p](Kernels& kernels, Stream& stream, const Operands& t) {
+  result.call = [p, shard = e.shard](Kernels& kernels, Stream& stream, const Operands& t) {
     kernels.embedding_forward(stream, t["tokens"], t["token_weight"], t["position_weight"],
-                              dropout_of(p), t["out"]);
+                              dropout_of(p), t["out"], shard);
   };
   return result;
 }
@@ -63,9 +69,9 @@ OperationCase backward_case(const Extents& e, bool has_positions, float p, Write
   if (has_positions) {
     result.operands.push_back({"dposition_weight", gradient, {e.num_positions, e.C}});
   }
-  result.call = [p, write](Kernels& kernels, Stream& stream, const Operands& t) {
+  result.call = [p, write, shard = e.shard](Kernels& kernels, Stream& stream, const Operands& t) {
     kernels.embedding_backward(stream, t["tokens"], t["dout"], dropout_of(p), t["dtoken_weight"],
-                               t["dposition_weight"], write, t["workspace"]);
+                               t["dposition_weight"], write, t["workspace"], shard);
   };
   return result;
 }
