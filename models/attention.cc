@@ -1,7 +1,8 @@
-// B sequences, T positions, N = B * T tokens, C channels, H heads, G kv heads, R = H / G, D head
-// dimension.
+// B sequences, T positions, N = B * T tokens, M of them in the residual stream here, C channels, H
+// heads here, G kv heads here, R = H / G, D head dimension.
 #include "models/attention.h"
 
+#include "models/boundaries.h"
 #include "models/family.h"
 
 namespace leasehold {
@@ -11,11 +12,12 @@ namespace {
 struct AttentionSaved : Saved {
   AttentionShape shape;
   bool recompute = false;  // qkv, out and log_sum_exp are scratch
-  Tensor input;            // (N, C), the caller's
+  Tensor input;            // (M, C), the caller's
   Tensor qkv;              // (B, T, G, R + 2, D)
   Tensor out;              // (B, T, H, D)
   Tensor log_sum_exp;      // (B, H, T)
   // Scratch.
+  Boundary boundary;
   Tensor dqkv;       // like qkv
   Tensor dout;       // like out
   Tensor workspace;  // u8
@@ -45,6 +47,8 @@ std::unique_ptr<Saved> Attention::prepare(const PrepareContext& context) const {
   shape = shape_;
   shape.B = context.B;
   shape.T = context.T;
+  shape.first_head = tensor_rank(context.tensor) * shape.H();
+  shape.all_heads = num_tensor_ranks(context.tensor) * shape.H();
   const DType dtype = context.kernels.dtype();
   const Shape qkv_shape{shape.B, shape.T, shape.G, shape.R + 2, shape.D};
   const Shape out_shape{shape.B, shape.T, shape.H(), shape.D};
@@ -63,13 +67,15 @@ std::unique_ptr<Saved> Attention::prepare(const PrepareContext& context) const {
   }
   saved->workspace =
       context.scratch.allocate(DType::kU8, {context.kernels.attention_workspace_bytes(shape)});
+  saved->boundary = Boundary(context, qkv_.in());
   context.scratch.release_to(mark);
   return saved;
 }
 
 void Attention::attend(StepContext& context, Saved& base) const {
   auto& saved = static_cast<AttentionSaved&>(base);
-  qkv_.forward(context, saved.input, saved.qkv.reshape({saved.N(), saved.qkv_channels()}));
+  qkv_.forward(context, saved.boundary.gather(context, saved.input),
+               saved.qkv.reshape({saved.N(), saved.qkv_channels()}));
   if (rotary_) context.kernels.rotary_forward(context.stream, saved.shape, *rotary_, saved.qkv);
   context.kernels.attention_forward(context.stream, saved.shape, saved.qkv, dropout_.at(context),
                                     saved.out, saved.log_sum_exp, saved.workspace);
@@ -79,7 +85,9 @@ void Attention::do_forward(StepContext& context, Tensor input, Tensor output, Sa
   auto& saved = static_cast<AttentionSaved&>(base);
   saved.input = input;
   attend(context, saved);
-  projection_.forward(context, saved.out.reshape({saved.N(), saved.out_channels()}), output);
+  projection_.forward(context, saved.out.reshape({saved.N(), saved.out_channels()}),
+                      saved.boundary.partial(output));
+  saved.boundary.sum_scatter(context, output);
 }
 
 void Attention::do_backward(StepContext& context, Tensor output_gradient, Tensor input_gradient,
@@ -87,14 +95,16 @@ void Attention::do_backward(StepContext& context, Tensor output_gradient, Tensor
   auto& saved = static_cast<AttentionSaved&>(base);
   if (saved.recompute) attend(context, saved);
   const Shape rows_by_out{saved.N(), saved.out_channels()};
-  projection_.backward(context, output_gradient, saved.out.reshape(rows_by_out),
-                       saved.dout.reshape(rows_by_out));
+  projection_.backward(context, saved.boundary.gather(context, output_gradient),
+                       saved.out.reshape(rows_by_out), saved.dout.reshape(rows_by_out));
   context.kernels.attention_backward(context.stream, saved.shape, saved.dout, saved.qkv, saved.out,
                                      saved.log_sum_exp, dropout_.at(context), saved.dqkv,
                                      saved.workspace);
   if (rotary_) context.kernels.rotary_backward(context.stream, saved.shape, *rotary_, saved.dqkv);
-  qkv_.backward(context, saved.dqkv.reshape({saved.N(), saved.qkv_channels()}), saved.input,
-                input_gradient);
+  qkv_.backward(context, saved.dqkv.reshape({saved.N(), saved.qkv_channels()}),
+                saved.boundary.gather(context, saved.input),
+                saved.boundary.partial(input_gradient));
+  saved.boundary.sum_scatter(context, input_gradient);
 }
 
 }  // namespace leasehold

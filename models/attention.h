@@ -12,7 +12,8 @@
 
 namespace leasehold {
 
-// (N, C) -> (N, C), N = B * T tokens. input_gradient may not alias output_gradient.
+// (N, C) -> (N, C), N being the rows of the residual stream here. Heads are cut over the tensor
+// axis: every rank has all positions of its own. input_gradient may not alias output_gradient.
 class Attention : public Module {
  public:
   Attention(const ModelConfig& config, ParameterTable& parameters, const std::string& name);

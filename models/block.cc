@@ -1,5 +1,7 @@
-// N tokens, C channels.
+// N rows of the residual stream here, C channels.
 #include "models/block.h"
+
+#include "models/boundaries.h"
 
 namespace leasehold {
 
@@ -51,7 +53,7 @@ std::unique_ptr<Saved> Block::prepare(const PrepareContext& context) const {
   auto saved = std::make_unique<BlockSaved>();
   saved->recompute = context.training && context.recompute == Recompute::kBlock;
   const DType dtype = context.kernels.dtype();
-  const Shape shape{context.B * context.T, C_};
+  const Shape shape{shard_rows(context), C_};
   const int64_t mark = context.scratch.mark();
   const bool keep = context.training && !saved->recompute;
   Arena& kept = keep ? context.activations : context.scratch;
@@ -73,7 +75,8 @@ std::unique_ptr<Saved> Block::prepare(const PrepareContext& context) const {
                               .B = context.B,
                               .T = context.T,
                               .training = context.training,
-                              .recompute = context.recompute};
+                              .recompute = context.recompute,
+                              .tensor = context.tensor};
   saved->attention = attention_.prepare(inside);
   saved->mlp = mlp_.prepare(inside);
   context.scratch.release_to(mark);
@@ -85,7 +88,8 @@ void Block::attend(StepContext& context, Saved& base) {
   attention_norm_.forward(context, saved.input, {}, {}, {}, saved.attention_input,
                           saved.attention_statistics);
   attention_.forward(context, saved.attention_input, saved.middle, *saved.attention);
-  mlp_norm_.forward(context, saved.input, saved.middle, attention_dropout_.at(context),
+  mlp_norm_.forward(context, saved.input, saved.middle,
+                    attention_dropout_.at(context, first_element(context, saved.input)),
                     saved.middle, saved.mlp_input, saved.mlp_statistics);
 }
 
@@ -96,8 +100,8 @@ void Block::do_forward(StepContext& context, Tensor input, Tensor output, Saved&
   saved.input = input;
   attend(context, saved);
   mlp_.forward(context, saved.mlp_input, output, *saved.mlp);
-  context.kernels.residual_add(context.stream, saved.middle, output, mlp_dropout_.at(context),
-                               output);
+  context.kernels.residual_add(context.stream, saved.middle, output,
+                               mlp_dropout_.at(context, first_element(context, output)), output);
 }
 
 void Block::do_backward(StepContext& context, Tensor output_gradient, Tensor input_gradient,
@@ -107,14 +111,15 @@ void Block::do_backward(StepContext& context, Tensor output_gradient, Tensor inp
     attend(context, saved);
     mlp_.recompute(context, saved.mlp_input, *saved.mlp);
   }
-  const Tensor mlp_gradient =
-      branch_gradient(context, mlp_dropout_.at(context), output_gradient, saved.branch_gradient);
+  const int64_t first = first_element(context, output_gradient);
+  const Tensor mlp_gradient = branch_gradient(context, mlp_dropout_.at(context, first),
+                                              output_gradient, saved.branch_gradient);
   mlp_.backward(context, mlp_gradient, saved.norm_gradient, *saved.mlp);
   mlp_norm_.backward(context, saved.norm_gradient, saved.middle, saved.mlp_statistics,
                      output_gradient, input_gradient, saved.norm_workspace);
 
   // input_gradient now holds the gradient of `middle`.
-  const Tensor attention_gradient = branch_gradient(context, attention_dropout_.at(context),
+  const Tensor attention_gradient = branch_gradient(context, attention_dropout_.at(context, first),
                                                     input_gradient, saved.branch_gradient);
   attention_.backward(context, attention_gradient, saved.norm_gradient, *saved.attention);
   attention_norm_.backward(context, saved.norm_gradient, saved.input, saved.attention_statistics,

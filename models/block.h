@@ -12,8 +12,8 @@
 
 namespace leasehold {
 
-// A unit. (N, C) -> (N, C). input_gradient may alias output_gradient: the residual stream's
-// gradient stays in place.
+// A unit. (N, C) -> (N, C), N being the rows of the residual stream here. input_gradient may alias
+// output_gradient: the residual stream's gradient stays in place.
 class Block : public Module {
  public:
   Block(const ModelConfig& config, ParameterTable& parameters, const std::string& name);

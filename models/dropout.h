@@ -13,11 +13,13 @@ class DropoutSite {
  public:
   DropoutSite(std::string name, double p) : name_(std::move(name)), p_(static_cast<float>(p)) {}
 
-  // p is 0 outside training.
-  Dropout at(const StepContext& context) const {
+  // p is 0 outside training. `first_element`: of the unsharded tensor, where the one that is
+  // dropped begins.
+  Dropout at(const StepContext& context, int64_t first_element = 0) const {
     if (p_ == 0 || !context.training) return {};
     const Microbatch& microbatch = context.microbatch;
-    return {p_, RandomSite::make(context.seed, name_, microbatch.step, microbatch.index)};
+    return {p_, RandomSite::make(context.seed, name_, microbatch.step, microbatch.index),
+            first_element};
   }
   bool never_drops() const { return p_ == 0; }
 

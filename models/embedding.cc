@@ -1,6 +1,7 @@
-// N = B * T tokens, V vocabulary, C channels.
+// N = B * T tokens, M of them in the residual stream here, V vocabulary here, C channels.
 #include "models/embedding.h"
 
+#include "models/boundaries.h"
 #include "models/family.h"
 
 namespace leasehold {
@@ -8,7 +9,10 @@ namespace leasehold {
 namespace {
 
 struct EmbeddingSaved : Saved {
-  Tensor workspace;  // u8, scratch
+  // Scratch.
+  Boundary boundary;
+  Tensor workspace;  // u8
+  Tensor gradient;   // (M, C), before dropout; only where ranks cut the vocabulary
 };
 
 }  // namespace
@@ -33,27 +37,55 @@ std::unique_ptr<Saved> Embedding::prepare(const PrepareContext& context) const {
                     "{}: {} positions, but the table has {}", name(), context.T,
                     position_->local_shape()[0]);
   }
-  if (!context.training) return saved;
   const int64_t mark = context.scratch.mark();
-  saved->workspace =
-      context.scratch.allocate(DType::kU8, {context.kernels.embedding_backward_workspace_bytes(
-                                               context.B * context.T, table[0], table[1])});
+  saved->boundary = Boundary(context, table[1]);
+  if (context.training) {
+    saved->workspace =
+        context.scratch.allocate(DType::kU8, {context.kernels.embedding_backward_workspace_bytes(
+                                                 context.B * context.T, table[0], table[1])});
+    if (num_tensor_ranks(context.tensor) > 1 && !dropout_.never_drops()) {
+      saved->gradient =
+          context.scratch.allocate(context.kernels.dtype(), {shard_rows(context), table[1]});
+    }
+  }
   context.scratch.release_to(mark);
   return saved;
 }
 
-void Embedding::do_forward(StepContext& context, Tensor, Tensor output, Saved&) {
+bool Embedding::adds_positions(const StepContext& context) const {
+  return position_ != nullptr && tensor_rank(context.tensor) == 0;
+}
+
+// One rank drops while it looks up; of several, each its rows of the sum.
+void Embedding::do_forward(StepContext& context, Tensor, Tensor output, Saved& base) {
+  auto& saved = static_cast<EmbeddingSaved&>(base);
+  const Dropout dropout = dropout_.at(context, first_element(context, output));
+  const bool is_cut = num_tensor_ranks(context.tensor) > 1;
   context.kernels.embedding_forward(context.stream, context.microbatch.tokens, token_->value(),
-                                    position_ == nullptr ? Tensor() : position_->value(),
-                                    dropout_.at(context), output);
+                                    adds_positions(context) ? position_->value() : Tensor(),
+                                    is_cut ? Dropout{} : dropout, saved.boundary.partial(output),
+                                    vocabulary_shard(context));
+  saved.boundary.sum_scatter(context, output);
+  if (is_cut && dropout.p > 0)
+    context.kernels.residual_add(context.stream, {}, output, dropout, output);
 }
 
 void Embedding::do_backward(StepContext& context, Tensor output_gradient, Tensor, Saved& base) {
   auto& saved = static_cast<EmbeddingSaved&>(base);
-  context.kernels.embedding_backward(context.stream, context.microbatch.tokens, output_gradient,
-                                     dropout_.at(context), token_->gradient(0),
-                                     position_ == nullptr ? Tensor() : position_->gradient(),
-                                     context.gradients, saved.workspace);
+  const Dropout dropout = dropout_.at(context, first_element(context, output_gradient));
+  const bool is_cut = num_tensor_ranks(context.tensor) > 1;
+  Tensor gradient = output_gradient;
+  if (is_cut && dropout.p > 0) {
+    gradient = saved.gradient;
+    context.kernels.residual_add(context.stream, {}, output_gradient, dropout, gradient);
+  }
+  const bool added = adds_positions(context);
+  context.kernels.embedding_backward(
+      context.stream, context.microbatch.tokens, saved.boundary.gather(context, gradient),
+      is_cut ? Dropout{} : dropout, token_->gradient(0), added ? position_->gradient() : Tensor(),
+      context.gradients, saved.workspace, vocabulary_shard(context));
+  if (position_ != nullptr && !added && context.gradients == Write::kOverwrite)
+    context.kernels.fill(context.stream, position_->gradient(), 0);
 }
 
 }  // namespace leasehold

@@ -11,8 +11,9 @@
 
 namespace leasehold {
 
-// A unit. No input: reads the microbatch's tokens. Output (N, C). Writes gradient slot 0 of the
-// token table.
+// A unit. No input: reads the microbatch's tokens. Output (N, C), N being the rows of the residual
+// stream here. The vocabulary is cut over the tensor axis; positions are in the part of its first
+// rank, whose gradient of them is the whole. Writes gradient slot 0 of the token table.
 class Embedding : public Module {
  public:
   Embedding(const ModelConfig& config, ParameterTable& parameters, const std::string& name);
@@ -25,6 +26,8 @@ class Embedding : public Module {
                    Saved& saved) override;
 
  private:
+  bool adds_positions(const StepContext& context) const;
+
   Parameter* token_;               // (V, C)
   Parameter* position_ = nullptr;  // (sequence, C), or none
   DropoutSite dropout_;

@@ -1,10 +1,12 @@
-// N = B * T tokens, C channels.
+// N rows of the residual stream here, C channels.
 #include "models/gpt.h"
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
 #include "models/block.h"
+#include "models/boundaries.h"
 #include "models/embedding.h"
 #include "models/head.h"
 
@@ -38,9 +40,10 @@ class Gpt : public Module {
 
   // Without a backward, outputs take turns in two places: a unit reads one and writes the other.
   std::unique_ptr<Saved> prepare(const PrepareContext& context) const override {
+    check_cut(num_tensor_ranks(context.tensor));
     auto saved = std::make_unique<GptSaved>();
     const DType dtype = context.kernels.dtype();
-    const Shape shape{context.B * context.T, C_};
+    const Shape shape{shard_rows(context), C_};
     const int64_t mark = context.scratch.mark();
     for (size_t i = 0; i + 1 < units_.size(); ++i) {
       if (!context.training && i >= 2) {
@@ -83,6 +86,20 @@ class Gpt : public Module {
   }
 
  private:
+  // The parameters were cut for as many ranks as compute.
+  void check_cut(int64_t num_ranks) const {
+    for (const ParameterUse& use : uses()) {
+      const ParameterSpec& spec = use.parameter->spec();
+      const auto& placement = spec.placement;
+      const bool is_cut =
+          std::find(placement.begin(), placement.end(), Axis::kTensor) != placement.end();
+      LEASEHOLD_CHECK(use.parameter->local_shape().num_elements() * (is_cut ? num_ranks : 1) ==
+                          spec.shape.num_elements(),
+                      "{}: {} of {} is here, but the tensor axis has {} ranks", spec.name,
+                      use.parameter->local_shape().to_string(), spec.shape.to_string(), num_ranks);
+    }
+  }
+
   int64_t C_;
   bool first_;
   bool last_;
@@ -103,11 +120,6 @@ Result<std::unique_ptr<Module>> create_gpt_stage(const ModelConfig& config,
     return error(Code::kBadConfig, "a model was asked for whose configuration is not complete");
   LEASEHOLD_CHECK(0 <= begin && begin < end && end <= num_units(config), "units {} to {} of {}",
                   begin, end, num_units(config));
-  for (const auto& parameter : parameters.all()) {
-    LEASEHOLD_CHECK(parameter->local_shape() == parameter->spec().shape,
-                    "{} is cut for tensor parallelism, which this model does not do",
-                    parameter->name());
-  }
   return std::unique_ptr<Module>(new Gpt(config, parameters, begin, end));
 }
 

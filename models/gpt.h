@@ -18,8 +18,9 @@ inline int64_t num_units(const ModelConfig& config) { return config.layers + 2; 
 Result<std::unique_ptr<Module>> create_gpt(const ModelConfig& config, ParameterTable& parameters);
 
 // Units [begin, end), at least one, of whose parameters alone the table needs to know. Without the
-// embedding the input is (N, C), without the head the output; input_gradient may alias
-// output_gradient where both exist.
+// embedding the input is (N, C), without the head the output, N being the rows of the residual
+// stream that are here: B * T over the ranks of the tensor axis (models/boundaries.h).
+// input_gradient may alias output_gradient where both exist.
 Result<std::unique_ptr<Module>> create_gpt_stage(const ModelConfig& config,
                                                  ParameterTable& parameters, int64_t begin,
                                                  int64_t end);

@@ -1,7 +1,10 @@
-// N = B * T tokens, V vocabulary, C channels.
+// N = B * T tokens, M of them in the residual stream here, V vocabulary here, C channels, t ranks
+// of the tensor axis.
 #include "models/head.h"
 
 #include <algorithm>
+
+#include "models/boundaries.h"
 
 namespace leasehold {
 
@@ -10,15 +13,39 @@ namespace {
 struct HeadSaved : Saved {
   bool training = false;
   int64_t rows_per_chunk = 0;
-  Tensor input;  // (N, C), the caller's
+  Tensor input;  // (M, C), the caller's
   // Scratch.
-  Tensor normalised;  // (N, C); in backward its rows become their own gradient, chunk by chunk
+  Tensor normalised;  // (M, C); in backward its rows become their own gradient, chunk by chunk
   Norm::Statistics statistics;
-  Tensor logits;          // (rows_per_chunk, V)
-  Tensor chunk_loss;      // (1) f64
-  Tensor loss_workspace;  // u8
-  Tensor norm_workspace;  // u8
+  Boundary boundary;
+  Tensor logits;           // (rows_per_chunk, V)
+  Tensor loss_statistics;  // (t rows_per_chunk 3) f64; absent with one rank
+  Tensor chunk_loss;       // (1) f64
+  Tensor loss_workspace;   // u8
+  Tensor norm_workspace;   // u8
 };
+
+// Kernels::cross_entropy over all ranks' parts of the vocabulary.
+void cross_entropy(StepContext& context, HeadSaved& saved, Tensor logits, Tensor targets,
+                   float gradient_scale, Tensor loss) {
+  Kernels& kernels = context.kernels;
+  const VocabularyShard shard = vocabulary_shard(context);
+  if (shard.count == 1) {
+    kernels.cross_entropy(context.stream, logits, targets, gradient_scale, loss,
+                          saved.loss_workspace);
+    return;
+  }
+  const int64_t count = logits.dim(0);
+  const bool for_gradient = gradient_scale != 0;
+  const Tensor all = saved.loss_statistics.flat(0, shard.count * count * 3);
+  const Tensor own = all.flat(shard.index * count * 3, count * 3);
+  kernels.cross_entropy_statistics(context.stream, logits, targets, shard, for_gradient,
+                                   own.reshape({count, 3}));
+  context.tensor->all_gather(own, all, context.stream).then(context.stream);
+  kernels.cross_entropy_from_statistics(
+      context.stream, all.reshape({shard.count, count, 3}), targets, shard, gradient_scale,
+      for_gradient ? logits : Tensor(), loss, saved.loss_workspace);
+}
 
 // The loss of rows [begin, begin + count), into the microbatch's loss, and with a scale their
 // gradient into `logits`.
@@ -27,8 +54,7 @@ void add_loss(StepContext& context, HeadSaved& saved, Tensor logits, int64_t beg
   const Microbatch& microbatch = context.microbatch;
   const Tensor targets = microbatch.targets.flat(begin, count);
   const Tensor loss = begin == 0 ? microbatch.loss : saved.chunk_loss;
-  context.kernels.cross_entropy(context.stream, logits, targets, gradient_scale, loss,
-                                saved.loss_workspace);
+  cross_entropy(context, saved, logits, targets, gradient_scale, loss);
   if (begin > 0) context.kernels.add(context.stream, microbatch.loss, loss, microbatch.loss);
 }
 
@@ -56,13 +82,16 @@ std::unique_ptr<Saved> Head::prepare(const PrepareContext& context) const {
   auto saved = std::make_unique<HeadSaved>();
   const DType dtype = context.kernels.dtype();
   const int64_t N = context.B * context.T, V = table_->local_shape()[0],
-                C = table_->local_shape()[1];
+                C = table_->local_shape()[1], t = num_tensor_ranks(context.tensor);
   saved->training = context.training;
   saved->rows_per_chunk = rows_per_chunk(N, V, largest_chunk_);
   const int64_t mark = context.scratch.mark();
-  saved->normalised = context.scratch.allocate(dtype, {N, C});
+  saved->normalised = context.scratch.allocate(dtype, {shard_rows(context), C});
   saved->statistics = norm_.allocate_statistics(context, context.scratch);
+  saved->boundary = Boundary(context, C);
   saved->logits = context.scratch.allocate(dtype, {saved->rows_per_chunk, V});
+  if (t > 1)
+    saved->loss_statistics = context.scratch.allocate(DType::kF64, {t * saved->rows_per_chunk * 3});
   saved->chunk_loss = context.scratch.allocate(DType::kF64, {1});
   saved->loss_workspace = context.scratch.allocate(
       DType::kU8, {context.kernels.cross_entropy_workspace_bytes(saved->rows_per_chunk, V)});
@@ -80,14 +109,18 @@ void Head::do_forward(StepContext& context, Tensor input, Tensor, Saved& base) {
                     name());
     return;
   }
+  LEASEHOLD_CHECK(num_tensor_ranks(context.tensor) == 1 || !microbatch.logits.present(),
+                  "{}: logits are given by one rank alone, not by {} that share a vocabulary",
+                  name(), num_tensor_ranks(context.tensor));
   norm_.forward(context, input, {}, {}, {}, saved.normalised, saved.statistics);
-  const int64_t N = input.dim(0);
+  const Tensor all_rows = saved.boundary.gather(context, saved.normalised);  // (N, C)
+  const int64_t N = all_rows.dim(0);
   for (int64_t begin = 0; begin < N; begin += saved.rows_per_chunk) {
     const int64_t count = std::min(saved.rows_per_chunk, N - begin);
     const Tensor logits = microbatch.logits.present() ? microbatch.logits.rows(begin, count)
                                                       : saved.logits.rows(0, count);
-    context.kernels.linear_forward(context.stream, saved.normalised.rows(begin, count),
-                                   table_->value(), {}, Activation::kNone, {}, logits);
+    context.kernels.linear_forward(context.stream, all_rows.rows(begin, count), table_->value(), {},
+                                   Activation::kNone, {}, logits);
     if (microbatch.loss.present()) add_loss(context, saved, logits, begin, count, 0);
   }
 }
@@ -99,10 +132,11 @@ void Head::do_backward(StepContext& context, Tensor, Tensor input_gradient, Save
   const int64_t num_targets = std::max<int64_t>(1, microbatch.num_targets);
   const auto scale = static_cast<float>(1.0 / static_cast<double>(num_targets));
   norm_.forward(context, saved.input, {}, {}, {}, saved.normalised, saved.statistics);
-  const int64_t N = saved.input.dim(0);
+  const Tensor all_rows = saved.boundary.gather(context, saved.normalised);  // (N, C)
+  const int64_t N = all_rows.dim(0);
   for (int64_t begin = 0; begin < N; begin += saved.rows_per_chunk) {
     const int64_t count = std::min(saved.rows_per_chunk, N - begin);
-    const Tensor rows = saved.normalised.rows(begin, count);
+    const Tensor rows = all_rows.rows(begin, count);
     const Tensor logits = saved.logits.rows(0, count);
     context.kernels.linear_forward(context.stream, rows, table_->value(), {}, Activation::kNone, {},
                                    logits);
@@ -112,6 +146,8 @@ void Head::do_backward(StepContext& context, Tensor, Tensor input_gradient, Save
     context.kernels.linear_backward_input(context.stream, logits, table_->value(),
                                           Activation::kNone, {}, rows, Write::kOverwrite);
   }
+  // The gradients lie where partial() says: in the gathered rows.
+  saved.boundary.sum_scatter(context, saved.normalised);
   norm_.backward(context, saved.normalised, saved.input, saved.statistics, {}, input_gradient,
                  saved.norm_workspace);
 }

@@ -9,9 +9,13 @@
 
 namespace leasehold {
 
-// A unit. Input (N, C), no output: writes the microbatch's loss, and its logits when asked. Writes
-// gradient slot 1 of the token table, or the gradient of head.weight. input_gradient may not alias
-// anything; there is no output_gradient.
+// A unit. Input (N, C), N being the rows of the residual stream here, no output: writes the
+// microbatch's loss, and its logits when asked. Writes gradient slot 1 of the token table, or the
+// gradient of head.weight. input_gradient may not alias anything; there is no output_gradient.
+//
+// The vocabulary is cut over the tensor axis: a rank makes the logits of all rows for its part,
+// which it never shows to others; statistics of each row travel, and all ranks make the same loss
+// of them. Logits are given out by one rank alone.
 //
 // Logits exist for a chunk of rows at a time, in scratch. Where a backward follows, forward only
 // keeps its input: backward makes a chunk's logits, turns them into the loss and their own gradient

@@ -1,5 +1,6 @@
 // y = x weight^T + bias with a parameter's local shape: (out..., in) whatever the logical dims of
-// `out` are.
+// `out` are. Cut over the tensor axis by `in`, y is this rank's part of a sum over the axis, and
+// the bias is in the part of its first rank, whose gradient of the bias is the whole.
 #pragma once
 
 #include <string>
@@ -26,13 +27,16 @@ class Linear {
                Tensor pre = {}) const;
   // The parameters' gradients, and dx (N, K) from dy (N, O) and the x that forward saw.
   // `activation` and `pre` (N, K) are those of the linear that made x: dx is then the gradient
-  // before its activation.
+  // before its activation. dx may alias x.
   void backward(StepContext& context, Tensor dy, Tensor x, Tensor dx,
                 Activation activation = Activation::kNone, Tensor pre = {}) const;
 
  private:
+  bool adds_bias(const StepContext& context) const;
+
   Parameter* weight_;
   Parameter* bias_ = nullptr;
+  bool is_partial_;  // cut by `in`
   int64_t in_;
   int64_t out_;
 };

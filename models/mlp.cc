@@ -1,7 +1,8 @@
-// N tokens, C channels, F channels inside, E channels of the first linear: F, or 2 F for gate and
-// up.
+// N tokens, M of them in the residual stream here, C channels, F channels inside that are here, E
+// channels of the first linear: F, or 2 F for gate and up.
 #include "models/mlp.h"
 
+#include "models/boundaries.h"
 #include "models/family.h"
 
 namespace leasehold {
@@ -9,10 +10,11 @@ namespace leasehold {
 namespace {
 
 struct MlpSaved : Saved {
-  Tensor input;     // (N, C), the caller's
+  Tensor input;     // (M, C), the caller's
   Tensor expanded;  // (N, E); with GELU, absent when no backward follows
   Tensor hidden;    // (N, F)
   // Scratch.
+  Boundary boundary;
   Tensor dexpanded;  // (N, E)
   Tensor dhidden;    // (N, F), where gated
 };
@@ -43,6 +45,7 @@ std::unique_ptr<Saved> Mlp::prepare(const PrepareContext& context) const {
     saved->dexpanded = context.scratch.allocate(dtype, expanded);
     if (gated_) saved->dhidden = context.scratch.allocate(dtype, hidden);
   }
+  saved->boundary = Boundary(context, expand_.in());
   context.scratch.release_to(mark);
   return saved;
 }
@@ -50,30 +53,36 @@ std::unique_ptr<Saved> Mlp::prepare(const PrepareContext& context) const {
 void Mlp::recompute(StepContext& context, Tensor input, Saved& base) {
   auto& saved = static_cast<MlpSaved&>(base);
   saved.input = input;
+  const Tensor rows = saved.boundary.gather(context, input);  // (N, C)
   if (gated_) {
-    expand_.forward(context, input, saved.expanded);
+    expand_.forward(context, rows, saved.expanded);
     context.kernels.swiglu_forward(context.stream, saved.expanded, saved.hidden);
   } else {
-    expand_.forward(context, input, saved.hidden, Activation::kGelu, saved.expanded);
+    expand_.forward(context, rows, saved.hidden, Activation::kGelu, saved.expanded);
   }
 }
 
 void Mlp::do_forward(StepContext& context, Tensor input, Tensor output, Saved& base) {
-  recompute(context, input, base);
-  projection_.forward(context, static_cast<MlpSaved&>(base).hidden, output);
+  auto& saved = static_cast<MlpSaved&>(base);
+  recompute(context, input, saved);
+  projection_.forward(context, saved.hidden, saved.boundary.partial(output));
+  saved.boundary.sum_scatter(context, output);
 }
 
 void Mlp::do_backward(StepContext& context, Tensor output_gradient, Tensor input_gradient,
                       Saved& base) {
   auto& saved = static_cast<MlpSaved&>(base);
+  const Tensor gradient = saved.boundary.gather(context, output_gradient);  // (N, C)
   if (gated_) {
-    projection_.backward(context, output_gradient, saved.hidden, saved.dhidden);
+    projection_.backward(context, gradient, saved.hidden, saved.dhidden);
     context.kernels.swiglu_backward(context.stream, saved.dhidden, saved.expanded, saved.dexpanded);
   } else {
-    projection_.backward(context, output_gradient, saved.hidden, saved.dexpanded, Activation::kGelu,
+    projection_.backward(context, gradient, saved.hidden, saved.dexpanded, Activation::kGelu,
                          saved.expanded);
   }
-  expand_.backward(context, saved.dexpanded, saved.input, input_gradient);
+  expand_.backward(context, saved.dexpanded, saved.boundary.gather(context, saved.input),
+                   saved.boundary.partial(input_gradient));
+  saved.boundary.sum_scatter(context, input_gradient);
 }
 
 }  // namespace leasehold

@@ -9,7 +9,8 @@
 
 namespace leasehold {
 
-// (N, C) -> (N, C). input_gradient may not alias output_gradient.
+// (N, C) -> (N, C), N being the rows of the residual stream here. Its inside is cut over the tensor
+// axis. input_gradient may not alias output_gradient.
 class Mlp : public Module {
  public:
   Mlp(const ModelConfig& config, ParameterTable& parameters, const std::string& name);

@@ -1,5 +1,6 @@
 #include "models/norm.h"
 
+#include "models/boundaries.h"
 #include "models/family.h"
 
 namespace leasehold {
@@ -39,7 +40,7 @@ void Norm::backward(StepContext& context, Tensor dy, Tensor input, const Statist
 }
 
 Norm::Statistics Norm::allocate_statistics(const PrepareContext& context, Arena& arena) const {
-  const Shape shape{context.B * context.T};
+  const Shape shape{shard_rows(context)};
   Statistics statistics;
   if (bias_ != nullptr) statistics.mean = arena.allocate(context.kernels.dtype(), shape);
   statistics.rstd = arena.allocate(context.kernels.dtype(), shape);
@@ -47,7 +48,7 @@ Norm::Statistics Norm::allocate_statistics(const PrepareContext& context, Arena&
 }
 
 Tensor Norm::allocate_workspace(const PrepareContext& context) const {
-  const int64_t N = context.B * context.T, C = weight_->local_shape()[0];
+  const int64_t N = shard_rows(context), C = weight_->local_shape()[0];
   const Kernels& kernels = context.kernels;
   return context.scratch.allocate(
       DType::kU8, {bias_ == nullptr ? kernels.rms_norm_backward_workspace_bytes(N, C)

@@ -14,7 +14,7 @@ class Norm {
  public:
   // What backward needs besides what was normalised.
   struct Statistics {
-    Tensor mean;  // (N); absent for RMS norm
+    Tensor mean;  // (N), N being the rows here; absent for RMS norm
     Tensor rstd;  // (N)
   };
 
@@ -27,12 +27,12 @@ class Norm {
   // (and sum), norm(x).
   void forward(StepContext& context, Tensor x, Tensor delta, const Dropout& dropout, Tensor sum,
                Tensor y, const Statistics& statistics) const;
-  // The parameters' gradients, and dx = dresidual (or nothing) + what comes through the norm of
-  // `input`. dx may alias dresidual or dy. workspace: workspace_bytes.
+  // The parameters' gradients (of the rows here), and dx = dresidual (or nothing) + what comes
+  // through the norm of `input`. dx may alias dresidual or dy. workspace: workspace_bytes.
   void backward(StepContext& context, Tensor dy, Tensor input, const Statistics& statistics,
                 Tensor dresidual, Tensor dx, Tensor workspace) const;
 
-  // For the tokens of one microbatch.
+  // For the rows of one microbatch that are here.
   Statistics allocate_statistics(const PrepareContext& context, Arena& arena) const;
   Tensor allocate_workspace(const PrepareContext& context) const;  // u8
 

@@ -1,7 +1,8 @@
 // A differentiable piece of a model. The public forward and backward check and call the virtual
 // part; what backward needs lives in a Saved per microbatch, made before step 0 and used again and
 // again, never in the module, so that a pipeline can keep several microbatches under way. A module
-// never sees a rank, a device kind or a ZeRO stage.
+// never sees a device kind or a ZeRO stage; where tensor parallelism cuts a model,
+// models/boundaries alone does.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +15,8 @@
 #include "runtime/tensor/kernels.h"
 
 namespace leasehold {
+
+class Communicator;
 
 // One use of a parameter: which gradient slot this module writes.
 struct ParameterUse {
@@ -45,6 +48,9 @@ struct PrepareContext {
   int64_t T = 0;   // positions
   bool training = true;  // false: no backward will follow
   Recompute recompute = Recompute::kNone;
+  // The ranks that compute this microbatch together, each with its part of the parameters that are
+  // cut over the tensor axis. Null: one rank.
+  Communicator* tensor = nullptr;
 };
 
 // The microbatch that is being computed.
@@ -84,6 +90,9 @@ struct StepContext {
   uint64_t seed = 0;                    // of the job, for dropout sites
   bool training = true;                 // dropout is on
   Write gradients = Write::kOverwrite;  // what backward does to the gradients' present content
+  // As in PrepareContext. All its ranks are given the same microbatch and make the same loss; a
+  // gradient of a parameter that is not cut is this rank's part of a sum over them.
+  Communicator* tensor = nullptr;
 };
 
 class Module {

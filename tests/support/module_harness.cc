@@ -1,21 +1,8 @@
 #include "tests/support/module_harness.h"
 
+#include "runtime/comm/communicator.h"
+
 namespace leasehold {
-
-namespace {
-
-PrepareContext prepare_context(Kernels& kernels, Arena& activations, Arena& scratch,
-                               const Shape& batch, bool training, Recompute recompute) {
-  return {.kernels = kernels,
-          .activations = activations,
-          .scratch = scratch,
-          .B = batch[0],
-          .T = batch[1],
-          .training = training,
-          .recompute = recompute};
-}
-
-}  // namespace
 
 double element(Tensor tensor, int64_t i) {
   return tensor.dtype() == DType::kF64 ? tensor.as<double>()[i]
@@ -36,12 +23,27 @@ std::vector<double> elements(Tensor tensor) {
   return values;
 }
 
+int64_t element_of_whole(const Parameter& parameter, int64_t rank, int64_t i) {
+  const Shape &local = parameter.local_shape(), &whole = parameter.spec().shape;
+  int64_t element = 0, of_local = 1, of_whole = 1;  // elements that one step along the dim skips
+  for (int dim = local.num_dims() - 1; dim >= 0; --dim) {
+    const bool is_cut = parameter.spec().placement[static_cast<size_t>(dim)] == Axis::kTensor;
+    const int64_t index = i / of_local % local[dim] + (is_cut ? rank * local[dim] : 0);
+    element += index * of_whole;
+    of_local *= local[dim];
+    of_whole *= whole[dim];
+  }
+  return element;
+}
+
 ModuleHarness::ModuleHarness(Device& device, Kernels& kernels,
                              const std::vector<ParameterSpec>& specs, const Factory& create,
-                             int64_t B, int64_t T, Recompute recompute)
+                             int64_t B, int64_t T, Recompute recompute, Communicator* tensor_axis)
     : device_(device),
       kernels_(kernels),
-      table_(specs),
+      recompute_(recompute),
+      tensor_(tensor_axis),
+      table_(specs, {.tensor = tensor_axis == nullptr ? 1 : tensor_axis->size()}),
       stream_(device.create_stream("test").value()),
       module_(create(table_)),
       activations_(Arena::measuring("activations")),
@@ -55,17 +57,15 @@ ModuleHarness::ModuleHarness(Device& device, Kernels& kernels,
   }
   // Both kinds of Saved, measured first: they share scratch, and the one without a backward has
   // nothing else.
-  for (const bool with_backward : {true, false}) {
-    (void)module_->prepare(
-        prepare_context(kernels, activations_, scratch_, batch_shape_, with_backward, recompute));
-  }
+  for (const bool with_backward : {true, false})
+    (void)module_->prepare(prepare_context(with_backward));
   activations_ = Arena::create(device, "activations", activations_.peak_bytes()).value();
   scratch_ = Arena::create(device, "scratch", scratch_.peak_bytes()).value();
-  saved_ = module_->prepare(
-      prepare_context(kernels, activations_, scratch_, batch_shape_, true, recompute));
-  saved_without_backward_ = module_->prepare(
-      prepare_context(kernels, activations_, scratch_, batch_shape_, false, recompute));
+  saved_ = module_->prepare(prepare_context(true));
+  saved_without_backward_ = module_->prepare(prepare_context(false));
 }
+
+int64_t ModuleHarness::tensor_rank() const { return tensor_ == nullptr ? 0 : tensor_->rank(); }
 
 void ModuleHarness::randomize(uint64_t random_seed, double standard_deviation) {
   for (auto& parameter : table_.all()) {
@@ -73,7 +73,8 @@ void ModuleHarness::randomize(uint64_t random_seed, double standard_deviation) {
     const double mean = parameter->spec().initializer.kind == Initializer::Kind::kOne ? 1 : 0;
     const Tensor value = parameter->value();
     for (int64_t i = 0; i < value.num_elements(); ++i) {
-      set_element(value, i, mean + standard_deviation * site.normal(static_cast<uint64_t>(i)));
+      const auto at = static_cast<uint64_t>(element_of_whole(*parameter, tensor_rank(), i));
+      set_element(value, i, mean + standard_deviation * site.normal(at));
     }
   }
 }
@@ -86,7 +87,8 @@ void ModuleHarness::initialize(uint64_t random_seed) {
     for (int64_t i = 0; i < value.num_elements(); ++i) {
       double start = initializer.kind == Initializer::Kind::kOne ? 1 : 0;
       if (initializer.kind == Initializer::Kind::kNormal) {
-        start = initializer.standard_deviation * site.normal(static_cast<uint64_t>(i));
+        const auto at = static_cast<uint64_t>(element_of_whole(*parameter, tensor_rank(), i));
+        start = initializer.standard_deviation * site.normal(at);
       }
       set_element(value, i, start);
     }
@@ -125,6 +127,17 @@ void ModuleHarness::random_microbatch(int64_t vocab, uint64_t random_seed) {
   }
 }
 
+PrepareContext ModuleHarness::prepare_context(bool with_backward) {
+  return {.kernels = kernels_,
+          .activations = activations_,
+          .scratch = scratch_,
+          .B = batch_shape_[0],
+          .T = batch_shape_[1],
+          .training = with_backward,
+          .recompute = recompute_,
+          .tensor = tensor_};
+}
+
 StepContext ModuleHarness::context() {
   return {.kernels = kernels_,
           .stream = *stream_,
@@ -132,7 +145,8 @@ StepContext ModuleHarness::context() {
           .microbatch = microbatch,
           .seed = seed,
           .training = training,
-          .gradients = gradients};
+          .gradients = gradients,
+          .tensor = tensor_};
 }
 
 void ModuleHarness::synchronize() { throw_if_error(stream_->synchronize(Deadline::after_s(60))); }

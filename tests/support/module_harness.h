@@ -16,14 +16,19 @@ double element(Tensor tensor, int64_t i);
 void set_element(Tensor tensor, int64_t i, double value);
 std::vector<double> elements(Tensor tensor);
 
+// Element i of what tensor rank `rank` holds of a parameter, as an element of the whole.
+int64_t element_of_whole(const Parameter& parameter, int64_t rank, int64_t i);
+
 class ModuleHarness {
  public:
   using Factory = std::function<std::unique_ptr<Module>(ParameterTable&)>;
 
-  // `device` and `kernels` must outlive the harness. Values are zero until they are filled.
+  // `device`, `kernels` and `tensor_axis` must outlive the harness. Values are zero until they are
+  // filled. `tensor_axis`: its ranks compute together, null for one; all do as this one does, with
+  // the same seeds.
   ModuleHarness(Device& device, Kernels& kernels, const std::vector<ParameterSpec>& specs,
-                const Factory& create, int64_t B, int64_t T,
-                Recompute recompute = Recompute::kNone);
+                const Factory& create, int64_t B, int64_t T, Recompute recompute = Recompute::kNone,
+                Communicator* tensor_axis = nullptr);
 
   ParameterTable& parameters() { return table_; }
   Module& module() { return *module_; }
@@ -51,6 +56,7 @@ class ModuleHarness {
   bool training = true;
   Write gradients = Write::kOverwrite;
   UnitHooks* hooks = nullptr;  // none, if null
+  int64_t tensor_rank() const;
 
   // Forward alone, in memory prepared without a backward.
   void forward(Tensor input, Tensor output);
@@ -60,11 +66,14 @@ class ModuleHarness {
   double mean_loss();
 
  private:
+  PrepareContext prepare_context(bool with_backward);
   StepContext context();
   void synchronize();
 
   Device& device_;
   Kernels& kernels_;
+  Recompute recompute_;
+  Communicator* tensor_;
   ParameterTable table_;
   UnitHooks no_hooks_;
   std::unique_ptr<Stream> stream_;
