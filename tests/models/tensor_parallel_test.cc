@@ -61,6 +61,12 @@ class Rank {
     harness.microbatch.num_targets = kN - 1;
     harness.microbatch.step = 2;
     harness.microbatch.index = 7;
+    for (const auto& parameter : harness.parameters().all()) {
+      for (int slot = 0; slot < parameter->spec().num_gradient_slots; ++slot) {
+        for (int64_t i = 0; i < parameter->gradient(slot).num_elements(); ++i)
+          set_element(parameter->gradient(slot), i, 1e30);  // to be overwritten
+      }
+    }
   }
 
  private:
