@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "launch/job_file.h"
+#include "models/describe_tensor.h"
 #include "runtime/base/check.h"
 
 namespace leasehold {
@@ -10,13 +11,6 @@ namespace {
 
 Status lacks(const std::string& what, const std::string& way_out) {
   return error(Code::kBadConfig, "{} is not in this version of Leasehold; {}", what, way_out);
-}
-
-Status check_parallel(const ParallelSection& parallel) {
-  if (parallel.tensor > 1) {
-    return lacks(fmt::format("parallel.tensor = {}", parallel.tensor), "write 1");
-  }
-  return ok_status();
 }
 
 // Values that divide `number` and are at least `low`, ascending.
@@ -148,6 +142,13 @@ Status check_pipeline(const JobFile& job) {
   return ok_status();
 }
 
+Status check_tensor(const JobFile& job) {
+  const int64_t t = job.parallel.tensor;
+  LEASEHOLD_ASSIGN_OR_RETURN(const ModelConfig model, complete_model_config(job.model));
+  LEASEHOLD_RETURN_IF_ERROR(check_tensor_degree(model, t));
+  return check_tensor_rows(job.batch.microbatch, model.sequence, t);
+}
+
 Status check_zero(const JobFile& job) {
   const int64_t M = job.batch.num_microbatches();
   if (job.parallel.zero < 2 || job.batch.lanes == M || job.parallel.reduction == "fast")
@@ -194,7 +195,6 @@ Status check_checkpoint(const CheckpointSection& checkpoint) {
 }  // namespace
 
 Status check_supported(const JobFile& job) {
-  LEASEHOLD_RETURN_IF_ERROR(check_parallel(job.parallel));
   if (job.device.kind != "cpu") {
     return lacks(fmt::format("device.kind = \"{}\"", job.device.kind), "write \"cpu\"");
   }
@@ -211,6 +211,7 @@ Status validate(const JobFile& job, int num_ranks) {
   LEASEHOLD_RETURN_IF_ERROR(complete_model_config(job.model).status());
   LEASEHOLD_RETURN_IF_ERROR(check_batch(job.batch));
   LEASEHOLD_RETURN_IF_ERROR(check_pipeline(job));
+  LEASEHOLD_RETURN_IF_ERROR(check_tensor(job));
   LEASEHOLD_RETURN_IF_ERROR(check_zero(job));
   LEASEHOLD_RETURN_IF_ERROR(check_ranks(job, num_ranks));
   LEASEHOLD_RETURN_IF_ERROR(check_schedule(job));

@@ -264,10 +264,10 @@ const JobKey kKeys[] = {
     {.table = "parallel",
      .name = "tensor",
      .slot = LEASEHOLD_SLOT(parallel.tensor),
-     .meaning = "Ranks that share each layer.",
+     .meaning = "Ranks that share each layer: must divide heads, kv_heads, ffn, vocab and the "
+                "tokens of a microbatch.",
      .identity = true,
-     .range = at_least(1),
-     .this_version = "1"},
+     .range = at_least(1)},
     {.table = "parallel",
      .name = "pipeline",
      .slot = LEASEHOLD_SLOT(parallel.pipeline),

@@ -71,6 +71,7 @@ RankParts::RankParts(const EngineOptions& options, Mesh& mesh, Kernels& kernels,
       step_batch_(batch),
       stage_(mesh.coordinates().pipeline),
       num_stages_(mesh.shape().pipeline),
+      tensor_(mesh.shape().tensor == 1 ? nullptr : &mesh.group(Axis::kTensor)),
       zero_stage_(effective_stage(options.zero_stage, mesh.shape().data)) {}
 
 RankParts::~RankParts() = default;
@@ -166,7 +167,8 @@ Status RankParts::create_modules(const ModelSource& source, Arenas& arenas) {
                                                 .B = options_.B,
                                                 .T = options_.T,
                                                 .training = true,
-                                                .recompute = options_.recompute}));
+                                                .recompute = options_.recompute,
+                                                .tensor = tensor_}));
     }
     sharded.push_back({&part.plan, &part.layout, &part.table, part.state->value_shard()});
   }
@@ -228,7 +230,8 @@ StepContext RankParts::context_of(const PipelineAction& action, const Microbatch
           .microbatch = microbatch,
           .seed = options_.seed,
           .training = training_,
-          .gradients = write};
+          .gradients = write,
+          .tensor = tensor_};
 }
 
 void RankParts::forward(const PipelineAction& action, int64_t place, Tensor input, Tensor output) {

@@ -83,6 +83,7 @@ class RankParts : public StageWork {
   const StepBatch& step_batch_;
   int stage_;
   int num_stages_;
+  Communicator* tensor_;  // null: one rank
   int zero_stage_;
 
   std::vector<ModelPart> plans_;  // of the whole model

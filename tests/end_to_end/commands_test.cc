@@ -85,7 +85,7 @@ TEST_F(CommandsTest, BadJobFilesAreRefusedBeforeAnythingIsWritten) {
   refused("model.heads=5", 78, {"heads", "hidden"});
   refused("batch.sequences=2", 78, {"rank"});
   refused("data.train=missing.bin", 66, {"missing.bin"});
-  refused("parallel.tensor=2", 78, {"parallel.tensor"});
+  refused("parallel.tensor=3", 78, {"parallel.tensor"});
   refused("parallel.pipeline=3", 78, {"parallel.pipeline", "model.layers"});
   refused("parallel.chunks=2", 78, {"parallel.chunks", "parallel.pipeline"});
   refused("device.kind=cuda", 78, {"device.kind"});

@@ -17,8 +17,7 @@ void expect_refused(const Status& status, std::initializer_list<std::string> par
 }
 
 // Values that this version refuses, one for each key that the documentation says is limited.
-const std::vector<std::string> kNotYet = {"parallel.tensor=2", "device.kind=cuda",
-                                          "device.precision=bf16"};
+const std::vector<std::string> kNotYet = {"device.kind=cuda", "device.precision=bf16"};
 
 TEST(CheckSupported, AcceptsAJobOfThisVersion) {
   EXPECT_TRUE(check_supported(make_job()).ok());
@@ -110,6 +109,11 @@ TEST(Validate, RanksAreDealtToTheAxes) {
   EXPECT_TRUE(validate(job, 12).ok());
   expect_refused(validate(job, 4), {"parallel.tensor = 2", "parallel.pipeline = 3"});
   expect_refused(validate(job, 54), {"9 data-parallel ranks"});
+}
+
+TEST(Validate, TensorRanksShareHeadsAndRows) {
+  EXPECT_TRUE(validate(make_job({"parallel.tensor=2"}), 2).ok());
+  expect_refused(validate(make_job({"parallel.tensor=3"}), 3), {"parallel.tensor = 3"});
 }
 
 TEST(Validate, StagesShareTheLayersEqually) {

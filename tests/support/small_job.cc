@@ -1,10 +1,13 @@
 #include "tests/support/small_job.h"
 
 #include <algorithm>
+#include <cstring>
 #include <map>
+#include <sstream>
 
 #include "models/gpt.h"
 #include "runtime/base/digest.h"
+#include "runtime/checkpoint/reshard.h"
 #include "runtime/comm/host_exchange.h"
 
 namespace leasehold {
@@ -49,8 +52,7 @@ SmallRank::SmallRank(const SmallJob& job, const std::string& token_path, Communi
                                    job.options.T, job.model.vocab, job.options.seed)
                   .value()),
       mesh_(Mesh::create(world, job.mesh_of(world.size())).value()) {
-  engine_ =
-      Engine::create(*device_, *kernels_, mesh_, gpt_source(job.model), job.options).value();
+  engine_ = Engine::create(*device_, *kernels_, mesh_, gpt_source(job.model), job.options).value();
   throw_if_error(engine_->initialize());
 }
 
@@ -63,35 +65,57 @@ std::vector<std::string> SmallRank::run(int64_t begin, int64_t end) {
   return lines;
 }
 
+namespace {
+
+// One slice as text: a line that says what it is, then its bytes.
+std::string pack(const StateSlice& slice) {
+  std::vector<int64_t> numbers(slice.box.offset.begin(), slice.box.offset.end());
+  const auto extents = slice.box.extent.extents();
+  const auto globals = slice.global_shape.extents();
+  numbers.insert(numbers.end(), extents.begin(), extents.end());
+  numbers.insert(numbers.end(), globals.begin(), globals.end());
+  std::string text =
+      fmt::format("{} {} {} {} {} {}\n", slice.parameter, state_kind_name(slice.kind), slice.begin,
+                  slice.data.num_elements(), globals.size(), fmt::join(numbers, " "));
+  return text.append(static_cast<const char*>(slice.data.data()),
+                     static_cast<size_t>(slice.data.size_bytes()));
+}
+
+}  // namespace
+
 std::string gathered_state_digest(const Engine& engine, Communicator& world, Stream& stream) {
-  // Slices as text keys and raw bytes: "<parameter> <kind> <begin, 20 digits>\n<num
-  // bytes>\n<bytes>".
   std::string mine;
-  for (const StateSlice& slice : engine.owned_slices()) {
-    mine += fmt::format("{} {} {:020}\n{}\n", slice.parameter, state_kind_name(slice.kind),
-                        slice.begin, slice.data.size_bytes());
-    mine.append(static_cast<const char*>(slice.data.data()),
-                static_cast<size_t>(slice.data.size_bytes()));
-  }
+  for (const StateSlice& slice : engine.owned_slices()) mine += pack(slice);
   const auto all = all_gather_bytes(world, stream, mine, Deadline::after_s(60)).value();
-  std::map<std::string, std::string> sorted;
+  std::map<std::string, std::vector<float>> tensors;  // whole ones by "parameter kind"
   for (const std::string& text : all) {
     for (size_t at = 0; at < text.size();) {
-      const size_t key_end = text.find('\n', at);
-      const size_t size_end = text.find('\n', key_end + 1);
-      const size_t size = std::stoull(text.substr(key_end + 1, size_end - key_end - 1));
-      sorted[text.substr(at, key_end - at)] = text.substr(size_end + 1, size);
-      at = size_end + 1 + size;
+      const size_t line_end = text.find('\n', at);
+      std::istringstream line(text.substr(at, line_end - at));
+      std::string parameter, kind;
+      int64_t begin = 0, count = 0, num_dims = 0;
+      line >> parameter >> kind >> begin >> count >> num_dims;
+      Box box;
+      std::vector<int64_t> extents(static_cast<size_t>(num_dims)), globals(extents.size());
+      for (auto* numbers : {box.offset.data(), extents.data(), globals.data()}) {
+        const int64_t length = numbers == box.offset.data() ? Shape::kMaxDims : num_dims;
+        for (int64_t i = 0; i < length; ++i) line >> numbers[i];
+      }
+      box.extent = Shape(std::span<const int64_t>(extents));
+      const Shape global{std::span<const int64_t>(globals)};
+      std::vector<float>& whole = tensors[parameter + " " + kind];
+      whole.resize(static_cast<size_t>(global.num_elements()));
+      std::vector<float> values(static_cast<size_t>(count));
+      std::memcpy(values.data(), text.data() + line_end + 1, values.size() * sizeof(float));
+      copy_shared({box, begin, begin + count}, values.data(),
+                  {Box::whole(global), 0, global.num_elements()}, whole.data());
+      at = line_end + 1 + values.size() * sizeof(float);
     }
   }
-  // Where one slice ends and the next begins depends on the layout, so only names and bytes count.
   Digester digester;
-  std::string last;
-  for (const auto& [key, bytes] : sorted) {
-    const std::string tensor = key.substr(0, key.rfind(' '));
-    if (tensor != last) digester.update(tensor);
-    last = tensor;
-    digester.update(bytes);
+  for (const auto& [name, values] : tensors) {
+    digester.update(name);
+    digester.update({reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float)});
   }
   return digester.finish().to_hex();
 }

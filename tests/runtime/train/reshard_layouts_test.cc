@@ -1,5 +1,6 @@
 // A checkpoint of any layout loads under any other, and is the same state.
 #include <gtest/gtest.h>
+#include <map>
 
 #include "collectives/threads.h"
 #include "runtime/base/files.h"
@@ -12,32 +13,37 @@ namespace {
 
 struct Layout {
   const char* name;
-  int data, pipeline, chunks, zero;
-  int num_ranks() const { return data * pipeline; }
+  int data, pipeline, chunks, zero, tensor;
+  int num_ranks() const { return data * pipeline * tensor; }
 };
 
 constexpr Layout kLayouts[] = {
-    {"one", 1, 1, 1, 0},      {"data-2", 2, 1, 1, 0},  {"zero1-3", 3, 1, 1, 1},
-    {"zero2-2", 2, 1, 1, 2},  {"zero3-4", 4, 1, 1, 3}, {"stages-2", 1, 2, 1, 0},
-    {"stages-4", 1, 4, 1, 1}, {"chunks", 1, 2, 2, 0},  {"mixed-1", 2, 2, 1, 1},
-    {"mixed-3", 2, 2, 2, 3},
+    {"one", 1, 1, 1, 0, 1},      {"data-2", 2, 1, 1, 0, 1},   {"zero1-3", 3, 1, 1, 1, 1},
+    {"zero2-2", 2, 1, 1, 2, 1},  {"zero3-4", 4, 1, 1, 3, 1},  {"stages-2", 1, 2, 1, 0, 1},
+    {"stages-4", 1, 4, 1, 1, 1}, {"chunks", 1, 2, 2, 0, 1},   {"mixed-1", 2, 2, 1, 1, 1},
+    {"mixed-3", 2, 2, 2, 3, 1},  {"tensor-2", 1, 1, 1, 0, 2}, {"tensor-4", 2, 1, 1, 3, 4},
+    {"all", 2, 2, 1, 2, 2},
 };
 
 SmallJob job_of(const Layout& layout) {
   SmallJob job;
   job.model.layers = 4;
+  job.model.vocab = 60;
   job.options.zero_stage = layout.zero;
   job.options.num_chunks = layout.chunks;
   job.pipeline = layout.pipeline;
+  job.tensor = layout.tensor;
   return job;
 }
 
 TEST(ReshardLayoutsTest, AnyLayoutLoadsWhatAnyOtherSaved) {
   const TemporaryDirectory directory;
   const std::string tokens = directory / "train.bin";
-  write_random_tokens(tokens, 700, 61, 5);
+  write_random_tokens(tokens, 700, 60, 5);
   const auto deadline = [] { return Deadline::after_s(60); };
-  std::string state;
+  // Another tensor degree rounds differently, so each layout has a state of its own to be found
+  // again; without one they are all the same.
+  std::map<std::string, std::string> states;
   for (const Layout& from : kLayouts) {
     run_ranks(from.num_ranks(), {}, [&](Communicator& world) {
       SmallRank rank(job_of(from), tokens, world);
@@ -50,8 +56,10 @@ TEST(ReshardLayoutsTest, AnyLayoutLoadsWhatAnyOtherSaved) {
                                      rank.stream(), deadline()));
       const std::string digest = gathered_state_digest(rank.engine(), world, rank.stream());
       if (world.rank() != 0) return;
-      if (state.empty()) state = digest;
-      EXPECT_EQ(digest, state) << from.name;
+      states[from.name] = digest;
+      if (from.tensor == 1) {
+        EXPECT_EQ(digest, states["one"]) << from.name;
+      }
     });
   }
   for (const Layout& to : kLayouts) {
@@ -66,7 +74,7 @@ TEST(ReshardLayoutsTest, AnyLayoutLoadsWhatAnyOtherSaved) {
         throw_if_error(rank.engine().finish_restore());
         const std::string digest = gathered_state_digest(rank.engine(), world, rank.stream());
         if (world.rank() == 0) {
-          EXPECT_EQ(digest, state) << to.name << " from " << from.name;
+          EXPECT_EQ(digest, states[from.name]) << to.name << " from " << from.name;
         }
       }
     });
