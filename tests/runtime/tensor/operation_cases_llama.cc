@@ -26,7 +26,7 @@ OperationCase swiglu_case(int64_t N, int64_t F, bool in_place) {
 }
 
 OperationCase rotary_case(const AttentionShape& shape, const Rotary& rotary, bool backward) {
-  const auto [B, T, G, R, D] = shape;
+  const int64_t B = shape.B, T = shape.T, G = shape.G, R = shape.R, D = shape.D;
   OperationCase result;
   result.operation = backward ? "rotary_backward" : "rotary_forward";
   result.label = fmt::format("B {} T {} G {} R {} D {}, theta {} factor {}", B, T, G, R, D,
