@@ -16,20 +16,25 @@ void pause_cpu() { __builtin_ia32_pause(); }
 
 }  // namespace
 
-// A job is published under `mutex` by raising `epoch`. Workers take task numbers from `next` and
-// count themselves out in `active`; the caller returns once all tasks are taken and no worker is
-// active.
+// A job is opened, worked on and closed. Workers take task numbers from `next`. `entry` counts
+// those inside, and its highest bit says that the job is open, so that coming in and closing have
+// an order: the caller closes, waits until nobody is inside, and only then may the next job be
+// written. Without that a worker that came in unseen would take the next job's task numbers for
+// this one's.
 struct ThreadPool::State {
+  static constexpr uint32_t kOpen = 1U << 31;
+
   std::mutex caller;  // one job at a time
   std::mutex mutex;
   std::condition_variable wake;
-  std::atomic<uint64_t> epoch{0};
+  std::atomic<uint64_t> epoch{0};  // the number of jobs; raised under mutex, for those who sleep
+  std::atomic<uint32_t> entry{0};
   std::atomic<int64_t> next{0};
-  std::atomic<int> active{0};
+  // Written while the job is closed and nobody inside.
   int64_t num_tasks = 0;
   TaskFunction function = nullptr;
   void* context = nullptr;
-  bool stop = false;
+  bool stop = false;  // guarded by mutex
   std::vector<std::thread> threads;
 
   void work(int worker) {
@@ -42,19 +47,21 @@ struct ThreadPool::State {
   void worker_main(int worker) {
     uint64_t seen = 0;
     while (true) {
-      for (int spin = 0; spin < kSpins && epoch.load(std::memory_order_acquire) == seen; ++spin)
+      uint64_t now = seen;
+      for (int spin = 0; spin < kSpins && now == seen; ++spin) {
         pause_cpu();
-      {
+        now = epoch.load(std::memory_order_acquire);
+      }
+      if (now == seen) {
         std::unique_lock lock(mutex);
         wake.wait(lock, [&] { return stop || epoch.load(std::memory_order_relaxed) != seen; });
         if (stop) return;
-        seen = epoch.load(std::memory_order_relaxed);
-        if (next.load(std::memory_order_relaxed) >= num_tasks)
-          continue;  // came too late for this job
-        active.fetch_add(1, std::memory_order_relaxed);
+        now = epoch.load(std::memory_order_relaxed);
       }
-      work(worker);
-      active.fetch_sub(1, std::memory_order_release);
+      seen = now;
+      // Who comes too late counts for a moment, but touches nothing.
+      if ((entry.fetch_add(1, std::memory_order_acq_rel) & kOpen) != 0) work(worker);
+      entry.fetch_sub(1, std::memory_order_release);
     }
   }
 };
@@ -81,27 +88,27 @@ void ThreadPool::run_erased(int64_t num_tasks, TaskFunction function, void* cont
     for (int64_t i = 0; i < num_tasks; ++i) function(context, i, 0);
     return;
   }
+  State& state = *state_;
+  state.function = function;
+  state.context = context;
+  state.num_tasks = num_tasks;
+  state.next.store(0, std::memory_order_relaxed);
+  state.entry.fetch_or(State::kOpen, std::memory_order_release);
   {
-    std::lock_guard lock(state_->mutex);
-    state_->function = function;
-    state_->context = context;
-    state_->num_tasks = num_tasks;
-    state_->next.store(0, std::memory_order_relaxed);
-    state_->epoch.fetch_add(1, std::memory_order_release);
+    std::lock_guard lock(state.mutex);
+    state.epoch.fetch_add(1, std::memory_order_release);
   }
-  state_->wake.notify_all();
-  state_->work(0);
+  state.wake.notify_all();
+  state.work(0);
+  state.entry.fetch_and(~State::kOpen, std::memory_order_acq_rel);
   // Tasks are short and the workers busy with the last of them: spin, then yield.
-  for (int spin = 0; state_->active.load(std::memory_order_acquire) != 0; ++spin) {
+  for (int spin = 0; state.entry.load(std::memory_order_acquire) != 0; ++spin) {
     if (spin < kSpins) {
       pause_cpu();
     } else {
       std::this_thread::yield();
     }
   }
-  // A worker that wakes late must not enter the finished job.
-  std::lock_guard lock(state_->mutex);
-  state_->num_tasks = 0;
 }
 
 }  // namespace leasehold

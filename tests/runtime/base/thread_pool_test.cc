@@ -64,18 +64,21 @@ TEST(ThreadPool, NoTwoTasksAtOnceShareAWorker) {
 
 // What tasks wrote is visible after run, without atomics (tsan checks the rest).
 TEST(ThreadPool, ManyJobsInARowAreNeitherLostNorRepeated) {
-  ThreadPool pool(3);
-  constexpr int64_t kTasks = 5;
-  std::vector<int64_t> sums(kTasks);
-  for (int64_t job = 1; job <= 20000; ++job) {
-    const int64_t tasks = 1 + job % kTasks;
-    pool.run(tasks, [&](int64_t i, int) { sums[static_cast<size_t>(i)] += job; });
+  for (const int threads : {3, 8}) {
+    ThreadPool pool(threads);
+    constexpr int64_t kJobs = 20000;
+    // A job of few tasks and one of many in turn: a worker that is late for the first must not run
+    // tasks of the second twice.
+    const auto num_tasks = [](int64_t job) { return job % 2 == 0 ? 2 : 3 + job % 30; };
+    std::vector<int64_t> sums(32);
+    for (int64_t job = 1; job <= kJobs; ++job)
+      pool.run(num_tasks(job), [&](int64_t i, int) { sums[static_cast<size_t>(i)] += job; });
+    std::vector<int64_t> expected(sums.size());
+    for (int64_t job = 1; job <= kJobs; ++job) {
+      for (int64_t i = 0; i < num_tasks(job); ++i) expected[static_cast<size_t>(i)] += job;
+    }
+    EXPECT_EQ(sums, expected) << threads << " threads";
   }
-  std::vector<int64_t> expected(kTasks);
-  for (int64_t job = 1; job <= 20000; ++job) {
-    for (int64_t i = 0; i < 1 + job % kTasks; ++i) expected[static_cast<size_t>(i)] += job;
-  }
-  EXPECT_EQ(sums, expected);
 }
 
 // Between jobs the workers fall asleep; a job must wake them and not depend on it.
