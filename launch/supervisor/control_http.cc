@@ -29,10 +29,6 @@ bool equal_ignoring_case(std::string_view a, std::string_view b) {
   return std::ranges::equal(a, b, {}, lower, lower);
 }
 
-HttpResponse refusal(int status, const std::string& message) {
-  return {status, error_to_json(message)};
-}
-
 // The request line and the lines of headers that are used; nothing when the head is malformed.
 // `head` ends with an empty line.
 std::optional<std::string> used_head(std::string_view head) {
@@ -237,6 +233,10 @@ class HttplibService : public HttpService, private httplib::Server {
 };
 
 }  // namespace
+
+HttpResponse refusal(int status, const std::string& message) {
+  return {status, error_to_json(message)};
+}
 
 std::unique_ptr<HttpService> HttpService::create(std::vector<HttpRoute> routes, std::string token,
                                                  int64_t max_body_bytes) {

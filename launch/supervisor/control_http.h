@@ -22,6 +22,7 @@ struct HttpResponse {
   std::string body;
   std::string content_type = "application/json";
 };
+HttpResponse refusal(int status, const std::string& message);  // as {"error": message}
 
 struct HttpRoute {
   std::string method;  // "GET" or "POST"

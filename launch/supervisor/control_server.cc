@@ -11,10 +11,6 @@ constexpr int kClusterThreads = 16;
 constexpr int kOperatorThreads = 4;
 constexpr const char* kLoopback = "127.0.0.1";
 
-HttpResponse refusal(int status, const std::string& message) {
-  return {status, error_to_json(message)};
-}
-
 HttpResponse answer_report(ControlHandler& handler, const std::string& body) {
   const Result<Report> report = parse_report(body);
   if (!report.ok()) return refusal(400, report.status().message());

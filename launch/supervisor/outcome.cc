@@ -8,7 +8,7 @@ namespace {
 
 using nlohmann::ordered_json;
 
-constexpr double kLatest = 1e12;
+constexpr double kLatestTime = 1e12;
 
 ordered_json encode_optional(const std::optional<int>& value) {
   return value ? ordered_json(*value) : ordered_json(nullptr);
@@ -43,8 +43,8 @@ Result<Outcome> parse_outcome(std::string_view text, const std::string& file) {
   Outcome outcome;
   LEASEHOLD_RETURN_IF_ERROR(read_optional(root.field("exit_code"), 0, outcome.exit_code));
   LEASEHOLD_RETURN_IF_ERROR(read_optional(root.field("signal"), 1, outcome.signal));
-  LEASEHOLD_ASSIGN_OR_RETURN(outcome.begin_s, root.field("begin_s").number(0, kLatest));
-  LEASEHOLD_ASSIGN_OR_RETURN(outcome.end_s, root.field("end_s").number(0, kLatest));
+  LEASEHOLD_ASSIGN_OR_RETURN(outcome.begin_s, root.field("begin_s").number(0, kLatestTime));
+  LEASEHOLD_ASSIGN_OR_RETURN(outcome.end_s, root.field("end_s").number(0, kLatestTime));
   if (outcome.exit_code.has_value() == outcome.signal.has_value()) {
     return root.bad("either exit_code or signal has a value");
   }

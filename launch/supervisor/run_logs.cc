@@ -9,7 +9,7 @@ namespace leasehold {
 
 namespace {
 
-constexpr int64_t kTailBytes = 8 << 10;  // holds several lines of metrics
+constexpr int64_t kMetricsTailBytes = 8 << 10;  // holds several lines of metrics
 
 Result<std::string> read_tail(FileSystem& files, const std::string& path, int64_t max_bytes) {
   LEASEHOLD_ASSIGN_OR_RETURN(const auto file, files.open(path));
@@ -40,7 +40,7 @@ Status repair_events(FileSystem& files, const std::string& run_dir) {
 }
 
 std::optional<LoggedStep> read_last_step(FileSystem& files, const std::string& run_dir) {
-  const auto tail = read_tail(files, join_path(run_dir, "metrics.jsonl"), kTailBytes);
+  const auto tail = read_tail(files, join_path(run_dir, "metrics.jsonl"), kMetricsTailBytes);
   if (!tail.ok()) return std::nullopt;
   const size_t end = tail->rfind('\n');
   if (end == std::string::npos || end == 0) return std::nullopt;

@@ -16,7 +16,7 @@ namespace {
 constexpr int64_t kOwnSlots = 3;
 constexpr int64_t kDescriptionSlack = 4096;  // what the metrics line and the numbers may grow by
 // Copied and digested while it is in the cache.
-constexpr int64_t kBlockBytes = int64_t{256} << 10;
+constexpr int64_t kCopyBytes = int64_t{256} << 10;
 
 double thread_cpu_s() {
   timespec now{};
@@ -26,8 +26,8 @@ double thread_cpu_s() {
 
 Digest128 copy_and_digest(char* to, const char* from, int64_t size_bytes) {
   Digester digester;
-  for (int64_t done = 0; done < size_bytes; done += kBlockBytes) {
-    const auto count = static_cast<size_t>(std::min(kBlockBytes, size_bytes - done));
+  for (int64_t done = 0; done < size_bytes; done += kCopyBytes) {
+    const auto count = static_cast<size_t>(std::min(kCopyBytes, size_bytes - done));
     std::memcpy(to + done, from + done, count);
     digester.update(to + done, count);
   }

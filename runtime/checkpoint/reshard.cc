@@ -7,8 +7,6 @@ namespace leasehold {
 
 namespace {
 
-size_t index_of(int dim) { return static_cast<size_t>(dim); }
-
 // The box that two boxes share, cut into rows that are contiguous in both. Row `k` starts at
 // element source_at(k) of the source box and target_at(k) of the target box; both grow with k, so a
 // range of either is found by bisection.
@@ -36,7 +34,7 @@ struct SharedRows {
     int64_t position = 0;
     int64_t stride = 1;
     for (int dim = box.extent.num_dims() - 1; dim >= 0; --dim) {
-      int64_t at = shared.offset[index_of(dim)] - box.offset[index_of(dim)];
+      int64_t at = shared.offset[static_cast<size_t>(dim)] - box.offset[static_cast<size_t>(dim)];
       if (dim < num_outer_dims) {
         at += k % shared.extent[dim];
         k /= shared.extent[dim];

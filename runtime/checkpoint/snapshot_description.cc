@@ -10,16 +10,16 @@ using nlohmann::json;
 
 namespace {
 
-constexpr const char* kFormat = "leasehold-snapshot";
-constexpr int64_t kVersion = 1;
+constexpr const char* kSnapshotFormat = "leasehold-snapshot";
+constexpr int64_t kSnapshotVersion = 1;
 constexpr int64_t kMaxRanks = int64_t{1} << 24;
 
 }  // namespace
 
 Result<std::string> encode_snapshot(const SnapshotDescription& snapshot) {
   json root = encode_info(snapshot.info);
-  root["format"] = kFormat;
-  root["version"] = kVersion;
+  root["format"] = kSnapshotFormat;
+  root["version"] = kSnapshotVersion;
   root["world_size"] = snapshot.world_size;
   root["rank"] = snapshot.rank;
   root["file"] = encode_file(snapshot.shard.file);
@@ -38,11 +38,11 @@ Result<SnapshotDescription> parse_snapshot(std::string_view text, const std::str
   std::string written_digest;
   {
     const JsonCursor top(root, file);
-    const bool known = root.is_object() && top.has("format") && root["format"] == kFormat &&
-                       top.has("version") && root["version"] == kVersion;
+    const bool known = root.is_object() && top.has("format") && root["format"] == kSnapshotFormat &&
+                       top.has("version") && root["version"] == kSnapshotVersion;
     if (!known) {
-      return top.bad(
-          fmt::format("\"format\": \"{}\", \"version\": {} is expected", kFormat, kVersion));
+      return top.bad(fmt::format("\"format\": \"{}\", \"version\": {} is expected", kSnapshotFormat,
+                                 kSnapshotVersion));
     }
     LEASEHOLD_RETURN_IF_ERROR(top.expect_fields(
         {"format", "version", "step", "seed", "data_position", "lineage", "parent_lineage",

@@ -11,8 +11,6 @@ namespace leasehold {
 
 namespace {
 
-constexpr int64_t kChunk = Kernels::kChunk;
-
 // The parts of each data rank of one layout.
 std::vector<std::vector<NormPart>> sharded(const FlatLayout& layout) {
   std::vector<std::vector<NormPart>> ranks;
@@ -46,17 +44,17 @@ GradientNorm::GradientNorm(const std::vector<std::vector<NormPart>>& ranks)
         const FlatParameter& parameter = part.layout->parameters[p];
         Pieces& pieces = parameters[{parameter.name, part.piece}];
         pieces.num_leaves = parameter.num_chunks();
-        const int64_t first = range.begin / kChunk;
-        const int64_t end = (range.begin + range.count + kChunk - 1) / kChunk;
+        const int64_t first = range.begin / Kernels::kChunk;
+        const int64_t end = (range.begin + range.count + Kernels::kChunk - 1) / Kernels::kChunk;
         for (const TreeNode& node : cover(first, end, pieces.num_leaves)) {
           pieces.sources.push_back({node, {rank, nodes.size()}});
-          nodes.push_back(
-              {.node = node,
-               .first_chunk = part_begin + range.shard_begin / kChunk + first_leaf(node) - first,
-               .num_chunks = end_leaf(node, pieces.num_leaves) - first_leaf(node)});
+          nodes.push_back({.node = node,
+                           .first_chunk = part_begin + range.shard_begin / Kernels::kChunk +
+                                          first_leaf(node) - first,
+                           .num_chunks = end_leaf(node, pieces.num_leaves) - first_leaf(node)});
         }
       }
-      part_begin += part.layout->num_shard_elements / kChunk;
+      part_begin += part.layout->num_shard_elements / Kernels::kChunk;
     }
     num_chunks_.push_back(part_begin);
     num_values_ = std::max(num_values_, static_cast<int64_t>(nodes.size()));

@@ -140,14 +140,14 @@ Values random_values(std::mt19937_64& random, int64_t n) {
   return values;
 }
 
-struct Setting {
+struct RoundsSetting {
   int size;
   int64_t n;
   RoundLimits limits;
 };
 
-std::vector<Setting> settings() {
-  std::vector<Setting> all;
+std::vector<RoundsSetting> rounds_settings() {
+  std::vector<RoundsSetting> all;
   const RoundLimits tiny{.segment_bytes = 16, .message_bytes = 24, .num_pipelines = 3};
   const RoundLimits single{.segment_bytes = 64, .message_bytes = 64, .num_pipelines = 1};
   for (int size = 2; size <= 9; ++size) {
@@ -161,7 +161,7 @@ std::vector<Setting> settings() {
   return all;
 }
 
-std::string describe(const Setting& setting) {
+std::string describe(const RoundsSetting& setting) {
   return fmt::format("{} ranks, n {}, segments of {} bytes, {} pipelines", setting.size, setting.n,
                      setting.limits.segment_bytes, setting.limits.num_pipelines);
 }
@@ -169,7 +169,7 @@ std::string describe(const Setting& setting) {
 template <typename Body>
 void for_all_settings(Body body) {
   uint64_t seed = 7;
-  for (const Setting& setting : settings()) {
+  for (const RoundsSetting& setting : rounds_settings()) {
     SCOPED_TRACE(describe(setting) + fmt::format(", seed {}", ++seed));
     std::mt19937_64 random(seed);
     body(setting, random, seed);
@@ -178,7 +178,7 @@ void for_all_settings(Body body) {
 }
 
 TEST(RoundsTest, AllReduce) {
-  for_all_settings([](const Setting& setting, std::mt19937_64& random, uint64_t seed) {
+  for_all_settings([](const RoundsSetting& setting, std::mt19937_64& random, uint64_t seed) {
     std::vector<Values> data;
     std::vector<RoundsCall> calls;
     Values sums(static_cast<size_t>(setting.n));
@@ -230,7 +230,7 @@ TEST(RoundsTest, AllReduceGivesAllRanksTheSameBits) {
 }
 
 TEST(RoundsTest, ReduceScatter) {
-  for_all_settings([](const Setting& setting, std::mt19937_64& random, uint64_t seed) {
+  for_all_settings([](const RoundsSetting& setting, std::mt19937_64& random, uint64_t seed) {
     const int64_t whole = setting.n * setting.size;
     for (const bool in_place : {false, true}) {
       std::vector<Values> inputs,
@@ -268,7 +268,7 @@ TEST(RoundsTest, ReduceScatter) {
 }
 
 TEST(RoundsTest, AllGather) {
-  for_all_settings([](const Setting& setting, std::mt19937_64& random, uint64_t seed) {
+  for_all_settings([](const RoundsSetting& setting, std::mt19937_64& random, uint64_t seed) {
     std::vector<Values> inputs;
     std::vector<Values> outputs(static_cast<size_t>(setting.size),
                                 Values(static_cast<size_t>(setting.n * setting.size), -1));
@@ -294,7 +294,7 @@ TEST(RoundsTest, AllGather) {
 }
 
 TEST(RoundsTest, Broadcast) {
-  for_all_settings([](const Setting& setting, std::mt19937_64& random, uint64_t seed) {
+  for_all_settings([](const RoundsSetting& setting, std::mt19937_64& random, uint64_t seed) {
     const int root = static_cast<int>(seed % static_cast<uint64_t>(setting.size));
     std::vector<Values> data;
     std::vector<RoundsCall> calls;
@@ -316,7 +316,7 @@ TEST(RoundsTest, Broadcast) {
 }
 
 TEST(RoundsTest, AllToAllOfUnevenSizes) {
-  for_all_settings([](const Setting& setting, std::mt19937_64& random, uint64_t seed) {
+  for_all_settings([](const RoundsSetting& setting, std::mt19937_64& random, uint64_t seed) {
     const auto size = static_cast<size_t>(setting.size);
     std::vector<std::vector<Values>> sent(size), received(size);
     std::vector<std::vector<Tensor>> sends(size), receives(size);

@@ -16,7 +16,7 @@ namespace leasehold {
 
 namespace {
 
-constexpr double kLimitS = 30;
+constexpr double kThreadsLimitS = 30;
 using Kind = ThreadFault::Kind;
 
 Tensor view(std::vector<float>& values) {
@@ -40,7 +40,8 @@ class Outcomes {
 
 Status all_reduce(Communicator& group, Stream& stream, int64_t n = 4) {
   std::vector<float> data(static_cast<size_t>(n), 1);
-  return group.all_reduce(view(data), ReduceOp::kSum, stream).wait(Deadline::after_s(kLimitS));
+  return group.all_reduce(view(data), ReduceOp::kSum, stream)
+      .wait(Deadline::after_s(kThreadsLimitS));
 }
 
 void expect_mentions(const Status& status, const std::vector<std::string>& words) {
@@ -58,7 +59,7 @@ TEST(ThreadsTest, AFrozenRankIsNamed) {
   Outcomes outcomes(3);
   const auto begin = std::chrono::steady_clock::now();
   run_ranks(3, {.timeout_s = 0.1, .faults = {{Kind::kFreeze, 1, 2}}}, [&](Communicator& world) {
-    const auto stream = create_inline_stream("test", kLimitS);
+    const auto stream = create_inline_stream("test", kThreadsLimitS);
     Status status;
     while (status.ok()) status = all_reduce(world, *stream);
     outcomes.set(world.rank(), status);
@@ -75,9 +76,10 @@ TEST(ThreadsTest, AFrozenRankIsNamed) {
 TEST(ThreadsTest, ALaggardIsNamedWithWhatItDidLast) {
   Outcomes outcomes(2);
   run_ranks(2, {.timeout_s = 0.1}, [&](Communicator& world) {
-    const auto stream = create_inline_stream("test", kLimitS);
+    const auto stream = create_inline_stream("test", kThreadsLimitS);
     std::vector<float> data(3);
-    ASSERT_TRUE(world.broadcast(view(data), 0, *stream).wait(Deadline::after_s(kLimitS)).ok());
+    ASSERT_TRUE(
+        world.broadcast(view(data), 0, *stream).wait(Deadline::after_s(kThreadsLimitS)).ok());
     if (world.rank() == 1) std::this_thread::sleep_for(std::chrono::milliseconds(400));
     outcomes.set(world.rank(), all_reduce(world, *stream));
   });
@@ -90,12 +92,12 @@ TEST(ThreadsTest, ALaggardIsNamedWithWhatItDidLast) {
 TEST(ThreadsTest, ATimeoutNeedsNobodyButTheStreamThatWaits) {
   Outcomes outcomes(2);
   run_ranks(2, {.timeout_s = 0.1}, [&](Communicator& world) {
-    const auto communication = create_asynchronous_stream("communication", 0, kLimitS);
-    const auto compute = create_asynchronous_stream("compute", 0, kLimitS);
+    const auto communication = create_asynchronous_stream("communication", 0, kThreadsLimitS);
+    const auto compute = create_asynchronous_stream("compute", 0, kThreadsLimitS);
     if (world.rank() == 1) return;
     std::vector<float> data(3);
     world.receive(view(data), 1, *communication).then(*compute);
-    outcomes.set(0, compute->synchronize(Deadline::after_s(kLimitS)));
+    outcomes.set(0, compute->synchronize(Deadline::after_s(kThreadsLimitS)));
   });
   expect_mentions(outcomes.of(0), {"receive of 3 F32 from rank 1", "rank 1"});
 }
@@ -105,7 +107,7 @@ TEST(ThreadsTest, ADeadRankFailsItsGroupsAtOnceAndNoOther) {
   const auto begin = std::chrono::steady_clock::now();
   // Calls of rank 3: the split is 0, the pair's all_reduce 1, the world's 2.
   run_ranks(4, {.timeout_s = 60, .faults = {{Kind::kDie, 3, 2}}}, [&](Communicator& world) {
-    const auto stream = create_inline_stream("test", kLimitS);
+    const auto stream = create_inline_stream("test", kThreadsLimitS);
     auto pair = world.split(world.rank() / 2, world.rank(), "pair");
     ASSERT_TRUE(pair.ok());
     ASSERT_TRUE(all_reduce(**pair, *stream).ok());
@@ -124,11 +126,11 @@ TEST(ThreadsTest, ADeadRankFailsItsGroupsAtOnceAndNoOther) {
 TEST(ThreadsTest, ABitIsFlippedWhereTheFaultSaysAndNowhereElse) {
   std::atomic<int> wrong{0}, wrong_at{-1};
   run_ranks(3, {.faults = {{Kind::kFlipBit, 2, 1}}}, [&](Communicator& world) {
-    const auto stream = create_inline_stream("test", kLimitS);
+    const auto stream = create_inline_stream("test", kThreadsLimitS);
     for (int i = 0; i < 3; ++i) {
       std::vector<float> data(8, 1);
       ASSERT_TRUE(world.all_reduce(view(data), ReduceOp::kSum, *stream)
-                      .wait(Deadline::after_s(kLimitS))
+                      .wait(Deadline::after_s(kThreadsLimitS))
                       .ok());
       for (const float value : data) {
         if (value == 3) continue;
@@ -146,9 +148,10 @@ TEST(ThreadsTest, RanksThatDisagreeAreNamed) {
       [](const std::function<Work(Communicator&, Stream&, std::vector<float>&)>& issue) {
         Outcomes outcomes(2);
         run_ranks(2, {.timeout_s = 30}, [&](Communicator& world) {
-          const auto stream = create_inline_stream("test", kLimitS);
+          const auto stream = create_inline_stream("test", kThreadsLimitS);
           std::vector<float> data(8);
-          outcomes.set(world.rank(), issue(world, *stream, data).wait(Deadline::after_s(kLimitS)));
+          outcomes.set(world.rank(),
+                       issue(world, *stream, data).wait(Deadline::after_s(kThreadsLimitS)));
         });
         EXPECT_EQ(outcomes.of(0).code(), Code::kInternal) << outcomes.of(0).message();
         EXPECT_EQ(outcomes.of(0).message(), outcomes.of(1).message());
@@ -182,7 +185,7 @@ TEST(ThreadsTest, RanksThatDisagreeAreNamed) {
 TEST(ThreadsTest, AStreamThatFailedFailsTheOperationAndItsPeers) {
   Outcomes outcomes(2);
   run_ranks(2, {.timeout_s = 30}, [&](Communicator& world) {
-    const auto stream = create_asynchronous_stream("compute", 0, kLimitS);
+    const auto stream = create_asynchronous_stream("compute", 0, kThreadsLimitS);
     if (world.rank() == 1) {
       CpuStream::from(*stream).enqueue(
           [] { throw DeviceError(Status(Code::kBadData, "a bad kernel")); });
@@ -200,7 +203,7 @@ TEST(ThreadsTest, TheFirstExceptionIsRethrownAndNobodyWaitsForTheRankThatThrew) 
   Outcomes outcomes(3);
   EXPECT_THROW(run_ranks(3, {.timeout_s = 60},
                          [&](Communicator& world) {
-                           const auto stream = create_inline_stream("test", kLimitS);
+                           const auto stream = create_inline_stream("test", kThreadsLimitS);
                            if (world.rank() == 1) throw std::out_of_range("thrown by the test");
                            outcomes.set(world.rank(), all_reduce(world, *stream));
                          }),
@@ -214,12 +217,12 @@ TEST(ThreadsTest, TheFirstExceptionIsRethrownAndNobodyWaitsForTheRankThatThrew) 
 TEST(ThreadsTest, DelaysExposeAMissingWait) {
   std::atomic<int> early{0};
   run_ranks(2, {.delay_seed = 11}, [&](Communicator& world) {
-    const auto stream = create_inline_stream("test", kLimitS);
+    const auto stream = create_inline_stream("test", kThreadsLimitS);
     for (int i = 0; i < 40; ++i) {
       std::vector<float> data = {1};
       const Work work = world.all_reduce(view(data), ReduceOp::kSum, *stream);
       if (!work.ready()) ++early;
-      EXPECT_TRUE(work.wait(Deadline::after_s(kLimitS)).ok());
+      EXPECT_TRUE(work.wait(Deadline::after_s(kThreadsLimitS)).ok());
       EXPECT_EQ(data[0], 2);
     }
   });

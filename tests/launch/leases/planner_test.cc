@@ -7,8 +7,6 @@
 namespace leasehold {
 namespace {
 
-using State = HostHealth::State;
-
 // Start 10, step 1, save 4, margin 5: a host is taken when more than 20 s are left, a world drains
 // 10 s before an end, a restart costs 14 s.
 const MeasuredTimes kTimes = {.start_s = 10, .step_s = 1, .save_s = 4};
@@ -139,9 +137,9 @@ TEST(Plan, WaitsForTheMinimum) {
 TEST(Plan, LeavesOutTheSick) {
   const LeaseCalendar calendar = {{lease("mine", {"a", "b", "c"}, 1)}, {}};
   const std::map<std::string, HostHealth> health = {
-      {"a", {State::kQuarantined, 700, "crashed three times"}},
-      {"b", {State::kUnreachable, 0, "no answer to ssh"}},
-      {"elsewhere", {State::kQuarantined, 100, ""}}};
+      {"a", {HostHealth::State::kQuarantined, 700, "crashed three times"}},
+      {"b", {HostHealth::State::kUnreachable, 0, "no answer to ssh"}},
+      {"elsewhere", {HostHealth::State::kQuarantined, 100, ""}}};
   const Plan plan = plan_at(calendar, 500, kLimits, health);
   EXPECT_EQ(names(plan), Names{"c"});
   EXPECT_EQ(plan.next_look_s, 700);

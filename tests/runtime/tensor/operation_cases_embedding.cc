@@ -6,34 +6,34 @@ namespace leasehold {
 
 namespace {
 
-struct Extents {
+struct EmbeddingExtents {
   int64_t B, T, V, C, num_positions;
   int64_t num_kinds;  // distinct tokens used: few make long runs of one token
   VocabularyShard shard = {};
 };
-constexpr Extents kExtents[] = {{1, 1, 1, 1, 1, 1},
-                                {2, 5, 7, 3, 5, 7},
-                                {3, 17, 1001, 33, 20, 5},
-                                {4, 64, 50, 257, 64, 50},
-                                {2, 100, 13, 300, 128, 1},
-                                {3, 17, 11, 33, 20, 33, {1, 3}},
-                                {3, 17, 11, 33, 20, 2, {2, 3}}};
+constexpr EmbeddingExtents kEmbeddingExtents[] = {{1, 1, 1, 1, 1, 1},
+                                                  {2, 5, 7, 3, 5, 7},
+                                                  {3, 17, 1001, 33, 20, 5},
+                                                  {4, 64, 50, 257, 64, 50},
+                                                  {2, 100, 13, 300, 128, 1},
+                                                  {3, 17, 11, 33, 20, 33, {1, 3}},
+                                                  {3, 17, 11, 33, 20, 2, {2, 3}}};
 
-double token(const Extents& e, int64_t i) {
+double token(const EmbeddingExtents& e, int64_t i) {
   const int64_t vocab = e.V * e.shard.count;
   return static_cast<double>((i * 7919 + i / 3) % e.num_kinds * (vocab / e.num_kinds));
 }
 
 Dropout dropout_of(float p) { return {p, RandomSite::make(7, "embedding", 2, 9), 6}; }
 
-std::string label_of(const Extents& e, bool has_positions, float p) {
+std::string label_of(const EmbeddingExtents& e, bool has_positions, float p) {
   return fmt::format(
       "B {} T {} V {} C {}{}{}, dropout {}", e.B, e.T, e.V, e.C,
       has_positions ? fmt::format(" positions {}", e.num_positions) : "",
       e.shard.count > 1 ? fmt::format(" shard {} of {}", e.shard.index, e.shard.count) : "", p);
 }
 
-OperationCase forward_case(const Extents& e, bool has_positions, float p) {
+OperationCase forward_case(const EmbeddingExtents& e, bool has_positions, float p) {
   OperationCase result;
   result.operation = "embedding_forward";
   result.label = label_of(e, has_positions, p);
@@ -51,7 +51,7 @@ OperationCase forward_case(const Extents& e, bool has_positions, float p) {
   return result;
 }
 
-OperationCase backward_case(const Extents& e, bool has_positions, float p, Write write) {
+OperationCase backward_case(const EmbeddingExtents& e, bool has_positions, float p, Write write) {
   const Role gradient = write == Write::kAccumulate ? Role::kInPlace : Role::kOutput;
   OperationCase result;
   result.operation = "embedding_backward";
@@ -80,7 +80,7 @@ OperationCase backward_case(const Extents& e, bool has_positions, float p, Write
 
 std::vector<OperationCase> embedding_cases() {
   std::vector<OperationCase> cases;
-  for (const Extents& extents : kExtents) {
+  for (const EmbeddingExtents& extents : kEmbeddingExtents) {
     for (const bool has_positions : {false, true}) {
       for (const float p : {0.0F, 0.25F}) {
         cases.push_back(forward_case(extents, has_positions, p));

@@ -6,12 +6,12 @@ namespace leasehold {
 
 namespace {
 
-struct Extents {
+struct LinearExtents {
   int64_t N, K, O;
 };
 // A scalar, odd sizes, one row, one column, a block and around it, and one cut into several tiles.
-constexpr Extents kExtents[] = {{1, 1, 1},    {7, 5, 3},   {1, 64, 48},   {33, 65, 129},
-                                {64, 64, 64}, {5, 300, 1}, {200, 70, 260}};
+constexpr LinearExtents kLinearExtents[] = {{1, 1, 1},    {7, 5, 3},   {1, 64, 48},   {33, 65, 129},
+                                            {64, 64, 64}, {5, 300, 1}, {200, 70, 260}};
 
 const char* label_of(Write write) {
   return write == Write::kAccumulate ? "accumulate" : "overwrite";
@@ -20,7 +20,8 @@ Role role_of(Write write) { return write == Write::kAccumulate ? Role::kInPlace 
 // Values that reach the bends of GELU and its flat ends.
 double wide(int64_t i) { return 0.37 * static_cast<double>(i % 61 - 30); }
 
-OperationCase forward_case(const Extents& e, bool has_bias, Activation activation, bool has_pre) {
+OperationCase forward_case(const LinearExtents& e, bool has_bias, Activation activation,
+                           bool has_pre) {
   const auto [N, K, O] = e;
   OperationCase result;
   result.operation = "linear_forward";
@@ -37,7 +38,7 @@ OperationCase forward_case(const Extents& e, bool has_bias, Activation activatio
   return result;
 }
 
-OperationCase backward_input_case(const Extents& e, Activation activation, Write write) {
+OperationCase backward_input_case(const LinearExtents& e, Activation activation, Write write) {
   const auto [N, K, O] = e;
   OperationCase result;
   result.operation = "linear_backward_input";
@@ -56,7 +57,7 @@ OperationCase backward_input_case(const Extents& e, Activation activation, Write
   return result;
 }
 
-OperationCase backward_weight_case(const Extents& e, bool has_bias, Write write) {
+OperationCase backward_weight_case(const LinearExtents& e, bool has_bias, Write write) {
   const auto [N, K, O] = e;
   OperationCase result;
   result.operation = "linear_backward_weight";
@@ -76,7 +77,7 @@ OperationCase backward_weight_case(const Extents& e, bool has_bias, Write write)
 
 std::vector<OperationCase> linear_cases() {
   std::vector<OperationCase> cases;
-  for (const Extents& extents : kExtents) {
+  for (const LinearExtents& extents : kLinearExtents) {
     cases.push_back(forward_case(extents, false, Activation::kNone, false));
     cases.push_back(forward_case(extents, true, Activation::kNone, false));
     cases.push_back(forward_case(extents, true, Activation::kGelu, true));

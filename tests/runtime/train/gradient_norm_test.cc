@@ -10,8 +10,6 @@
 namespace leasehold {
 namespace {
 
-constexpr int64_t kChunk = Kernels::kChunk;
-
 // A square sum for chunk `chunk` of parameter `p`; magnitudes differ, so that the order of addition
 // shows.
 double chunk_sum(size_t p, int64_t chunk) {
@@ -19,24 +17,24 @@ double chunk_sum(size_t p, int64_t chunk) {
   return std::exp(8.0 * site.normal(static_cast<uint64_t>(chunk)));
 }
 
-std::vector<ParameterSpec> specs() {
-  return {{.name = "z", .shape = {13 * kChunk - 1}},
-          {.name = "tied", .shape = {5 * kChunk}, .num_gradient_slots = 2},
+std::vector<ParameterSpec> norm_specs() {
+  return {{.name = "z", .shape = {13 * Kernels::kChunk - 1}},
+          {.name = "tied", .shape = {5 * Kernels::kChunk}, .num_gradient_slots = 2},
           {.name = "a", .shape = {9}},
-          {.name = "m", .shape = {31 * kChunk + 3}}};
+          {.name = "m", .shape = {31 * Kernels::kChunk + 3}}};
 }
 
 double norm_over(int num_ranks, int64_t bucket_chunks) {
-  const ParameterTable table(specs());
-  const FlatLayout layout = make_flat_layout(table, num_ranks, 4 * bucket_chunks * kChunk);
+  const ParameterTable table(norm_specs());
+  const FlatLayout layout = make_flat_layout(table, num_ranks, 4 * bucket_chunks * Kernels::kChunk);
   GradientNorm norm(layout);
   std::vector<double> all;
   for (int rank = 0; rank < num_ranks; ++rank) {
     std::vector<double> sums(static_cast<size_t>(norm.num_chunks(rank)), 0.0);
     for (const OwnedRange& range : layout.owned_by(rank)) {
-      for (int64_t at = 0; at < range.count; at += kChunk) {
-        sums[static_cast<size_t>((range.shard_begin + at) / kChunk)] =
-            chunk_sum(static_cast<size_t>(range.parameter), (range.begin + at) / kChunk);
+      for (int64_t at = 0; at < range.count; at += Kernels::kChunk) {
+        sums[static_cast<size_t>((range.shard_begin + at) / Kernels::kChunk)] =
+            chunk_sum(static_cast<size_t>(range.parameter), (range.begin + at) / Kernels::kChunk);
       }
     }
     std::vector<double> values(static_cast<size_t>(norm.num_values()));

@@ -12,14 +12,14 @@
 namespace leasehold {
 namespace {
 
-struct Layout {
+struct MemoryLayout {
   int data = 1, pipeline = 1, chunks = 1, zero = 0;
   Reduction reduction = Reduction::kCanonical;
   PipelineSchedule schedule = PipelineSchedule::kOneForwardOneBackward;
 };
 
 // Large enough that padding to chunks is little: a block has 198,000 parameters.
-SmallJob job_of(const Layout& layout, int64_t microbatches = 8) {
+SmallJob memory_job(const MemoryLayout& layout, int64_t microbatches = 8) {
   SmallJob job;
   job.model.layers = 4;
   job.model.hidden = 128;
@@ -50,7 +50,7 @@ TEST(LayoutMemoryTest, ForecastsOfWorldsThatAreNotThereAreWhatTheyAllocate) {
   const std::string tokens = directory / "train.bin";
   write_random_tokens(tokens, 700, 61, 5);
   const auto gpipe = PipelineSchedule::kGpipe;
-  const Layout layouts[] = {
+  const MemoryLayout layouts[] = {
       {},
       {.data = 2},
       {.data = 3, .zero = 1},
@@ -64,8 +64,8 @@ TEST(LayoutMemoryTest, ForecastsOfWorldsThatAreNotThereAreWhatTheyAllocate) {
       {.data = 2, .pipeline = 2, .zero = 2},
       {.data = 3, .pipeline = 2, .chunks = 2, .zero = 3},
   };
-  for (const Layout& layout : layouts) {
-    const SmallJob job = job_of(layout);
+  for (const MemoryLayout& layout : layouts) {
+    const SmallJob job = memory_job(layout);
     const int num_ranks = layout.data * layout.pipeline;
     run_ranks(num_ranks, {}, [&](Communicator& world) {
       SmallRank rank(job, tokens, world);
@@ -77,8 +77,8 @@ TEST(LayoutMemoryTest, ForecastsOfWorldsThatAreNotThereAreWhatTheyAllocate) {
 }
 
 TEST(LayoutMemoryTest, ZeRO3HoldsShards) {
-  const auto one = forecast(job_of({.zero = 3}), 1, 0);
-  const auto four = forecast(job_of({.data = 4, .zero = 3}), 4, 0);
+  const auto one = forecast(memory_job({.zero = 3}), 1, 0);
+  const auto four = forecast(memory_job({.data = 4, .zero = 3}), 4, 0);
   // Weights: a quarter, and two units of 198,000 parameters.
   const int64_t block = 4 * (12 * 128 * 128 + 13 * 128);
   const double padding = 1.15;  // to chunks of 4096 elements on each of four ranks
@@ -87,20 +87,21 @@ TEST(LayoutMemoryTest, ZeRO3HoldsShards) {
   EXPECT_LE(static_cast<double>(four.at("optimizer")),
             padding * static_cast<double>(one.at("optimizer")) / 4);
   // Gradients of one whole buffer, which the fast reduction has on one rank.
-  const Layout fast_one{.zero = 3, .reduction = Reduction::kFast};
-  const auto whole = static_cast<double>(forecast(job_of(fast_one), 1, 0).at("gradients"));
+  const MemoryLayout fast_one{.zero = 3, .reduction = Reduction::kFast};
+  const auto whole = static_cast<double>(forecast(memory_job(fast_one), 1, 0).at("gradients"));
   EXPECT_LE(static_cast<double>(four.at("gradients")), padding * whole * (std::log2(8) + 1) / 4);
-  const Layout fast{.data = 4, .zero = 3, .reduction = Reduction::kFast};
-  EXPECT_LE(static_cast<double>(forecast(job_of(fast), 4, 0).at("gradients")), padding * whole / 4);
+  const MemoryLayout fast{.data = 4, .zero = 3, .reduction = Reduction::kFast};
+  EXPECT_LE(static_cast<double>(forecast(memory_job(fast), 4, 0).at("gradients")),
+            padding * whole / 4);
 }
 
 TEST(LayoutMemoryTest, ActivationsOf1F1BAreBoundedByTheDepth) {
-  const Layout layout{.pipeline = 4};
+  const MemoryLayout layout{.pipeline = 4};
   for (int stage = 0; stage < 4; ++stage) {
-    const int64_t few = forecast(job_of(layout, 8), 4, stage).at("activations");
-    EXPECT_EQ(forecast(job_of(layout, 64), 4, stage).at("activations"), few) << stage;
-    const Layout gpipe{.pipeline = 4, .schedule = PipelineSchedule::kGpipe};
-    EXPECT_GT(forecast(job_of(gpipe, 64), 4, stage).at("activations"), 7 * few) << stage;
+    const int64_t few = forecast(memory_job(layout, 8), 4, stage).at("activations");
+    EXPECT_EQ(forecast(memory_job(layout, 64), 4, stage).at("activations"), few) << stage;
+    const MemoryLayout gpipe{.pipeline = 4, .schedule = PipelineSchedule::kGpipe};
+    EXPECT_GT(forecast(memory_job(gpipe, 64), 4, stage).at("activations"), 7 * few) << stage;
   }
 }
 

@@ -41,11 +41,11 @@ std::string name_of(const Layout& l) {
                      l.microbatches);
 }
 
-struct Trace {
+struct LayoutTrace {
   std::string state;
   std::string validation;
   std::vector<double> losses, norms;
-  bool operator==(const Trace&) const = default;
+  bool operator==(const LayoutTrace&) const = default;
 };
 
 class LayoutsTest : public testing::TestWithParam<Layout> {
@@ -79,12 +79,12 @@ class LayoutsTest : public testing::TestWithParam<Layout> {
     return job;
   }
 
-  Trace train(const SmallJob& job, int ranks, int64_t steps = 4,
-              const ThreadWorldOptions& world = {}) {
-    Trace trace;
+  LayoutTrace train(const SmallJob& job, int ranks, int64_t steps = 4,
+                    const ThreadWorldOptions& world = {}) {
+    LayoutTrace trace;
     run_ranks(ranks, world, [&](Communicator& communicator) {
       SmallRank rank(job, tokens_, communicator);
-      Trace own;
+      LayoutTrace own;
       for (int64_t step = 0; step < steps; ++step) {
         const StepResult result = rank.engine().run_step(step, rank.loader(), {}).value();
         own.losses.push_back(result.loss);
@@ -105,7 +105,7 @@ class LayoutsTest : public testing::TestWithParam<Layout> {
 
 TEST_P(LayoutsTest, DoesNotChangeABit) {
   const Layout& layout = GetParam();
-  const Trace one = train(job_of(layout.plain()), layout.tensor);
+  const LayoutTrace one = train(job_of(layout.plain()), layout.tensor);
   EXPECT_EQ(train(job_of(layout), layout.num_ranks()), one);
 }
 
@@ -113,7 +113,7 @@ class AsynchronousLayoutsTest : public LayoutsTest {};
 
 TEST_P(AsynchronousLayoutsTest, DoesNotChangeABit) {
   const Layout& layout = GetParam();
-  const Trace one = train(job_of(layout.plain()), layout.tensor);
+  const LayoutTrace one = train(job_of(layout.plain()), layout.tensor);
   SmallJob job = job_of(layout);
   job.device.asynchronous = true;
   job.device.delay_seed = 3;
@@ -122,10 +122,10 @@ TEST_P(AsynchronousLayoutsTest, DoesNotChangeABit) {
 
 TEST_F(LayoutsTest, TheTensorDegreeChangesRoundingAlone) {
   for (const bool is_llama : {false, true}) {
-    const Trace one = train(job_of({.is_llama = is_llama}), 1, 20);
+    const LayoutTrace one = train(job_of({.is_llama = is_llama}), 1, 20);
     for (const int tensor : {2, 4}) {
       const Layout layout{.data = 2, .zero = 1, .tensor = tensor, .is_llama = is_llama};
-      const Trace cut = train(job_of(layout), layout.num_ranks(), 20);
+      const LayoutTrace cut = train(job_of(layout), layout.num_ranks(), 20);
       for (size_t step = 0; step < 20; ++step) {
         EXPECT_NEAR(cut.losses[step] / one.losses[step], 1, 1e-5) << tensor << " step " << step;
         EXPECT_NEAR(cut.norms[step] / one.norms[step], 1, 1e-4) << tensor << " step " << step;

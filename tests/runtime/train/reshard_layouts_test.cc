@@ -11,13 +11,13 @@
 namespace leasehold {
 namespace {
 
-struct Layout {
+struct StoredLayout {
   const char* name;
   int data, pipeline, chunks, zero, tensor;
   int num_ranks() const { return data * pipeline * tensor; }
 };
 
-constexpr Layout kLayouts[] = {
+constexpr StoredLayout kStoredLayouts[] = {
     {"one", 1, 1, 1, 0, 1},      {"data-2", 2, 1, 1, 0, 1},   {"zero1-3", 3, 1, 1, 1, 1},
     {"zero2-2", 2, 1, 1, 2, 1},  {"zero3-4", 4, 1, 1, 3, 1},  {"stages-2", 1, 2, 1, 0, 1},
     {"stages-4", 1, 4, 1, 1, 1}, {"chunks", 1, 2, 2, 0, 1},   {"mixed-1", 2, 2, 1, 1, 1},
@@ -25,7 +25,7 @@ constexpr Layout kLayouts[] = {
     {"all", 2, 2, 1, 2, 2},
 };
 
-SmallJob job_of(const Layout& layout) {
+SmallJob stored_job(const StoredLayout& layout) {
   SmallJob job;
   job.model.layers = 4;
   job.model.vocab = 60;
@@ -44,9 +44,9 @@ TEST(ReshardLayoutsTest, AnyLayoutLoadsWhatAnyOtherSaved) {
   // Another tensor degree rounds differently, so each layout has a state of its own to be found
   // again; without one they are all the same.
   std::map<std::string, std::string> states;
-  for (const Layout& from : kLayouts) {
+  for (const StoredLayout& from : kStoredLayouts) {
     run_ranks(from.num_ranks(), {}, [&](Communicator& world) {
-      SmallRank rank(job_of(from), tokens, world);
+      SmallRank rank(stored_job(from), tokens, world);
       rank.run(0, 2);
       CheckpointInfo info;
       info.step = 2;
@@ -62,10 +62,10 @@ TEST(ReshardLayoutsTest, AnyLayoutLoadsWhatAnyOtherSaved) {
       }
     });
   }
-  for (const Layout& to : kLayouts) {
+  for (const StoredLayout& to : kStoredLayouts) {
     run_ranks(to.num_ranks(), {}, [&](Communicator& world) {
-      SmallRank rank(job_of(to), tokens, world);
-      for (const Layout& from : kLayouts) {
+      SmallRank rank(stored_job(to), tokens, world);
+      for (const StoredLayout& from : kStoredLayouts) {
         throw_if_error(rank.engine().initialize());  // forget what was loaded before
         const std::string path =
             join_path(checkpoints_path(directory / from.name), checkpoint_name(2));
