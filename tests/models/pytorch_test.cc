@@ -218,15 +218,22 @@ TEST_P(PytorchTest, EngineAgreesInSinglePrecision) {
     std::copy(from, from + slice.data.num_elements(), slice.data.as<float>());
   }
   throw_if_error(rank.engine().finish_restore());
+  double largest_loss = 0, largest_norm = 0;  // differences from float64, relative
   for (int64_t step = 0; step < fixture.steps; ++step) {
     SCOPED_TRACE(step);
     const StepResult result = rank.engine().run_step(step, rank.loader(), {}).value();
+    const auto at = static_cast<size_t>(step);
+    const PytorchFixture::Run& exact = fixture.float64;
+    largest_loss = std::max(largest_loss, std::abs(result.loss / exact.losses[at] - 1));
+    largest_norm =
+        std::max(largest_norm, std::abs(result.gradient_norm / exact.gradient_norms[at] - 1));
     for (const auto* expected : {&fixture.float64, &fixture.float32}) {
-      expect_near(result.loss, expected->losses[static_cast<size_t>(step)], 1e-6, "loss");
-      expect_near(result.gradient_norm, expected->gradient_norms[static_cast<size_t>(step)], 1e-6,
-                  "gradient norm");
+      expect_near(result.loss, expected->losses[at], 1e-6, "loss");
+      expect_near(result.gradient_norm, expected->gradient_norms[at], 1e-6, "gradient norm");
     }
   }
+  RecordProperty("largest_loss_difference", fmt::format("{:.2g}", largest_loss));
+  RecordProperty("largest_norm_difference", fmt::format("{:.2g}", largest_norm));
 }
 
 INSTANTIATE_TEST_SUITE_P(, PytorchTest, testing::Values("gpt2", "llama", "llama_tied"),
