@@ -47,7 +47,7 @@ class DoubleTraining {
     const int64_t N = fixture_.sequences * fixture_.model.sequence;
     harness_.microbatch.logits = harness_.tensor(DType::kF64, {N, fixture_.model.vocab});
     harness_.forward({}, {});
-    const auto values = elements(harness_.microbatch.logits);
+    auto values = elements(harness_.microbatch.logits);
     harness_.microbatch.logits = {};
     return values;
   }
