@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <numbers>
 #include <vector>
 
 #include "runtime/device/cpu_stream.h"
@@ -14,17 +15,15 @@ namespace leasehold {
 
 namespace {
 
-constexpr double kPi = 3.14159265358979323846;
-
 double* f64(Tensor tensor) { return tensor.present() ? tensor.as<double>() : nullptr; }
 
 double gelu(double x) {
-  return 0.5 * x * (1 + std::tanh(std::sqrt(2 / kPi) * (x + 0.044715 * x * x * x)));
+  return 0.5 * x * (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x * x * x)));
 }
 
 double gelu_derivative(double x) {
-  const double tanh = std::tanh(std::sqrt(2 / kPi) * (x + 0.044715 * x * x * x));
-  const double inner_derivative = std::sqrt(2 / kPi) * (1 + 3 * 0.044715 * x * x);
+  const double tanh = std::tanh(std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x * x * x));
+  const double inner_derivative = std::sqrt(2 / std::numbers::pi) * (1 + 3 * 0.044715 * x * x);
   return 0.5 * (1 + tanh) + 0.5 * x * (1 - tanh * tanh) * inner_derivative;
 }
 

@@ -1,12 +1,11 @@
 #include "tests/support/reference_llama.h"
 
 #include <cmath>
+#include <numbers>
 
 namespace leasehold {
 
 namespace {
-
-constexpr double kPi = 3.14159265358979323846;
 
 double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 
@@ -17,7 +16,7 @@ double rotary_frequency(const Rotary& rotary, int64_t i, int64_t D) {
   if (rotary.factor == 0) return frequency;
   const auto original = static_cast<double>(rotary.original_sequence);
   const double low = rotary.low_freq_factor, high = rotary.high_freq_factor;
-  const double wavelength = 2 * kPi / frequency;
+  const double wavelength = 2 * std::numbers::pi / frequency;
   if (wavelength > original / low) return frequency / rotary.factor;
   if (wavelength < original / high) return frequency;
   const double smooth = (original / wavelength - low) / (high - low);
