@@ -1,3 +1,4 @@
+// What the counting communicator says was sent is what its header defines.
 #include "tests/support/counting_communicator.h"
 
 #include <array>

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "collectives/self.h"
+#include "collectives/threads.h"
 #include "tests/collectives/counting_new.h"
 #include "tests/support/small_job.h"
 #include "tests/support/temporary_directory.h"
@@ -25,6 +26,35 @@ TEST_P(AllocationTest, AStepAllocatesNothing) {
     ASSERT_TRUE(result.ok());
   }
   EXPECT_EQ(num_allocations() - before, 0);
+}
+
+// Counted over both ranks, which begin and end together.
+TEST(TensorAllocationTest, AStepOfTwoTensorRanksAllocatesNothing) {
+  const TemporaryDirectory directory;
+  write_random_tokens(directory / "train.bin", 4000, 60, 5);
+  SmallJob job;
+  job.model.vocab = 60;
+  job.tensor = 2;
+  run_ranks(2, {}, [&](Communicator& world) {
+    SmallRank rank(job, directory / "train.bin", world);
+    float value = 0;
+    const auto meet = [&] {
+      throw_if_error(world.all_reduce({&value, DType::kF32, {1}}, ReduceOp::kSum, rank.stream())
+                         .wait(Deadline::after_s(60)));
+    };
+    const auto run = [&](int64_t begin, int64_t end) {
+      for (int64_t step = begin; step < end; ++step)
+        throw_if_error(rank.engine().run_step(step, rank.loader(), {}).status());
+    };
+    run(0, 3);
+    meet();
+    const int64_t before = num_allocations();
+    meet();
+    run(3, 6);
+    meet();
+    EXPECT_EQ(num_allocations() - before, 0);
+    meet();
+  });
 }
 
 INSTANTIATE_TEST_SUITE_P(Threads, AllocationTest, testing::Values(1, 2));
