@@ -14,15 +14,15 @@ constexpr int64_t kSumBlock =
 
 int64_t ceil_divide(int64_t value, int64_t divisor) { return (value + divisor - 1) / divisor; }
 
-// sum of exp(row - largest); with kKeep the exponentials replace the row.
-template <bool kKeep>
+// sum of exp(row - largest); with Keep the exponentials replace the row.
+template <bool Keep>
 double sum_exponentials(float* row, int64_t V, float largest) {
   double total = 0;
   for (int64_t begin = 0; begin < V; begin += kSumBlock) {
     float* block = row + begin;
     total += lane_sum<float>(std::min(kSumBlock, V - begin), [&](int64_t i) {
       const float exponential = exp_f32(block[i] - largest);
-      if constexpr (kKeep) block[i] = exponential;
+      if constexpr (Keep) block[i] = exponential;
       return exponential;
     });
   }
