@@ -3,6 +3,8 @@
 #include <atomic>
 #include <csignal>
 
+#include "launch/prepare_progress.h"
+
 namespace leasehold {
 
 namespace {
@@ -16,15 +18,20 @@ void request_stop(int) { stop_requested.store(true); }
 }  // namespace
 
 Status run_prepare(const PrepareCommand& command, const Logger& logger) {
-  LEASEHOLD_ASSIGN_OR_RETURN(const auto tokenizer, create_tokenizer(command.tokenizer));
+  PrepareOptions options = command.options;
+  LEASEHOLD_ASSIGN_OR_RETURN(options.format, parse_prepare_format(command.format));
+  LEASEHOLD_ASSIGN_OR_RETURN(const auto tokenizer,
+                             load_tokenizer(posix_files(), command.tokenizer));
   std::signal(SIGINT, request_stop);
   std::signal(SIGTERM, request_stop);
-  PrepareOptions options = command.options;
   options.stopped = &stop_requested;
-  LEASEHOLD_ASSIGN_OR_RETURN(const PrepareSummary summary,
-                             prepare_tokens(posix_files(), *tokenizer, options, logger));
-  logger.info("{}: {} bytes of text from {} file{}: {} tokens to train on, {} to validate on",
-              options.output_dir, summary.text_bytes, options.inputs.size(),
+  PrepareProgress progress(system_clock(), stderr);
+  options.on_progress = [&](int64_t done, int64_t total) { progress.show(done, total); };
+  const auto prepared = prepare_tokens(posix_files(), *tokenizer, options);
+  progress.finish();
+  LEASEHOLD_ASSIGN_OR_RETURN(const PrepareSummary summary, prepared);
+  logger.info("{}: {} bytes from {} file{}: {} tokens to train on, {} to validate on",
+              options.output_dir, summary.input_bytes, options.inputs.size(),
               options.inputs.size() == 1 ? "" : "s", summary.train_tokens,
               summary.validation_tokens);
   return ok_status();

@@ -10,11 +10,13 @@
 namespace leasehold {
 
 struct PrepareCommand {
-  std::string tokenizer;
+  std::string tokenizer;  // a name or a path: see load_tokenizer
+  std::string format = "auto";
   PrepareOptions options;
 };
 
-// SIGINT and SIGTERM stop it, leaving nothing half written. What was done goes to `logger`.
+// SIGINT and SIGTERM stop it, leaving nothing half written. How it goes is shown on stderr, what
+// was done goes to `logger`.
 Status run_prepare(const PrepareCommand& command, const Logger& logger);
 
 }  // namespace leasehold

@@ -3,6 +3,7 @@
 #include <exception>
 #include <functional>
 #include <string_view>
+#include <thread>
 
 #include <CLI/CLI.hpp>
 
@@ -19,11 +20,15 @@ using Command = std::function<Status()>;
 
 void add_prepare(CLI::App& app, PrepareCommand& prepare, Command& chosen, const Logger& logger) {
   CLI::App* command = app.add_subcommand(
-      "prepare", "Turn text files into OUTPUT/train.bin, validation.bin and tokenizer.json");
+      "prepare",
+      "Turn text, JSON lines or token files into OUTPUT/train.bin, validation.bin, tokenizer.json");
   const auto names = tokenizer_names();
   command
       ->add_option("--tokenizer", prepare.tokenizer,
-                   fmt::format("How text becomes tokens: {}", fmt::join(names, ", ")))
+                   fmt::format("How text becomes tokens: {}; or the path of a tokenizer.json, of a "
+                               "SentencePiece *.model, or of a directory with one of these or with "
+                               "vocab.json and merges.txt",
+                               fmt::join(names, ", ")))
       ->required();
   command->add_option("--output", prepare.options.output_dir, "Directory, made if need be")
       ->required();
@@ -31,7 +36,15 @@ void add_prepare(CLI::App& app, PrepareCommand& prepare, Command& chosen, const 
       ->add_option("--validation-fraction", prepare.options.validation_fraction,
                    "The part at the end of each file that is kept for validation")
       ->capture_default_str();
-  command->add_option("FILE", prepare.options.inputs, "Text files")->required();
+  command
+      ->add_option("--format", prepare.format,
+                   "text, jsonl (a \"text\" a line), llmc or megatron (.idx and .bin); auto tells "
+                   "by suffix and first bytes")
+      ->capture_default_str();
+  prepare.options.num_threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  command->add_option("--threads", prepare.options.num_threads, "How many encode")
+      ->capture_default_str();
+  command->add_option("FILE", prepare.options.inputs, "What to read")->required();
   command->callback([&] { chosen = [&] { return run_prepare(prepare, logger); }; });
 }
 

@@ -1,8 +1,8 @@
 #include "launch/progress.h"
 
-#include <algorithm>
-#include <cmath>
 #include <unistd.h>
+
+#include "launch/duration_text.h"
 
 namespace leasehold {
 
@@ -11,13 +11,6 @@ namespace {
 constexpr double kLineEveryS = 2.0;
 constexpr double kRedrawEveryS = 0.1;
 constexpr double kSmoothing = 0.1;  // share of the newest step in the mean step time
-
-std::string duration_text(double seconds) {
-  const auto whole = static_cast<int64_t>(std::ceil(std::max(0.0, seconds)));
-  if (whole >= 3600) return fmt::format("{} h {} min", whole / 3600, whole / 60 % 60);
-  if (whole >= 60) return fmt::format("{} min {} s", whole / 60, whole % 60);
-  return fmt::format("{} s", whole);
-}
 
 }  // namespace
 

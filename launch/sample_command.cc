@@ -72,7 +72,14 @@ Status run_sample(const SampleCommand& command) {
                       .microbatch = microbatch,
                       .training = false};
 
-  std::vector<int32_t> ids = tokenizer->encode(command.prompt);
+  LEASEHOLD_ASSIGN_OR_RETURN(std::vector<int32_t> ids, tokenizer->encode(command.prompt));
+  if (std::ranges::any_of(ids, [&](int32_t id) { return id >= V; })) {
+    return error(Code::kBadData, "the prompt has tokens that the model lacks: its vocabulary is {}",
+                 V);
+  }
+  // A vocabulary that was rounded up has logits that no text was trained on.
+  const auto known = static_cast<size_t>(std::min(V, tokenizer->vocab_size()));
+  LEASEHOLD_ASSIGN_OR_RETURN(std::string shown, tokenizer->decode(ids));
   const RandomSite site = RandomSite::make(static_cast<uint64_t>(command.seed), "sample");
   fmt::print("{}", command.prompt);
   for (int64_t i = 0; i < command.tokens; ++i) {
@@ -82,11 +89,13 @@ Status run_sample(const SampleCommand& command) {
     std::copy(ids.end() - count, ids.end(), window.begin());
     model->model().forward(context, {}, {}, model->saved());
     LEASEHOLD_RETURN_IF_ERROR(model->stream().synchronize(Deadline::after_s(300)));
-    const std::span<const float> last(logits.data() + (count - 1) * V, static_cast<size_t>(V));
+    const std::span<const float> last(logits.data() + (count - 1) * V, known);
     ids.push_back(choose_token(last, command.temperature, command.top_k,
                                site.uniform(static_cast<uint64_t>(i))));
-    LEASEHOLD_ASSIGN_OR_RETURN(const std::string text, tokenizer->decode({&ids.back(), 1}));
-    fmt::print("{}", text);
+    // All of them: what a token adds may depend on those before it (SentencePiece's first space).
+    LEASEHOLD_ASSIGN_OR_RETURN(std::string text, tokenizer->decode(ids));
+    fmt::print("{}", std::string_view(text).substr(shown.size()));
+    shown = std::move(text);
     std::fflush(stdout);
   }
   fmt::print("\n");

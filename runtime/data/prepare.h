@@ -1,13 +1,15 @@
-// `leasehold prepare`: text files to token files, in memory that does not grow with the text.
+// `leasehold prepare`: text, JSON lines and foreign token files to token files, in memory that does
+// not grow with the input, on as many threads as are given.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "runtime/base/files.h"
-#include "runtime/base/log.h"
+#include "runtime/data/prepare_sources.h"
 #include "runtime/data/tokenizer.h"
 
 namespace leasehold {
@@ -15,27 +17,34 @@ namespace leasehold {
 struct PrepareOptions {
   std::vector<std::string> inputs;
   std::string output_dir;
-  double validation_fraction = 0.05;       // in [0, 1)
-  int64_t chunk_bytes = int64_t{1} << 20;  // how much text is read at a time
+  PrepareFormat format = PrepareFormat::kAuto;  // of every input
+  double validation_fraction = 0.05;            // in [0, 1)
+  int64_t chunk_bytes = int64_t{1} << 20;       // how much text is read and encoded at a time
+  int num_threads = 1;                          // changes no token
   const std::atomic<bool>* stopped =
       nullptr;  // looked at between chunks; when it turns true, kDrained
+  // Told how many bytes of input are done, of how many; on the caller's thread.
+  std::function<void(int64_t done_bytes, int64_t total_bytes)> on_progress;
 };
 
 struct PrepareSummary {
-  int64_t text_bytes = 0;
+  int64_t input_bytes = 0;
   int64_t train_tokens = 0;
   int64_t validation_tokens = 0;
 };
 
 // Writes output_dir/train.bin, validation.bin and tokenizer.json, which replace what was there. The
-// last `validation_fraction` of each input, cut at a character of UTF-8, is for validation, the
-// rest for training; with a fraction of 0 there is no validation.bin. All is written to
-// temporaries, made durable, and renamed at the end: on an error none of the three has changed and
-// no temporary is left, except that a failure of the renaming itself leaves none of the three
-// rather than a mixture. Errors, each naming the file: kUsage (no inputs, fraction out of range),
-// kMissingInput (no such input, or not readable), kBadData (an empty input, too little text for
-// validation), kStorage (unwritable output, disk full), kDrained.
+// last `validation_fraction` of each input is for validation, the rest for training: of text cut at
+// a character of UTF-8, of JSON lines at a line, of Megatron's at a document, of llm.c's at a
+// token. With a fraction of 0 there is no validation.bin. A text is encoded as one; a document of
+// JSON lines on its own, and the tokenizer's end-of-document token, if it has one, behind it;
+// tokens are copied, each id checked against the tokenizer. All is written to temporaries, made
+// durable, and renamed at the end: on an error none of the three has changed and no temporary is
+// left, except that a failure of the renaming itself leaves none of the three rather than a
+// mixture. Errors, each naming the file: kUsage (no inputs, fraction out of range, one dataset
+// twice), kMissingInput (no such input, or not readable), kBadData (an empty or damaged input, too
+// little for validation), kStorage (unwritable output, disk full), kDrained.
 Result<PrepareSummary> prepare_tokens(FileSystem& files, const Tokenizer& tokenizer,
-                                      const PrepareOptions& options, const Logger& logger);
+                                      const PrepareOptions& options);
 
 }  // namespace leasehold

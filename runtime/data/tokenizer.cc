@@ -1,8 +1,14 @@
 #include "runtime/data/tokenizer.h"
 
+#include <algorithm>
 #include <array>
 
 #include <nlohmann/json.hpp>
+
+#include "runtime/base/json_reader.h"
+#include "runtime/data/base64.h"
+#include "runtime/data/bpe_tokenizer.h"
+#include "runtime/data/sentencepiece_tokenizer.h"
 
 namespace leasehold {
 
@@ -10,6 +16,8 @@ namespace {
 
 constexpr std::string_view kFormat = "leasehold-tokenizer";
 constexpr int64_t kFormatVersion = 1;
+constexpr int kJsonDepth = 32;
+constexpr std::string_view kSentencePiece = "sentencepiece";
 
 class ByteTokenizer : public Tokenizer {
  public:
@@ -19,7 +27,7 @@ class ByteTokenizer : public Tokenizer {
   std::string_view name() const override { return kName; }
   int64_t vocab_size() const override { return kVocab; }
 
-  std::vector<int32_t> encode(std::string_view text) const override {
+  Result<std::vector<int32_t>> encode(std::string_view text) const override {
     std::vector<int32_t> ids(text.size());
     for (size_t i = 0; i < text.size(); ++i) ids[i] = static_cast<uint8_t>(text[i]);
     return ids;
@@ -74,9 +82,10 @@ Result<std::unique_ptr<Tokenizer>> create_tokenizer(std::string_view name) {
   return error(Code::kUsage, "there is no tokenizer '{}'; there is: {}", name, known_names());
 }
 
-Result<std::unique_ptr<Tokenizer>> parse_tokenizer_json(std::string_view json,
-                                                        const std::string& path) {
-  const auto root = nlohmann::json::parse(json, nullptr, /*allow_exceptions=*/false);
+namespace {
+
+// Ours: {"format": ..., "version": 1, "name": ..., "vocab": ...}.
+Result<std::unique_ptr<Tokenizer>> parse_own(const nlohmann::json& root, const std::string& path) {
   const auto refuse = [&](const std::string& why) {
     return error(Code::kBadData, "{}: {}; make it again with `leasehold prepare`", path, why);
   };
@@ -91,7 +100,14 @@ Result<std::unique_ptr<Tokenizer>> parse_tokenizer_json(std::string_view json,
   }
   const auto name = root.find("name");
   if (name == root.end() || !name->is_string()) return refuse("\"name\" must be a string");
-  auto tokenizer = create_tokenizer(name->get_ref<const std::string&>());
+  const auto model = root.find("model");
+  std::optional<std::string> bytes;
+  if (model != root.end() && model->is_string()) {
+    bytes = from_base64(model->get_ref<const std::string&>());
+  }
+  if (*name == kSentencePiece && !bytes) return refuse("\"model\" must be a model in base64");
+  auto tokenizer = *name == kSentencePiece ? create_sentencepiece_tokenizer(*bytes, path)
+                                           : create_tokenizer(name->get_ref<const std::string&>());
   if (!tokenizer.ok()) return refuse(tokenizer.status().message());
   const auto vocab = root.find("vocab");
   if (vocab == root.end() || *vocab != tokenizer.value()->vocab_size()) {
@@ -99,6 +115,73 @@ Result<std::unique_ptr<Tokenizer>> parse_tokenizer_json(std::string_view json,
                               tokenizer.value()->vocab_size(), tokenizer.value()->name()));
   }
   return tokenizer;
+}
+
+Result<std::unique_ptr<Tokenizer>> load_gpt2_files(FileSystem& files,
+                                                   const std::string& directory) {
+  const std::string vocab_file = join_path(directory, "vocab.json");
+  const std::string merges_file = join_path(directory, "merges.txt");
+  LEASEHOLD_ASSIGN_OR_RETURN(const std::string vocab, read_file(files, vocab_file));
+  LEASEHOLD_ASSIGN_OR_RETURN(const std::string merges, read_file(files, merges_file));
+  LEASEHOLD_ASSIGN_OR_RETURN(BpeDescription description,
+                             parse_gpt2_files(vocab, vocab_file, merges, merges_file));
+  return create_bpe_tokenizer(std::move(description), vocab_file);
+}
+
+Result<std::unique_ptr<Tokenizer>> load_file(FileSystem& files, const std::string& path) {
+  LEASEHOLD_ASSIGN_OR_RETURN(const std::string content, read_file(files, path));
+  if (path.ends_with(".model")) return create_sentencepiece_tokenizer(content, path);
+  return parse_tokenizer_json(content, path);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Tokenizer>> parse_tokenizer_json(std::string_view json,
+                                                        const std::string& path) {
+  auto root = parse_strict_json(json, path, kJsonDepth);
+  if (!root.ok()) {
+    return error(Code::kBadData, "{}; make it again with `leasehold prepare`",
+                 root.status().message());
+  }
+  if (!root.value().is_object() || root.value().contains("format") ||
+      !root.value().contains("model")) {
+    return parse_own(root.value(), path);
+  }
+  LEASEHOLD_ASSIGN_OR_RETURN(BpeDescription description,
+                             parse_huggingface_tokenizer(root.value(), json, path));
+  return create_bpe_tokenizer(std::move(description), path);
+}
+
+Result<std::unique_ptr<Tokenizer>> load_tokenizer(FileSystem& files,
+                                                  const std::string& name_or_path) {
+  if (std::ranges::count(tokenizer_names(), name_or_path) > 0) {
+    return create_tokenizer(name_or_path);
+  }
+  if (!files.exists(name_or_path)) {
+    return error(Code::kUsage,
+                 "there is no tokenizer '{}'; there is: {}, or a path: a tokenizer.json, a "
+                 "SentencePiece *.model, or a directory with one of these or with vocab.json and "
+                 "merges.txt",
+                 name_or_path, known_names());
+  }
+  const auto names = files.list(name_or_path);
+  if (!names.ok()) return load_file(files, name_or_path);
+  const auto holds = [&](const char* name) { return std::ranges::count(names.value(), name) > 0; };
+  for (const char* name : {"tokenizer.json", "vocab.json", "tokenizer.model"}) {
+    if (!holds(name)) continue;
+    if (std::string_view(name) == "vocab.json") {
+      if (!holds("merges.txt")) {
+        return error(Code::kMissingInput, "{} holds vocab.json but no merges.txt; put both there",
+                     name_or_path);
+      }
+      return load_gpt2_files(files, name_or_path);
+    }
+    return load_file(files, join_path(name_or_path, name));
+  }
+  return error(Code::kMissingInput,
+               "{} holds no tokenizer.json, no vocab.json with merges.txt and no tokenizer.model; "
+               "name a directory or file that does",
+               name_or_path);
 }
 
 }  // namespace leasehold

@@ -1,15 +1,17 @@
-// Text to token ids and back. A tokenizer is named in `leasehold prepare --tokenizer NAME` and
-// described whole by the tokenizer.json that lies beside the tokens and inside every checkpoint.
-// New kinds are added to the table in tokenizer.cc. Thread-safe once made.
+// Text to token ids and back. A tokenizer is named, or its files are, in `leasehold prepare
+// --tokenizer`, and it is described whole by the tokenizer.json that lies beside the tokens and
+// inside every checkpoint. Thread-safe once made.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "runtime/base/files.h"
 #include "runtime/base/status.h"
 
 namespace leasehold {
@@ -20,25 +22,40 @@ class Tokenizer {
 
   virtual std::string_view name() const = 0;
   virtual int64_t vocab_size() const = 0;  // ids are 0 .. vocab_size - 1
-  // The tokens of any bytes; decode(encode(text)) is text.
-  virtual std::vector<int32_t> encode(std::string_view text) const = 0;
+  // The tokens of any bytes; decode(encode(text)) is text, except what a SentencePiece model's own
+  // normalisation changes and its vocabulary lacks. kBadData for a text that a tokenizer's own
+  // pattern gives up on, or of more than 1 GiB.
+  virtual Result<std::vector<int32_t>> encode(std::string_view text) const = 0;
   // kBadData, naming position and id, when an id is outside the vocabulary. The bytes need not be
-  // valid UTF-8.
+  // valid UTF-8. More ids behind these only ever add bytes.
   virtual Result<std::string> decode(std::span<const int32_t> ids) const = 0;
+  // The same for what stands behind a place where separable_prefix cut a text.
+  virtual Result<std::vector<int32_t>> encode_rest(std::string_view rest) const {
+    return encode(rest);
+  }
   // How many leading bytes of `text` can be encoded now, whatever follows: encode(prefix) +
-  // encode(rest) is encode(whole). 0: read more first. For streams.
+  // encode_rest(rest) is encode(whole). 0: read more first. For streams.
   virtual int64_t separable_prefix(std::string_view text) const = 0;
+  // The token that ends a document, where there is one.
+  virtual std::optional<int32_t> end_of_document() const { return std::nullopt; }
   // The content of tokenizer.json, which parse_tokenizer_json gives back.
   virtual std::string to_json() const = 0;
 };
 
-// kUsage, saying which exist, for an unknown name.
+// By name. kUsage, saying which exist, for an unknown one.
 Result<std::unique_ptr<Tokenizer>> create_tokenizer(std::string_view name);
 // Names for create_tokenizer.
 std::vector<std::string_view> tokenizer_names();
 
-// `path` is for messages. kBadData when the text is no tokenizer description, or of a kind that
-// this version lacks.
+// By name, or from files: a tokenizer.json (ours, or Hugging Face's of a byte-level BPE), a
+// SentencePiece *.model, or a directory that holds tokenizer.json, vocab.json with merges.txt, or
+// tokenizer.model (looked for in this order). kUsage when it is neither; kBadData, naming file and
+// place, for bad ones.
+Result<std::unique_ptr<Tokenizer>> load_tokenizer(FileSystem& files,
+                                                  const std::string& name_or_path);
+
+// Ours, or Hugging Face's of a byte-level BPE. `path` is for messages. kBadData when the text is no
+// tokenizer description, or of a kind that this version lacks.
 Result<std::unique_ptr<Tokenizer>> parse_tokenizer_json(std::string_view json,
                                                         const std::string& path);
 

@@ -18,7 +18,7 @@ class WordTokenizer : public Tokenizer {
  public:
   std::string_view name() const override { return "word"; }
   int64_t vocab_size() const override { return 80000; }
-  std::vector<int32_t> encode(std::string_view text) const override {
+  Result<std::vector<int32_t>> encode(std::string_view text) const override {
     std::vector<int32_t> ids;
     while (!text.empty()) {
       const size_t end = std::min(text.find(' '), text.size() - 1) + 1;
@@ -52,7 +52,7 @@ class PrepareTest : public ::testing::Test {
   }
 
   Result<PrepareSummary> prepare(const PrepareOptions& options) {
-    return prepare_tokens(posix_files(), *byte_, options, Logger::silent());
+    return prepare_tokens(posix_files(), *byte_, options);
   }
 
   std::vector<int32_t> tokens(const std::string& name, int64_t vocab = 256) {
@@ -82,7 +82,7 @@ TEST_F(PrepareTest, SplitsEveryFileAtItsEnd) {
   EXPECT_EQ(text("train.bin"), "abcdefABCxyz");
   EXPECT_EQ(text("validation.bin"), "ghD");
   EXPECT_EQ(outputs(), all_outputs_);
-  EXPECT_EQ(summary.value().text_bytes, 15);
+  EXPECT_EQ(summary.value().input_bytes, 15);
   EXPECT_EQ(summary.value().train_tokens, 12);
   EXPECT_EQ(summary.value().validation_tokens, 3);
   const std::string json =
@@ -128,7 +128,7 @@ TEST_F(PrepareTest, WideTokensAndTokenizersThatLookAhead) {
   PrepareOptions chosen = options({input("a", "a bb ccc dddd e ffffffffffff gg hh")}, 0.15);
   for (const int64_t chunk_bytes : {1, 4, 100}) {
     chosen.chunk_bytes = chunk_bytes;
-    const auto summary = prepare_tokens(posix_files(), WordTokenizer(), chosen, Logger::silent());
+    const auto summary = prepare_tokens(posix_files(), WordTokenizer(), chosen);
     ASSERT_TRUE(summary.ok()) << summary.status().message();
     EXPECT_EQ(tokens("train.bin", 80000),
               (std::vector<int32_t>{70002, 70003, 70004, 70005, 70002, 70013}));
@@ -188,7 +188,7 @@ class PrepareOnFaultyFilesTest : public ::testing::Test {
     options.output_dir = "out";
     options.validation_fraction = 0.25;
     options.chunk_bytes = 3;
-    return prepare_tokens(files_, *byte_, options, Logger::silent()).status();
+    return prepare_tokens(files_, *byte_, options).status();
   }
 
   std::vector<std::string> outputs() { return files_.list("out").value(); }

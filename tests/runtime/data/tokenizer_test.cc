@@ -1,6 +1,11 @@
 #include "runtime/data/tokenizer.h"
 
+#include <filesystem>
+#include <fstream>
 #include <gtest/gtest.h>
+
+#include "runtime/data/base64.h"
+#include "tests/support/temporary_directory.h"
 
 namespace leasehold {
 namespace {
@@ -10,11 +15,11 @@ TEST(ByteTokenizer, GivesBackEveryByte) {
   EXPECT_EQ(tokenizer->vocab_size(), 256);
   std::string text;
   for (int i = 0; i < 256; ++i) text += static_cast<char>(i);
-  const std::vector<int32_t> ids = tokenizer->encode(text);
+  const std::vector<int32_t> ids = tokenizer->encode(text).value();
   ASSERT_EQ(ids.size(), 256u);
   for (int i = 0; i < 256; ++i) EXPECT_EQ(ids[static_cast<size_t>(i)], i);
   EXPECT_EQ(tokenizer->decode(ids).value(), text);
-  EXPECT_TRUE(tokenizer->encode("").empty());
+  EXPECT_TRUE(tokenizer->encode("").value().empty());
   EXPECT_EQ(tokenizer->separable_prefix("abc"), 3);
 }
 
@@ -59,13 +64,49 @@ TEST(Tokenizers, BadDescriptionsAreRefused) {
       R"({"format": "leasehold-tokenizer", "version": 1, "name": "other", "vocab": 256})",
       R"({"format": "leasehold-tokenizer", "version": 1, "name": "byte", "vocab": 255})",
       R"({"format": "leasehold-tokenizer", "version": 1, "name": "byte"})",
-      R"({"version": "1.0", "model": {"type": "BPE"}})",
+      R"({"format": "leasehold-tokenizer", "version": 1, "name": "sentencepiece", "vocab": 1})",
+      R"({"format": "leasehold-tokenizer", "version": 1, "name": "sentencepiece", "vocab": 1,
+          "model": "AA="})",
   };
   for (const char* json : bad_texts) {
     const Status status = parse_tokenizer_json(json, "d/tokenizer.json").status();
     EXPECT_EQ(status.code(), Code::kBadData) << json;
     EXPECT_NE(status.message().find("d/tokenizer.json"), std::string::npos) << status.message();
     EXPECT_NE(status.message().find("leasehold prepare"), std::string::npos) << status.message();
+  }
+}
+
+TEST(Tokenizers, AreLoadedByNameOrFromFiles) {
+  TemporaryDirectory directory;
+  EXPECT_EQ(load_tokenizer(posix_files(), "byte").value()->name(), "byte");
+  std::ofstream(directory / "tokenizer.json") << create_tokenizer("byte").value()->to_json();
+  EXPECT_EQ(load_tokenizer(posix_files(), directory / "tokenizer.json").value()->name(), "byte");
+  EXPECT_EQ(load_tokenizer(posix_files(), directory.path()).value()->name(), "byte");
+  const auto expect_error = [](const std::string& path, Code code, const char* part) {
+    const Status status = load_tokenizer(posix_files(), path).status();
+    EXPECT_EQ(status.code(), code) << status.message();
+    EXPECT_NE(status.message().find(part), std::string::npos) << status.message();
+  };
+  expect_error("gpt2", Code::kUsage, "merges.txt");
+  std::filesystem::create_directories(directory / "none");
+  expect_error(directory / "none", Code::kMissingInput, "tokenizer.model");
+  std::ofstream(directory / "none/vocab.json") << "{}";
+  expect_error(directory / "none", Code::kMissingInput, "no merges.txt");
+  std::ofstream(directory / "bad.model") << "not one";
+  expect_error(directory / "bad.model", Code::kBadData, "bad.model");
+}
+
+TEST(Base64, GivesBackEveryLengthAndNothingElse) {
+  std::string bytes;
+  for (int i = 0; i < 70; ++i) {
+    const auto back = from_base64(to_base64(bytes));
+    ASSERT_TRUE(back.has_value()) << i;
+    EXPECT_EQ(*back, bytes);
+    bytes += static_cast<char>(i * 37 + 200);
+  }
+  EXPECT_EQ(to_base64("light work"), "bGlnaHQgd29yaw==");  // RFC 4648's way of padding
+  for (const char* bad : {"A", "AA=", "AB==", "A===", "====", "AAA=AAAA", "AA\nA", "AA-_"}) {
+    EXPECT_FALSE(from_base64(bad).has_value()) << bad;
   }
 }
 

@@ -1,0 +1,103 @@
+// Byte-level byte-pair encoding: tokens are byte strings, written with one printable character for
+// each byte ("Ġthe"; Radford et al., 2019, GPT-2), and an ordered list of merges says which two
+// neighbours become one token first.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "runtime/base/status.h"
+
+namespace leasehold {
+
+// Bytes to GPT-2's printable characters and back: ! to ~, the printable rest of Latin-1 are
+// themselves, the others U+0100, U+0101, ... in order. from: nothing when a character is none.
+std::string bytes_to_printable(std::string_view bytes);
+std::optional<std::string> printable_to_bytes(std::string_view text);
+
+// A vocabulary with its merges as files hold them, still in printable characters.
+struct BpeSource {
+  std::vector<std::pair<std::string, int64_t>> vocab;
+  struct Merge {
+    std::string left, right;
+    std::string place;  // "merges.txt: line 7", for messages
+  };
+  std::vector<Merge> merges;
+  bool ignore_merges = false;  // a piece that is a token is that token, whatever the merges say
+};
+
+// What merging works on; kept by whoever calls merge, one for a thread.
+struct BpeScratch {
+  struct Symbol {
+    int32_t id, previous, next;  // neighbours by index; -1: none; id -1: merged away
+  };
+  struct Candidate {
+    int32_t rank, at, id, left, right;
+  };
+  std::vector<Symbol> symbols;
+  std::vector<Candidate> heap;
+};
+
+class BpeVocabulary {
+ public:
+  static constexpr int64_t kMaxIds = int64_t{1} << 24;
+
+  // kBadData, starting with `file` or the merge's place: ids that are negative, given twice or not
+  // below kMaxIds; a byte without a token; merges of or to unknown tokens, or given twice.
+  static Result<BpeVocabulary> create(const BpeSource& source, const std::string& file);
+
+  int64_t num_ids() const { return static_cast<int64_t>(bytes_.size()); }  // largest id + 1
+  bool has(int64_t id) const {
+    return id >= 0 && id < num_ids() && present_[static_cast<size_t>(id)];
+  }
+  const std::string& bytes(int32_t id) const { return bytes_[static_cast<size_t>(id)]; }
+  // Gives an id its bytes: for added tokens. The id must be free and below kMaxIds.
+  void add(int64_t id, std::string_view bytes);
+
+  // Appends the tokens of one piece: the lowest-ranked merge first, of equal ones the leftmost, as
+  // Hugging Face does. O(n log n). At most 2^31 - 1 bytes.
+  void merge(std::string_view piece, BpeScratch& scratch, std::vector<int32_t>& out) const;
+
+ private:
+  struct Merged {
+    int32_t rank = -1;
+    int32_t id = -1;
+  };
+  // Open addressing; a key of two ids.
+  class MergeTable {
+   public:
+    void reserve(size_t count);
+    bool insert(int32_t left, int32_t right, Merged merged);  // false: was there
+    Merged find(int32_t left, int32_t right) const;
+
+   private:
+    struct Slot {
+      uint64_t key = UINT64_MAX;
+      Merged merged;
+    };
+    size_t slot_of(uint64_t key) const;
+    std::vector<Slot> slots_;
+    int shift_ = 64;
+  };
+
+  Status add_vocab(const BpeSource& source, const std::string& file,
+                   std::unordered_map<std::string_view, int32_t>& ids);
+  Status add_merges(const BpeSource& source,
+                    const std::unordered_map<std::string_view, int32_t>& ids);
+  void push_candidate(BpeScratch& scratch, int32_t at) const;
+
+  std::vector<std::string> bytes_;
+  std::vector<bool> present_;
+  std::array<int32_t, 256> byte_ids_{};
+  MergeTable merges_;
+  std::unordered_map<std::string, int32_t> whole_;  // with ignore_merges: tokens by bytes
+};
+
+}  // namespace leasehold

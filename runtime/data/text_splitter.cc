@@ -1,0 +1,186 @@
+#include "runtime/data/text_splitter.h"
+
+#include <algorithm>
+#include <array>
+
+namespace leasehold {
+
+namespace {
+
+// Characters of every kind that patterns tell apart.
+constexpr std::array<std::string_view, 16> kKinds = {"a",
+                                                     "S",
+                                                     "7",
+                                                     "'",
+                                                     "!",
+                                                     "/",
+                                                     " ",
+                                                     "\n",
+                                                     "\r",
+                                                     "\t",
+                                                     "\xC2\xA0" /* no-break space */,
+                                                     "\xC3\xA9" /* e acute */,
+                                                     "\xCC\x81" /* combining acute */,
+                                                     "\xE4\xBB\x96" /* CJK */,
+                                                     "\xC7\x85" /* title case */,
+                                                     "\xF0\x9F\x98\x80" /* emoji */};
+
+// Patterns that try_cuts was run for: Llama 3's, Qwen 2's and GPT-4o's besides GPT-2's.
+constexpr std::array<std::string_view, 4> kTriedPatterns = {
+    kGpt2Pattern,
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)",
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)",
+    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)"};
+
+bool is_ascii_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+bool is_ascii_digit(char c) { return c >= '0' && c <= '9'; }
+
+// Every string of at most `length` characters of kKinds.
+std::vector<std::string> strings_of(int length) {
+  std::vector<std::string> all = {""};
+  for (size_t begin = 0; length > 0; --length) {
+    const size_t end = all.size();
+    for (; begin < end; ++begin) {
+      for (const std::string_view kind : kKinds) all.push_back(all[begin] + std::string(kind));
+    }
+  }
+  return all;
+}
+
+}  // namespace
+
+TextSplitter::TextSplitter(std::vector<SplitPattern> stages, SplitPattern letter, SplitPattern word,
+                           SplitPattern visible)
+    : stages_(std::move(stages)),
+      letter_(std::move(letter)),
+      word_(std::move(word)),
+      visible_(std::move(visible)) {}
+
+Result<TextSplitter> TextSplitter::create(const std::vector<std::string>& patterns,
+                                          const std::string& where) {
+  std::vector<SplitPattern> stages;
+  for (const std::string& pattern : patterns) {
+    LEASEHOLD_ASSIGN_OR_RETURN(SplitPattern stage, SplitPattern::compile(pattern, where));
+    stages.push_back(std::move(stage));
+  }
+  LEASEHOLD_ASSIGN_OR_RETURN(SplitPattern letter, SplitPattern::compile("\\p{L}", where));
+  LEASEHOLD_ASSIGN_OR_RETURN(SplitPattern word, SplitPattern::compile("[\\p{L}\\p{N}]", where));
+  LEASEHOLD_ASSIGN_OR_RETURN(SplitPattern visible, SplitPattern::compile("\\S", where));
+  TextSplitter made(std::move(stages), std::move(letter), std::move(word), std::move(visible));
+  const bool tried = patterns.size() == 1 && std::ranges::count(kTriedPatterns, patterns[0]) > 0;
+  if (tried) {
+    made.cut_before_space_ = made.cut_behind_newline_ = true;
+  } else {
+    LEASEHOLD_RETURN_IF_ERROR(made.try_cuts(where));
+  }
+  return made;
+}
+
+std::span<const std::string_view> TextSplitter::tried_patterns() { return kTriedPatterns; }
+
+TextSplitter::Scratch TextSplitter::make_scratch() const {
+  Scratch scratch;
+  for (const SplitPattern& stage : stages_) scratch.stages_.emplace_back(stage, /*deep=*/true);
+  return scratch;
+}
+
+// Whether `left` and `right` apart give the pieces of both together.
+Status TextSplitter::try_cut(std::string_view left, std::string_view right, Scratch& scratch,
+                             bool& holds) const {
+  const std::string whole = std::string(left) + std::string(right);
+  std::string apart_ends(whole.size() + 1, '0'), whole_ends = apart_ends;
+  size_t at = 0;
+  const auto mark_apart = [&](std::string_view part) { apart_ends[at += part.size()] = '1'; };
+  LEASEHOLD_RETURN_IF_ERROR(split(left, scratch, mark_apart));
+  LEASEHOLD_RETURN_IF_ERROR(split(right, scratch, mark_apart));
+  at = 0;
+  LEASEHOLD_RETURN_IF_ERROR(
+      split(whole, scratch, [&](std::string_view part) { whole_ends[at += part.size()] = '1'; }));
+  holds = holds && apart_ends == whole_ends;
+  return ok_status();
+}
+
+// The pattern is somebody else's, so it is tried, with every short string of different characters
+// on one side and every shorter one on the other.
+Status TextSplitter::try_cuts(const std::string& where) {
+  Scratch scratch = make_scratch();
+  cut_before_space_ = cut_behind_newline_ = true;
+  const std::vector<std::string> few = strings_of(1), many = strings_of(2);
+  const auto try_all = [&](const std::vector<std::string>& lefts,
+                           const std::vector<std::string>& rights) {
+    for (const std::string& left : lefts) {
+      for (const std::string& right : rights) {
+        for (const char* end : {"a", "7"}) {
+          for (const char* begin : {" ", "\n"}) {
+            if (!cut_before_space_) break;
+            LEASEHOLD_RETURN_IF_ERROR(
+                try_cut(left + end, begin + right, scratch, cut_before_space_));
+          }
+        }
+        for (const char* end : {"a\n", "!\n"}) {
+          for (const char* begin : {"a", "\xE4\xBB\x96"}) {
+            if (!cut_behind_newline_) break;
+            LEASEHOLD_RETURN_IF_ERROR(
+                try_cut(left + end, begin + right, scratch, cut_behind_newline_));
+          }
+        }
+      }
+    }
+    return ok_status();
+  };
+  LEASEHOLD_RETURN_IF_ERROR(try_all(many, few));
+  LEASEHOLD_RETURN_IF_ERROR(try_all(few, many));
+  if (cut_before_space_ || cut_behind_newline_) return ok_status();
+  return error(
+      Code::kBadData,
+      "{}: the pre-tokenizer joins words over spaces and newlines, so a long text cannot "
+      "be cut anywhere; use a tokenizer that splits at spaces, as GPT-2's and Llama 3's do",
+      where);
+}
+
+bool TextSplitter::is(const SplitPattern& kind, std::string_view character) const {
+  if (character.empty() || utf8_character_bytes(character) != character.size()) return false;
+  SplitPattern::Scratch scratch(kind, /*deep=*/false);
+  return kind.find(scratch, character, 0).found;
+}
+
+bool TextSplitter::is_letter(std::string_view character) const {
+  if (character.size() == 1) return is_ascii_letter(character[0]);
+  return is(letter_, character);
+}
+
+bool TextSplitter::is_word(std::string_view character) const {
+  if (character.size() == 1) return is_ascii_letter(character[0]) || is_ascii_digit(character[0]);
+  return is(word_, character);
+}
+
+bool TextSplitter::is_visible(std::string_view character) const {
+  if (character.size() == 1) return character[0] > ' ' && character[0] < 0x7F;
+  return is(visible_, character);
+}
+
+bool TextSplitter::may_cut(std::string_view text, size_t at) const {
+  if (at == 0 || at >= text.size()) return false;
+  const auto before = [&](size_t end) {
+    const size_t begin = utf8_previous(text, end);
+    return text.substr(begin, end - begin);
+  };
+  if (text[at] == ' ' || text[at] == '\n') return cut_before_space_ && is_word(before(at));
+  if (!cut_behind_newline_ || text[at - 1] != '\n' || at < 2) return false;
+  return is_visible(before(at - 1)) &&
+         is_letter(text.substr(at, utf8_character_bytes(text.substr(at))));
+}
+
+bool TextSplitter::may_hold_cut(std::string_view token) const {
+  for (size_t at = 1; at < token.size(); ++at) {
+    if (may_cut(token, at)) return true;
+    // A newline at its begin may stand behind any character.
+    if (cut_behind_newline_ && at == 1 && token[0] == '\n' &&
+        is_letter(token.substr(at, utf8_character_bytes(token.substr(at))))) {
+      return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace leasehold
