@@ -57,6 +57,33 @@ TEST_F(CommandsTest, SampleGoesOnFromThePromptAndIsTheSameForOneSeed) {
   EXPECT_EQ(train_tool(command).output, first.output);
 }
 
+// What a text became under a vocabulary of its own is read and written again from the checkpoint
+// alone.
+TEST_F(CommandsTest, SampleAndEvaluateUseTheBpeOfTheCheckpoint) {
+  const Finished prepared =
+      tool({"prepare", "--tokenizer", LEASEHOLD_FIXTURES "/bpe", "--output", directory_ / "bpe",
+            "--validation-fraction", "0.2", directory_ / "text.txt"});
+  ASSERT_EQ(prepared.exit_code, 0) << prepared.errors;
+  // A vocabulary that was rounded up: none of the ids behind the tokenizer's may be sampled.
+  const Finished trained = train(1, "run",
+                                 {"--set", "data.train=" + (directory_ / "bpe/train.bin"), "--set",
+                                  "data.validation=" + (directory_ / "bpe/validation.bin"), "--set",
+                                  "model.vocab=1792", "--set", "run.steps=10"});
+  ASSERT_EQ(trained.exit_code, 0) << trained.errors;
+  posix_files().remove_all(directory_ / "bpe/tokenizer.json").ok();
+  const Finished evaluated =
+      train_tool({"evaluate", run_dir("run"), "--data", directory_ / "bpe/validation.bin"});
+  EXPECT_EQ(evaluated.exit_code, 0) << evaluated.errors;
+  const std::string prompt = "in the \xE2\x98\xBA\xFF light";
+  for (const char* temperature : {"0", "50"}) {
+    const Finished sampled = train_tool({"sample", run_dir("run"), "--prompt", prompt, "--tokens",
+                                         "30", "--temperature", temperature});
+    ASSERT_EQ(sampled.exit_code, 0) << sampled.errors;
+    EXPECT_TRUE(sampled.output.starts_with(prompt));
+    EXPECT_GE(sampled.output.size(), prompt.size() + 30);
+  }
+}
+
 TEST_F(CommandsTest, DryRunPrintsMemoryAndTouchesNothing) {
   const Finished finished = train(2, "dry", {"--dry-run"});
   ASSERT_EQ(finished.exit_code, 0) << finished.errors;

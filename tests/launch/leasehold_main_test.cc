@@ -106,6 +106,22 @@ TEST_F(PrepareCommandTest, WritesTheThreeFilesAndSaysSo) {
             (std::vector<std::string>{"tokenizer.json", "train.bin", "validation.bin"}));
 }
 
+TEST_F(PrepareCommandTest, TokenizersFromFilesAndFormatsByName) {
+  std::ofstream(directory_ / "d.jsonl") << "{\"text\": \"the earth\"}\n{\"text\": \"and\"}\n";
+  const std::string bpe = LEASEHOLD_SOURCE_DIR "/tests/fixtures/bpe";
+  const std::string out = directory_ / "out";
+  expect(prepare(out, directory_ / "d.jsonl", bpe), 0, {"2 to validate on"});
+  expect(prepare(out, "--threads 2 --format text " + (directory_ / "d.jsonl"), bpe + "/llama3"), 0,
+         {out, "38 bytes"});
+  EXPECT_TRUE(std::filesystem::exists(out + "/tokenizer.json"));
+  const std::string before = read_file(posix_files(), out + "/train.bin").value();
+  expect(prepare(out, "--format csv " + (directory_ / "d.jsonl"), bpe), 64, {"csv", "jsonl"});
+  expect(prepare(out, "--threads 0 " + (directory_ / "d.jsonl"), bpe), 64, {"--threads 0"});
+  expect(prepare(out, "--format jsonl " + (directory_ / "text"), bpe), 65, {"line 1", "text"});
+  expect(prepare(out, directory_ / "text", directory_.path()), 66, {"merges.txt"});
+  EXPECT_EQ(read_file(posix_files(), out + "/train.bin").value(), before);
+}
+
 TEST_F(PrepareCommandTest, BadInput) {
   const std::string out = directory_ / "out";
   const std::string text = directory_ / "text";
