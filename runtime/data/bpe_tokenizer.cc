@@ -132,7 +132,7 @@ class BpeTokenizer : public Tokenizer {
 
 }  // namespace
 
-Result<std::unique_ptr<Tokenizer>> create_bpe_tokenizer(BpeDescription description,
+Result<std::unique_ptr<Tokenizer>> create_bpe_tokenizer(const BpeDescription& description,
                                                         const std::string& file) {
   LEASEHOLD_ASSIGN_OR_RETURN(BpeVocabulary vocabulary,
                              BpeVocabulary::create(description.source, file));

@@ -52,7 +52,7 @@ std::string write_huggingface_tokenizer(const BpeDescription& description);
 
 // kBadData besides for a pattern by which a stream could not be cut anywhere: see
 // Tokenizer::separable_prefix.
-Result<std::unique_ptr<Tokenizer>> create_bpe_tokenizer(BpeDescription description,
+Result<std::unique_ptr<Tokenizer>> create_bpe_tokenizer(const BpeDescription& description,
                                                         const std::string& file);
 
 }  // namespace leasehold

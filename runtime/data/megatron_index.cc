@@ -33,7 +33,7 @@ int64_t widen(std::span<const uint8_t> bytes, int64_t begin, std::span<int32_t> 
         load<Token>(bytes, (begin + static_cast<int64_t>(i)) * static_cast<int64_t>(sizeof(Token)));
     if (static_cast<int64_t>(token) < 0 || static_cast<int64_t>(token) >= vocab)
       return static_cast<int64_t>(i);
-    out[i] = static_cast<int32_t>(token);
+    out[i] = static_cast<int32_t>(token);  // NOLINT(bugprone-signed-char-misuse): not negative
   }
   return -1;
 }

@@ -1,4 +1,4 @@
-#define PCRE2_CODE_UNIT_WIDTH 8
+#define PCRE2_CODE_UNIT_WIDTH 8  // NOLINT(readability-identifier-naming): PCRE2's own name
 #include "runtime/data/split_pattern.h"
 
 #include <array>

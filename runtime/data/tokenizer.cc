@@ -123,9 +123,9 @@ Result<std::unique_ptr<Tokenizer>> load_gpt2_files(FileSystem& files,
   const std::string merges_file = join_path(directory, "merges.txt");
   LEASEHOLD_ASSIGN_OR_RETURN(const std::string vocab, read_file(files, vocab_file));
   LEASEHOLD_ASSIGN_OR_RETURN(const std::string merges, read_file(files, merges_file));
-  LEASEHOLD_ASSIGN_OR_RETURN(BpeDescription description,
+  LEASEHOLD_ASSIGN_OR_RETURN(const BpeDescription description,
                              parse_gpt2_files(vocab, vocab_file, merges, merges_file));
-  return create_bpe_tokenizer(std::move(description), vocab_file);
+  return create_bpe_tokenizer(description, vocab_file);
 }
 
 Result<std::unique_ptr<Tokenizer>> load_file(FileSystem& files, const std::string& path) {
@@ -147,9 +147,9 @@ Result<std::unique_ptr<Tokenizer>> parse_tokenizer_json(std::string_view json,
       !root.value().contains("model")) {
     return parse_own(root.value(), path);
   }
-  LEASEHOLD_ASSIGN_OR_RETURN(BpeDescription description,
+  LEASEHOLD_ASSIGN_OR_RETURN(const BpeDescription description,
                              parse_huggingface_tokenizer(root.value(), json, path));
-  return create_bpe_tokenizer(std::move(description), path);
+  return create_bpe_tokenizer(description, path);
 }
 
 Result<std::unique_ptr<Tokenizer>> load_tokenizer(FileSystem& files,

@@ -50,12 +50,12 @@ void check_tokenizer(const Result<std::unique_ptr<Tokenizer>>& tokenizer, std::s
 
 void check_merges(std::string_view text) {
   static const std::string vocab = small_vocab();
-  auto description = parse_gpt2_files(vocab, "vocab.json", text, "merges.txt");
+  const auto description = parse_gpt2_files(vocab, "vocab.json", text, "merges.txt");
   if (!description.ok()) {
     LEASEHOLD_FUZZ_REQUIRE(description.status().code() == Code::kBadData);
     return;
   }
-  check_tokenizer(create_bpe_tokenizer(std::move(description).value(), "vocab.json"), text);
+  check_tokenizer(create_bpe_tokenizer(description.value(), "vocab.json"), text);
 }
 
 void check_pattern(std::string_view text) {

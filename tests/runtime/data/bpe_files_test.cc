@@ -98,9 +98,9 @@ TEST_F(HuggingFaceFile, DamageIsNamed) {
 class Gpt2Files : public ::testing::Test {
  protected:
   static Status read(const std::string& vocab, const std::string& merges) {
-    auto description = parse_gpt2_files(vocab, "vocab.json", merges, "merges.txt");
+    const auto description = parse_gpt2_files(vocab, "vocab.json", merges, "merges.txt");
     if (!description.ok()) return description.status();
-    return create_bpe_tokenizer(std::move(description).value(), "vocab.json").status();
+    return create_bpe_tokenizer(description.value(), "vocab.json").status();
   }
   const std::string vocab_ = bpe_fixture_text("vocab.json");
   const std::string merges_ = bpe_fixture_text("merges.txt");
@@ -133,8 +133,8 @@ TEST_F(Gpt2Files, LineEndsAndTheFirstLineDoNotMatter) {
   for (size_t at = 0; (at = merges.find('\n', at)) != std::string::npos; at += 2) {
     merges.replace(at, 1, "\r\n");
   }
-  auto description = parse_gpt2_files(vocab_, "vocab.json", merges, "merges.txt");
-  const auto tokenizer = create_bpe_tokenizer(std::move(description).value(), "vocab.json");
+  const auto description = parse_gpt2_files(vocab_, "vocab.json", merges, "merges.txt");
+  const auto tokenizer = create_bpe_tokenizer(description.value(), "vocab.json");
   EXPECT_EQ(tokenizer.value()->to_json(), bpe_fixture_tokenizer("gpt2")->to_json());
 }
 
