@@ -11,7 +11,7 @@ namespace leasehold {
 
 namespace {
 
-constexpr int kJsonDepth = 32;
+constexpr int kBpeJsonDepth = 32;
 constexpr std::string_view kEndOfText = "<|endoftext|>";
 
 using nlohmann::json;
@@ -276,7 +276,7 @@ Result<BpeDescription> parse_gpt2_files(std::string_view vocab_json, const std::
                                         std::string_view merges_txt,
                                         const std::string& merges_file) {
   LEASEHOLD_ASSIGN_OR_RETURN(const json vocab,
-                             parse_strict_json(vocab_json, vocab_file, kJsonDepth));
+                             parse_strict_json(vocab_json, vocab_file, kBpeJsonDepth));
   BpeDescription made;
   LEASEHOLD_RETURN_IF_ERROR(read_vocab(JsonCursor(vocab, vocab_file), vocab, made.source));
   int64_t line_number = 0;

@@ -10,7 +10,7 @@ namespace leasehold {
 
 namespace {
 
-constexpr const char* kWayOut = "take the tokenizer's files again, unchanged";
+constexpr const char* kBpeWayOut = "take the tokenizer's files again, unchanged";
 
 struct ByteAlphabet {
   std::array<uint16_t, 256> character{};  // of a byte
@@ -107,7 +107,7 @@ Result<BpeVocabulary> BpeVocabulary::create(const BpeSource& source, const std::
       return error(Code::kBadData,
                    "{}: the vocabulary has no token for the byte {:#04x} ('{}'), so it is no "
                    "byte-level one; {}",
-                   file, byte, printable, kWayOut);
+                   file, byte, printable, kBpeWayOut);
     }
     made.byte_ids_[static_cast<size_t>(byte)] = found->second;
   }
@@ -119,14 +119,14 @@ Status BpeVocabulary::add_vocab(const BpeSource& source, const std::string& file
   for (const auto& [token, id] : source.vocab) {
     if (id < 0 || id >= kMaxIds) {
       return error(Code::kBadData, "{}: the token '{}' has the id {}; ids are 0 to {}; {}", file,
-                   token, id, kMaxIds - 1, kWayOut);
+                   token, id, kMaxIds - 1, kBpeWayOut);
     }
     if (has(id)) {
       return error(Code::kBadData, "{}: the tokens '{}' and '{}' both have the id {}; {}", file,
-                   bytes_to_printable(bytes(static_cast<int32_t>(id))), token, id, kWayOut);
+                   bytes_to_printable(bytes(static_cast<int32_t>(id))), token, id, kBpeWayOut);
     }
     if (!ids.emplace(token, static_cast<int32_t>(id)).second) {
-      return error(Code::kBadData, "{}: the token '{}' occurs twice; {}", file, token, kWayOut);
+      return error(Code::kBadData, "{}: the token '{}' occurs twice; {}", file, token, kBpeWayOut);
     }
     // One with other characters is never merged to: its own text, as Hugging Face decodes it.
     const auto decoded = printable_to_bytes(token);
@@ -147,11 +147,11 @@ Status BpeVocabulary::add_merges(const BpeSource& source,
       if (!unknown(token)) continue;
       return error(Code::kBadData,
                    "{}: the merge '{} {}' names '{}', which is not in the vocabulary; {}",
-                   merge.place, merge.left, merge.right, token, kWayOut);
+                   merge.place, merge.left, merge.right, token, kBpeWayOut);
     }
     if (!merges_.insert(ids.at(merge.left), ids.at(merge.right), {rank++, ids.at(merged)})) {
       return error(Code::kBadData, "{}: the merge '{} {}' was given before; {}", merge.place,
-                   merge.left, merge.right, kWayOut);
+                   merge.left, merge.right, kBpeWayOut);
     }
   }
   return ok_status();

@@ -9,16 +9,17 @@ namespace leasehold {
 
 namespace {
 
-constexpr std::string_view kMagic("MMIDIDX\0\0", 9);
-constexpr int64_t kHeaderBytes = 34;
-constexpr uint64_t kVersion = 1;
-constexpr const char* kWayOut = "make the pair again with Megatron-LM's tools/preprocess_data.py";
+constexpr std::string_view kMegatronMagic("MMIDIDX\0\0", 9);
+constexpr int64_t kMegatronHeaderBytes = 34;
+constexpr uint64_t kMegatronVersion = 1;
+constexpr const char* kMegatronWayOut =
+    "make the pair again with Megatron-LM's tools/preprocess_data.py";
 
 // By dtype code; 0 bytes: no integer.
-constexpr std::array kTokenBytes = {0, 1, 1, 2, 4, 8, 0, 0, 2};
+constexpr std::array kMegatronTokenBytes = {0, 1, 1, 2, 4, 8, 0, 0, 2};
 
 template <typename Number>
-Number load(std::span<const uint8_t> bytes, int64_t offset) {
+Number load_number(std::span<const uint8_t> bytes, int64_t offset) {
   Number number;
   std::memcpy(&number, bytes.data() + offset, sizeof number);
   return number;
@@ -26,11 +27,11 @@ Number load(std::span<const uint8_t> bytes, int64_t offset) {
 
 // Returns the position of the first token that is no id below `vocab`, or -1.
 template <typename Token>
-int64_t widen(std::span<const uint8_t> bytes, int64_t begin, std::span<int32_t> out,
-              int64_t vocab) {
+int64_t widen_ids(std::span<const uint8_t> bytes, int64_t begin, std::span<int32_t> out,
+                  int64_t vocab) {
   for (size_t i = 0; i < out.size(); ++i) {
-    const auto token =
-        load<Token>(bytes, (begin + static_cast<int64_t>(i)) * static_cast<int64_t>(sizeof(Token)));
+    const auto token = load_number<Token>(
+        bytes, (begin + static_cast<int64_t>(i)) * static_cast<int64_t>(sizeof(Token)));
     if (static_cast<int64_t>(token) < 0 || static_cast<int64_t>(token) >= vocab)
       return static_cast<int64_t>(i);
     out[i] = static_cast<int32_t>(token);  // NOLINT(bugprone-signed-char-misuse): not negative
@@ -41,18 +42,18 @@ int64_t widen(std::span<const uint8_t> bytes, int64_t begin, std::span<int32_t> 
 }  // namespace
 
 bool has_megatron_magic(std::span<const uint8_t> bytes) {
-  return bytes.size() >= kMagic.size() &&
-         std::memcmp(bytes.data(), kMagic.data(), kMagic.size()) == 0;
+  return bytes.size() >= kMegatronMagic.size() &&
+         std::memcmp(bytes.data(), kMegatronMagic.data(), kMegatronMagic.size()) == 0;
 }
 
 int64_t MegatronIndex::length(int64_t sequence) const {
-  return load<int32_t>(bytes_, kHeaderBytes + 4 * sequence);
+  return load_number<int32_t>(bytes_, kMegatronHeaderBytes + 4 * sequence);
 }
 int64_t MegatronIndex::pointer(int64_t sequence) const {
-  return load<int64_t>(bytes_, kHeaderBytes + 4 * num_sequences_ + 8 * sequence);
+  return load_number<int64_t>(bytes_, kMegatronHeaderBytes + 4 * num_sequences_ + 8 * sequence);
 }
 int64_t MegatronIndex::entry(int64_t document) const {
-  return load<int64_t>(bytes_, kHeaderBytes + 12 * num_sequences_ + 8 * document);
+  return load_number<int64_t>(bytes_, kMegatronHeaderBytes + 12 * num_sequences_ + 8 * document);
 }
 
 int64_t MegatronIndex::document_begin(int64_t document) const {
@@ -65,36 +66,36 @@ int64_t MegatronIndex::document_begin(int64_t document) const {
 Result<MegatronIndex> MegatronIndex::parse(std::span<const uint8_t> bytes, int64_t bin_bytes,
                                            const std::string& path) {
   const auto size = static_cast<int64_t>(bytes.size());
-  if (!has_megatron_magic(bytes) || size < kHeaderBytes) {
+  if (!has_megatron_magic(bytes) || size < kMegatronHeaderBytes) {
     return error(Code::kBadData, "{}: not a Megatron index (\"MMIDIDX\" and {} bytes at least); {}",
-                 path, kHeaderBytes, kWayOut);
+                 path, kMegatronHeaderBytes, kMegatronWayOut);
   }
   MegatronIndex index;
   index.bytes_ = bytes;
-  const auto version = load<uint64_t>(bytes, 9);
-  if (version != kVersion) {
+  const auto version = load_number<uint64_t>(bytes, 9);
+  if (version != kMegatronVersion) {
     return error(Code::kBadData, "{}: a Megatron index of version {}; only {} is read; {}", path,
-                 version, kVersion, kWayOut);
+                 version, kMegatronVersion, kMegatronWayOut);
   }
-  index.dtype_ = load<uint8_t>(bytes, 17);
+  index.dtype_ = load_number<uint8_t>(bytes, 17);
   const auto code = static_cast<size_t>(index.dtype_);
-  index.token_bytes_ = code < kTokenBytes.size() ? kTokenBytes[code] : 0;
+  index.token_bytes_ = code < kMegatronTokenBytes.size() ? kMegatronTokenBytes[code] : 0;
   if (index.token_bytes_ == 0) {
     return error(Code::kBadData,
                  "{}: dtype {} is no integer type of Megatron's (1 to 5 and 8); tokens are "
                  "integers; {}",
-                 path, index.dtype_, kWayOut);
+                 path, index.dtype_, kMegatronWayOut);
   }
-  const auto sequences = load<uint64_t>(bytes, 18);
-  const auto entries = load<uint64_t>(bytes, 26);
+  const auto sequences = load_number<uint64_t>(bytes, 18);
+  const auto entries = load_number<uint64_t>(bytes, 26);
   // Compared by division: the products could overflow.
-  const auto left = static_cast<uint64_t>(size - kHeaderBytes);
+  const auto left = static_cast<uint64_t>(size - kMegatronHeaderBytes);
   if (sequences > left / 12 || entries > (left - 12 * sequences) / 8 ||
       left != 12 * sequences + 8 * entries) {
     return error(Code::kBadData,
                  "{}: {} sequences and {} document entries do not fit the {} bytes behind the "
                  "header (12 and 8 bytes each); {}",
-                 path, sequences, entries, left, kWayOut);
+                 path, sequences, entries, left, kMegatronWayOut);
   }
   index.num_sequences_ = static_cast<int64_t>(sequences);
   index.num_entries_ = static_cast<int64_t>(entries);
@@ -108,18 +109,18 @@ Status MegatronIndex::check(const std::string& path, int64_t bin_bytes) {
     if (length(i) < 0 || length(i) > (bin_bytes - expected) / token_bytes_) {
       return error(Code::kBadData,
                    "{}: sequence {} has {} tokens at byte {} of a .bin of {} bytes; {}", path, i,
-                   length(i), expected, bin_bytes, kWayOut);
+                   length(i), expected, bin_bytes, kMegatronWayOut);
     }
     if (pointer(i) != expected) {
       return error(Code::kBadData,
                    "{}: sequence {} begins at byte {}, but the sequences before it end at {}; {}",
-                   path, i, pointer(i), expected, kWayOut);
+                   path, i, pointer(i), expected, kMegatronWayOut);
     }
     expected += length(i) * token_bytes_;
   }
   if (expected != bin_bytes) {
     return error(Code::kBadData, "{}: its sequences fill {} bytes of a .bin of {}; {}", path,
-                 expected, bin_bytes, kWayOut);
+                 expected, bin_bytes, kMegatronWayOut);
   }
   num_tokens_ = expected / token_bytes_;
   for (int64_t i = 0; i < num_entries_; ++i) {
@@ -128,12 +129,12 @@ Status MegatronIndex::check(const std::string& path, int64_t bin_bytes) {
     return error(Code::kBadData,
                  "{}: document entry {} is {}; the first must be 0, and each between the one "
                  "before and the {} sequences; {}",
-                 path, i, entry(i), num_sequences_, kWayOut);
+                 path, i, entry(i), num_sequences_, kMegatronWayOut);
   }
   if (num_entries_ == 0 || entry(num_entries_ - 1) != num_sequences_) {
     return error(Code::kBadData,
                  "{}: the last document entry must be {}, the number of sequences; {}", path,
-                 num_sequences_, kWayOut);
+                 num_sequences_, kMegatronWayOut);
   }
   return ok_status();
 }
@@ -147,22 +148,22 @@ Status MegatronIndex::read(std::span<const uint8_t> bin, int64_t begin, std::spa
   int64_t bad = -1;
   switch (dtype_) {
     case 1:
-      bad = widen<uint8_t>(bin, begin, out, vocab);
+      bad = widen_ids<uint8_t>(bin, begin, out, vocab);
       break;
     case 2:
-      bad = widen<int8_t>(bin, begin, out, vocab);
+      bad = widen_ids<int8_t>(bin, begin, out, vocab);
       break;
     case 3:
-      bad = widen<int16_t>(bin, begin, out, vocab);
+      bad = widen_ids<int16_t>(bin, begin, out, vocab);
       break;
     case 4:
-      bad = widen<int32_t>(bin, begin, out, vocab);
+      bad = widen_ids<int32_t>(bin, begin, out, vocab);
       break;
     case 5:
-      bad = widen<int64_t>(bin, begin, out, vocab);
+      bad = widen_ids<int64_t>(bin, begin, out, vocab);
       break;
     default:
-      bad = widen<uint16_t>(bin, begin, out, vocab);
+      bad = widen_ids<uint16_t>(bin, begin, out, vocab);
       break;
   }
   if (bad < 0) return ok_status();

@@ -1,7 +1,7 @@
-// Telling the formats apart.
+// Telling the formats apart, and training from validation.
 #include <algorithm>
 #include <array>
-#include <cstring>
+#include <cmath>
 
 #include "runtime/data/megatron_index.h"
 #include "runtime/data/prepare_sources.h"
@@ -67,6 +67,10 @@ Result<PrepareFormat> guess(FileSystem& files, const std::string& path, Readable
 }
 
 }  // namespace
+
+int64_t fraction_cut(int64_t size, double fraction) {
+  return size - static_cast<int64_t>(std::floor(fraction * static_cast<double>(size)));
+}
 
 Result<PrepareFormat> parse_prepare_format(std::string_view name) {
   std::string known;

@@ -50,6 +50,9 @@ struct PrepareContext {
   TokenWriter& validation;
 };
 
+// Where the last `fraction` of `size` bytes or tokens begins.
+int64_t fraction_cut(int64_t size, double fraction);
+
 Status prepare_text(const PrepareInput& input, const PrepareContext& context);
 Status prepare_json_lines(const PrepareInput& input, const PrepareContext& context);
 Status prepare_llmc(const PrepareInput& input, const PrepareContext& context);

@@ -1,7 +1,6 @@
 // Text and JSON lines to tokens: read in chunks that are cut where it changes no token, encoded by
 // all threads, written in the order of the text.
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -102,10 +101,6 @@ Status encode_range(const PrepareContext& context, const PrepareInput& input, Re
     LEASEHOLD_RETURN_IF_ERROR(encoder.add(std::move(chunk), writer));
   }
   return encoder.flush(writer);
-}
-
-int64_t fraction_cut(int64_t size, double fraction) {
-  return size - static_cast<int64_t>(std::floor(fraction * static_cast<double>(size)));
 }
 
 bool continues_character(char byte) { return (static_cast<uint8_t>(byte) & 0xC0) == 0x80; }

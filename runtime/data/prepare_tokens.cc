@@ -1,6 +1,5 @@
 // Files of tokens to files of tokens: every id is checked against the tokenizer.
 #include <algorithm>
-#include <cmath>
 
 #include "runtime/data/megatron_index.h"
 #include "runtime/data/prepare_sources.h"
@@ -11,10 +10,6 @@ namespace leasehold {
 namespace {
 
 constexpr int64_t kBlockTokens = int64_t{1} << 20;
-
-int64_t fraction_cut(int64_t size, double fraction) {
-  return size - static_cast<int64_t>(std::floor(fraction * static_cast<double>(size)));
-}
 
 // read(begin, out) gives tokens [begin, begin + out.size()).
 template <typename Read>

@@ -37,8 +37,8 @@ bool spans_words(std::string_view piece) {
 
 // The model with another NormalizerSpec.add_dummy_prefix: a message's fields may be given again
 // behind it, and the last one counts.
-Result<std::unique_ptr<Processor>> load(std::string model, bool add_dummy_prefix,
-                                        const std::string& file) {
+Result<std::unique_ptr<Processor>> load_processor(std::string model, bool add_dummy_prefix,
+                                                  const std::string& file) {
   model +=
       add_dummy_prefix ? std::string("\x1A\x02\x18\x01", 4) : std::string("\x1A\x02\x18\x00", 4);
   auto processor = std::make_unique<Processor>();
@@ -240,8 +240,8 @@ Result<std::unique_ptr<Tokenizer>> create_sentencepiece_tokenizer(std::string_vi
                                                                   const std::string& file) {
   LEASEHOLD_ASSIGN_OR_RETURN(SentencePieceModel model, read_sentencepiece_model(bytes, file));
   LEASEHOLD_RETURN_IF_ERROR(check_model(model, file));
-  LEASEHOLD_ASSIGN_OR_RETURN(auto prefixing, load(std::string(bytes), true, file));
-  LEASEHOLD_ASSIGN_OR_RETURN(auto plain, load(std::string(bytes), false, file));
+  LEASEHOLD_ASSIGN_OR_RETURN(auto prefixing, load_processor(std::string(bytes), true, file));
+  LEASEHOLD_ASSIGN_OR_RETURN(auto plain, load_processor(std::string(bytes), false, file));
   int64_t num_bytes = 0;
   for (int id = 0; id < plain->GetPieceSize(); ++id) num_bytes += plain->IsByte(id) ? 1 : 0;
   if (model.byte_fallback && num_bytes != 256) {

@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::string_view kFormat = "leasehold-tokenizer";
 constexpr int64_t kFormatVersion = 1;
-constexpr int kJsonDepth = 32;
+constexpr int kTokenizerJsonDepth = 32;
 constexpr std::string_view kSentencePiece = "sentencepiece";
 
 class ByteTokenizer : public Tokenizer {
@@ -138,7 +138,7 @@ Result<std::unique_ptr<Tokenizer>> load_file(FileSystem& files, const std::strin
 
 Result<std::unique_ptr<Tokenizer>> parse_tokenizer_json(std::string_view json,
                                                         const std::string& path) {
-  auto root = parse_strict_json(json, path, kJsonDepth);
+  auto root = parse_strict_json(json, path, kTokenizerJsonDepth);
   if (!root.ok()) {
     return error(Code::kBadData, "{}; make it again with `leasehold prepare`",
                  root.status().message());

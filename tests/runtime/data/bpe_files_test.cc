@@ -7,9 +7,9 @@
 namespace leasehold {
 namespace {
 
-using nlohmann::json;
+using Json = nlohmann::json;
 
-void expect_bad(const Status& status, std::initializer_list<std::string> parts) {
+void expect_bad_files(const Status& status, std::initializer_list<std::string> parts) {
   EXPECT_EQ(status.code(), Code::kBadData) << status.message();
   for (const std::string& part : parts) {
     EXPECT_NE(status.message().find(part), std::string::npos)
@@ -20,17 +20,17 @@ void expect_bad(const Status& status, std::initializer_list<std::string> parts) 
 class HuggingFaceFile : public ::testing::Test {
  protected:
   // The good file after `change`.
-  Status parse(const std::function<void(json&)>& change) {
-    json changed = good_;
+  Status parse(const std::function<void(Json&)>& change) {
+    Json changed = good_;
     change(changed);
     return parse_tokenizer_json(changed.dump(), "t.json").status();
   }
-  json good_ = json::parse(bpe_fixture_text("llama3/tokenizer.json"));
+  Json good_ = Json::parse(bpe_fixture_text("llama3/tokenizer.json"));
 };
 
 TEST_F(HuggingFaceFile, WhatIsNotImplementedIsNamed) {
-  ASSERT_TRUE(parse([](json&) {}).ok());
-  const std::vector<std::pair<const char*, json>> cases = {
+  ASSERT_TRUE(parse([](Json&) {}).ok());
+  const std::vector<std::pair<const char*, Json>> cases = {
       {"/normalizer", {{"type", "NFC"}}},
       {"/truncation", {{"max_length", 5}}},
       {"/padding", {{"pad_id", 5}}},
@@ -42,7 +42,7 @@ TEST_F(HuggingFaceFile, WhatIsNotImplementedIsNamed) {
       {"/decoder/type", "WordPiece"},
       {"/pre_tokenizer", {{"type", "Whitespace"}}},
       {"/pre_tokenizer", nullptr},
-      {"/pre_tokenizer/pretokenizers", json::array()},
+      {"/pre_tokenizer/pretokenizers", Json::array()},
       {"/pre_tokenizer/pretokenizers/0/type", "Digits"},
       {"/pre_tokenizer/pretokenizers/0/behavior", "Removed"},
       {"/pre_tokenizer/pretokenizers/0/invert", true},
@@ -54,11 +54,11 @@ TEST_F(HuggingFaceFile, WhatIsNotImplementedIsNamed) {
       {"/added_tokens/0/single_word", true},
   };
   for (const auto& [place, value] : cases) {
-    const Status status = parse([&, at = json::json_pointer(place), &replaced = value](json& file) {
+    const Status status = parse([&, at = Json::json_pointer(place), &replaced = value](Json& file) {
       file[at] = replaced;
     });
-    expect_bad(status, {"t.json: "});
-    const std::string last = json::json_pointer(place).back();
+    expect_bad_files(status, {"t.json: "});
+    const std::string last = Json::json_pointer(place).back();
     if (last != "pretokenizers" && last != "Regex" && last != "type") {
       EXPECT_NE(status.message().find(last), std::string::npos) << status.message();
     }
@@ -66,33 +66,39 @@ TEST_F(HuggingFaceFile, WhatIsNotImplementedIsNamed) {
 }
 
 TEST_F(HuggingFaceFile, DamageIsNamed) {
-  expect_bad(parse([](json& file) { file.erase("decoder"); }), {"'decoder' is missing"});
-  expect_bad(parse([](json& file) { file["model"].erase("merges"); }), {"model", "'merges'"});
-  expect_bad(parse([](json& file) {
-               file["model"]["merges"][3] = {"a", "QQQ"};
-             }),
-             {"t.json: model.merges[3]", "'QQQ'", "not in the vocabulary"});
-  expect_bad(parse([](json& file) { file["model"]["merges"][3] = "abc"; }),
-             {"model.merges[3]", "left right"});
-  expect_bad(parse([](json& file) { file["model"]["merges"][9] = file["model"]["merges"][3]; }),
-             {"model.merges[9]", "given before"});
-  expect_bad(parse([](json& file) { file["model"]["vocab"]["a"] = file["model"]["vocab"]["b"]; }),
-             {"'a'", "'b'", "both have the id"});
-  expect_bad(parse([](json& file) { file["model"]["vocab"]["a"] = "x"; }), {"'a'", "no integer"});
-  expect_bad(parse([](json& file) { file["model"]["vocab"]["a"] = -1; }), {"'a'", "-1"});
-  expect_bad(parse([](json& file) { file["model"]["vocab"]["a"] = 1 << 24; }), {"'a'", "16777216"});
-  expect_bad(parse([](json& file) { file["added_tokens"][0]["id"] = 5; }),
-             {"<|begin_of_text|>", "the id 5"});
-  expect_bad(parse([](json& file) { file["added_tokens"][0]["content"] = ""; }),
-             {"added_tokens[0]", "empty"});
-  expect_bad(parse([](json& file) { file["added_tokens"][0]["content"] = "a b"; }),
-             {"'a b'", "space or newline"});
-  expect_bad(parse([](json& file) {
-               file["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = "[\\s\\p{L}]+";
-             }),
-             {"cannot be cut"});
-  expect_bad(parse_tokenizer_json("{\"model\": {\"type\"", "t.json").status(), {"not valid JSON"});
-  expect_bad(parse_tokenizer_json("{\"model\": {}, \"model\": {}}", "t.json").status(), {"twice"});
+  expect_bad_files(parse([](Json& file) { file.erase("decoder"); }), {"'decoder' is missing"});
+  expect_bad_files(parse([](Json& file) { file["model"].erase("merges"); }), {"model", "'merges'"});
+  expect_bad_files(parse([](Json& file) {
+                     file["model"]["merges"][3] = {"a", "QQQ"};
+                   }),
+                   {"t.json: model.merges[3]", "'QQQ'", "not in the vocabulary"});
+  expect_bad_files(parse([](Json& file) { file["model"]["merges"][3] = "abc"; }),
+                   {"model.merges[3]", "left right"});
+  expect_bad_files(
+      parse([](Json& file) { file["model"]["merges"][9] = file["model"]["merges"][3]; }),
+      {"model.merges[9]", "given before"});
+  expect_bad_files(
+      parse([](Json& file) { file["model"]["vocab"]["a"] = file["model"]["vocab"]["b"]; }),
+      {"'a'", "'b'", "both have the id"});
+  expect_bad_files(parse([](Json& file) { file["model"]["vocab"]["a"] = "x"; }),
+                   {"'a'", "no integer"});
+  expect_bad_files(parse([](Json& file) { file["model"]["vocab"]["a"] = -1; }), {"'a'", "-1"});
+  expect_bad_files(parse([](Json& file) { file["model"]["vocab"]["a"] = 1 << 24; }),
+                   {"'a'", "16777216"});
+  expect_bad_files(parse([](Json& file) { file["added_tokens"][0]["id"] = 5; }),
+                   {"<|begin_of_text|>", "the id 5"});
+  expect_bad_files(parse([](Json& file) { file["added_tokens"][0]["content"] = ""; }),
+                   {"added_tokens[0]", "empty"});
+  expect_bad_files(parse([](Json& file) { file["added_tokens"][0]["content"] = "a b"; }),
+                   {"'a b'", "space or newline"});
+  expect_bad_files(parse([](Json& file) {
+                     file["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = "[\\s\\p{L}]+";
+                   }),
+                   {"cannot be cut"});
+  expect_bad_files(parse_tokenizer_json("{\"model\": {\"type\"", "t.json").status(),
+                   {"not valid JSON"});
+  expect_bad_files(parse_tokenizer_json("{\"model\": {}, \"model\": {}}", "t.json").status(),
+                   {"twice"});
 }
 
 class Gpt2Files : public ::testing::Test {
@@ -109,23 +115,24 @@ class Gpt2Files : public ::testing::Test {
 TEST_F(Gpt2Files, DamageIsNamed) {
   ASSERT_TRUE(read(vocab_, merges_).ok());
   ASSERT_TRUE(read(vocab_, merges_.substr(0, merges_.size() - 1)).ok());
-  expect_bad(read(vocab_, merges_ + "th zzz\n"),
-             {"merges.txt: line 1502", "'th zzz'", "'zzz'", "not in the vocabulary", "again"});
-  expect_bad(read(vocab_, merges_ + "q x\n"), {"line 1502", "'qx'"});
-  expect_bad(read(vocab_, merges_ + "alone\n"), {"line 1502", "'alone'", "no merge"});
-  expect_bad(read(vocab_, merges_ + "a b c\n"), {"line 1502", "no merge"});
-  expect_bad(read(vocab_, merges_ + "a \n"), {"line 1502", "no merge"});
-  expect_bad(read(vocab_, merges_ + "\xFF \xFE\n"), {"line 1502"});
-  expect_bad(read(vocab_, merges_ + merges_.substr(merges_.find('\n') + 1)), {"given before"});
-  expect_bad(read("[1]", merges_), {"vocab.json", "object"});
-  expect_bad(read("{\"a\": 1", merges_), {"vocab.json", "not valid JSON"});
-  expect_bad(read("{\"a\": 1, \"a\": 2}", ""), {"vocab.json", "twice"});
-  expect_bad(read("{\"a\": 1.5}", ""), {"vocab.json", "'a'"});
-  expect_bad(read("{\"a\": 1, \"b\": 1}", ""), {"vocab.json", "'a' and 'b'"});
-  expect_bad(read("{}", ""), {"vocab.json", "byte 0x00"});
-  json without = json::parse(vocab_);
+  expect_bad_files(read(vocab_, merges_ + "th zzz\n"), {"merges.txt: line 1502", "'th zzz'",
+                                                        "'zzz'", "not in the vocabulary", "again"});
+  expect_bad_files(read(vocab_, merges_ + "q x\n"), {"line 1502", "'qx'"});
+  expect_bad_files(read(vocab_, merges_ + "alone\n"), {"line 1502", "'alone'", "no merge"});
+  expect_bad_files(read(vocab_, merges_ + "a b c\n"), {"line 1502", "no merge"});
+  expect_bad_files(read(vocab_, merges_ + "a \n"), {"line 1502", "no merge"});
+  expect_bad_files(read(vocab_, merges_ + "\xFF \xFE\n"), {"line 1502"});
+  expect_bad_files(read(vocab_, merges_ + merges_.substr(merges_.find('\n') + 1)),
+                   {"given before"});
+  expect_bad_files(read("[1]", merges_), {"vocab.json", "object"});
+  expect_bad_files(read("{\"a\": 1", merges_), {"vocab.json", "not valid JSON"});
+  expect_bad_files(read("{\"a\": 1, \"a\": 2}", ""), {"vocab.json", "twice"});
+  expect_bad_files(read("{\"a\": 1.5}", ""), {"vocab.json", "'a'"});
+  expect_bad_files(read("{\"a\": 1, \"b\": 1}", ""), {"vocab.json", "'a' and 'b'"});
+  expect_bad_files(read("{}", ""), {"vocab.json", "byte 0x00"});
+  Json without = Json::parse(vocab_);
   without.erase("!");
-  expect_bad(read(without.dump(), "#version: 0.2\n"), {"0x21", "'!'"});
+  expect_bad_files(read(without.dump(), "#version: 0.2\n"), {"0x21", "'!'"});
 }
 
 TEST_F(Gpt2Files, LineEndsAndTheFirstLineDoNotMatter) {
