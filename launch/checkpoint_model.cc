@@ -8,19 +8,6 @@ namespace {
 
 constexpr double kTimeoutS = 300;
 
-Result<CheckpointHandle> find_checkpoint(FileSystem& files, const std::string& path) {
-  if (!files.exists(join_path(path, "checkpoints"))) return open_checkpoint(files, path);
-  std::vector<CheckpointRejected> rejected;
-  LEASEHOLD_ASSIGN_OR_RETURN(std::vector<CheckpointHandle> found,
-                             list_checkpoints(files, path, rejected));
-  if (!found.empty()) return std::move(found.front());
-  std::string reasons;
-  for (const CheckpointRejected& bad : rejected)
-    reasons += fmt::format("\n  {}: {}", bad.path, bad.reason);
-  return error(rejected.empty() ? Code::kMissingInput : Code::kBadData,
-               "{} holds no usable checkpoint{}", path, reasons);
-}
-
 // Counts first, then allocates: `allocate` is run on a measuring arena and on the real one.
 template <typename Allocate>
 Result<std::unique_ptr<Arena>> make_arena(Device& device, const std::string& name,
@@ -42,7 +29,7 @@ Result<std::unique_ptr<CheckpointModel>> CheckpointModel::load(FileSystem& files
   section.threads = num_threads;
   std::unique_ptr<CheckpointModel> loaded(new CheckpointModel(make_device(section, kTimeoutS)));
   LEASEHOLD_ASSIGN_OR_RETURN(loaded->stream_, loaded->compute_.device->create_stream("compute"));
-  LEASEHOLD_ASSIGN_OR_RETURN(loaded->handle_, find_checkpoint(files, path));
+  LEASEHOLD_ASSIGN_OR_RETURN(loaded->handle_, open_newest_checkpoint(files, path));
   LEASEHOLD_ASSIGN_OR_RETURN(loaded->config_, model_config_from_map(loaded->info().model));
   if (!loaded->info().tokenizer_json.empty()) {
     LEASEHOLD_ASSIGN_OR_RETURN(

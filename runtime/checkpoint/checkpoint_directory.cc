@@ -111,6 +111,19 @@ Result<std::vector<CheckpointHandle>> list_checkpoints(FileSystem& files,
   return found;
 }
 
+Result<CheckpointHandle> open_newest_checkpoint(FileSystem& files, const std::string& path) {
+  if (!files.exists(checkpoints_path(path))) return open_checkpoint(files, path);
+  std::vector<CheckpointRejected> rejected;
+  LEASEHOLD_ASSIGN_OR_RETURN(std::vector<CheckpointHandle> found,
+                             list_checkpoints(files, path, rejected));
+  if (!found.empty()) return std::move(found.front());
+  std::string reasons;
+  for (const CheckpointRejected& bad : rejected)
+    reasons += fmt::format("\n  {}: {}", bad.path, bad.reason);
+  return error(rejected.empty() ? Code::kMissingInput : Code::kBadData,
+               "{} holds no usable checkpoint{}", path, reasons);
+}
+
 Status check_parameters(const CheckpointHandle& checkpoint,
                         const std::map<std::string, Shape>& expected) {
   std::vector<std::string> differences;

@@ -1,5 +1,6 @@
 // Reads pieces of one checkpoint, each checked against its digest before a byte of it is used.
-// Keeps files open between calls. Local, one thread at a time. Internal to checkpoint and inspect.
+// Keeps files open between calls. Local, one thread at a time. For what reads
+// whole checkpoints; restoring goes through load_checkpoint.
 #pragma once
 
 #include <cstdint>

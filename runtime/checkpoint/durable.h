@@ -66,6 +66,9 @@ Result<std::vector<CheckpointHandle>> list_checkpoints(FileSystem& files,
                                                        std::vector<CheckpointRejected>& rejected);
 // kMissingInput (no such directory, or no manifest in it), kBadData.
 Result<CheckpointHandle> open_checkpoint(FileSystem& files, const std::string& path);
+// The same, or of a run.dir the newest usable one. kBadData, with the reasons, when it has some and
+// none is usable.
+Result<CheckpointHandle> open_newest_checkpoint(FileSystem& files, const std::string& path);
 
 // kBadData, "checkpoint of another model", naming the first parameters that are missing, surplus or
 // of another shape.

@@ -2,6 +2,7 @@
 // is durable_writer.cc.
 #pragma once
 
+#include <functional>
 #include <span>
 #include <string>
 
@@ -16,5 +17,13 @@ namespace leasehold {
 // remove.
 Result<ShardPieces> write_shard(FileSystem& files, const std::string& directory,
                                 const std::string& name, std::span<const StateSlice> slices);
+
+// The same for values that are never in memory together: the slices' data say their shapes alone,
+// and `values` gives the elements of a piece, which are used before it is called again. Pieces come
+// slice by slice, each from its front to its end.
+using PieceValues = std::function<Result<const float*>(const PlannedPiece&)>;
+Result<ShardPieces> write_shard(FileSystem& files, const std::string& directory,
+                                const std::string& name, std::span<const StateSlice> slices,
+                                const PieceValues& values);
 
 }  // namespace leasehold
