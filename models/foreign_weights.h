@@ -1,0 +1,49 @@
+// The tensors of another program's files, found by name and read as floats.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "models/weight_mapping.h"
+#include "runtime/base/files.h"
+
+namespace leasehold {
+
+class ForeignWeights {
+ public:
+  struct Location {
+    size_t file = 0;    // as add_file gave it
+    std::string dtype;  // as safetensors spells it; F32, BF16 and F16 can be read
+    std::vector<int64_t> shape;
+    int64_t offset = 0;  // bytes from the file's begin
+  };
+
+  size_t add_file(const std::string& path, std::unique_ptr<ReadableFile> file);
+  // kBadData, naming both files, when there is a tensor of that name already.
+  Status add(const std::string& name, Location location);
+  // All tensors of the .safetensors file at `path`. kMissingInput, kBadData, kStorage.
+  Status add_safetensors(FileSystem& files, const std::string& path);
+
+  const std::map<std::string, Location>& tensors() const { return tensors_; }
+  const std::string& path_of(const Location& location) const { return files_[location.file].path; }
+
+  // Where the tensor is. kBadData, naming it, when there is none, it has another shape, or its
+  // dtype cannot be read.
+  Result<Location> find(const std::string& name, const std::vector<int64_t>& shape) const;
+  // Elements [first, first + count), row-major, of what find() gave. Holds as many bytes besides.
+  Status read(const Location& location, int64_t first, int64_t count, float* out);
+
+ private:
+  struct File {
+    std::string path;
+    std::unique_ptr<ReadableFile> file;
+  };
+  std::vector<File> files_;
+  std::map<std::string, Location> tensors_;
+  std::vector<uint16_t> halves_;
+};
+
+}  // namespace leasehold

@@ -1,0 +1,107 @@
+// open_llmc_model: 256 int32 of header, then every kind of parameter over all layers
+// (github.com/karpathy/llm.c, train_gpt2.c: gpt2_build_from_checkpoint, fill_in_parameter_sizes).
+#include <array>
+#include <utility>
+
+#include "models/foreign_model.h"
+
+namespace leasehold {
+
+namespace {
+
+constexpr int32_t kMagic = 20240326;
+constexpr int64_t kHeaderBytes = 256 * sizeof(int32_t);
+
+// In the file's order, each for all layers at once.
+constexpr std::array kBlockTensors = {"ln1w", "ln1b", "qkvw", "qkvb", "attprojw", "attprojb",
+                                      "ln2w", "ln2b", "fcw",  "fcb",  "fcprojw",  "fcprojb"};
+
+struct Header {
+  ModelConfig config;
+  std::string dtype;
+  int64_t padded_vocab = 0;
+};
+
+Result<Header> read_header(ReadableFile& file, const std::string& path) {
+  std::array<int32_t, 256> words{};
+  if (file.size_bytes() < kHeaderBytes) {
+    return error(Code::kBadData, "{}: {} bytes, an llm.c model file begins with {}", path,
+                 file.size_bytes(), kHeaderBytes);
+  }
+  LEASEHOLD_RETURN_IF_ERROR(file.read_at(0, words.data(), kHeaderBytes));
+  if (words[0] != kMagic) {
+    return error(Code::kBadData,
+                 "{}: not an llm.c model file (it begins with {}, not {}); a Hugging Face model is "
+                 "named by its folder",
+                 path, words[0], kMagic);
+  }
+  if (words[1] != 3 && words[1] != 5) {
+    return error(Code::kBadData, "{}: version {} of llm.c's format; 3 (fp32) and 5 (bf16) are read",
+                 path, words[1]);
+  }
+  Header header;
+  header.dtype = words[1] == 3 ? "F32" : "BF16";
+  header.config.sequence = words[2];
+  header.config.vocab = words[3];
+  header.config.layers = words[4];
+  header.config.heads = words[5];
+  header.config.hidden = words[6];
+  header.padded_vocab = words[7];
+  auto complete = complete_model_config(header.config);
+  if (!complete.ok())
+    return Status(Code::kBadData, complete.status().annotated(path + ": header").message());
+  header.config = std::move(complete).value();
+  if (header.padded_vocab < header.config.vocab) {
+    return error(Code::kBadData, "{}: header: a vocabulary of {} padded to {}", path,
+                 header.config.vocab, header.padded_vocab);
+  }
+  return header;
+}
+
+// Gives every tensor its place. Returns the bytes of the file.
+Result<int64_t> lay_out(const Header& header, size_t file, ForeignModel& model) {
+  std::map<std::string, const ForeignTensor*> by_name;
+  for (const ForeignTensor& tensor : model.mapping.tensors) by_name[tensor.name] = &tensor;
+  const int64_t element_bytes = header.dtype == "F32" ? 4 : 2;
+  int64_t offset = kHeaderBytes;
+  const auto place = [&](const std::string& name, int64_t padding_elements) {
+    const ForeignTensor& tensor = *by_name.at(name);
+    const int64_t at = offset;
+    offset += (tensor.num_elements() + padding_elements) * element_bytes;
+    return model.weights.add(name, {file, header.dtype, tensor.shape, at});
+  };
+  const int64_t padding = (header.padded_vocab - header.config.vocab) * header.config.hidden;
+  LEASEHOLD_RETURN_IF_ERROR(place("wte", padding));
+  LEASEHOLD_RETURN_IF_ERROR(place("wpe", 0));
+  for (const char* kind : kBlockTensors) {
+    for (int64_t layer = 0; layer < header.config.layers; ++layer)
+      LEASEHOLD_RETURN_IF_ERROR(place(fmt::format("{}.{}", kind, layer), 0));
+  }
+  LEASEHOLD_RETURN_IF_ERROR(place("lnfw", 0));
+  LEASEHOLD_RETURN_IF_ERROR(place("lnfb", 0));
+  return offset;
+}
+
+}  // namespace
+
+Result<ForeignModel> open_llmc_model(FileSystem& files, const std::string& path) {
+  LEASEHOLD_ASSIGN_OR_RETURN(auto file, files.open(path));
+  LEASEHOLD_ASSIGN_OR_RETURN(const Header header, read_header(*file, path));
+  const int64_t size_bytes = file->size_bytes();
+  ForeignModel model;
+  model.config = header.config;
+  model.mapping = map_llmc(header.config);
+  const size_t index = model.weights.add_file(path, std::move(file));
+  LEASEHOLD_ASSIGN_OR_RETURN(const int64_t expected, lay_out(header, index, model));
+  if (size_bytes != expected) {
+    return error(Code::kBadData, "{}: {} bytes, its header says {}{}", path, size_bytes, expected,
+                 size_bytes < expected ? " (truncated?)" : "");
+  }
+  for (const ForeignTensor& tensor : model.mapping.tensors) {
+    LEASEHOLD_ASSIGN_OR_RETURN(auto location, model.weights.find(tensor.name, tensor.shape));
+    model.locations.push_back(std::move(location));
+  }
+  return model;
+}
+
+}  // namespace leasehold

@@ -1,0 +1,301 @@
+// Models in and out: what belongs where, bit by bit, and that nothing is ever half there.
+#include "models/model_import.h"
+
+#include <gtest/gtest.h>
+#include <set>
+
+#include "models/foreign_model.h"
+#include "models/model_export.h"
+#include "tests/models/foreign_fixture.h"
+#include "tests/models/pytorch_fixture.h"
+#include "tests/support/faulty_files.h"
+#include "tests/support/temporary_directory.h"
+
+namespace leasehold {
+namespace {
+
+class ModelImportTest : public testing::Test {
+ protected:
+  LoadedCheckpoint import_fixture(const std::string& name, int64_t file_bytes = kWeightsFileBytes) {
+    const Result<ImportSummary> imported = import_model(disk_, {.input = foreign_fixture(name),
+                                                                .output = directory_ / "checkpoint",
+                                                                .tag = "test",
+                                                                .file_bytes = file_bytes});
+    throw_if_error(imported.status());
+    return load_whole(disk_, directory_ / "checkpoint");
+  }
+  ExportSummary export_it(const std::string& dtype, int64_t shard_bytes) {
+    throw_if_error(disk_.remove_all(directory_ / "folder"));
+    const Result<ExportSummary> exported =
+        export_model(disk_, {.checkpoint = directory_ / "checkpoint",
+                             .output = directory_ / "folder",
+                             .dtype = dtype,
+                             .shard_bytes = shard_bytes,
+                             .tag = "test"});
+    throw_if_error(exported.status());
+    return *exported;
+  }
+  // What the exported folder's tensors hold is what the fixture's do, byte for byte.
+  void expect_same_bytes(const std::string& fixture, const std::string& dtype) {
+    ForeignModel before = open_huggingface_folder(disk_, foreign_fixture(fixture)).value();
+    ForeignModel after = open_huggingface_folder(disk_, directory_ / "folder").value();
+    EXPECT_EQ(after.config, before.config);
+    ASSERT_EQ(after.mapping.tensors.size(), before.mapping.tensors.size());
+    for (size_t i = 0; i < after.mapping.tensors.size(); ++i) {
+      const ForeignTensor& tensor = after.mapping.tensors[i];
+      EXPECT_TRUE(tensor.name.ends_with(before.mapping.tensors[i].name)) << tensor.name;
+      EXPECT_EQ(after.locations[i].dtype, dtype) << tensor.name;
+      EXPECT_EQ(before.locations[i].dtype, dtype) << tensor.name;
+      const auto bytes = [&](const ForeignModel& model) {
+        const auto file = disk_.open(model.weights.path_of(model.locations[i])).value();
+        std::string content(static_cast<size_t>(tensor.num_elements()) * (dtype == "F32" ? 4 : 2),
+                            '\0');
+        throw_if_error(
+            file->read_at(model.locations[i].offset, content.data(), std::ssize(content)));
+        return content;
+      };
+      EXPECT_EQ(bytes(after), bytes(before)) << tensor.name;
+    }
+  }
+
+  FileSystem& disk_ = posix_files();
+  TemporaryDirectory directory_;
+};
+
+// The weights that PyTorch trains in pytorch_test, so that logits and losses agree as they do
+// there.
+TEST_F(ModelImportTest, Gpt2IsTheModelThatPytorchTrains) {
+  const LoadedCheckpoint loaded = import_fixture("gpt2");
+  const PytorchFixture fixture = read_pytorch_fixture();
+  EXPECT_EQ(loaded.weights, fixture.weights);
+  EXPECT_EQ(loaded.step, 0);
+  ModelConfig expected = fixture.model;
+  expected.dropout = 0.1;
+  EXPECT_EQ(loaded.config, expected);
+  EXPECT_EQ(export_it("fp32", 1 << 20).num_files, 1);
+  expect_same_bytes("gpt2", "F32");
+  EXPECT_GT(export_it("fp32", 10000).num_files, 3);
+  expect_same_bytes("gpt2", "F32");
+}
+
+TEST_F(ModelImportTest, Gpt2OfBf16InShards) {
+  const LoadedCheckpoint loaded = import_fixture("gpt2-bf16", 1);  // a file for each parameter
+  EXPECT_EQ(loaded.num_files, 28);
+  const int64_t C = 8, H = 2, D = 4;
+  EXPECT_EQ(loaded.config.hidden, C);
+  for (int64_t layer = 0; layer < 2; ++layer) {
+    const std::string ours = fmt::format("blocks.{}.", layer);
+    const std::string theirs = fmt::format("h.{}.", layer);
+    const auto& qkv = loaded.weights.at(ours + "attention.qkv.weight");          // (H, 3, D, C)
+    const auto& bias = loaded.weights.at(ours + "attention.qkv.bias");           // (H, 3, D)
+    const auto& projection = loaded.weights.at(ours + "mlp.projection.weight");  // (C, 4 C)
+    for (int64_t h = 0; h < H; ++h) {
+      for (int64_t slot = 0; slot < 3; ++slot) {
+        for (int64_t d = 0; d < D; ++d) {
+          const auto row = static_cast<size_t>((h * 3 + slot) * D + d);
+          const int64_t column = slot * C + h * D + d;  // of c_attn, (C, 3 C)
+          EXPECT_EQ(bias[row], pattern(theirs + "attn.c_attn.bias", column));
+          for (int64_t c = 0; c < C; ++c) {
+            EXPECT_EQ(qkv[row * static_cast<size_t>(C) + static_cast<size_t>(c)],
+                      pattern(theirs + "attn.c_attn.weight", c * 3 * C + column));
+          }
+        }
+      }
+    }
+    for (int64_t c = 0; c < C; ++c) {
+      for (int64_t f = 0; f < 4 * C; ++f) {
+        EXPECT_EQ(projection[static_cast<size_t>(c * 4 * C + f)],
+                  pattern(theirs + "mlp.c_proj.weight", f * C + c));
+      }
+    }
+  }
+  export_it("bf16", 3000);
+  expect_same_bytes("gpt2-bf16", "BF16");
+}
+
+void expect_llama(const LoadedCheckpoint& loaded) {
+  const int64_t C = 16, G = 2, R = 2, D = 4, F = 24;
+  for (int64_t layer = 0; layer < 2; ++layer) {
+    const std::string ours = fmt::format("blocks.{}.", layer);
+    const std::string theirs = fmt::format("model.layers.{}.", layer);
+    const auto& qkv = loaded.weights.at(ours + "attention.qkv.weight");  // (G, R + 2, D, C)
+    size_t at = 0;
+    for (int64_t g = 0; g < G; ++g) {
+      for (int64_t slot = 0; slot < R + 2; ++slot) {
+        const std::string name = theirs + (slot < R    ? "self_attn.q_proj.weight"
+                                           : slot == R ? "self_attn.k_proj.weight"
+                                                       : "self_attn.v_proj.weight");
+        const int64_t head = slot < R ? g * R + slot : g;
+        for (int64_t i = 0; i < D * C; ++i)
+          EXPECT_EQ(qkv[at++], pattern(name, head * D * C + i)) << name;
+      }
+    }
+    const auto& gate_up = loaded.weights.at(ours + "mlp.gate_up.weight");  // (2, F, C)
+    for (int64_t i = 0; i < F * C; ++i) {
+      EXPECT_EQ(gate_up[static_cast<size_t>(i)], pattern(theirs + "mlp.gate_proj.weight", i));
+      EXPECT_EQ(gate_up[static_cast<size_t>(F * C + i)], pattern(theirs + "mlp.up_proj.weight", i));
+    }
+    const auto& down = loaded.weights.at(ours + "mlp.projection.weight");  // (C, F)
+    for (int64_t i = 0; i < F * C; ++i)
+      EXPECT_EQ(down[static_cast<size_t>(i)], pattern(theirs + "mlp.down_proj.weight", i));
+    EXPECT_EQ(loaded.weights.at(ours + "mlp.norm.weight")[3],
+              pattern(theirs + "post_attention_layernorm.weight", 3));
+    EXPECT_EQ(loaded.weights.at(ours + "attention.norm.weight")[3],
+              pattern(theirs + "input_layernorm.weight", 3));
+  }
+  EXPECT_EQ(loaded.weights.at("norm.weight")[15], pattern("model.norm.weight", 15));
+}
+
+TEST_F(ModelImportTest, Llama) {
+  const LoadedCheckpoint loaded = import_fixture("llama");
+  expect_llama(loaded);
+  EXPECT_EQ(loaded.config.rope_factor, 8);
+  EXPECT_EQ(loaded.weights.at("head.weight")[100], pattern("lm_head.weight", 100));
+  export_it("fp32", 5000);
+  expect_same_bytes("llama", "F32");
+}
+
+TEST_F(ModelImportTest, TiedLlamaOfF16) {
+  const LoadedCheckpoint loaded = import_fixture("llama-f16");
+  expect_llama(loaded);
+  EXPECT_TRUE(loaded.config.tied);
+  EXPECT_FALSE(loaded.weights.contains("head.weight"));
+  // Out as fp32 and in again: the same state.
+  export_it("fp32", 1 << 20);
+  throw_if_error(disk_.remove_all(directory_ / "checkpoint"));
+  ASSERT_TRUE(import_model(disk_, {.input = directory_ / "folder",
+                                   .output = directory_ / "checkpoint",
+                                   .tag = "test"})
+                  .ok());
+  EXPECT_EQ(load_whole(disk_, directory_ / "checkpoint").weights, loaded.weights);
+}
+
+TEST_F(ModelImportTest, LlmcFilesOfBothVersions) {
+  const LoadedCheckpoint fp32 = import_fixture("llmc/gpt2_fp32.bin");
+  throw_if_error(disk_.remove_all(directory_ / "checkpoint"));
+  const LoadedCheckpoint bf16 = import_fixture("llmc/gpt2_bf16.bin");
+  EXPECT_EQ(fp32.weights, bf16.weights);
+  const size_t C = 8;
+  EXPECT_EQ(fp32.weights.at("embedding.token.weight").size(), 11 * C);
+  EXPECT_EQ(fp32.weights.at("embedding.token.weight")[80], pattern("wte", 80));
+  EXPECT_EQ(fp32.weights.at("embedding.position.weight")[7], pattern("wpe", 7));
+  // Row (head 1, value, 2) of (H, 3, D, C) is row (value, head 1, 2) of (3, H, D, C).
+  EXPECT_EQ(fp32.weights.at("blocks.1.attention.qkv.weight")[((1 * 3 + 2) * 4 + 2) * C + 5],
+            pattern("qkvw.1", ((2 * 2 + 1) * 4 + 2) * 8 + 5));
+  EXPECT_EQ(fp32.weights.at("blocks.1.mlp.projection.weight")[9], pattern("fcprojw.1", 9));
+  EXPECT_EQ(fp32.weights.at("norm.bias")[7], pattern("lnfb", 7));
+}
+
+TEST_F(ModelImportTest, ATokenizerThatFitsComesAlong) {
+  FaultyFiles files;
+  throw_if_error(files.make_directories("in"));
+  files.set_content("in/config.json", kSmallGpt2);
+  files.set_content("in/model.safetensors", make_safetensors(small_gpt2_tensors()));
+  const auto import_with = [&](const std::string& tokenizer) {
+    files.set_content("in/tokenizer.json", tokenizer);
+    throw_if_error(files.remove_all("out"));
+    const auto imported = import_model(files, {.input = "in", .output = "out", .tag = "test"});
+    throw_if_error(imported.status());
+    return imported->tokenizer + "|" + load_whole(files, "out").tokenizer_json;
+  };
+  EXPECT_NE(import_with("{").find("none: in/tokenizer.json"), std::string::npos);
+  const std::string byte =
+      R"({"format": "leasehold-tokenizer", "version": 1, "name": "byte", "vocab": 256})";
+  const std::string too_large = import_with(byte);  // the model has 5 ids
+  EXPECT_NE(too_large.find("256 ids"), std::string::npos) << too_large;
+  EXPECT_TRUE(too_large.ends_with("|")) << too_large;
+
+  ModelConfig config{.layers = 1, .hidden = 4, .heads = 2, .sequence = 3, .vocab = 256};
+  config = complete_model_config(config).value();
+  std::string text = kSmallGpt2;
+  text.replace(text.find("\"vocab_size\": 5"), 15, "\"vocab_size\": 256");
+  files.set_content("in/config.json", text);
+  files.set_content("in/model.safetensors", make_safetensors(tensors_of(config)));
+  EXPECT_TRUE(import_with(byte).ends_with("|" + byte));
+}
+
+// Each change to the storage fails once: the output is whole or not there, and nothing else is
+// left.
+template <typename Act>
+void expect_whole_or_absent(const Act& act) {
+  for (int64_t n = 0;; ++n) {
+    FaultyFiles files(static_cast<uint64_t>(n));
+    throw_if_error(files.make_directories("in"));
+    files.set_content("in/config.json", kSmallGpt2);
+    files.set_content("in/model.safetensors", make_safetensors(small_gpt2_tensors()));
+    ASSERT_TRUE(import_model(files, {.input = "in", .output = "start", .tag = "test"}).ok());
+    throw_if_error(files.sync_directory("."));
+    const auto before = files.list(".").value();
+    const int64_t first = files.num_changes();
+    files.fail_change(first + n);
+    const Status status = act(files);
+    const auto after = files.list(".").value();
+    if (status.ok()) {
+      EXPECT_GT(n, 5);
+      EXPECT_TRUE(files.exists("out"));
+      return;
+    }
+    EXPECT_EQ(status.code(), Code::kStorage) << n << " " << status.message();
+    if (!files.exists("out")) {
+      EXPECT_EQ(after, before) << n;
+    }
+    ASSERT_LT(n, 1000);
+  }
+}
+
+TEST_F(ModelImportTest, AFailingDiskLeavesNothingHalfThere) {
+  expect_whole_or_absent([](FileSystem& files) {
+    return import_model(files, {.input = "in", .output = "out", .tag = "test", .file_bytes = 1})
+        .status();
+  });
+  expect_whole_or_absent([](FileSystem& files) {
+    return export_model(files,
+                        {.checkpoint = "start", .output = "out", .shard_bytes = 100, .tag = "test"})
+        .status();
+  });
+}
+
+TEST_F(ModelImportTest, WhatIsThereIsNotTouched) {
+  import_fixture("gpt2");
+  const auto again = import_model(
+      disk_,
+      {.input = foreign_fixture("llama"), .output = directory_ / "checkpoint", .tag = "test"});
+  EXPECT_EQ(again.status().code(), Code::kBadConfig);
+  const auto exported = export_model(disk_, {.checkpoint = directory_ / "checkpoint",
+                                             .output = directory_ / "checkpoint",
+                                             .tag = "test"});
+  EXPECT_EQ(exported.status().code(), Code::kBadConfig);
+  EXPECT_EQ(load_whole(disk_, directory_ / "checkpoint").weights, read_pytorch_fixture().weights);
+  // An empty folder may be filled.
+  throw_if_error(disk_.make_directories(directory_ / "folder"));
+  EXPECT_TRUE(export_model(disk_, {.checkpoint = directory_ / "checkpoint",
+                                   .output = directory_ / "folder",
+                                   .tag = "test"})
+                  .ok());
+}
+
+TEST_F(ModelImportTest, ExportRefusesWhatItCannotGive) {
+  import_fixture("gpt2");
+  ExportOptions options{
+      .checkpoint = directory_ / "checkpoint", .output = directory_ / "folder", .tag = "test"};
+  options.dtype = "fp16";
+  EXPECT_EQ(export_model(disk_, options).status().code(), Code::kUsage);
+  options.dtype = "fp32";
+  options.shard_bytes = 0;
+  EXPECT_EQ(export_model(disk_, options).status().code(), Code::kUsage);
+  options.shard_bytes = 1000;
+  options.checkpoint = directory_ / "nowhere";
+  EXPECT_EQ(export_model(disk_, options).status().code(), Code::kMissingInput);
+  options.checkpoint = directory_ / "checkpoint";
+  const std::string shard = directory_ / "checkpoint/shard-00000-of-00001.safetensors";
+  std::string content = read_file(disk_, shard).value();
+  content[content.find("}") + 20000] ^= 1;  // of the first weights, behind the header
+  throw_if_error(publish_file(disk_, shard, content, "test"));
+  const Status damaged = export_model(disk_, options).status();
+  EXPECT_EQ(damaged.code(), Code::kBadData);
+  EXPECT_NE(damaged.message().find("digest"), std::string::npos) << damaged.message();
+  EXPECT_FALSE(disk_.exists(directory_ / "folder"));
+}
+
+}  // namespace
+}  // namespace leasehold
