@@ -8,6 +8,7 @@
 #include <CLI/CLI.hpp>
 
 #include "launch/commands_launch.h"
+#include "launch/commands_model.h"
 #include "launch/commands_prepare.h"
 #include "launch/inspect.h"
 #include "launch/job_schema.h"
@@ -46,6 +47,31 @@ void add_prepare(CLI::App& app, PrepareCommand& prepare, Command& chosen, const 
       ->capture_default_str();
   command->add_option("FILE", prepare.options.inputs, "What to read")->required();
   command->callback([&] { chosen = [&] { return run_prepare(prepare, logger); }; });
+}
+
+void add_import(CLI::App& app, ImportOptions& options, Command& chosen, const Logger& logger) {
+  CLI::App* command = app.add_subcommand(
+      "import",
+      "Turn a Hugging Face folder (gpt2 or llama) or an llm.c model file into a checkpoint");
+  command->add_option("--output", options.output, "The checkpoint's directory, which this makes")
+      ->required();
+  command->add_option("DIR", options.input, "The folder, or llm.c's file")->required();
+  command->callback([&] { chosen = [&] { return run_import(options, logger); }; });
+}
+
+void add_export(CLI::App& app, ExportOptions& options, Command& chosen, const Logger& logger) {
+  CLI::App* command =
+      app.add_subcommand("export", "Write a checkpoint's weights as a Hugging Face folder");
+  command->add_option("--dtype", options.dtype, "fp32, or bf16, to which weights are rounded")
+      ->capture_default_str();
+  command
+      ->add_option("--shard-size", options.shard_bytes,
+                   "Bytes of tensors in a file; more than that are spread over several")
+      ->capture_default_str();
+  command->add_option("CHECKPOINT", options.checkpoint, "A checkpoint's directory, or a run.dir")
+      ->required();
+  command->add_option("DIR", options.output, "The folder, which this makes")->required();
+  command->callback([&] { chosen = [&] { return run_export(options, logger); }; });
 }
 
 struct InspectCommand {
@@ -142,6 +168,10 @@ int run(int argc, char** argv) {
   Command chosen;
   PrepareCommand prepare;
   add_prepare(app, prepare, chosen, logger);
+  ImportOptions import_options;
+  add_import(app, import_options, chosen, logger);
+  ExportOptions export_options;
+  add_export(app, export_options, chosen, logger);
   InspectCommand inspection;
   add_inspect(app, inspection, chosen);
   LaunchCommand launch;
