@@ -1,0 +1,36 @@
+// Any text as config.json: refused with a reason, or a model that survives writing and has a
+// mapping.
+#include <cstdint>
+#include <string_view>
+
+#include "models/huggingface_config.h"
+#include "models/weight_mapping.h"
+#include "tests/fuzzing/require.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace leasehold;
+  const std::string_view text(reinterpret_cast<const char*>(data), size);
+  const Result<ModelConfig> config = parse_huggingface_config(text, "fuzz");
+  if (!config.ok()) {
+    LEASEHOLD_FUZZ_REQUIRE(config.status().code() == Code::kBadData ||
+                           config.status().code() == Code::kBadConfig);
+    LEASEHOLD_FUZZ_REQUIRE(config.status().message().starts_with("fuzz"));
+    return 0;
+  }
+  const Result<ModelConfig> again =
+      parse_huggingface_config(encode_huggingface_config(*config, "float32"), "fuzz");
+  LEASEHOLD_FUZZ_REQUIRE(again.ok() && *again == *config);
+  const WeightMapping mapping = map_huggingface(*config, "");
+  int64_t ours = 0, theirs = 0;
+  for (const MappedParameter& parameter : mapping.parameters)
+    ours += parameter.shape.num_elements();
+  for (const ForeignTensor& tensor : mapping.tensors) {
+    theirs += tensor.num_elements();
+    for (const RowRuns& runs : tensor.runs) {
+      LEASEHOLD_FUZZ_REQUIRE(runs.theirs + (runs.repeats - 1) * runs.their_stride + runs.count <=
+                             tensor.rows());
+    }
+  }
+  LEASEHOLD_FUZZ_REQUIRE(ours == theirs);
+  return 0;
+}
