@@ -98,6 +98,7 @@ TrainerOptions make_trainer_options(const JobFile& job, const std::string& data_
                                     const std::string& node) {
   TrainerOptions options;
   options.run_dir = job.run.dir;
+  options.start_from = job.run.start_from;
   options.steps = job.run.steps;
   options.validate_every_steps = job.run.validate_every_steps;
   options.checkpoint_every_steps = job.checkpoint.every_steps;
@@ -113,6 +114,8 @@ TrainerOptions make_trainer_options(const JobFile& job, const std::string& data_
   options.job.identity = identity_keys(job);
   options.job.identity[kDataDigestKey] = data_digest;
   options.job.model = to_map(job.model);
+  // Neither shapes a weight; where positions have a table, its own shape says what fits.
+  options.start_may_differ = {"dropout", "sequence"};
   options.job.tokenizer_json = job.tokenizer_json;
   return options;
 }

@@ -23,7 +23,8 @@ struct RunSection {
   std::string dir;   // holds metrics, events and checkpoints
   int64_t steps = 0;
   int64_t seed = 1;
-  std::string identity = "refuse";   // "refuse" or "report" a rank whose arithmetic differs
+  std::string start_from;           // a checkpoint whose weights a new run begins with; empty: none
+  std::string identity = "refuse";  // "refuse" or "report" a rank whose arithmetic differs
   int64_t validate_every_steps = 0;  // 0: never while training
 };
 

@@ -49,6 +49,14 @@ const JobKey kKeys[] = {
      .identity = true,
      .range = at_least(0)},
     {.table = "run",
+     .name = "start_from",
+     .slot = LEASEHOLD_SLOT(run.start_from),
+     .meaning =
+         "Checkpoint of the same model (`leasehold import` makes one) whose weights a new run "
+         "begins with, at step 0; a run that is resumed does not need it any more.",
+     .is_path = true,
+     .computed_default = "weights drawn from `run.seed`"},
+    {.table = "run",
      .name = "identity",
      .slot = LEASEHOLD_SLOT(run.identity),
      .meaning = "What happens to a rank whose arithmetic differs from the others' or from the "

@@ -4,25 +4,63 @@
 #include <vector>
 
 #include "runtime/checkpoint/checkpoint_reader.h"
+#include "runtime/comm/host_exchange.h"
 
 namespace leasehold {
 
 namespace {
 
-Result<Digest128> digest_tensor(CheckpointReader& reader, const StoredTensor& tensor,
-                                std::vector<float>& window) {
-  Digester digester;
-  const int64_t total = tensor.shape.num_elements();
-  for (int64_t begin = 0; begin < total; begin += std::ssize(window)) {
-    const int64_t count = std::min(std::ssize(window), total - begin);
-    const StateSlice slice = {
-        tensor.parameter,         tensor.kind, tensor.shape,
-        Box::whole(tensor.shape), begin,       Tensor(window.data(), DType::kF32, Shape{count})};
-    LEASEHOLD_RETURN_IF_ERROR(reader.load({&slice, 1}));
-    digester.update(window.data(), static_cast<size_t>(slice.data.size_bytes()));
-  }
-  return digester.finish();
+constexpr int64_t kSharedWindow = 4 * kMaxPieceElements;  // of each of a node's ranks
+constexpr size_t kHexDigits = 32;
+
+using ParameterDigests = std::array<Digest128, kStateKinds.size()>;
+
+// The manifest's order is by parameter, then by kind in the order of kStateKinds, none missing.
+const StoredTensor& tensor_of(const Manifest& manifest, int64_t parameter, size_t kind) {
+  return manifest.tensors[static_cast<size_t>(parameter) * kStateKinds.size() + kind];
 }
+
+void add_parameter(const Manifest& manifest, int64_t parameter, const ParameterDigests& digests,
+                   StateDigester& digester) {
+  const StoredTensor& weight = tensor_of(manifest, parameter, 0);
+  digester.add(weight.parameter, weight.shape, digests);
+}
+
+class ParameterDigester {
+ public:
+  ParameterDigester(FileSystem& files, const CheckpointHandle& checkpoint, int64_t window_elements)
+      : manifest_(*checkpoint.manifest), reader_(files, checkpoint), window_(window_elements) {}
+
+  Result<ParameterDigests> digest(int64_t parameter) {
+    ParameterDigests digests;
+    for (size_t kind = 0; kind < digests.size(); ++kind) {
+      LEASEHOLD_ASSIGN_OR_RETURN(digests[kind],
+                                 digest_tensor(tensor_of(manifest_, parameter, kind)));
+    }
+    return digests;
+  }
+
+ private:
+  Result<Digest128> digest_tensor(const StoredTensor& tensor) {
+    Digester digester;
+    const int64_t total = tensor.shape.num_elements();
+    values_.resize(static_cast<size_t>(std::max(std::min(total, window_), std::ssize(values_))));
+    for (int64_t begin = 0; begin < total; begin += window_) {
+      const int64_t count = std::min(window_, total - begin);
+      const StateSlice slice = {
+          tensor.parameter,         tensor.kind, tensor.shape,
+          Box::whole(tensor.shape), begin,       Tensor(values_.data(), DType::kF32, Shape{count})};
+      LEASEHOLD_RETURN_IF_ERROR(reader_.load({&slice, 1}));
+      digester.update(values_.data(), static_cast<size_t>(slice.data.size_bytes()));
+    }
+    return digester.finish();
+  }
+
+  const Manifest& manifest_;
+  CheckpointReader reader_;
+  int64_t window_;
+  std::vector<float> values_;
+};
 
 }  // namespace
 
@@ -49,20 +87,43 @@ Digest128 StateDigester::finish(int64_t step) {
 Result<Digest128> state_digest(FileSystem& files, const CheckpointHandle& checkpoint,
                                int64_t window_elements) {
   LEASEHOLD_CHECK(window_elements > 0, "a window of {} elements", window_elements);
-  CheckpointReader reader(files, checkpoint);
-  int64_t largest = 0;
-  for (const StoredTensor& tensor : checkpoint.manifest->tensors) {
-    largest = std::max(largest, tensor.shape.num_elements());
-  }
-  std::vector<float> window(static_cast<size_t>(std::min(largest, window_elements)));
+  const Manifest& manifest = *checkpoint.manifest;
+  ParameterDigester reader(files, checkpoint, window_elements);
   StateDigester digester;
-  // The manifest's order is by parameter, then by kind in the order of kStateKinds, none missing.
-  std::array<Digest128, kStateKinds.size()> digests;
-  for (size_t i = 0; i < checkpoint.manifest->tensors.size(); ++i) {
-    const StoredTensor& tensor = checkpoint.manifest->tensors[i];
-    LEASEHOLD_ASSIGN_OR_RETURN(digests[i % digests.size()], digest_tensor(reader, tensor, window));
-    if (i % digests.size() == digests.size() - 1)
-      digester.add(tensor.parameter, tensor.shape, digests);
+  for (int64_t p = 0; p < manifest.num_parameters(); ++p) {
+    LEASEHOLD_ASSIGN_OR_RETURN(const ParameterDigests digests, reader.digest(p));
+    add_parameter(manifest, p, digests, digester);
+  }
+  return digester.finish(checkpoint.info.step);
+}
+
+Result<Digest128> state_digest_together(FileSystem& files, const CheckpointHandle& checkpoint,
+                                        Communicator& world, Stream& stream, Deadline deadline) {
+  const Manifest& manifest = *checkpoint.manifest;
+  // Rank r digests parameters r, r + size, ...
+  const auto digest_own = [&]() -> Result<std::string> {
+    ParameterDigester reader(files, checkpoint, kSharedWindow);
+    std::string own;
+    for (int64_t p = world.rank(); p < manifest.num_parameters(); p += world.size()) {
+      LEASEHOLD_ASSIGN_OR_RETURN(const ParameterDigests digests, reader.digest(p));
+      for (const Digest128& digest : digests) own += digest.to_hex();
+    }
+    return own;
+  };
+  const Result<std::string> own = digest_own();
+  LEASEHOLD_RETURN_IF_ERROR(agree(world, stream, own.status(), deadline));
+  LEASEHOLD_ASSIGN_OR_RETURN(const std::vector<std::string> all,
+                             all_gather_bytes(world, stream, *own, deadline));
+  StateDigester digester;
+  for (int64_t p = 0; p < manifest.num_parameters(); ++p) {
+    const std::string& text = all[static_cast<size_t>(p % world.size())];
+    ParameterDigests digests;
+    for (size_t kind = 0; kind < digests.size(); ++kind) {
+      const size_t at = static_cast<size_t>(p / world.size()) * digests.size() + kind;
+      LEASEHOLD_ASSIGN_OR_RETURN(digests[kind],
+                                 Digest128::from_hex(text.substr(at * kHexDigits, kHexDigits)));
+    }
+    add_parameter(manifest, p, digests, digester);
   }
   return digester.finish(checkpoint.info.step);
 }

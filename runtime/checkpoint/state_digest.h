@@ -37,5 +37,9 @@ class StateDigester {
 inline constexpr int64_t kStateDigestWindow = int64_t{64} << 20;
 Result<Digest128> state_digest(FileSystem& files, const CheckpointHandle& checkpoint,
                                int64_t window_elements = kStateDigestWindow);
+// The same, each rank of `world` (a host-memory group) reading some of the parameters. Collective;
+// all ranks get the digest, or the same error.
+Result<Digest128> state_digest_together(FileSystem& files, const CheckpointHandle& checkpoint,
+                                        Communicator& world, Stream& stream, Deadline deadline);
 
 }  // namespace leasehold

@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "runtime/base/log.h"
@@ -23,6 +24,10 @@ namespace leasehold {
 
 struct TrainerOptions {
   std::string run_dir;
+  // A run that begins takes the weights of this checkpoint; empty: it draws them.
+  std::string start_from;
+  std::set<std::string>
+      start_may_differ;  // keys of job.model that may differ from that checkpoint's
   int64_t steps = 1;
   std::optional<int64_t> stop_after;   // drain after this step, as if asked
   int64_t validate_every_steps = 0;    // 0: at the end (and, starting afresh, the beginning) only
@@ -63,6 +68,11 @@ struct RunProgress {
   std::atomic<double> save_time_s{0};
 };
 
+// Identity keys of a run that began from a checkpoint: its state digest, and which it was. They
+// come from the run's own checkpoints when it goes on.
+inline constexpr const char* kStartDigestKey = "run.start_from";
+inline constexpr const char* kStartOriginKey = "run.start_from.origin";
+
 class Trainer {
  public:
   // References must outlive the trainer; `validation` may be null.
@@ -81,6 +91,9 @@ class Trainer {
   Status claim();
   Status restore();
   Status start_anew();
+  Result<CheckpointHandle> open_start();
+  Status load_start(const CheckpointHandle& start);
+  Status accept_start(const CheckpointInfo& found) const;
   Status resume_from(const Restored& restored);
   Status start_keeping(bool from_memory);
   void show_progress();

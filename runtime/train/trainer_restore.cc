@@ -1,8 +1,29 @@
 // How a run begins: the claim of run.dir, and the state that it goes on from.
+#include "runtime/checkpoint/state_digest.h"
 #include "runtime/comm/host_exchange.h"
 #include "runtime/train/trainer.h"
 
 namespace leasehold {
+
+namespace {
+
+// Which state a checkpoint is: by this and without reading it one is told from another.
+std::string origin_of(const CheckpointInfo& info) {
+  return fmt::format("step {} of lineage {}", info.step, info.lineage);
+}
+
+// The job's identity keys, with what the run recorded of its beginning.
+std::map<std::string, std::string> identity_of(const CheckpointInfo& job,
+                                               const CheckpointInfo& found) {
+  std::map<std::string, std::string> identity = job.identity;
+  for (const char* key : {kStartDigestKey, kStartOriginKey}) {
+    const auto recorded = found.identity.find(key);
+    if (recorded != found.identity.end()) identity[key] = recorded->second;
+  }
+  return identity;
+}
+
+}  // namespace
 
 Status Trainer::claim() {
   LEASEHOLD_RETURN_IF_ERROR(on_rank_0([&]() -> Status {
@@ -30,8 +51,11 @@ Status Trainer::claim() {
 }
 
 Status Trainer::accept(const CheckpointHandle& checkpoint) const {
-  if (!options_.fork)
-    LEASEHOLD_RETURN_IF_ERROR(check_identity(checkpoint.info, options_.job.identity));
+  LEASEHOLD_RETURN_IF_ERROR(accept_start(checkpoint.info));
+  if (!options_.fork) {
+    LEASEHOLD_RETURN_IF_ERROR(
+        check_identity(checkpoint.info, identity_of(options_.job, checkpoint.info)));
+  }
   LEASEHOLD_RETURN_IF_ERROR(check_parameters(checkpoint, engine_.parameter_shapes()));
   if (options_.report_arithmetic) return ok_status();
   return compare_arithmetic(arithmetic_, checkpoint.info.arithmetic_class);
@@ -71,10 +95,83 @@ Status Trainer::restore() {
   return start_keeping(restored->has_value() && (*restored)->from_memory);
 }
 
+// Rank by rank: a directory that nobody changes any more.
+Result<CheckpointHandle> Trainer::open_start() {
+  Result<CheckpointHandle> start = open_checkpoint(files_, options_.start_from);
+  if (!start.ok()) return start.status().annotated("run.start_from");
+  std::string differences;
+  for (const auto& [key, value] : options_.job.model) {
+    if (options_.start_may_differ.contains(key)) continue;
+    const auto found = start->info.model.find(key);
+    if (found != start->info.model.end() && found->second != value)
+      differences +=
+          fmt::format("\n  model.{}: {} in it, {} in the job", key, found->second, value);
+  }
+  if (!differences.empty()) {
+    return error(
+        Code::kBadConfig,
+        "run.start_from: {} holds another model:{}\nWrite its values into the job file, or "
+        "start from another checkpoint",
+        start->path, differences);
+  }
+  const Status fits = check_parameters(*start, engine_.parameter_shapes());
+  if (!fits.ok()) return Status(Code::kBadConfig, "run.start_from: " + fits.message());
+  return start;
+}
+
+Status Trainer::load_start(const CheckpointHandle& start) {
+  LEASEHOLD_ASSIGN_OR_RETURN(const Digest128 digest,
+                             state_digest_together(files_, start, world_, stream_, deadline()));
+  std::vector<StateSlice> weights = engine_.needed_slices();
+  std::erase_if(weights, [](const StateSlice& slice) { return slice.kind != StateKind::kWeight; });
+  LEASEHOLD_RETURN_IF_ERROR(
+      agree(world_, stream_, load_checkpoint(files_, start, weights), deadline()));
+  LEASEHOLD_RETURN_IF_ERROR(engine_.finish_restore());
+  info_.identity[kStartDigestKey] = digest.to_hex();
+  info_.identity[kStartOriginKey] = origin_of(start.info);
+  event(
+      "initialized",
+      fmt::format("weights of step {} from {}; starting from step 0", start.info.step, start.path),
+      {{"lineage", info_.lineage}, {"state_digest", digest.to_hex()}});
+  return ok_status();
+}
+
+// Whether a run that is there began as the job says. What it began from may be gone by now.
+Status Trainer::accept_start(const CheckpointInfo& found) const {
+  const auto began = found.identity.find(kStartOriginKey);
+  const bool began_from_one = began != found.identity.end();
+  if (options_.start_from.empty()) {
+    if (!began_from_one || options_.fork) return ok_status();
+    return error(Code::kBadConfig,
+                 "the run in {} began from a checkpoint ({}), and the job has no run.start_from: "
+                 "write it again, or choose another run.dir",
+                 options_.run_dir, began->second);
+  }
+  if (!began_from_one) {
+    return error(Code::kBadConfig,
+                 "run.start_from: the run in {} is there already and did not begin from a "
+                 "checkpoint: leave run.start_from out to go on with it, or choose another run.dir",
+                 options_.run_dir);
+  }
+  const Result<CheckpointHandle> start = open_checkpoint(files_, options_.start_from);
+  if (!start.ok() || origin_of(start->info) == began->second) return ok_status();
+  return error(Code::kBadConfig,
+               "run.start_from: {} is {}, but the run in {} began from {}: name that one again, or "
+               "choose another run.dir",
+               options_.start_from, origin_of(start->info), options_.run_dir, began->second);
+}
+
 Status Trainer::start_anew() {
+  std::optional<CheckpointHandle> start;
+  if (!options_.start_from.empty()) {
+    const Result<CheckpointHandle> opened = open_start();
+    LEASEHOLD_RETURN_IF_ERROR(agree(world_, stream_, opened.status(), deadline()));
+    start = *opened;
+  }
   LEASEHOLD_ASSIGN_OR_RETURN(info_.lineage,
                              broadcast_bytes(world_, stream_, new_lineage(), 0, deadline()));
   LEASEHOLD_RETURN_IF_ERROR(engine_.initialize());
+  if (start) return load_start(*start);
   event("initialized", "no checkpoint in run.dir: starting from step 0",
         {{"lineage", info_.lineage}});
   return ok_status();
@@ -90,6 +187,7 @@ Status Trainer::resume_from(const Restored& restored) {
   info_.parent_lineage = found.parent_lineage;
   info_.fork_step = found.fork_step;
   info_.metrics_line = found.metrics_line;
+  info_.identity = identity_of(info_, found);
   saved_step_ = restored.from_memory ? -1 : found.step;
   if (options_.fork) {
     start_fork(info_, found);
