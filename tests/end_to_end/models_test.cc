@@ -48,9 +48,16 @@ TEST_F(ModelsTest, ARunStartsFromAnImportedModelOnAnyNumberOfRanks) {
   const std::string first_line = metrics("one").front();
   EXPECT_EQ(metrics("one").size(), 50u);
   EXPECT_NE(events("one").find("weights of step 0 from"), std::string::npos) << events("one");
+  // What every rank digests in part is what inspect digests whole.
+  const Finished inspected = tool({"inspect", directory_ / "imported", "--json"});
+  const std::string key = "\"state_digest\": \"";
+  const std::string digest =
+      inspected.output.substr(inspected.output.find(key) + key.size(), 32);
+  EXPECT_NE(events("one").find(digest), std::string::npos) << digest << events("one");
   // Otherwise and interrupted; the second part no longer needs what it began from.
   expect_ended(start(3, "three", {"--stop-after", "5"}), 75, {});
   throw_if_error(posix_files().rename(directory_ / "imported", directory_ / "away"));
+  EXPECT_NE(events("three").find(digest), std::string::npos) << events("three");
   expect_ended(start(2, "three"), 0, {});
   EXPECT_EQ(metrics("three"), metrics("one"));
   EXPECT_EQ(state_digest("three"), state_digest("one"));
