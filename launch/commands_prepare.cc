@@ -1,30 +1,16 @@
 #include "launch/commands_prepare.h"
 
-#include <atomic>
-#include <csignal>
-
 #include "launch/prepare_progress.h"
+#include "launch/stop_signals.h"
 
 namespace leasehold {
-
-namespace {
-
-// A signal handler can reach nothing else.
-std::atomic<bool> stop_requested = false;
-static_assert(std::atomic<bool>::is_always_lock_free, "set by a signal handler");
-
-void request_stop(int) { stop_requested.store(true); }
-
-}  // namespace
 
 Status run_prepare(const PrepareCommand& command, const Logger& logger) {
   PrepareOptions options = command.options;
   LEASEHOLD_ASSIGN_OR_RETURN(options.format, parse_prepare_format(command.format));
   LEASEHOLD_ASSIGN_OR_RETURN(const auto tokenizer,
                              load_tokenizer(posix_files(), command.tokenizer));
-  std::signal(SIGINT, request_stop);
-  std::signal(SIGTERM, request_stop);
-  options.stopped = &stop_requested;
+  options.stopped = &catch_stop_signals();
   PrepareProgress progress(system_clock(), stderr);
   options.on_progress = [&](int64_t done, int64_t total) { progress.show(done, total); };
   const auto prepared = prepare_tokens(posix_files(), *tokenizer, options);

@@ -120,6 +120,11 @@ Result<ForeignModel> open_huggingface_folder(FileSystem& files, const std::strin
   LEASEHOLD_ASSIGN_OR_RETURN(model.config, parse_huggingface_config(*text, config_path));
   LEASEHOLD_ASSIGN_OR_RETURN(model.weights, open_weights(files, directory));
 
+  // Before anything is as large as the configuration says.
+  if (model.config.layers > std::ssize(model.weights.tensors())) {
+    return error(Code::kBadData, "{}: {} layers, but the files beside it hold {} tensors",
+                 config_path, model.config.layers, model.weights.tensors().size());
+  }
   // The bare model, without its head's class, is written without the prefix.
   std::string prefix = huggingface_prefix(model.config);
   const bool any = std::ranges::any_of(

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "models/foreign_model.h"
+#include "runtime/base/check.h"
 
 namespace leasehold {
 
@@ -58,16 +59,26 @@ Result<Header> read_header(ReadableFile& file, const std::string& path) {
   return header;
 }
 
-// Gives every tensor its place. Returns the bytes of the file.
-Result<int64_t> lay_out(const Header& header, size_t file, ForeignModel& model) {
+int64_t element_bytes(const Header& header) { return header.dtype == "F32" ? 4 : 2; }
+
+// Of the whole file, without a table as large as the header says.
+int64_t expected_bytes(const Header& header) {
+  const ModelConfig& config = header.config;
+  const int64_t C = config.hidden;
+  const int64_t tables = (header.padded_vocab + config.sequence) * C;
+  const int64_t block = 12 * C * C + 13 * C;
+  return kHeaderBytes + (tables + config.layers * block + 2 * C) * element_bytes(header);
+}
+
+// Gives every tensor its place.
+Status lay_out(const Header& header, size_t file, ForeignModel& model) {
   std::map<std::string, const ForeignTensor*> by_name;
   for (const ForeignTensor& tensor : model.mapping.tensors) by_name[tensor.name] = &tensor;
-  const int64_t element_bytes = header.dtype == "F32" ? 4 : 2;
   int64_t offset = kHeaderBytes;
   const auto place = [&](const std::string& name, int64_t padding_elements) {
     const ForeignTensor& tensor = *by_name.at(name);
     const int64_t at = offset;
-    offset += (tensor.num_elements() + padding_elements) * element_bytes;
+    offset += (tensor.num_elements() + padding_elements) * element_bytes(header);
     return model.weights.add(name, {file, header.dtype, tensor.shape, at});
   };
   const int64_t padding = (header.padded_vocab - header.config.vocab) * header.config.hidden;
@@ -79,7 +90,9 @@ Result<int64_t> lay_out(const Header& header, size_t file, ForeignModel& model) 
   }
   LEASEHOLD_RETURN_IF_ERROR(place("lnfw", 0));
   LEASEHOLD_RETURN_IF_ERROR(place("lnfb", 0));
-  return offset;
+  LEASEHOLD_CHECK(offset == expected_bytes(header), "{} bytes laid out, {} expected", offset,
+                  expected_bytes(header));
+  return ok_status();
 }
 
 }  // namespace
@@ -88,15 +101,16 @@ Result<ForeignModel> open_llmc_model(FileSystem& files, const std::string& path)
   LEASEHOLD_ASSIGN_OR_RETURN(auto file, files.open(path));
   LEASEHOLD_ASSIGN_OR_RETURN(const Header header, read_header(*file, path));
   const int64_t size_bytes = file->size_bytes();
-  ForeignModel model;
-  model.config = header.config;
-  model.mapping = map_llmc(header.config);
-  const size_t index = model.weights.add_file(path, std::move(file));
-  LEASEHOLD_ASSIGN_OR_RETURN(const int64_t expected, lay_out(header, index, model));
+  const int64_t expected = expected_bytes(header);
   if (size_bytes != expected) {
     return error(Code::kBadData, "{}: {} bytes, its header says {}{}", path, size_bytes, expected,
                  size_bytes < expected ? " (truncated?)" : "");
   }
+  ForeignModel model;
+  model.config = header.config;
+  model.mapping = map_llmc(header.config);
+  const size_t index = model.weights.add_file(path, std::move(file));
+  LEASEHOLD_RETURN_IF_ERROR(lay_out(header, index, model));
   for (const ForeignTensor& tensor : model.mapping.tensors) {
     LEASEHOLD_ASSIGN_OR_RETURN(auto location, model.weights.find(tensor.name, tensor.shape));
     model.locations.push_back(std::move(location));

@@ -10,30 +10,26 @@ namespace leasehold {
 
 namespace {
 
-constexpr int64_t kMaxTokenizerBytes = int64_t{256} << 20;
-
-// The content of a tokenizer.json that is of use to the model, or nothing; `story` says which.
+// The folder's tokenizer as checkpoints keep it, or nothing; `story` says which and why.
 std::string read_tokenizer(FileSystem& files, const std::string& folder, const ModelConfig& config,
                            std::string& story) {
-  const std::string path = join_path(folder, "tokenizer.json");
-  Result<std::string> text = read_file(files, path, kMaxTokenizerBytes);
-  if (!text.ok()) {
-    story = text.status().code() == Code::kMissingInput ? "none: there is no tokenizer.json"
-                                                        : "none: " + text.status().message();
+  const auto holds = [&](const char* name) { return files.exists(join_path(folder, name)); };
+  if (!holds("tokenizer.json") && !holds("vocab.json") && !holds("tokenizer.model")) {
+    story = "none there";
     return "";
   }
-  const auto tokenizer = parse_tokenizer_json(*text, path);
+  const auto tokenizer = load_tokenizer(files, folder);
   if (!tokenizer.ok()) {
-    story = "none: " + tokenizer.status().message();
+    story = "not taken: " + tokenizer.status().message();
     return "";
   }
-  if (tokenizer.value()->vocab_size() > config.vocab) {
-    story = fmt::format("none: {} has {} ids, the model {}", path, tokenizer.value()->vocab_size(),
-                        config.vocab);
+  const int64_t ids = tokenizer.value()->vocab_size();
+  if (ids > config.vocab) {
+    story = fmt::format("not taken: it has {} ids, the model {}", ids, config.vocab);
     return "";
   }
-  story = fmt::format("{}, {} ids", tokenizer.value()->name(), tokenizer.value()->vocab_size());
-  return std::move(text).value();
+  story = fmt::format("{}, {} ids", tokenizer.value()->name(), ids);
+  return tokenizer.value()->to_json();
 }
 
 }  // namespace

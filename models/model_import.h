@@ -25,9 +25,9 @@ struct ImportSummary {
   std::string tokenizer;  // what became of it, for a person
 };
 
-// Writes the weights as fp32 with zero moments at step 0, and the tokenizer of a Hugging Face
-// folder when Leasehold reads it. Holds one parameter, and 32 MiB. `output` is whole or not there.
-// Errors of open_foreign_model and write_weights_checkpoint.
+// Writes the weights as fp32 with zero moments at step 0, and the folder's tokenizer when Leasehold
+// reads it and the model has an id for each of its tokens. Holds one parameter, and 32 MiB.
+// `output` is whole or not there. Errors of open_foreign_model and write_weights_checkpoint.
 Result<ImportSummary> import_model(FileSystem& files, const ImportOptions& options);
 
 }  // namespace leasehold

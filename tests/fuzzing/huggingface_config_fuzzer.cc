@@ -20,6 +20,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const Result<ModelConfig> again =
       parse_huggingface_config(encode_huggingface_config(*config, "float32"), "fuzz");
   LEASEHOLD_FUZZ_REQUIRE(again.ok() && *again == *config);
+  if (config->layers > 100) return 0;  // a folder's tensors are counted first
   const WeightMapping mapping = map_huggingface(*config, "");
   int64_t ours = 0, theirs = 0;
   for (const MappedParameter& parameter : mapping.parameters)

@@ -80,6 +80,10 @@ TEST_F(ForeignModelTest, TensorsMustFitTheConfiguration) {
                    t["transformer.h.x.attn.bias"] = {"F32", {4}, ""};
                  }),
                  Code::kBadData, "transformer.h.x.attn.bias");
+  expect_refused(open_single(R"({"model_type": "gpt2", "n_layer": 9999, "n_embd": 4, "n_head": 2,
+                                 "n_positions": 3, "vocab_size": 5})",
+                             good),
+                 Code::kBadData, "9999 layers");
   // A head that is written out must be the token table.
   expect_refused(with([](Tensors& t) {
                    t["lm_head.weight"] = t.at("transformer.wte.weight");

@@ -4,6 +4,8 @@
 #include <cstring>
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
 #include "models/foreign_model.h"
 #include "models/model_export.h"
 #include "tests/models/foreign_fixture.h"
@@ -66,7 +68,7 @@ class ModelImportTest : public testing::Test {
 // there.
 TEST_F(ModelImportTest, Gpt2IsTheModelThatPytorchTrains) {
   const LoadedCheckpoint loaded = import_fixture("gpt2");
-  const PytorchFixture fixture = read_pytorch_fixture();
+  const PytorchFixture fixture = read_pytorch_fixture("gpt2");
   EXPECT_EQ(loaded.weights, fixture.weights);
   EXPECT_EQ(loaded.step, 0);
   ModelConfig expected = fixture.model;
@@ -186,6 +188,26 @@ TEST_F(ModelImportTest, LlmcFilesOfBothVersions) {
   EXPECT_EQ(fp32.weights.at("norm.bias")[7], pattern("lnfb", 7));
 }
 
+// GPT-2's 256 characters for bytes: printable ones stand for themselves, the others follow from
+// 256.
+std::string byte_vocabulary() {
+  nlohmann::json vocabulary;
+  int next = 256;
+  for (int byte = 0; byte < 256; ++byte) {
+    const bool itself = (byte >= '!' && byte <= '~') || (byte >= 0xa1 && byte != 0xad);
+    const int code = itself ? byte : next++;
+    std::string character;
+    if (code < 0x80) {
+      character += static_cast<char>(code);
+    } else {
+      character += static_cast<char>(0xc0 | code >> 6);
+      character += static_cast<char>(0x80 | (code & 0x3f));
+    }
+    vocabulary[character] = byte;
+  }
+  return vocabulary.dump();
+}
+
 TEST_F(ModelImportTest, ATokenizerThatFitsComesAlong) {
   FaultyFiles files;
   throw_if_error(files.make_directories("in"));
@@ -198,7 +220,7 @@ TEST_F(ModelImportTest, ATokenizerThatFitsComesAlong) {
     throw_if_error(imported.status());
     return imported->tokenizer + "|" + load_whole(files, "out").tokenizer_json;
   };
-  EXPECT_NE(import_with("{").find("none: in/tokenizer.json"), std::string::npos);
+  EXPECT_NE(import_with("{").find("not taken: in/tokenizer.json"), std::string::npos);
   const std::string byte =
       R"({"format": "leasehold-tokenizer", "version": 1, "name": "byte", "vocab": 256})";
   const std::string too_large = import_with(byte);  // the model has 5 ids
@@ -211,7 +233,25 @@ TEST_F(ModelImportTest, ATokenizerThatFitsComesAlong) {
   text.replace(text.find("\"vocab_size\": 5"), 15, "\"vocab_size\": 256");
   files.set_content("in/config.json", text);
   files.set_content("in/model.safetensors", make_safetensors(tensors_of(config)));
-  EXPECT_TRUE(import_with(byte).ends_with("|" + byte));
+  EXPECT_TRUE(import_with(byte).starts_with("byte, 256 ids|{\"format\""));
+  EXPECT_NE(export_model(files, {.checkpoint = "out", .output = "folder", .tag = "test"})
+                ->tokenizer.find("not written"),
+            std::string::npos);
+  EXPECT_FALSE(files.exists("folder/tokenizer.json"));
+  // Hugging Face's own goes in and out as it is.
+  const std::string theirs = R"({"version": "1.0", "added_tokens": [], "normalizer": null,
+    "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true},
+    "post_processor": null, "decoder": {"type": "ByteLevel"},
+    "model": {"type": "BPE", "vocab": )" +
+                             byte_vocabulary() + R"(, "merges": []}})";
+  EXPECT_TRUE(import_with(theirs).starts_with("byte-level BPE, 256 ids|"));
+  throw_if_error(files.remove_all("folder"));
+  EXPECT_EQ(
+      export_model(files, {.checkpoint = "out", .output = "folder", .tag = "test"})->tokenizer,
+      "tokenizer.json");
+  EXPECT_EQ(nlohmann::json::parse(files.content("folder/tokenizer.json")),
+            nlohmann::json::parse(theirs));
+  EXPECT_TRUE(files.exists("folder/tokenizer_config.json"));
 }
 
 // Each change to the storage fails once: the output is whole or not there, and nothing else is
@@ -286,7 +326,8 @@ TEST_F(ModelImportTest, WhatIsThereIsNotTouched) {
                                              .output = directory_ / "checkpoint",
                                              .tag = "test"});
   EXPECT_EQ(exported.status().code(), Code::kBadConfig);
-  EXPECT_EQ(load_whole(disk_, directory_ / "checkpoint").weights, read_pytorch_fixture().weights);
+  EXPECT_EQ(load_whole(disk_, directory_ / "checkpoint").weights,
+            read_pytorch_fixture("gpt2").weights);
   // An empty folder may be filled.
   throw_if_error(disk_.make_directories(directory_ / "folder"));
   EXPECT_TRUE(export_model(disk_, {.checkpoint = directory_ / "checkpoint",

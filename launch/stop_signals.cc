@@ -1,0 +1,23 @@
+#include "launch/stop_signals.h"
+
+#include <csignal>
+
+namespace leasehold {
+
+namespace {
+
+// A signal handler can reach nothing else.
+std::atomic<bool> stop_requested = false;
+static_assert(std::atomic<bool>::is_always_lock_free, "set by a signal handler");
+
+void request_stop(int) { stop_requested.store(true); }
+
+}  // namespace
+
+const std::atomic<bool>& catch_stop_signals() {
+  std::signal(SIGINT, request_stop);
+  std::signal(SIGTERM, request_stop);
+  return stop_requested;
+}
+
+}  // namespace leasehold
