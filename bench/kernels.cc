@@ -94,7 +94,8 @@ class Bench {
     const Tensor workspace = bytes(kernels_->layer_norm_backward_workspace_bytes(N, kC));
     const std::string shape = fmt::format("N {} C {}", N, kC);
     add({"layer_norm.forward", shape, "16 N C bytes", 16.0 * N * kC, false, 0, 0, calls}, [&] {
-      kernels_->layer_norm_forward(*stream_, x, delta, {}, sum, weight, weight, 1e-5, y, mean, rstd);
+      kernels_->layer_norm_forward(*stream_, x, delta, {}, sum, weight, weight, 1e-5, y, mean,
+                                   rstd);
     });
     add({"layer_norm.backward", shape, "16 N C bytes", 16.0 * N * kC, false, 0, 0, calls}, [&] {
       kernels_->layer_norm_backward(*stream_, y, x, weight, mean, rstd, delta, delta, dweight,

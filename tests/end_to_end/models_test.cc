@@ -51,8 +51,7 @@ TEST_F(ModelsTest, ARunStartsFromAnImportedModelOnAnyNumberOfRanks) {
   // What every rank digests in part is what inspect digests whole.
   const Finished inspected = tool({"inspect", directory_ / "imported", "--json"});
   const std::string key = "\"state_digest\": \"";
-  const std::string digest =
-      inspected.output.substr(inspected.output.find(key) + key.size(), 32);
+  const std::string digest = inspected.output.substr(inspected.output.find(key) + key.size(), 32);
   EXPECT_NE(events("one").find(digest), std::string::npos) << digest << events("one");
   // Otherwise and interrupted; the second part no longer needs what it began from.
   expect_ended(start(3, "three", {"--stop-after", "5"}), 75, {});
