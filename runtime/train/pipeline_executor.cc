@@ -74,6 +74,11 @@ void PipelineExecutor::run(const std::vector<PipelineAction>& actions, StageWork
       backward(action, work);
     }
   }
+  // The neighbours have everything before this stage goes on, or leaves.
+  for (const auto& chunk : outputs_) {
+    for (const Letter& output : chunk) output.work.then(*streams_.compute);
+  }
+  for (const Letter& gradient : gradients_) gradient.work.then(*streams_.compute);
 }
 
 void PipelineExecutor::forward(const PipelineAction& action, StageWork& work) {

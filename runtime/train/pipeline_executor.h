@@ -35,8 +35,9 @@ class PipelineExecutor {
                    const std::vector<int64_t>& places, const Shape& boundary, DType dtype,
                    const Streams& streams, Arenas& arenas);
 
-  // Collective over the pipeline: every stage runs its actions of one schedule. Enqueued; waits on
-  // the host where streams are inline.
+  // Collective over the pipeline: every stage runs its actions of one schedule. Enqueued, waits on
+  // the host where streams are inline; what is enqueued on compute later runs when the neighbours
+  // have everything.
   void run(const std::vector<PipelineAction>& actions, StageWork& work);
 
  private:

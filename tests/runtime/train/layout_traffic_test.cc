@@ -3,9 +3,9 @@
 // between stages:
 //   data axis, ZeRO 0 and 1: roots (D - 1) s' for the sums, (D - 1) s for what comes back
 //   ZeRO 2: R (D - 1) s' and (D - 1) s
-//   ZeRO 3: R (D - 1) s', and R (2 U - u) (D - 1) for weights: U the shards of all units as they
-//   are
-//     visited, u the last one's, which stays from forward to backward
+//   ZeRO 3: R (D - 1) s', and (D - 1) (2 R U - R turn - (R - 1) turn') for weights: U the shards of
+//     all units; turn those of the last two, which are still there when backward begins; turn'
+//     those of the first two, which are when the next forward does
 //   pipeline axis: 4 F per microbatch and part that is not the last, ahead; as much back
 //   tensor axis: models/describe_tensor.h per microbatch, and the sums of what it does not cut
 #include <gtest/gtest.h>
@@ -84,11 +84,14 @@ TEST_P(LayoutTrafficTest, IsWhatTheFormulaSays) {
       data += (layout.data - 1) * all_shard * (layout.zero >= 2 ? rounds : 1);
       if (layout.zero < 3) data += (layout.data - 1) * shard;
       if (layout.zero == 3) {
-        int64_t visited = 0;
-        for (size_t unit = 0; unit < part.plan.uses.size(); ++unit)
-          visited += 2 * unit_bytes(part, unit);
-        if (layout.pipeline == 1) visited -= unit_bytes(part, part.plan.uses.size() - 1);
-        data += rounds * (layout.data - 1) * visited;
+        const size_t units = part.plan.uses.size();
+        int64_t fetched = 0;
+        for (size_t unit = 0; unit < units; ++unit) fetched += 2 * rounds * unit_bytes(part, unit);
+        if (layout.pipeline == 1) {
+          fetched -= rounds * (unit_bytes(part, units - 1) + unit_bytes(part, units - 2));
+          fetched -= (rounds - 1) * (unit_bytes(part, 0) + unit_bytes(part, 1));
+        }
+        data += (layout.data - 1) * fetched;
       }
       const int64_t message = 4 * N * job.model.hidden / layout.tensor;
       if (!is_last) ahead += rounds * message;

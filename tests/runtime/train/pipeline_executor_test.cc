@@ -67,6 +67,8 @@ double measure_s(PipelineSchedule schedule, const PipelineShape& shape) {
     for (int step = 0; step < 2; ++step) {
       TimedWork work;
       executor->run(actions, work);
+      for (Stream* stream : {streams.compute.get(), streams.transfer.get()})
+        throw_if_error(stream->synchronize(Deadline::after_s(60)));
       const std::lock_guard lock(mutex);
       if (step == 1) end_s = std::max(end_s, work.now_s());
     }
