@@ -153,6 +153,9 @@ TEST_F(KeeperTest, EndsByForceWhatDoesNotListen) {
   host_->end_by_force(generation_);
   const GenerationLook end = wait_for_end();
   EXPECT_FALSE(end.outcome.has_value());
+  // What was killed takes a moment to go.
+  const Deadline deadline = Deadline::after_s(10);
+  while (kill_session(*keeper, false) > 0 && !deadline.passed()) system_clock().sleep_s(0.01);
   EXPECT_EQ(kill_session(*keeper, false), 0);
 }
 
