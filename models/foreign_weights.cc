@@ -13,8 +13,8 @@ size_t ForeignWeights::add_file(const std::string& path, std::unique_ptr<Readabl
   return files_.size() - 1;
 }
 
-Status ForeignWeights::add(const std::string& name, Location location) {
-  const auto [place, is_new] = tensors_.try_emplace(name, std::move(location));
+Status ForeignWeights::add(const std::string& name, const Location& location) {
+  const auto [place, is_new] = tensors_.try_emplace(name, location);
   if (is_new) return ok_status();
   return error(Code::kBadData, "tensor '{}' is in {} and in {}", name, path_of(place->second),
                files_.back().path);

@@ -23,7 +23,7 @@ class ForeignWeights {
 
   size_t add_file(const std::string& path, std::unique_ptr<ReadableFile> file);
   // kBadData, naming both files, when there is a tensor of that name already.
-  Status add(const std::string& name, Location location);
+  Status add(const std::string& name, const Location& location);
   // All tensors of the .safetensors file at `path`. kMissingInput, kBadData, kStorage.
   Status add_safetensors(FileSystem& files, const std::string& path);
 

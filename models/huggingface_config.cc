@@ -274,7 +274,7 @@ Result<ModelConfig> parse_huggingface_config(std::string_view text, const std::s
   LEASEHOLD_RETURN_IF_ERROR(config.family == "gpt2" ? read_gpt2(fields, config)
                                                     : read_llama(fields, config));
   LEASEHOLD_RETURN_IF_ERROR(fields.refuse_others());
-  const Result<ModelConfig> complete = complete_model_config(config);
+  Result<ModelConfig> complete = complete_model_config(config);
   if (!complete.ok()) return complete.status().annotated(file);
   return complete;
 }

@@ -34,7 +34,7 @@ Status publish_directory(FileSystem& files, const std::string& path, const std::
     LEASEHOLD_RETURN_IF_ERROR(files.rename(temporary, target));
     return files.sync_directory(parent);
   };
-  const Status filled = fill();
+  Status filled = fill();
   if (filled.ok()) return filled;
   const Status removed = files.remove_all(temporary);
   if (removed.ok()) return filled;

@@ -43,7 +43,7 @@ Status Trainer::claim() {
   event("started", fmt::format("{} ranks", world_.size()),
         {{"world_size", std::to_string(world_.size())}});
 
-  const Status alike =
+  Status alike =
       compare_arithmetic(arithmetic_, options_.node, world_, stream_, options_.timeout_s);
   if (alike.code() != Code::kBadConfig || !options_.report_arithmetic) return alike;
   event("arithmetic_differs", alike.message());
