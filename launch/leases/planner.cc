@@ -203,7 +203,7 @@ Plan plan(const LeaseCalendar& calendar, const std::map<std::string, HostHealth>
       out.add(fmt::format("{} (the job takes {})", window.host, ranks_in_words(limits.max_world)));
     } else {
       const bool adds_no_copy = window.lease->slots < limits.model_ranks;
-      out.add(adds_no_copy ? fmt::format("{} (the model needs {} more)", window.host,
+      out.add(adds_no_copy ? fmt::format("{} (another copy of the model needs {})", window.host,
                                          ranks_in_words(limits.model_ranks))
                            : fmt::format("{} ({}, too soon to be worth a restart)", window.host,
                                          in_words(window)));

@@ -96,6 +96,28 @@ TEST_F(NotOneBitTest, EveryLayout) {
   expect_like_undisturbed("changing");
 }
 
+// The tensor degree is part of a job's arithmetic; all else may change around it.
+TEST_F(NotOneBitTest, EveryLayoutOverTheTensorAxis) {
+  const auto layout = [](std::vector<std::string> settings) {
+    settings.insert(settings.end(), {"parallel.tensor=2", "model.family=llama", "model.layers=2"});
+    std::vector<std::string> options;
+    for (const std::string& setting : settings) options.insert(options.end(), {"--set", setting});
+    return options;
+  };
+  ASSERT_EQ(train(2, "undisturbed", layout({})).exit_code, 0);
+  ASSERT_EQ(train(4, "stages", layout({"parallel.pipeline=2"})).exit_code, 0);
+  expect_like_undisturbed("stages");
+
+  auto sharded = layout({"parallel.zero=3", "parallel.recompute=block"});
+  sharded.insert(sharded.end(), {"--stop-after", "20"});
+  ASSERT_EQ(train(4, "changing", sharded).exit_code, 75);
+  const Finished uncut = train(2, "changing", {"--set", "model.family=llama"});
+  EXPECT_EQ(uncut.exit_code, 78);
+  EXPECT_NE(uncut.errors.find("parallel.tensor"), std::string::npos) << uncut.errors;
+  ASSERT_EQ(train(2, "changing", layout({})).exit_code, 0);
+  expect_like_undisturbed("changing");
+}
+
 TEST_F(NotOneBitTest, StoppedBySignalsAtRandomMomentsAndResumedOnOtherRanks) {
   run_undisturbed();
   const uint32_t seed = std::random_device()();

@@ -94,6 +94,37 @@ TEST(Plan, ACurtailmentEndsAHostsTime) {
   EXPECT_EQ(plan_at(calendar, 200).world, 1);
 }
 
+TEST(Plan, TakesWholeCopiesOfTheModel) {
+  const PlanLimits four_each = {.min_world = 1, .max_world = 16, .model_ranks = 4, .margin_s = 5};
+  const LeaseCalendar three_hosts = {
+      {lease("a", {"a"}, 3), lease("b", {"b"}, 3), lease("c", {"c"}, 3)}, {}};
+  const Plan eight = plan_at(three_hosts, 0, four_each);
+  EXPECT_EQ(names(eight), (Names{"a", "b", "c"}));
+  EXPECT_EQ(eight.world, 8);
+  EXPECT_EQ(eight.hosts[2].slots, 2);
+
+  const Plan one_copy = plan_at({{lease("a", {"a"}, 5), lease("b", {"b"}, 2)}, {}}, 0, four_each);
+  EXPECT_EQ(names(one_copy), Names{"a"});
+  EXPECT_EQ(one_copy.world, 4);
+  expect_says(one_copy.reason, {"4 ranks on a", "b (another copy of the model needs 4 ranks)"});
+
+  const Plan none = plan_at({{lease("a", {"a"}, 3)}, {}}, 0, four_each);
+  EXPECT_EQ(none.world, 0);
+  expect_says(none.reason, {"waiting: 3 of at least 4 ranks", "on a"});
+}
+
+TEST(Plan, MoreCopiesOfTheModelAreWhatMakesStepsFaster) {
+  // 8 lanes over 2 copies, then over 4.
+  const PlanLimits limits = {.min_world = 1, .max_world = 16, .model_ranks = 2, .margin_s = 5};
+  const LeaseCalendar calendar = {{lease("a", {"a"}, 4), lease("b", {"b"}, 4)}, {}};
+  const Plan wanted = plan_at(calendar, 0, limits);
+  ASSERT_EQ(wanted.world, 8);
+  const std::vector<PlannedHost> running = {{"a", 4, "a", kNever, "", ""}};
+  const auto reason = reason_to_drain(running, wanted, calendar, limits, kTimes, 0);
+  ASSERT_TRUE(reason.has_value());
+  expect_says(*reason, {"8 ranks can train instead of 4", "2.00 times as fast", "with b"});
+}
+
 TEST(Plan, TakesAtMostTheJobsRanks) {
   const LeaseCalendar calendar = {{lease("short", {"a"}, 4, 0, 1000), lease("mine", {"b"}, 4),
                                    lease("long", {"c"}, 4, 0, 5000)},
