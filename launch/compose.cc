@@ -37,7 +37,7 @@ int64_t count_bound_cores() {
 
 int64_t count_machine_cores() { return ::sysconf(_SC_NPROCESSORS_ONLN); }
 
-ArithmeticProbe make_probe(const ModelConfig& model, int64_t microbatch) {
+ArithmeticProbe make_probe(const ModelConfig& model, int64_t microbatch, int64_t tensor) {
   const FamilyOptions family = family_options(model);
   std::optional<Rotary> rotary;
   if (!family.position_table) rotary = rotary_of(model);
@@ -51,7 +51,8 @@ ArithmeticProbe make_probe(const ModelConfig& model, int64_t microbatch) {
           .norm_eps = model.norm_eps,
           .rms_norm = family.rms_norm,
           .gated_mlp = family.gated_mlp,
-          .rotary = rotary};
+          .rotary = rotary,
+          .tensor = tensor};
 }
 
 MeshShape make_mesh_shape(const ParallelSection& parallel, int num_ranks) {

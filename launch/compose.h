@@ -27,7 +27,7 @@ Status check_binding(int64_t threads, int64_t bound_cores, int64_t machine_cores
 int64_t count_bound_cores();
 int64_t count_machine_cores();
 
-ArithmeticProbe make_probe(const ModelConfig& model, int64_t microbatch);
+ArithmeticProbe make_probe(const ModelConfig& model, int64_t microbatch, int64_t tensor);
 // Data parallelism takes the ranks that tensor x pipeline leave.
 MeshShape make_mesh_shape(const ParallelSection& parallel, int num_ranks);
 EngineOptions make_engine_options(const JobFile& job);

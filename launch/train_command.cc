@@ -130,8 +130,9 @@ Status run_train(const TrainCommand& command, ProcessGroup& processes, DrainRequ
     return agree(world, *stream, printed, after_group_timeout(timeout_s));
   }
   LEASEHOLD_ASSIGN_OR_RETURN(Mesh mesh, Mesh::create(world, shape));
-  const auto arithmetic = digest_arithmetic(*compute.device, *compute.kernels,
-                                            make_probe(job.model, job.batch.microbatch), timeout_s);
+  const auto arithmetic = digest_arithmetic(
+      *compute.device, *compute.kernels,
+      make_probe(job.model, job.batch.microbatch, job.parallel.tensor), timeout_s);
   LEASEHOLD_RETURN_IF_ERROR(
       agree(world, *stream, arithmetic.status(), after_group_timeout(timeout_s)));
   auto engine = Engine::create(*compute.device, *compute.kernels, mesh, source, engine_options);

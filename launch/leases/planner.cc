@@ -102,6 +102,14 @@ struct Choice {
   double holds_until_s = kNever;  // then time alone makes another choice
 };
 
+// How many of the first candidates have that many slots: the last of those that end together may
+// complete no copy of the model.
+size_t num_hosts_for(int64_t world, const std::vector<HostWindow>& candidates) {
+  size_t num_hosts = 0;
+  for (int64_t slots = 0; slots < world; ++num_hosts) slots += candidates[num_hosts].lease->slots;
+  return num_hosts;
+}
+
 Choice choose(const std::vector<HostWindow>& candidates, const PlanLimits& limits,
               const Costs& costs, double now_s) {
   // A choice between the first few, the first few more, ...: hosts that end together come together.
@@ -116,7 +124,7 @@ Choice choose(const std::vector<HostWindow>& candidates, const PlanLimits& limit
     const int64_t before = options.empty() ? 0 : options.back().world;
     if (more_end_then || world <= before || world < limits.min_world) continue;
     options.push_back({world, candidates[i].until_s - costs.wind_down_s()});
-    nums_hosts.push_back(i + 1);
+    nums_hosts.push_back(num_hosts_for(world, candidates));
   }
   if (options.empty()) return {.num_hosts = 0, .world = ranks, .holds_until_s = kNever};
   const WorldChoice choice = choose_world(options, costs.start_s, costs.restart_s(), now_s);

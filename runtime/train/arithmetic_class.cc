@@ -144,7 +144,7 @@ void probe_attention(Prober& prober, const ArithmeticProbe& sizes) {
   const int64_t D = sizes.hidden / sizes.heads;
   const AttentionShape shape{.B = 1,
                              .T = std::min(sizes.T, kMaxRows),
-                             .G = sizes.kv_heads,
+                             .G = sizes.kv_heads / sizes.tensor,
                              .R = sizes.heads / sizes.kv_heads,
                              .D = D};
   const Shape packed{1, shape.T, shape.G, shape.R + 2, D};
@@ -182,6 +182,27 @@ void probe_loss(Prober& prober, int64_t rows, int64_t V) {
   prober.digest("cross_entropy", {logits, loss});
 }
 
+// The loss over `shards` parts of a vocabulary of `shards` * V.
+void probe_cut_loss(Prober& prober, int64_t rows, int64_t V, int64_t shards) {
+  Kernels& kernels = prober.kernels();
+  const Tensor logits = prober.drawn({rows, V}, "loss.logits", 2.0F);
+  const Tensor targets = prober.tokens(1, rows, shards * V);
+  const Tensor all = prober.doubles(shards * rows * 3).reshape({shards, rows, 3});
+  const Tensor loss = prober.doubles(1);
+  const Tensor workspace = prober.workspace(kernels.cross_entropy_workspace_bytes(rows, V));
+  if (prober.counting()) return;
+  const Tensor of_rows = targets.reshape({rows});
+  // The first shard comes last: it replaces the logits.
+  for (int64_t shard = shards; shard-- > 0;) {
+    kernels.cross_entropy_statistics(prober.stream(), logits, of_rows, {shard, shards}, shard == 0,
+                                     all.rows(shard, 1).reshape({rows, 3}));
+  }
+  prober.digest("cross_entropy_statistics", {logits, all});
+  kernels.cross_entropy_from_statistics(prober.stream(), all, of_rows, {0, shards}, 1.0F, logits,
+                                        loss, workspace);
+  prober.digest("cross_entropy_from_statistics", {logits, loss});
+}
+
 void probe_optimizer(Prober& prober) {
   constexpr int64_t kElements = 3 * Kernels::kChunk + 17;
   Kernels& kernels = prober.kernels();
@@ -209,21 +230,23 @@ void probe_optimizer(Prober& prober) {
 
 void probe_all(Prober& prober, const ArithmeticProbe& sizes) {
   const int64_t rows = std::min(sizes.B * sizes.T, kMaxRows);
-  const int64_t V = std::min(sizes.vocab, kMaxVocab);
-  const int64_t packed = sizes.hidden / sizes.heads * (sizes.heads + 2 * sizes.kv_heads);
+  const int64_t V = std::min(sizes.vocab / sizes.tensor, kMaxVocab);
+  const int64_t ffn = sizes.ffn / sizes.tensor;
+  const int64_t packed =
+      sizes.hidden / sizes.heads * (sizes.heads + 2 * sizes.kv_heads) / sizes.tensor;
   probe_linear(prober, "qkv", rows, sizes.hidden, packed, Activation::kNone);
   if (sizes.gated_mlp) {
-    probe_linear(prober, "gate_up", rows, sizes.hidden, 2 * sizes.ffn, Activation::kNone);
-    probe_swiglu(prober, rows, sizes.ffn);
+    probe_linear(prober, "gate_up", rows, sizes.hidden, 2 * ffn, Activation::kNone);
+    probe_swiglu(prober, rows, ffn);
   } else {
-    probe_linear(prober, "fc", rows, sizes.hidden, sizes.ffn, Activation::kGelu);
+    probe_linear(prober, "fc", rows, sizes.hidden, ffn, Activation::kGelu);
   }
-  probe_linear(prober, "projection", rows, sizes.ffn, sizes.hidden, Activation::kNone);
+  probe_linear(prober, "projection", rows, ffn, sizes.hidden, Activation::kNone);
   probe_linear(prober, "head", rows, sizes.hidden, V, Activation::kNone);
   sizes.rms_norm ? probe_rms_norm(prober, rows, sizes.hidden, sizes.norm_eps)
                  : probe_layer_norm(prober, rows, sizes.hidden, sizes.norm_eps);
   probe_attention(prober, sizes);
-  probe_loss(prober, rows, V);
+  sizes.tensor == 1 ? probe_loss(prober, rows, V) : probe_cut_loss(prober, rows, V, sizes.tensor);
   probe_optimizer(prober);
 }
 

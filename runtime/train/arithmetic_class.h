@@ -13,7 +13,8 @@
 
 namespace leasehold {
 
-// What decides which operations the job uses and which code paths they take.
+// What decides which operations the job uses and which code paths they take. Sizes are the model's;
+// a tensor rank computes its part of them.
 struct ArithmeticProbe {
   int64_t hidden = 0;
   int64_t ffn = 0;
@@ -26,6 +27,7 @@ struct ArithmeticProbe {
   bool rms_norm = false;         // else layer norm
   bool gated_mlp = false;        // SwiGLU, else GELU
   std::optional<Rotary> rotary;  // of queries and keys
+  int64_t tensor = 1;            // ranks that share each layer
 };
 
 struct OperationDigest {

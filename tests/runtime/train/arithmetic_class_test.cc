@@ -45,6 +45,22 @@ TEST(ArithmeticClassTest, ProbesTheOperationsOfTheModelAndNoOthers) {
   }
 }
 
+TEST(ArithmeticClassTest, ProbesWhatATensorRankComputes) {
+  for (ArithmeticProbe sizes : {kGpt2, kLlama}) {
+    const auto whole = probe(sizes);
+    sizes.tensor = 2;
+    const auto part = probe(sizes);
+    EXPECT_TRUE(whole.contains("cross_entropy"));
+    EXPECT_FALSE(part.contains("cross_entropy"));
+    for (const char* operation : {"cross_entropy_statistics", "cross_entropy_from_statistics"}) {
+      EXPECT_TRUE(part.contains(operation)) << operation;
+      EXPECT_FALSE(whole.contains(operation)) << operation;
+    }
+    EXPECT_NE(part.at("qkv.linear_forward"), whole.at("qkv.linear_forward"));
+    EXPECT_EQ(part, probe(sizes, 3));
+  }
+}
+
 TEST(ArithmeticClassTest, DoesNotDependOnThreads) {
   EXPECT_EQ(probe(kGpt2), probe(kGpt2, 3));
   EXPECT_EQ(probe(kLlama), probe(kLlama, 3));
