@@ -208,7 +208,9 @@ int run(int argc, char** argv) {
                  "Sequences of a microbatch (default: batch / ranks)");
   app.add_option("--lanes", settings.lanes, "Lanes (default: one per microbatch)");
   app.add_option("--threads", settings.threads, "Threads of a rank")->capture_default_str();
-  app.add_option("--zero", settings.zero, "ZeRO stage, 0 or 1")->capture_default_str();
+  app.add_option("--zero", settings.zero, "ZeRO stage; 2 and 3 need a lane per microbatch")
+      ->check(CLI::Range(0, 3))
+      ->capture_default_str();
   app.add_option("--reduction", settings.reduction)
       ->check(CLI::IsMember({"canonical", "fast"}))
       ->capture_default_str();

@@ -135,6 +135,7 @@ class EngineImplementation : public Engine {
   }
 
   Status load_batch(int64_t step, const WindowLoader& loader) {
+    if (!parts_->reads_tokens()) return ok_status();
     const auto& own = own_microbatches();
     Status status;
     for (size_t i = 0; i < own.size(); ++i) {

@@ -41,7 +41,8 @@ struct RankPart {
 
 class RankParts : public StageWork {
  public:
-  // Allocates. Local. `actions` are those of one step. References must outlive the object.
+  // Allocates. Local. References must outlive the object. kBadConfig when the layers cannot be
+  // dealt to the stages.
   static Result<std::unique_ptr<RankParts>> create(const ModelSource& source,
                                                    const EngineOptions& options, Mesh& mesh,
                                                    Kernels& kernels, const Streams& streams,
@@ -49,8 +50,9 @@ class RankParts : public StageWork {
   ~RankParts() override;
 
   const std::vector<RankPart*>& all() const { return all_; }
-  bool is_first() const { return stage_ == 0; }               // reads tokens
-  bool is_last() const { return stage_ + 1 == num_stages_; }  // computes the loss
+  // Stages between the first, which looks tokens up, and the last, which has the targets, need
+  // none.
+  bool reads_tokens() const { return stage_ == 0 || stage_ + 1 == num_stages_; }
 
   // The gradient norm over the parts of every rank of the world.
   GradientNorm make_norm() const;

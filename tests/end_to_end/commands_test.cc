@@ -12,16 +12,6 @@ namespace {
 
 class CommandsTest : public JobFixture {
  protected:
-  void expect_refused(const Finished& finished, int exit_code,
-                      const std::vector<std::string>& words) {
-    EXPECT_FALSE(finished.timed_out);
-    EXPECT_EQ(finished.exit_code, exit_code) << finished.errors;
-    for (const std::string& word : words) {
-      EXPECT_NE(finished.errors.find(word), std::string::npos) << "'" << word << "' is not in:\n"
-                                                               << finished.errors;
-    }
-  }
-
   void damage(const std::string& path, size_t at) {
     std::string content = read_file(posix_files(), path).value();
     content.at(at) = static_cast<char>(content[at] ^ 4);
@@ -103,7 +93,7 @@ TEST_F(CommandsTest, BadJobFilesAreRefusedBeforeAnythingIsWritten) {
   const auto refused = [&](const std::string& setting, int code,
                            const std::vector<std::string>& words) {
     SCOPED_TRACE(setting);
-    expect_refused(train(2, "refused", {"--set", setting}), code, words);
+    expect_ended(train(2, "refused", {"--set", setting}), code, words);
     EXPECT_FALSE(posix_files().exists(run_dir("refused")));
   };
   refused("optimizer.learning_rate=1", 78, {"learning_rate"});
@@ -117,16 +107,16 @@ TEST_F(CommandsTest, BadJobFilesAreRefusedBeforeAnythingIsWritten) {
   refused("parallel.chunks=2", 78, {"parallel.chunks", "parallel.pipeline"});
   refused("device.kind=cuda", 78, {"device.kind"});
   refused("model.vocab=100", 78, {"vocab"});
-  expect_refused(train_tool({job_, "--bogus"}), 64, {"bogus"});
-  expect_refused(train_tool({directory_ / "none.toml"}), 66, {"none.toml"});
+  expect_ended(train_tool({job_, "--bogus"}), 64, {"bogus"});
+  expect_ended(train_tool({directory_ / "none.toml"}), 66, {"none.toml"});
 }
 
 TEST_F(CommandsTest, ThreadsOnOneBoundCoreAreRefused) {
   if (::sysconf(_SC_NPROCESSORS_ONLN) < 2) GTEST_SKIP() << "needs two cores";
   std::vector<std::string> command = train_command(1, "bound", {"--set", "device.threads=2"});
   *std::find(command.begin(), command.end(), "none") = "core";
-  expect_refused(run_program(command, directory_.path(), 60, mpi_environment()), 78,
-                 {"--bind-to none"});
+  expect_ended(run_program(command, directory_.path(), 60, mpi_environment()), 78,
+               {"--bind-to none"});
 }
 
 TEST_F(CommandsTest, BadTokenFilesAreRefused) {
@@ -134,7 +124,7 @@ TEST_F(CommandsTest, BadTokenFilesAreRefused) {
   const std::string good = read_file(posix_files(), train_bin).value();
   const auto with = [&](const std::string& content, const std::vector<std::string>& words) {
     throw_if_error(publish_file(posix_files(), train_bin, content, "test"));
-    expect_refused(train(2, "refused"), 65, words);
+    expect_ended(train(2, "refused"), 65, words);
   };
   with(good.substr(0, good.size() - 3), {"train.bin"});
   with(good.substr(0, 100), {"train.bin"});
@@ -147,14 +137,14 @@ TEST_F(CommandsTest, BadTokenFilesAreRefused) {
 
 TEST_F(CommandsTest, AnUnwritableRunDirectoryIsAStorageError) {
   throw_if_error(publish_file(posix_files(), directory_ / "file", "", "test"));
-  expect_refused(train(2, "file/run"), 74, {"file/run"});
+  expect_ended(train(2, "file/run"), 74, {"file/run"});
 }
 
 TEST_F(CommandsTest, ASecondOwnerIsRefusedAndTheFirstGoesOn) {
   Process first(train_command(2, "owned", {"--set", "run.steps=100000"}), directory_.path(),
                 mpi_environment());
   ASSERT_TRUE(first.wait_for_text("step ", 30)) << first.errors();
-  expect_refused(train(2, "owned", {"--set", "run.steps=100000"}), 78, {"pid"});
+  expect_ended(train(2, "owned", {"--set", "run.steps=100000"}), 78, {"pid"});
   first.signal(SIGUSR1);
   EXPECT_EQ(first.wait(60).exit_code, 75);
 }
@@ -167,15 +157,15 @@ TEST_F(CommandsTest, DamagedCheckpointsAreFoundAndNamed) {
   const Finished inspected = tool({"inspect", run_dir("run")});
   EXPECT_EQ(inspected.exit_code, 65);
   EXPECT_NE((inspected.output + inspected.errors).find("shard-00001"), std::string::npos);
-  expect_refused(train(2, "run"), 65, {"shard-00001"});
-  expect_refused(train_tool({"sample", run_dir("run"), "--prompt", "a"}), 65, {"shard-00001"});
+  expect_ended(train(2, "run"), 65, {"shard-00001"});
+  expect_ended(train_tool({"sample", run_dir("run"), "--prompt", "a"}), 65, {"shard-00001"});
   throw_if_error(posix_files().remove_all(shard));
-  expect_refused(train(1, "run"), 65, {"shard-00001"});
+  expect_ended(train(1, "run"), 65, {"shard-00001"});
 }
 
 TEST_F(CommandsTest, ACheckpointOfAnotherModelIsRefused) {
   ASSERT_EQ(train(2, "run", {"--stop-after", "10"}).exit_code, 75);
-  expect_refused(train(2, "run", {"--set", "model.hidden=64"}), 78, {"model.hidden", "32", "64"});
+  expect_ended(train(2, "run", {"--set", "model.hidden=64"}), 78, {"model.hidden", "32", "64"});
   ASSERT_EQ(train(2, "run").exit_code, 0);  // nothing was lost
 }
 

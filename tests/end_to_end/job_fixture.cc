@@ -136,4 +136,14 @@ std::string JobFixture::state_digest(const std::string& name) const {
   return inspected.output.substr(at + key.size(), 32);
 }
 
+void JobFixture::expect_ended(const Finished& finished, int exit_code,
+                              const std::vector<std::string>& words) {
+  EXPECT_FALSE(finished.timed_out);
+  EXPECT_EQ(finished.exit_code, exit_code) << finished.errors;
+  for (const std::string& word : words) {
+    EXPECT_NE(finished.errors.find(word), std::string::npos) << "'" << word << "' is not in:\n"
+                                                             << finished.errors;
+  }
+}
+
 }  // namespace leasehold

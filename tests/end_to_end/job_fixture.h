@@ -25,6 +25,9 @@ class JobFixture : public testing::Test {
   Finished train_tool(const std::vector<std::string>& arguments) const;
 
   std::string run_dir(const std::string& name) const { return directory_ / name; }
+  // That it ended by itself with this code, and said each of the words.
+  static void expect_ended(const Finished& finished, int exit_code,
+                           const std::vector<std::string>& words);
   // Per line of metrics.jsonl: step, loss, grad_norm, lr and validation_loss as written.
   std::vector<std::string> metrics(const std::string& name) const;
   std::string events(const std::string& name) const;

@@ -8,15 +8,6 @@ namespace {
 
 class ModelsTest : public JobFixture {
  protected:
-  void expect_ended(const Finished& finished, int exit_code,
-                    const std::vector<std::string>& words) {
-    EXPECT_FALSE(finished.timed_out);
-    EXPECT_EQ(finished.exit_code, exit_code) << finished.errors;
-    for (const std::string& word : words) {
-      EXPECT_NE(finished.errors.find(word), std::string::npos) << "'" << word << "' is not in:\n"
-                                                               << finished.errors;
-    }
-  }
   double evaluate(const std::string& checkpoint) {
     const Finished evaluated =
         train_tool({"evaluate", checkpoint, "--data", directory_ / "data/validation.bin"});

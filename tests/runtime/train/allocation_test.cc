@@ -28,14 +28,25 @@ TEST_P(AllocationTest, AStepAllocatesNothing) {
   EXPECT_EQ(num_allocations() - before, 0);
 }
 
-// Counted over both ranks, which begin and end together.
-TEST(TensorAllocationTest, AStepOfTwoTensorRanksAllocatesNothing) {
+struct AllocationLayout {
+  int data, pipeline, chunks, zero, tensor;
+};
+
+class LayoutAllocationTest : public testing::TestWithParam<AllocationLayout> {};
+
+// Counted over all ranks, which begin and end together.
+TEST_P(LayoutAllocationTest, AStepAllocatesNothing) {
+  const AllocationLayout& layout = GetParam();
   const TemporaryDirectory directory;
   write_random_tokens(directory / "train.bin", 4000, 60, 5);
   SmallJob job;
   job.model.vocab = 60;
-  job.tensor = 2;
-  run_ranks(2, {}, [&](Communicator& world) {
+  job.model.layers = 4;
+  job.options.zero_stage = layout.zero;
+  job.options.num_chunks = layout.chunks;
+  job.pipeline = layout.pipeline;
+  job.tensor = layout.tensor;
+  run_ranks(layout.data * layout.pipeline * layout.tensor, {}, [&](Communicator& world) {
     SmallRank rank(job, directory / "train.bin", world);
     float value = 0;
     const auto meet = [&] {
@@ -56,6 +67,12 @@ TEST(TensorAllocationTest, AStepOfTwoTensorRanksAllocatesNothing) {
     meet();
   });
 }
+
+INSTANTIATE_TEST_SUITE_P(
+    Layouts, LayoutAllocationTest,
+    testing::Values(AllocationLayout{1, 1, 1, 0, 2}, AllocationLayout{2, 1, 1, 2, 1},
+                    AllocationLayout{2, 1, 1, 3, 1}, AllocationLayout{1, 2, 1, 0, 1},
+                    AllocationLayout{1, 2, 2, 0, 1}, AllocationLayout{2, 2, 1, 3, 1}));
 
 INSTANTIATE_TEST_SUITE_P(Threads, AllocationTest, testing::Values(1, 2));
 
