@@ -1,0 +1,54 @@
+// The one place where the language of kernels is bound to a compiler: this file to nvcc. A build
+// that executes kernels without a GPU puts a twin of the same path before it in the include path.
+// Kernels use nothing of CUDA beyond what both understand:
+//   launch() instead of <<<>>>, and never the default stream;
+//   the two macros for shared memory;
+//   no assembly, no __CUDA_ARCH__, no cooperative groups, clusters, textures or graphs;
+//   no waiting on other blocks, no return before a barrier of the block, full masks in warp
+//   operations, __syncwarp after writes to shared memory that other lanes read; local arrays below
+//   64 KB.
+#pragma once
+
+#include <cstddef>
+#include <cuda_bf16.h>
+#include <cuda_runtime.h>
+#include <mma.h>
+
+#include "runtime/device/cuda_check.h"
+
+// An array in the block's shared memory: LEASEHOLD_SHARED(tile, float[32][33]);
+#define LEASEHOLD_SHARED(name, ...) \
+  using name##_type = __VA_ARGS__;  \
+  __shared__ name##_type name
+// The shared memory whose size the launch gives, 16-byte aligned, as elements:
+// LEASEHOLD_DYNAMIC_SHARED(float, tile); once in a kernel.
+#define LEASEHOLD_DYNAMIC_SHARED(type, name)                                       \
+  extern __shared__ __align__(16) unsigned char leasehold_dynamic_shared_memory[]; \
+  type* name = reinterpret_cast<type*>(leasehold_dynamic_shared_memory)
+
+namespace leasehold::cuda {
+
+// Enqueues kernel(arguments...). dynamic_shared_bytes above 48 KiB need allow_shared_memory first.
+// Throws StatusError.
+template <typename... Parameters, typename... Arguments>
+void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t dynamic_shared_bytes,
+            cudaStream_t stream, Arguments... arguments) {
+  cudaLaunchConfig_t config{};
+  config.gridDim = grid;
+  config.blockDim = block;
+  config.dynamicSmemBytes = dynamic_shared_bytes;
+  config.stream = stream;
+  check_cuda(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...),
+             "cudaLaunchKernelEx");
+}
+
+// Lets a kernel ask for up to `bytes` of dynamic shared memory.
+template <typename... Parameters>
+void allow_shared_memory(void (*kernel)(Parameters...), size_t bytes) {
+  check_cuda(
+      cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
+                           cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)),
+      "cudaFuncSetAttribute");
+}
+
+}  // namespace leasehold::cuda
