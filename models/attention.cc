@@ -59,7 +59,8 @@ std::unique_ptr<Saved> Attention::prepare(const PrepareContext& context) const {
   Arena& kept = keep ? context.activations : context.scratch;
   saved->qkv = kept.allocate(dtype, qkv_shape);
   saved->out = kept.allocate(dtype, out_shape);
-  saved->log_sum_exp = kept.allocate(dtype, {shape.B, shape.H(), shape.T});
+  saved->log_sum_exp =
+      kept.allocate(context.kernels.gradient_dtype(), {shape.B, shape.H(), shape.T});
   if (keep) mark = context.scratch.mark();
   if (context.training) {
     saved->dqkv = context.scratch.allocate(dtype, qkv_shape);

@@ -16,10 +16,10 @@ Boundary::Boundary(const PrepareContext& context, int64_t C) {
   const int64_t rows = shard_rows(context);
   const DType dtype = context.kernels.dtype();
   whole_ = context.scratch.allocate(dtype, {t * rows, C});
+  parts_ = context.scratch.allocate(dtype, {t, rows, C});
   for (int64_t rank = 0; rank < t; ++rank) {
-    const bool own = rank == context.tensor->rank();
-    sends_.push_back(own ? Tensor() : whole_.rows(rank * rows, rows));
-    receives_.push_back(own ? Tensor() : context.scratch.allocate(dtype, {rows, C}));
+    sends_.push_back(whole_.rows(rank * rows, rows));
+    receives_.push_back(parts_.rows(rank, 1).reshape({rows, C}));
   }
 }
 
@@ -32,13 +32,7 @@ Tensor Boundary::gather(StepContext& context, Tensor shard) const {
 void Boundary::sum_scatter(StepContext& context, Tensor shard) const {
   if (!whole_.present()) return;
   context.tensor->all_to_all(sends_, receives_, context.stream).then(context.stream);
-  const int64_t own = context.tensor->rank(), rows = shard.dim(0);
-  const auto part = [&](int64_t rank) {
-    return rank == own ? whole_.rows(own * rows, rows) : receives_[static_cast<size_t>(rank)];
-  };
-  context.kernels.add(context.stream, part(0), part(1), shard);
-  for (int64_t rank = 2; rank < context.tensor->size(); ++rank)
-    context.kernels.add(context.stream, shard, part(rank), shard);
+  context.kernels.sum_parts(context.stream, parts_, shard);
 }
 
 }  // namespace leasehold

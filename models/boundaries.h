@@ -11,8 +11,8 @@
 // each would keep 2 N C elements of it. models/describe_tensor.h counts what crosses the
 // boundaries.
 //
-// Sums over ranks are exchanged as they are and added by Kernels::add in the order of the axis, so
-// that the bits are the kernels' own. With one rank nothing is copied or called.
+// Sums over ranks are exchanged as they are and added by Kernels::sum_parts in the order of the
+// axis, so that the bits are the kernels' own. With one rank nothing is copied or called.
 #pragma once
 
 #include <cstdint>
@@ -64,9 +64,9 @@ class Boundary {
 
  private:
   Tensor whole_;                  // (N, C)
-  std::vector<Tensor> sends_;     // by rank, (N / t, C): its rows of whole_; absent for this one
-  std::vector<Tensor> receives_;  // by rank, (N / t, C): its part of the rows here; this one's own
-                                  // lies in whole_ and is absent
+  Tensor parts_;                  // (t, N / t, C): each rank's part of the rows here
+  std::vector<Tensor> sends_;     // by rank, (N / t, C): its rows of whole_
+  std::vector<Tensor> receives_;  // by rank, (N / t, C): its place in parts_
 };
 
 }  // namespace leasehold

@@ -42,8 +42,8 @@ void Norm::backward(StepContext& context, Tensor dy, Tensor input, const Statist
 Norm::Statistics Norm::allocate_statistics(const PrepareContext& context, Arena& arena) const {
   const Shape shape{shard_rows(context)};
   Statistics statistics;
-  if (bias_ != nullptr) statistics.mean = arena.allocate(context.kernels.dtype(), shape);
-  statistics.rstd = arena.allocate(context.kernels.dtype(), shape);
+  if (bias_ != nullptr) statistics.mean = arena.allocate(context.kernels.gradient_dtype(), shape);
+  statistics.rstd = arena.allocate(context.kernels.gradient_dtype(), shape);
   return statistics;
 }
 

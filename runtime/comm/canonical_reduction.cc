@@ -66,9 +66,10 @@ struct CanonicalReduction::Implementation {
   void check(std::span<const Tensor> roots, const Tensor& shard) const {
     const std::string& name = setup.group->name();
     const int64_t n = shard.num_elements();
-    LEASEHOLD_CHECK(shard.dtype() == setup.kernels->dtype() && n <= setup.max_shard_elements,
-                    "{}: a shard of {} {}, made for {} {}", name, n, dtype_name(shard.dtype()),
-                    setup.max_shard_elements, dtype_name(setup.kernels->dtype()));
+    LEASEHOLD_CHECK(
+        shard.dtype() == setup.kernels->gradient_dtype() && n <= setup.max_shard_elements,
+        "{}: a shard of {} {}, made for {} {}", name, n, dtype_name(shard.dtype()),
+        setup.max_shard_elements, dtype_name(setup.kernels->gradient_dtype()));
     LEASEHOLD_CHECK(roots.size() == own_roots().size(), "{}: {} roots where the lanes have {}",
                     name, roots.size(), own_roots().size());
     for (const Tensor& root : roots) {

@@ -32,7 +32,7 @@ class CanonicalReduction {
   // Local. `group` is the data axis; `lanes[r]` the lanes of its rank r, of `num_lanes` in all.
   // Buffers for two buckets of at most `max_shard_elements` elements per rank come from `arena`
   // (measuring or real; made with a measuring one, the object only counts). Elements are
-  // kernels.dtype(). `group`, `kernels` and the memory must outlive the object.
+  // kernels.gradient_dtype(). `group`, `kernels` and the memory must outlive the object.
   CanonicalReduction(Communicator& group, Kernels& kernels, const std::vector<LaneRange>& lanes,
                      int64_t num_lanes, int64_t max_shard_elements, Arena& arena,
                      Exchange exchange = Exchange::kAutomatic);

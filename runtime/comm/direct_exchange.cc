@@ -24,7 +24,7 @@ class DirectExchange : public ReductionExchange {
     const auto own = static_cast<int64_t>(num_roots(rank_));
     const auto foreign = static_cast<int64_t>(nodes.size()) - own;
     if (foreign > 0) {
-      received_ = arena.allocate(kernels_->dtype(), {foreign, setup.max_shard_elements});
+      received_ = arena.allocate(kernels_->gradient_dtype(), {foreign, setup.max_shard_elements});
     }
     plan_sums(nodes, setup.num_lanes);
     parts_.resize(nodes.size());

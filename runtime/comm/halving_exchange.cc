@@ -27,8 +27,8 @@ class HalvingExchange : public ReductionExchange {
         rank_(setup.group->rank()),
         num_turns_(std::bit_width(static_cast<uint64_t>(setup.group->size())) - 1) {
     const Shape half{setup.group->size() / 2, setup.max_shard_elements};
-    sums_memory_ = arena.allocate(kernels_->dtype(), half);
-    if (num_turns_ > 1) message_memory_ = arena.allocate(kernels_->dtype(), half);
+    sums_memory_ = arena.allocate(kernels_->gradient_dtype(), half);
+    if (num_turns_ > 1) message_memory_ = arena.allocate(kernels_->gradient_dtype(), half);
     send_.resize(static_cast<size_t>(group_->size()));
     receive_.resize(static_cast<size_t>(group_->size()));
   }

@@ -13,10 +13,10 @@ namespace {
 // Checks of one operation's tensors; a failure names operation and tensor.
 class Checker {
  public:
-  Checker(const char* operation, DType dtype) : operation_(operation), dtype_(dtype) {}
+  Checker(const char* operation, const Kernels& kernels)
+      : operation_(operation), dtype_(kernels.dtype()), gradient_dtype_(kernels.gradient_dtype()) {}
 
-  // Statistics, moments and flat state: fp32 also where activations are narrower.
-  DType state_dtype() const { return dtype_ == DType::kF64 ? DType::kF64 : DType::kF32; }
+  DType gradient_dtype() const { return gradient_dtype_; }
 
   void is(const char* name, const Tensor& tensor, const Shape& shape) const {
     is(name, tensor, shape, dtype_);
@@ -30,6 +30,13 @@ class Checker {
   }
   void is_or_absent(const char* name, const Tensor& tensor, const Shape& shape) const {
     if (tensor.present()) is(name, tensor, shape);
+  }
+  // Of gradient_dtype(): [g] in the contract.
+  void is_gradient(const char* name, const Tensor& tensor, const Shape& shape) const {
+    is(name, tensor, shape, gradient_dtype_);
+  }
+  void is_gradient_or_absent(const char* name, const Tensor& tensor, const Shape& shape) const {
+    if (tensor.present()) is_gradient(name, tensor, shape);
   }
   void is_absent(const char* name, const Tensor& tensor, const char* because) const {
     LEASEHOLD_CHECK(!tensor.present(), "{}: {} given, but {}", operation_, name, because);
@@ -61,14 +68,16 @@ class Checker {
   void is_any_float(const char* name, const Tensor& tensor) const {
     const DType dtype = tensor.dtype();
     LEASEHOLD_CHECK(
-        tensor.present() && (dtype == DType::kF32 || dtype == DType::kF64 || dtype == dtype_),
-        "{}: {} is {}, expected F32 or F64", operation_, name,
-        tensor.present() ? dtype_name(dtype) : "absent");
+        tensor.present() && (dtype == dtype_ || dtype == gradient_dtype_ || dtype == DType::kF64),
+        "{}: {} is {}, expected {}, {} or F64", operation_, name,
+        tensor.present() ? dtype_name(dtype) : "absent", dtype_name(dtype_),
+        dtype_name(gradient_dtype_));
   }
 
  private:
   const char* operation_;
   DType dtype_;
+  DType gradient_dtype_;
 };
 
 // What the norms' forward passes have in common.
@@ -88,7 +97,7 @@ void check_norm(const Checker& check, const Tensor& x, const Tensor& delta, cons
   check.is("weight", weight, {C});
   check.is_positive("eps", eps);
   check.is("y", y, {N, C});
-  check.is("rstd", rstd, {N}, check.state_dtype());
+  check.is_gradient("rstd", rstd, {N});
 }
 
 void check_norm_backward(const Checker& check, const Tensor& dy, const Tensor& input,
@@ -99,10 +108,10 @@ void check_norm_backward(const Checker& check, const Tensor& dy, const Tensor& i
   check.is("dy", dy, {N, C});
   check.is("input", input, {N, C});
   check.is("weight", weight, {C});
-  check.is("rstd", rstd, {N}, check.state_dtype());
+  check.is_gradient("rstd", rstd, {N});
   check.is_or_absent("dresidual", dresidual, {N, C});
   check.is("dx", dx, {N, C});
-  check.is("dweight", dweight, {C});
+  check.is_gradient("dweight", dweight, {C});
 }
 
 void check_qkv(const Checker& check, const AttentionShape& shape, const char* name,
@@ -127,7 +136,7 @@ void check_attention(const Checker& check, const AttentionShape& shape, const Te
                      const Tensor& out, const Tensor& log_sum_exp, const Dropout& dropout) {
   check_qkv(check, shape, "qkv", qkv);
   check.is("out", out, {shape.B, shape.T, shape.H(), shape.D});
-  check.is("log_sum_exp", log_sum_exp, {shape.B, shape.H(), shape.T}, check.state_dtype());
+  check.is_gradient("log_sum_exp", log_sum_exp, {shape.B, shape.H(), shape.T});
   const int64_t all_heads = shape.all_heads == 0 ? shape.H() : shape.all_heads;
   LEASEHOLD_CHECK(shape.first_head >= 0 && shape.first_head + shape.H() <= all_heads,
                   "attention: {} heads from {} of {}", shape.H(), shape.first_head,
@@ -139,7 +148,7 @@ void check_attention(const Checker& check, const AttentionShape& shape, const Te
 
 void Kernels::linear_forward(Stream& stream, Tensor x, Tensor weight, Tensor bias,
                              Activation activation, Tensor pre, Tensor y) {
-  const Checker check("linear_forward", dtype());
+  const Checker check("linear_forward", *this);
   check.has_dims("x", x, 2);
   check.has_dims("weight", weight, 2);
   const int64_t N = x.dim(0), K = x.dim(1), O = weight.dim(0);
@@ -154,7 +163,7 @@ void Kernels::linear_forward(Stream& stream, Tensor x, Tensor weight, Tensor bia
 
 void Kernels::linear_backward_input(Stream& stream, Tensor dy, Tensor weight, Activation activation,
                                     Tensor pre, Tensor dx, Write write) {
-  const Checker check("linear_backward_input", dtype());
+  const Checker check("linear_backward_input", *this);
   check.has_dims("dy", dy, 2);
   check.has_dims("weight", weight, 2);
   const int64_t N = dy.dim(0), O = dy.dim(1), K = weight.dim(1);
@@ -173,34 +182,34 @@ void Kernels::linear_backward_input(Stream& stream, Tensor dy, Tensor weight, Ac
 
 void Kernels::linear_backward_weight(Stream& stream, Tensor dy, Tensor x, Tensor dweight,
                                      Tensor dbias, Write write) {
-  const Checker check("linear_backward_weight", dtype());
+  const Checker check("linear_backward_weight", *this);
   check.has_dims("dy", dy, 2);
   check.has_dims("x", x, 2);
   const int64_t N = dy.dim(0), O = dy.dim(1), K = x.dim(1);
   check.is("dy", dy, {N, O});
   check.is("x", x, {N, K});
-  check.is("dweight", dweight, {O, K});
-  check.is_or_absent("dbias", dbias, {O});
+  check.is_gradient("dweight", dweight, {O, K});
+  check.is_gradient_or_absent("dbias", dbias, {O});
   do_linear_backward_weight(stream, dy, x, dweight, dbias, write);
 }
 
 void Kernels::layer_norm_forward(Stream& stream, Tensor x, Tensor delta, const Dropout& dropout,
                                  Tensor sum, Tensor weight, Tensor bias, double eps, Tensor y,
                                  Tensor mean, Tensor rstd) {
-  const Checker check("layer_norm_forward", dtype());
+  const Checker check("layer_norm_forward", *this);
   check_norm(check, x, delta, dropout, sum, weight, eps, y, rstd);
   check.is("bias", bias, {x.dim(1)});
-  check.is("mean", mean, {x.dim(0)}, check.state_dtype());
+  check.is_gradient("mean", mean, {x.dim(0)});
   do_layer_norm_forward(stream, x, delta, dropout, sum, weight, bias, eps, y, mean, rstd);
 }
 
 void Kernels::layer_norm_backward(Stream& stream, Tensor dy, Tensor input, Tensor weight,
                                   Tensor mean, Tensor rstd, Tensor dresidual, Tensor dx,
                                   Tensor dweight, Tensor dbias, Write write, Tensor workspace) {
-  const Checker check("layer_norm_backward", dtype());
+  const Checker check("layer_norm_backward", *this);
   check_norm_backward(check, dy, input, weight, rstd, dresidual, dx, dweight);
-  check.is("mean", mean, {dy.dim(0)}, check.state_dtype());
-  check.is("dbias", dbias, {dy.dim(1)});
+  check.is_gradient("mean", mean, {dy.dim(0)});
+  check.is_gradient("dbias", dbias, {dy.dim(1)});
   check.has_workspace(workspace, layer_norm_backward_workspace_bytes(dy.dim(0), dy.dim(1)));
   do_layer_norm_backward(stream, dy, input, weight, mean, rstd, dresidual, dx, dweight, dbias,
                          write, workspace);
@@ -208,7 +217,7 @@ void Kernels::layer_norm_backward(Stream& stream, Tensor dy, Tensor input, Tenso
 
 void Kernels::rms_norm_forward(Stream& stream, Tensor x, Tensor delta, const Dropout& dropout,
                                Tensor sum, Tensor weight, double eps, Tensor y, Tensor rstd) {
-  const Checker check("rms_norm_forward", dtype());
+  const Checker check("rms_norm_forward", *this);
   check_norm(check, x, delta, dropout, sum, weight, eps, y, rstd);
   do_rms_norm_forward(stream, x, delta, dropout, sum, weight, eps, y, rstd);
 }
@@ -216,14 +225,14 @@ void Kernels::rms_norm_forward(Stream& stream, Tensor x, Tensor delta, const Dro
 void Kernels::rms_norm_backward(Stream& stream, Tensor dy, Tensor input, Tensor weight, Tensor rstd,
                                 Tensor dresidual, Tensor dx, Tensor dweight, Write write,
                                 Tensor workspace) {
-  const Checker check("rms_norm_backward", dtype());
+  const Checker check("rms_norm_backward", *this);
   check_norm_backward(check, dy, input, weight, rstd, dresidual, dx, dweight);
   check.has_workspace(workspace, rms_norm_backward_workspace_bytes(dy.dim(0), dy.dim(1)));
   do_rms_norm_backward(stream, dy, input, weight, rstd, dresidual, dx, dweight, write, workspace);
 }
 
 void Kernels::swiglu_forward(Stream& stream, Tensor gate_up, Tensor y) {
-  const Checker check("swiglu_forward", dtype());
+  const Checker check("swiglu_forward", *this);
   check.has_dims("y", y, 2);
   check.is("gate_up", gate_up, {y.dim(0), 2 * y.dim(1)});
   check.is("y", y, y.shape());
@@ -231,7 +240,7 @@ void Kernels::swiglu_forward(Stream& stream, Tensor gate_up, Tensor y) {
 }
 
 void Kernels::swiglu_backward(Stream& stream, Tensor dy, Tensor gate_up, Tensor dgate_up) {
-  const Checker check("swiglu_backward", dtype());
+  const Checker check("swiglu_backward", *this);
   check.has_dims("dy", dy, 2);
   check.is("dy", dy, dy.shape());
   check.is("gate_up", gate_up, {dy.dim(0), 2 * dy.dim(1)});
@@ -241,7 +250,7 @@ void Kernels::swiglu_backward(Stream& stream, Tensor dy, Tensor gate_up, Tensor 
 
 void Kernels::residual_add(Stream& stream, Tensor x, Tensor delta, const Dropout& dropout,
                            Tensor out) {
-  const Checker check("residual_add", dtype());
+  const Checker check("residual_add", *this);
   check.is("out", out, out.shape());
   check.is_or_absent("x", x, out.shape());
   check.is("delta", delta, out.shape());
@@ -252,7 +261,7 @@ void Kernels::residual_add(Stream& stream, Tensor x, Tensor delta, const Dropout
 void Kernels::embedding_forward(Stream& stream, Tensor tokens, Tensor token_weight,
                                 Tensor position_weight, const Dropout& dropout, Tensor out,
                                 const VocabularyShard& shard) {
-  const Checker check("embedding_forward", dtype());
+  const Checker check("embedding_forward", *this);
   check.has_dims("tokens", tokens, 2);
   check.has_dims("token_weight", token_weight, 2);
   const int64_t B = tokens.dim(0), T = tokens.dim(1), C = token_weight.dim(1);
@@ -271,7 +280,7 @@ void Kernels::embedding_forward(Stream& stream, Tensor tokens, Tensor token_weig
 void Kernels::embedding_backward(Stream& stream, Tensor tokens, Tensor dout, const Dropout& dropout,
                                  Tensor dtoken_weight, Tensor dposition_weight, Write write,
                                  Tensor workspace, const VocabularyShard& shard) {
-  const Checker check("embedding_backward", dtype());
+  const Checker check("embedding_backward", *this);
   check.has_dims("tokens", tokens, 2);
   check.has_dims("dtoken_weight", dtoken_weight, 2);
   const int64_t B = tokens.dim(0), T = tokens.dim(1), V = dtoken_weight.dim(0),
@@ -280,10 +289,11 @@ void Kernels::embedding_backward(Stream& stream, Tensor tokens, Tensor dout, con
   check.is("dout", dout, {B * T, C});
   check.is_valid(dropout);
   check.is_valid(shard);
-  check.is("dtoken_weight", dtoken_weight, {V, C});
+  check.is_gradient("dtoken_weight", dtoken_weight, {V, C});
   if (dposition_weight.present()) {
     check.has_dims("dposition_weight", dposition_weight, 2);
-    check.is("dposition_weight", dposition_weight, {std::max(dposition_weight.dim(0), T), C});
+    check.is_gradient("dposition_weight", dposition_weight,
+                      {std::max(dposition_weight.dim(0), T), C});
   }
   check.has_workspace(workspace, embedding_backward_workspace_bytes(B * T, V, C));
   do_embedding_backward(stream, tokens, dout, dropout, dtoken_weight, dposition_weight, write,
@@ -303,7 +313,7 @@ double Rotary::frequency(int64_t i, int64_t D) const {
 
 void Kernels::rotary_forward(Stream& stream, const AttentionShape& shape, const Rotary& rotary,
                              Tensor qkv) {
-  const Checker check("rotary_forward", dtype());
+  const Checker check("rotary_forward", *this);
   check_qkv(check, shape, "qkv", qkv);
   check_rotary(check, shape, rotary);
   do_rotary(stream, shape, rotary, qkv, false);
@@ -311,7 +321,7 @@ void Kernels::rotary_forward(Stream& stream, const AttentionShape& shape, const 
 
 void Kernels::rotary_backward(Stream& stream, const AttentionShape& shape, const Rotary& rotary,
                               Tensor dqkv) {
-  const Checker check("rotary_backward", dtype());
+  const Checker check("rotary_backward", *this);
   check_qkv(check, shape, "dqkv", dqkv);
   check_rotary(check, shape, rotary);
   do_rotary(stream, shape, rotary, dqkv, true);
@@ -320,7 +330,7 @@ void Kernels::rotary_backward(Stream& stream, const AttentionShape& shape, const
 void Kernels::attention_forward(Stream& stream, const AttentionShape& shape, Tensor qkv,
                                 const Dropout& dropout, Tensor out, Tensor log_sum_exp,
                                 Tensor workspace) {
-  const Checker check("attention_forward", dtype());
+  const Checker check("attention_forward", *this);
   check_attention(check, shape, qkv, out, log_sum_exp, dropout);
   check.has_workspace(workspace, attention_workspace_bytes(shape));
   do_attention_forward(stream, shape, qkv, dropout, out, log_sum_exp, workspace);
@@ -329,7 +339,7 @@ void Kernels::attention_forward(Stream& stream, const AttentionShape& shape, Ten
 void Kernels::attention_backward(Stream& stream, const AttentionShape& shape, Tensor dout,
                                  Tensor qkv, Tensor out, Tensor log_sum_exp, const Dropout& dropout,
                                  Tensor dqkv, Tensor workspace) {
-  const Checker check("attention_backward", dtype());
+  const Checker check("attention_backward", *this);
   check_attention(check, shape, qkv, out, log_sum_exp, dropout);
   check.is("dout", dout, out.shape());
   check.is("dqkv", dqkv, qkv.shape());
@@ -339,7 +349,7 @@ void Kernels::attention_backward(Stream& stream, const AttentionShape& shape, Te
 
 void Kernels::cross_entropy(Stream& stream, Tensor logits, Tensor targets, float gradient_scale,
                             Tensor loss, Tensor workspace) {
-  const Checker check("cross_entropy", dtype());
+  const Checker check("cross_entropy", *this);
   check.has_dims("logits", logits, 2);
   const int64_t N = logits.dim(0), V = logits.dim(1);
   check.is("logits", logits, {N, V});
@@ -353,7 +363,7 @@ void Kernels::cross_entropy(Stream& stream, Tensor logits, Tensor targets, float
 void Kernels::cross_entropy_statistics(Stream& stream, Tensor logits, Tensor targets,
                                        const VocabularyShard& shard, bool for_gradient,
                                        Tensor statistics) {
-  const Checker check("cross_entropy_statistics", dtype());
+  const Checker check("cross_entropy_statistics", *this);
   check.has_dims("logits", logits, 2);
   const int64_t N = logits.dim(0);
   check.is("logits", logits, {N, logits.dim(1)});
@@ -366,7 +376,7 @@ void Kernels::cross_entropy_statistics(Stream& stream, Tensor logits, Tensor tar
 void Kernels::cross_entropy_from_statistics(Stream& stream, Tensor statistics, Tensor targets,
                                             const VocabularyShard& shard, float gradient_scale,
                                             Tensor logits, Tensor loss, Tensor workspace) {
-  const Checker check("cross_entropy_from_statistics", dtype());
+  const Checker check("cross_entropy_from_statistics", *this);
   check.has_dims("statistics", statistics, 3);
   const int64_t N = statistics.dim(1);
   int64_t V = 0;
@@ -387,20 +397,29 @@ void Kernels::cross_entropy_from_statistics(Stream& stream, Tensor statistics, T
 }
 
 void Kernels::add(Stream& stream, Tensor left, Tensor right, Tensor out) {
-  const Checker check("add", dtype());
+  const Checker check("add", *this);
   check.is_any_float("out", out);
   check.is("left", left, out.shape(), out.dtype());
   check.is("right", right, out.shape(), out.dtype());
   do_add(stream, left, right, out);
 }
 
+void Kernels::sum_parts(Stream& stream, Tensor parts, Tensor out) {
+  const Checker check("sum_parts", *this);
+  LEASEHOLD_CHECK(parts.present() && parts.shape().num_dims() > 0 && parts.dim(0) > 0,
+                  "sum_parts: there are no parts");
+  check.is("parts", parts, parts.shape());
+  check.is("out", out, parts.rows(0, 1).reshape(out.shape()).shape());
+  do_sum_parts(stream, parts, out);
+}
+
 void Kernels::fill(Stream& stream, Tensor out, float value) {
-  Checker("fill", dtype()).is_any_float("out", out);
+  Checker("fill", *this).is_any_float("out", out);
   do_fill(stream, out, value);
 }
 
 void Kernels::cast(Stream& stream, Tensor in, Tensor out) {
-  const Checker check("cast", dtype());
+  const Checker check("cast", *this);
   for (const DType dtype : {in.dtype(), out.dtype()}) {
     LEASEHOLD_CHECK(dtype == DType::kF32 || dtype == DType::kF64 || dtype == DType::kBf16,
                     "cast: {} is not among F32, F64 and BF16", dtype_name(dtype));
@@ -411,23 +430,28 @@ void Kernels::cast(Stream& stream, Tensor in, Tensor out) {
 }
 
 void Kernels::squared_norms(Stream& stream, Tensor x, float scale, Tensor sums) {
-  const Checker check("squared_norms", dtype());
-  check.is("x", x, x.shape(), check.state_dtype());
+  const Checker check("squared_norms", *this);
+  check.is_gradient("x", x, x.shape());
   check.is("sums", sums, {(x.num_elements() + kChunk - 1) / kChunk}, DType::kF64);
   do_squared_norms(stream, x, scale, sums);
 }
 
 void Kernels::adamw(Stream& stream, const AdamWStep& step, Tensor parameter, Tensor gradient,
-                    Tensor m, Tensor v) {
-  const Checker check("adamw", dtype());
-  check.is("parameter", parameter, parameter.shape(), check.state_dtype());
-  check.is("gradient", gradient, parameter.shape(), check.state_dtype());
-  check.is("m", m, parameter.shape(), check.state_dtype());
-  check.is("v", v, parameter.shape(), check.state_dtype());
+                    Tensor m, Tensor v, Tensor working) {
+  const Checker check("adamw", *this);
+  check.is_gradient("parameter", parameter, parameter.shape());
+  check.is_gradient("gradient", gradient, parameter.shape());
+  check.is_gradient("m", m, parameter.shape());
+  check.is_gradient("v", v, parameter.shape());
   LEASEHOLD_CHECK(step.correction1 > 0 && step.correction2 > 0,
                   "adamw: corrections {} and {} are not positive", step.correction1,
                   step.correction2);
-  do_adamw(stream, step, parameter, gradient, m, v);
+  if (dtype() == gradient_dtype()) {
+    check.is_absent("working", working, "weights are computed with as they are kept");
+  } else {
+    check.is_or_absent("working", working, parameter.shape());
+  }
+  do_adamw(stream, step, parameter, gradient, m, v, working);
 }
 
 }  // namespace leasehold

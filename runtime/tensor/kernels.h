@@ -1,17 +1,23 @@
 // The operations that models and the trainer are made of. One interface, implemented by CPU kernels
-// (fp32, fast), by reference kernels (double, plain; tests) and by CUDA. Every call only enqueues
-// on the stream.
+// (fp32 and bf16, fast), by reference kernels (double, plain; tests) and by CUDA. Every call only
+// enqueues on the stream.
 //
 // Letters: B sequences, T positions, N = B * T tokens, C hidden channels, K input and O output
 // channels of a linear, V vocabulary, H heads, G kv heads, R = H / G query heads per kv head, D
 // head dimension.
 //
 // Rules for all: tensors are dense and row-major; "(…) or absent" allows the empty Tensor; outputs
-// never alias inputs unless said; all floating tensors of a call share `dtype()` unless said;
-// results do not depend on the number of threads, on which rank computes, or on what lies in output
-// buffers before (kOverwrite) and contain no atomics. `workspace` is scratch of at least the stated
-// size, used by this call alone until the stream passed it. Shapes are checked by the public
-// functions (LEASEHOLD_CHECK); the virtual do_ functions compute.
+// never alias inputs unless said; results do not depend on the number of threads, on which rank
+// computes, or on what lies in output buffers before (kOverwrite) and contain no atomics.
+// `workspace` is scratch of at least the stated size, used by this call alone until the stream
+// passed it. Shapes and dtypes are checked by the public functions (LEASEHOLD_CHECK); the virtual
+// do_ functions compute.
+//
+// Precision: floating tensors are of dtype() unless said, those marked [g] of gradient_dtype(). In
+// bf16 an operation computes in fp32, sums of products and all other sums too, and each element of
+// an output of dtype() is rounded once, to nearest even, when it is stored; nothing else is rounded
+// to bf16 but what an operation names. What kAccumulate adds to a tensor of dtype() is added in
+// fp32, then rounded.
 #pragma once
 
 #include <cstdint>
@@ -76,8 +82,8 @@ struct VocabularyShard {
 // One AdamW step (Loshchilov and Hutter, arXiv:1711.05101, as PyTorch orders it): with g =
 // (gradient * gradient_scale) * clip_scale: m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2)
 // g^2; p -= lr * weight_decay * p; p -= lr * (m / correction1) / (sqrt(v / correction2) + eps).
-// Doubles: 1 - beta, 1 - lr * weight_decay and the like are formed in double and rounded to dtype()
-// once (1 - 0.999 in fp32 is wrong in the fifth digit).
+// Doubles: 1 - beta, 1 - lr * weight_decay and the like are formed in double and rounded to
+// gradient_dtype() once (1 - 0.999 in fp32 is wrong in the fifth digit).
 struct AdamWStep {
   double lr = 0, beta1 = 0, beta2 = 0, eps = 0, weight_decay = 0;
   double correction1 = 1, correction2 = 1;  // 1 - beta^t
@@ -89,7 +95,12 @@ class Kernels {
   static constexpr int64_t kChunk = 4096;  // elements per chunk of squared_norms
 
   virtual ~Kernels() = default;
-  virtual DType dtype() const = 0;       // of activations, weights and gradients
+  // Of activations, their gradients, and the weights that models compute with: f32, bf16, or f64
+  // (reference).
+  virtual DType dtype() const = 0;
+  // Of gradients of parameters, master weights, moments, and of what norms and attention keep per
+  // row: f32, or f64 where dtype() is.
+  DType gradient_dtype() const { return dtype() == DType::kF64 ? DType::kF64 : DType::kF32; }
   virtual const char* name() const = 0;  // "cpu", "reference", "cuda"
   // One line that names everything besides the inputs that decides bits: BLAS version and core,
   // instruction set, tile sizes. Part of the arithmetic class.
@@ -97,26 +108,27 @@ class Kernels {
 
   // y (N, O) = activation(x (N, K) weight (O, K)^T + bias (O) or absent). With kGelu `pre` (N, O)
   // receives the value before the activation, for backward; it may be absent when no backward
-  // follows.
+  // follows. The activation is of the value that is not rounded yet: y has the same bits with and
+  // without `pre`.
   void linear_forward(Stream& stream, Tensor x, Tensor weight, Tensor bias, Activation activation,
                       Tensor pre, Tensor y);
   // dx (N, K) = dy (N, O) weight (O, K); with kGelu then times gelu'(pre (N, K)), pre being what
   // the earlier linear kept. kAccumulate adds to dx (not with kGelu).
   void linear_backward_input(Stream& stream, Tensor dy, Tensor weight, Activation activation,
                              Tensor pre, Tensor dx, Write write);
-  // dweight (O, K) = dy^T x; dbias (O) or absent = column sums of dy, rows in a fixed tree or
-  // order.
+  // dweight (O, K) [g] = dy^T x; dbias (O) [g] or absent = column sums of dy, rows in a fixed tree
+  // or order.
   void linear_backward_weight(Stream& stream, Tensor dy, Tensor x, Tensor dweight, Tensor dbias,
                               Write write);
 
-  // sum (N, C) = x + dropout(delta); y = (sum - mean) rstd weight + bias, mean (N), rstd (N) kept.
-  // With delta absent, sum must be absent too and x is normalised. sum may alias x or delta. eps,
-  // above 0, is added to the variance.
+  // sum (N, C) = x + dropout(delta); y = (sum - mean) rstd weight + bias, mean (N) [g], rstd (N)
+  // [g] kept. What is normalised is the sum as it was stored. With delta absent, sum must be absent
+  // too and x is normalised. sum may alias x or delta. eps, above 0, is added to the variance.
   void layer_norm_forward(Stream& stream, Tensor x, Tensor delta, const Dropout& dropout,
                           Tensor sum, Tensor weight, Tensor bias, double eps, Tensor y, Tensor mean,
                           Tensor rstd);
   // dx (N, C) = dresidual (N, C) or absent + gradient through the norm of `input` (what was
-  // normalised). dx may alias dresidual or dy. dweight (C), dbias (C). workspace:
+  // normalised). dx may alias dresidual or dy. dweight (C) [g], dbias (C) [g]. workspace:
   // layer_norm_backward_workspace_bytes.
   void layer_norm_backward(Stream& stream, Tensor dy, Tensor input, Tensor weight, Tensor mean,
                            Tensor rstd, Tensor dresidual, Tensor dx, Tensor dweight, Tensor dbias,
@@ -124,7 +136,7 @@ class Kernels {
   virtual int64_t layer_norm_backward_workspace_bytes(int64_t N, int64_t C) const = 0;
 
   // As layer_norm_forward without mean and bias (Zhang and Sennrich, arXiv:1910.07467): y = sum *
-  // rstd * weight, rstd (N) = 1 / sqrt(mean of sum^2 + eps) kept.
+  // rstd * weight, rstd (N) [g] = 1 / sqrt(mean of sum^2 + eps) kept.
   void rms_norm_forward(Stream& stream, Tensor x, Tensor delta, const Dropout& dropout, Tensor sum,
                         Tensor weight, double eps, Tensor y, Tensor rstd);
   // As layer_norm_backward. workspace: rms_norm_backward_workspace_bytes.
@@ -148,8 +160,8 @@ class Kernels {
   // zero. A token outside the whole vocabulary fails the stream, here and in the backward.
   void embedding_forward(Stream& stream, Tensor tokens, Tensor token_weight, Tensor position_weight,
                          const Dropout& dropout, Tensor out, const VocabularyShard& shard = {});
-  // Gradients of both tables from dout (B*T, C), tokens in ascending order of row; dposition_weight
-  // may be absent. Rows that no token names get zero under kOverwrite. workspace:
+  // Gradients of both tables [g] from dout (B*T, C), tokens in ascending order of row;
+  // dposition_weight may be absent. Rows that no token names get zero under kOverwrite. workspace:
   // embedding_backward_workspace_bytes.
   void embedding_backward(Stream& stream, Tensor tokens, Tensor dout, const Dropout& dropout,
                           Tensor dtoken_weight, Tensor dposition_weight, Write write,
@@ -164,11 +176,17 @@ class Kernels {
   void rotary_backward(Stream& stream, const AttentionShape& shape, const Rotary& rotary,
                        Tensor dqkv);
 
-  // out (B, T, H, D) = softmax(scale q k^T, causal) v; log_sum_exp (B, H, T) kept. scale = 1 /
-  // sqrt(D).
+  // out (B, T, H, D) = softmax(scale q k^T, causal) v; log_sum_exp (B, H, T) [g] kept. scale = 1 /
+  // sqrt(D). In bf16 the exponentials of a row, after dropout and with any factor common to a
+  // query's keys in a block of them, are rounded to bf16 before they are multiplied by v; the sum
+  // that divides them is of those before dropout and rounding.
   void attention_forward(Stream& stream, const AttentionShape& shape, Tensor qkv,
                          const Dropout& dropout, Tensor out, Tensor log_sum_exp, Tensor workspace);
-  // dqkv like qkv from dout like out. Memory grows with T, not T^2, in both.
+  // dqkv like qkv from dout like out. Memory grows with T, not T^2, in both. With P =
+  // exp(scale q k^T - log_sum_exp), F dropout's factors, dP = (dout v^T) F and dS = P (dP -
+  // rowsum(dout out)): dv = (P F)^T dout, dq = scale dS k, dk = scale dS^T q. In bf16 P F and dS
+  // are rounded to bf16 before these three products (dS is formed from what is not rounded), and
+  // dk, dv once, when the sums over all queries of the head's group are complete.
   void attention_backward(Stream& stream, const AttentionShape& shape, Tensor dout, Tensor qkv,
                           Tensor out, Tensor log_sum_exp, const Dropout& dropout, Tensor dqkv,
                           Tensor workspace);
@@ -178,7 +196,8 @@ class Kernels {
   // loss (1) f64 = sum over rows of log_sum_exp(logits (N, V) row) - logits[target], rows with
   // target < 0 left out, in double and in a fixed order. With gradient_scale != 0 the logits are
   // replaced by gradient_scale * (softmax - onehot), zero in rows left out; with 0 they are left as
-  // they are. A target of V or more fails the stream. workspace: cross_entropy_workspace_bytes.
+  // they are. In bf16 the gradient is rounded, exponentials before it are not. A target of V or
+  // more fails the stream. workspace: cross_entropy_workspace_bytes.
   void cross_entropy(Stream& stream, Tensor logits, Tensor targets, float gradient_scale,
                      Tensor loss, Tensor workspace);
   virtual int64_t cross_entropy_workspace_bytes(int64_t N, int64_t V) const = 0;
@@ -187,9 +206,9 @@ class Kernels {
   // between the calls; with one shard, the same bits.
   // statistics (N, 3) f64 of the logits (N, V) here, per row: the largest logit, the sum of
   // exp(logit - largest), in a fixed order, and the target's logit, 0 where another shard has it.
-  // All 0 in rows left out. With for_gradient, exp(logit - largest) replaces the logits (not in
-  // rows left out); else they are left as they are. A target outside the whole vocabulary fails the
-  // stream.
+  // All 0 in rows left out. With for_gradient the logits become what the second call makes the
+  // gradient of, which is the implementation's choice (exponentials, or the logits as they are);
+  // else they are left as they are. A target outside the whole vocabulary fails the stream.
   void cross_entropy_statistics(Stream& stream, Tensor logits, Tensor targets,
                                 const VocabularyShard& shard, bool for_gradient, Tensor statistics);
   // loss (1) as cross_entropy's, from the statistics (shard.count, N, 3) of all shards in their
@@ -200,20 +219,25 @@ class Kernels {
                                      const VocabularyShard& shard, float gradient_scale,
                                      Tensor logits, Tensor loss, Tensor workspace);
 
-  // out = left + right, elementwise, all of dtype() or all f64 (losses); out may alias either. The
-  // canonical tree's node.
+  // out = left + right, elementwise, all of dtype(), all of gradient_dtype() or all f64 (losses);
+  // out may alias either. On gradient_dtype() the canonical tree's node.
   void add(Stream& stream, Tensor left, Tensor right, Tensor out);
-  // out = value everywhere; of dtype(), f32 or f64.
+  // out (…) = parts[0] + parts[1] + ... of parts (P, …), P >= 1, added in this order. In f32 the
+  // same bits as add after add; in bf16 rounded once. Sums over tensor ranks.
+  void sum_parts(Stream& stream, Tensor parts, Tensor out);
+  // out = value everywhere; of dtype(), gradient_dtype() or f64.
   void fill(Stream& stream, Tensor out, float value);
   // out = in, converted; round to nearest even. dtypes f32, f64, bf16 on either side.
   void cast(Stream& stream, Tensor in, Tensor out);
 
-  // sums (ceil(n / kChunk)) f64: per chunk of 4096 elements of x (n) the sum of (x_i * scale)^2:
-  // the product in dtype(), squared and added in double in a fixed order.
+  // sums (ceil(n / kChunk)) f64: per chunk of 4096 elements of x (n) [g] the sum of (x_i *
+  // scale)^2: the product in gradient_dtype(), squared and added in double in a fixed order.
   void squared_norms(Stream& stream, Tensor x, float scale, Tensor sums);
-  // One AdamW step on flat fp32 (or f64) state of n elements each; in place on parameter, m, v.
+  // One AdamW step on flat state of n elements each, all [g]; in place on parameter, m, v. Where
+  // dtype() is narrower than gradient_dtype(), `working` (n) of dtype() receives the new parameter,
+  // rounded to nearest even; it may be absent, and must be where the two are the same.
   void adamw(Stream& stream, const AdamWStep& step, Tensor parameter, Tensor gradient, Tensor m,
-             Tensor v);
+             Tensor v, Tensor working = {});
 
  protected:
   virtual void do_linear_forward(Stream&, Tensor x, Tensor weight, Tensor bias, Activation,
@@ -258,11 +282,12 @@ class Kernels {
                                                 const VocabularyShard&, float gradient_scale,
                                                 Tensor logits, Tensor loss, Tensor workspace) = 0;
   virtual void do_add(Stream&, Tensor left, Tensor right, Tensor out) = 0;
+  virtual void do_sum_parts(Stream&, Tensor parts, Tensor out) = 0;
   virtual void do_fill(Stream&, Tensor out, float value) = 0;
   virtual void do_cast(Stream&, Tensor in, Tensor out) = 0;
   virtual void do_squared_norms(Stream&, Tensor x, float scale, Tensor sums) = 0;
   virtual void do_adamw(Stream&, const AdamWStep&, Tensor parameter, Tensor gradient, Tensor m,
-                        Tensor v) = 0;
+                        Tensor v, Tensor working) = 0;
 };
 
 class CpuDevice;

@@ -179,6 +179,9 @@ class CpuKernels : public Kernels {
     enqueue(stream, cpu::Add{result.num_elements(), result.dtype(), left.data(), right.data(),
                              result.data()});
   }
+  void do_sum_parts(Stream& stream, Tensor parts, Tensor result) override {
+    enqueue(stream, cpu::SumParts{parts.dim(0), result.num_elements(), in(parts), out(result)});
+  }
   void do_fill(Stream& stream, Tensor result, float value) override {
     enqueue(stream, cpu::Fill{result.num_elements(), result.dtype(), value, result.data()});
   }
@@ -190,7 +193,7 @@ class CpuKernels : public Kernels {
     enqueue(stream, cpu::SquaredNorms{x.num_elements(), in(x), scale, sums.as<double>()});
   }
   void do_adamw(Stream& stream, const AdamWStep& step, Tensor parameter, Tensor gradient, Tensor m,
-                Tensor v) override {
+                Tensor v, Tensor) override {
     enqueue(stream, cpu::AdamW{parameter.num_elements(), step, out(parameter), in(gradient), out(m),
                                out(v)});
   }

@@ -194,6 +194,11 @@ struct Add {
   const void *left, *right;
   void* out;
 };
+struct SumParts {
+  int64_t num_parts, count;  // of a part
+  const float* parts;
+  float* out;
+};
 struct Fill {
   int64_t count;
   DType dtype;
@@ -208,6 +213,7 @@ struct Cast {
 };
 void run(ThreadPool& pool, const ResidualAdd& work);
 void run(ThreadPool& pool, const Add& work);
+void run(ThreadPool& pool, const SumParts& work);
 void run(ThreadPool& pool, const Fill& work);
 void run(ThreadPool& pool, const Cast& work);
 

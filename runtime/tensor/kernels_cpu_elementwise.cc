@@ -125,6 +125,18 @@ void run(ThreadPool& pool, const Add& work) {
   });
 }
 
+void run(ThreadPool& pool, const SumParts& work) {
+  for_each_block(pool, work.count, [&](int64_t begin, int64_t count) {
+    float* out = work.out + begin;
+    std::copy_n(work.parts + begin, count, out);
+    for (int64_t part = 1; part < work.num_parts; ++part) {
+      const float* more = work.parts + part * work.count + begin;
+#pragma GCC ivdep
+      for (int64_t i = 0; i < count; ++i) out[i] += more[i];
+    }
+  });
+}
+
 void run(ThreadPool& pool, const Fill& work) {
   for_each_block(pool, work.count, [&](int64_t begin, int64_t count) {
     if (work.dtype == DType::kF64) {

@@ -9,10 +9,10 @@ GradientExchange::GradientExchange(Communicator& group, Kernels& kernels, int64_
   const auto size = static_cast<size_t>(group.size());
   const int64_t shards = reduction == Reduction::kCanonical ? group.size() - 1 : 1;
   for (Tensor& buffer : buffers_)
-    buffer = arenas.communication.allocate(kernels.dtype(), Shape{unit_elements});
+    buffer = arenas.communication.allocate(kernels.gradient_dtype(), Shape{unit_elements});
   for (Transit& transit : transits_) {
     transit.received =
-        arenas.communication.allocate(kernels.dtype(), Shape{shards * shard_elements});
+        arenas.communication.allocate(kernels.gradient_dtype(), Shape{shards * shard_elements});
     transit.parts.resize(size);
   }
   send_.resize(size);

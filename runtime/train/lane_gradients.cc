@@ -36,14 +36,14 @@ void LaneGradients::plan_lanes(const LaneRange& own, const BatchOptions& batch, 
   }
   for (int i = 0; i < num_buffers; ++i) {
     buffers_.push_back(
-        arenas.gradients.allocate(kernels_.dtype(), Shape{layout_.num_gradient_elements}));
+        arenas.gradients.allocate(kernels_.gradient_dtype(), Shape{layout_.num_gradient_elements}));
   }
   root_views_.resize(root_buffers_.size());
   // One rank has one root, which is the whole sum: the reduced shard is that buffer itself. Its
   // order of buckets is that of shard space, because both lay out first slots first and the further
   // slots after.
   reduced_ = group_.size() == 1 ? buffers_[static_cast<size_t>(root_buffers_.front())]
-                                : arenas.optimizer.allocate(kernels_.dtype(),
+                                : arenas.optimizer.allocate(kernels_.gradient_dtype(),
                                                             Shape{layout_.num_all_shard_elements});
 }
 

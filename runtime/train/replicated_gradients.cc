@@ -14,8 +14,8 @@ ReplicatedGradients::ReplicatedGradients(const FlatLayout& layout, const Paramet
     ranges_.push_back(range);
     count += range.count;
   }
-  own_ = arenas.communication.allocate(kernels.dtype(), Shape{count});
-  all_ = arenas.communication.allocate(kernels.dtype(), Shape{count * tensor.size()});
+  own_ = arenas.communication.allocate(kernels.gradient_dtype(), Shape{count});
+  all_ = arenas.communication.allocate(kernels.gradient_dtype(), Shape{count * tensor.size()});
 }
 
 void ReplicatedGradients::sum(Tensor reduced_shard, Stream& stream) {

@@ -58,7 +58,7 @@ StreamedGradients::StreamedGradients(const ModelPart& part, const FlatLayout& la
   }
   for (int i = 0; i < num_buffers; ++i) {
     buffers_.push_back(
-        arenas.gradients.allocate(kernels.dtype(), Shape{layout.num_all_shard_elements}));
+        arenas.gradients.allocate(kernels.gradient_dtype(), Shape{layout.num_all_shard_elements}));
   }
 }
 

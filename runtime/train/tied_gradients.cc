@@ -25,7 +25,8 @@ TiedGradients::TiedGradients(const std::vector<ModelPart>& parts,
           link.begin = layout.buckets[static_cast<size_t>(buckets.front())].shard_begin;
           for (const int b : buckets)
             link.count += layout.buckets[static_cast<size_t>(b)].shard_elements;
-          link.received = arenas.communication.allocate(kernels.dtype(), Shape{link.count});
+          link.received =
+              arenas.communication.allocate(kernels.gradient_dtype(), Shape{link.count});
           links_.push_back(link);
         }
       }

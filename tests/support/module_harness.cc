@@ -52,7 +52,7 @@ ModuleHarness::ModuleHarness(Device& device, Kernels& kernels,
   for (auto& parameter : table_.all()) {
     parameter->bind_value(tensor(kernels.dtype(), parameter->local_shape()));
     for (int slot = 0; slot < parameter->spec().num_gradient_slots; ++slot) {
-      parameter->bind_gradient(slot, tensor(kernels.dtype(), parameter->local_shape()));
+      parameter->bind_gradient(slot, tensor(kernels.gradient_dtype(), parameter->local_shape()));
     }
   }
   // Both kinds of Saved, measured first: they share scratch, and the one without a backward has

@@ -465,6 +465,16 @@ class ReferenceKernels : public Kernels {
     });
   }
 
+  void do_sum_parts(Stream& stream, Tensor parts_, Tensor out_) override {
+    const int64_t num_parts = parts_.dim(0), count = out_.num_elements();
+    CpuStream::from(stream).enqueue([=, parts = f64(parts_), out = f64(out_)] {
+      for (int64_t i = 0; i < count; ++i) {
+        out[i] = 0;
+        for (int64_t part = 0; part < num_parts; ++part) out[i] += parts[part * count + i];
+      }
+    });
+  }
+
   void do_fill(Stream& stream, Tensor out_, float value) override {
     const int64_t count = out_.num_elements();
     CpuStream::from(stream).enqueue([=, out = f64(out_)] {
@@ -495,7 +505,7 @@ class ReferenceKernels : public Kernels {
   }
 
   void do_adamw(Stream& stream, const AdamWStep& step, Tensor parameter_, Tensor gradient_,
-                Tensor m_, Tensor v_) override {
+                Tensor m_, Tensor v_, Tensor) override {
     const int64_t count = parameter_.num_elements();
     CpuStream::from(stream).enqueue(
         [=, parameter = f64(parameter_), gradient = f64(gradient_), m = f64(m_), v = f64(v_)] {

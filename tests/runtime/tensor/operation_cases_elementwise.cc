@@ -40,6 +40,18 @@ OperationCase add_case(int64_t count, Element element, const std::string& alias)
   return result;
 }
 
+OperationCase sum_parts_case(int64_t num_parts, int64_t count) {
+  OperationCase result;
+  result.operation = "sum_parts";
+  result.label = fmt::format("{} parts of {} elements", num_parts, count);
+  result.operands = {{"parts", Role::kInput, {num_parts, 1, count}},
+                     {"out", Role::kOutput, {1, count}}};
+  result.call = [](Kernels& kernels, Stream& stream, const Operands& t) {
+    kernels.sum_parts(stream, t["parts"], t["out"]);
+  };
+  return result;
+}
+
 OperationCase fill_case(int64_t count, Element element, float value) {
   OperationCase result;
   result.operation = "fill";
@@ -106,6 +118,7 @@ OperationCase cast_case(int64_t count, Element from, Element to) {
 std::vector<OperationCase> elementwise_cases() {
   std::vector<OperationCase> cases;
   for (const int64_t count : kCounts) {
+    for (const int64_t num_parts : {1, 2, 3, 7}) cases.push_back(sum_parts_case(num_parts, count));
     for (const float p : {0.0F, 0.4F}) {
       for (const char* alias : {"out", "delta"}) {
         cases.push_back(residual_add_case(count, true, p, alias));
