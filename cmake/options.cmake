@@ -8,11 +8,21 @@ set(LEASEHOLD_SANITIZE "" CACHE STRING "Sanitizers to build with: empty, 'addres
 option(LEASEHOLD_PRECOMPILE "Compile the common headers once for all files" ON)
 option(LEASEHOLD_FUZZ "Build the fuzzers of tests/fuzzing (clang only; see the preset 'fuzz')" OFF)
 
+set(LEASEHOLD_GPU "absent" CACHE STRING
+    "GPUs: 'absent', 'cuda' (nvcc and the vendor's libraries) or 'emulated' (the same sources on this machine's processor)")
+set_property(CACHE LEASEHOLD_GPU PROPERTY STRINGS absent cuda emulated)
+if(NOT LEASEHOLD_GPU MATCHES "^(absent|cuda|emulated)$")
+  message(FATAL_ERROR "LEASEHOLD_GPU is '${LEASEHOLD_GPU}'; write absent, cuda or emulated")
+endif()
+# Machine code for each, and of the last also the form that drivers compile for newer parts.
+set(LEASEHOLD_CUDA_ARCHITECTURES "80-real;90-real;100-real;103" CACHE STRING "GPU architectures of a build with cuda")
+
 find_program(LEASEHOLD_CCACHE ccache)
 if(LEASEHOLD_CCACHE)
   # What ccache asks for, to work with precompiled headers.
   set(CMAKE_CXX_COMPILER_LAUNCHER
     ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime ${LEASEHOLD_CCACHE})
+  set(CMAKE_CUDA_COMPILER_LAUNCHER ${LEASEHOLD_CCACHE})
 endif()
 
 add_library(leasehold_flags INTERFACE)
@@ -21,13 +31,15 @@ target_include_directories(leasehold_flags INTERFACE ${CMAKE_SOURCE_DIR})
 # -Wno-restrict: gcc 12 warns falsely of "literal" + std::string (gcc bug 105651).
 # -ffp-contract=off: a fused multiply-add chosen by the compiler would differ between a loop and its tail.
 # -fno-math-errno and -fno-trapping-math change no result; they let loops with sqrt and comparisons vectorise.
-target_compile_options(leasehold_flags INTERFACE
+set(flags
   -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Wno-missing-field-initializers $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>
   $<$<CXX_COMPILER_ID:Clang>:-Wno-unknown-pragmas>
   -ffp-contract=off -fno-math-errno -fno-trapping-math -march=${LEASEHOLD_MARCH} -mtune=generic)
 if(LEASEHOLD_WARNINGS_AS_ERRORS)
-  target_compile_options(leasehold_flags INTERFACE -Werror)
+  list(APPEND flags -Werror)
 endif()
+# Not for nvcc, which has its own names for these.
+target_compile_options(leasehold_flags INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${flags}>")
 if(LEASEHOLD_SANITIZE)
   # -Wno-maybe-uninitialized: false alarms of gcc 12 in std::regex and std::function under its sanitizers.
   target_compile_options(leasehold_flags INTERFACE

@@ -36,8 +36,34 @@ function(leasehold_library name)
   leasehold_precompile(leasehold_${name} common)
 endfunction()
 
+# leasehold_kernels(NAME SOURCES a.cu ... DEPENDS other ...)
+#   GPU kernels in a static library: compiled by nvcc, or for the emulation as C++, with the emulation's dialect.h before
+#   the real one. For builds with LEASEHOLD_GPU other than absent.
+function(leasehold_kernels name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS" ${ARGN})
+  add_library(leasehold_${name} STATIC ${ARG_SOURCES})
+  add_library(leasehold::${name} ALIAS leasehold_${name})
+  set_target_properties(leasehold_${name} PROPERTIES UNITY_BUILD OFF)
+  foreach(dependency ${ARG_DEPENDS})
+    target_link_libraries(leasehold_${name} PUBLIC leasehold::${dependency})
+  endforeach()
+  target_link_libraries(leasehold_${name} PUBLIC leasehold::flags leasehold::gpu)
+  if(LEASEHOLD_GPU STREQUAL "emulated")
+    set_source_files_properties(${ARG_SOURCES} PROPERTIES LANGUAGE CXX)
+    target_include_directories(leasehold_${name} BEFORE PRIVATE ${CMAKE_SOURCE_DIR}/tests/emulated_gpu/overlay)
+    target_compile_options(leasehold_${name} PRIVATE -x c++ -fno-strict-aliasing)
+  else()
+    target_compile_options(leasehold_${name} PRIVATE --threads=2 -Xcompiler=-Wall)
+    if(LEASEHOLD_WARNINGS_AS_ERRORS)
+      target_compile_options(leasehold_${name} PRIVATE --Werror=all-warnings)
+    endif()
+  endif()
+endfunction()
+
 # `unit_tests` builds the test programs that need no other program: what a sanitizer's build wants.
 add_custom_target(unit_tests)
+# `gpu_tests` builds those with label gpu.
+add_custom_target(gpu_tests)
 
 # leasehold_test(NAME SOURCES a_test.cc ... DEPENDS base ... [TIMEOUT seconds] [LABELS cpu])
 #   One GoogleTest program; each of its tests is a ctest test of its own. With label cpu (the default) it belongs to
@@ -63,6 +89,8 @@ function(leasehold_test name)
   leasehold_precompile(${target} tests)
   if(ARG_LABELS STREQUAL "cpu")
     add_dependencies(unit_tests ${target})
+  elseif(ARG_LABELS STREQUAL "gpu")
+    add_dependencies(gpu_tests ${target})
   endif()
   gtest_discover_tests(${target} TEST_PREFIX "${name}." DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
     WORKING_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}

@@ -4,7 +4,7 @@ namespace leasehold {
 
 bool cuda_built() { return false; }
 
-Result<std::unique_ptr<Device>> create_cuda_device(int) {
+Result<std::unique_ptr<Device>> create_cuda_device(int, double) {
   return error(Code::kBadConfig,
                "device.kind = \"cuda\": this program was built without CUDA; write \"cpu\"");
 }

@@ -1,0 +1,121 @@
+#include "runtime/device/cuda_device.h"
+
+#include "runtime/base/check.h"
+#include "runtime/device/cuda.h"
+#include "runtime/device/cuda_context.h"
+#include "runtime/device/cuda_event.h"
+#include "runtime/device/cuda_memory.h"
+#include "runtime/device/cuda_stream.h"
+
+namespace leasehold {
+
+namespace {
+
+constexpr int kOldestArchitecture = 8;  // compute capability 8.0
+
+class CudaDeviceImplementation : public CudaDevice {
+ public:
+  CudaDeviceImplementation(const CudaDeviceOptions& options, CudaDeviceProperties properties)
+      : properties_(std::move(properties)),
+        context_(std::make_shared<CudaContext>(
+            options.node_local_rank,
+            fmt::format("cuda:{} {}", options.node_local_rank, properties_.name),
+            options.wait_limit_s)) {}
+
+  DeviceKind kind() const override { return DeviceKind::kCuda; }
+  const std::string& name() const override { return context_->name(); }
+  int index() const override { return context_->index(); }
+  const CudaDeviceProperties& properties() const override { return properties_; }
+  const std::shared_ptr<CudaContext>& context() const override { return context_; }
+
+  Result<std::unique_ptr<Stream>> create_stream(const std::string& name) override {
+    return CudaStream::create(context_, name);
+  }
+  Result<std::unique_ptr<Event>> create_event() override { return CudaEvent::create(context_); }
+  Result<std::unique_ptr<Memory>> allocate(int64_t size_bytes, MemoryKind kind,
+                                           const std::string& purpose) override {
+    return allocate_cuda_memory(context_, size_bytes, kind, purpose);
+  }
+
+ private:
+  CudaDeviceProperties properties_;
+  std::shared_ptr<CudaContext> context_;
+};
+
+// The number of devices that this process sees, or why there is none.
+Result<int> count_devices() {
+  int count = 0;
+  const cudaError_t result = cudaGetDeviceCount(&count);
+  if (result == cudaErrorInsufficientDriver) {
+    return error(
+        Code::kBadConfig,
+        "device.kind = \"cuda\": this machine has no NVIDIA driver, or one older than CUDA {} "
+        "wants; install one, or write \"cpu\"",
+        CUDART_VERSION / 1000);
+  }
+  if (result == cudaErrorNoDevice || (result == cudaSuccess && count == 0)) {
+    return error(
+        Code::kBadConfig,
+        "device.kind = \"cuda\": the driver shows no device (is CUDA_VISIBLE_DEVICES empty?); "
+        "make one visible, or write \"cpu\"");
+  }
+  LEASEHOLD_RETURN_IF_ERROR(cuda_status(result, "cudaGetDeviceCount"));
+  return count;
+}
+
+Result<CudaDeviceProperties> read_properties(int index) {
+  cudaDeviceProp read{};
+  LEASEHOLD_RETURN_IF_ERROR(
+      cuda_status(cudaGetDeviceProperties(&read, index), "cudaGetDeviceProperties"));
+  CudaDeviceProperties properties{.name = read.name,
+                                  .compute_capability_major = read.major,
+                                  .compute_capability_minor = read.minor,
+                                  .num_multiprocessors = read.multiProcessorCount,
+                                  .memory_bytes = static_cast<int64_t>(read.totalGlobalMem)};
+  LEASEHOLD_RETURN_IF_ERROR(
+      cuda_status(cudaRuntimeGetVersion(&properties.runtime_version), "cudaRuntimeGetVersion"));
+  LEASEHOLD_RETURN_IF_ERROR(
+      cuda_status(cudaDriverGetVersion(&properties.driver_version), "cudaDriverGetVersion"));
+  return properties;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<CudaDevice>> CudaDevice::create(const CudaDeviceOptions& options) {
+  LEASEHOLD_ASSIGN_OR_RETURN(const int count, count_devices());
+  const int index = options.node_local_rank;
+  if (index < 0 || index >= count) {
+    return error(
+        Code::kBadConfig,
+        "device.kind = \"cuda\": rank {} of this node wants device {}, and this process sees "
+        "{}: give a node at most one slot per GPU, and let each rank see all of its GPUs",
+        index, index, count);
+  }
+  LEASEHOLD_ASSIGN_OR_RETURN(CudaDeviceProperties properties, read_properties(index));
+  if (properties.compute_capability_major < kOldestArchitecture) {
+    return error(Code::kBadConfig,
+                 "device.kind = \"cuda\": cuda:{} {} has compute capability {}.{}; the kernels are "
+                 "built for {}.0 and newer; write \"cpu\"",
+                 index, properties.name, properties.compute_capability_major,
+                 properties.compute_capability_minor, kOldestArchitecture);
+  }
+  auto device = std::make_unique<CudaDeviceImplementation>(options, std::move(properties));
+  LEASEHOLD_RETURN_IF_ERROR(device->context()->make_current());
+  return std::unique_ptr<CudaDevice>(std::move(device));
+}
+
+CudaDevice& CudaDevice::from(Device& device) {
+  auto* cuda_device = dynamic_cast<CudaDevice*>(&device);
+  LEASEHOLD_CHECK(cuda_device != nullptr, "device {} is no CUDA device", device.name());
+  return *cuda_device;
+}
+
+bool cuda_built() { return true; }
+
+Result<std::unique_ptr<Device>> create_cuda_device(int node_local_rank, double wait_limit_s) {
+  LEASEHOLD_ASSIGN_OR_RETURN(auto device, CudaDevice::create({.node_local_rank = node_local_rank,
+                                                              .wait_limit_s = wait_limit_s}));
+  return std::unique_ptr<Device>(std::move(device));
+}
+
+}  // namespace leasehold

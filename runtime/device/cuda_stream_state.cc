@@ -1,0 +1,100 @@
+#include "runtime/device/cuda_stream_state.h"
+
+#include <algorithm>
+#include <new>
+
+namespace leasehold {
+
+namespace {
+
+Status status_of(FaultWord word) {
+  switch (fault_of(word)) {
+    case CudaFault::kNone:
+      return ok_status();
+    case CudaFault::kToken:
+      return error(Code::kInternal, "embedding: token {} is outside the vocabulary",
+                   fault_value(word));
+    case CudaFault::kTarget:
+      return error(Code::kInternal, "cross_entropy: target {} is outside the vocabulary",
+                   fault_value(word));
+  }
+  return error(Code::kInternal, "a kernel reported fault {:#x}", word);
+}
+
+}  // namespace
+
+Result<std::shared_ptr<CudaStreamState>> CudaStreamState::create(
+    std::shared_ptr<CudaContext> context, const std::string& name) {
+  auto state = std::shared_ptr<CudaStreamState>(new CudaStreamState(std::move(context)));
+  state->prefix_ = state->context_->name() + ", stream " + name;
+  LEASEHOLD_RETURN_IF_ERROR(state->context_->make_current());
+  void* word = nullptr;
+  LEASEHOLD_RETURN_IF_ERROR(cuda_status(
+      cudaHostAlloc(&word, sizeof(FaultWord), cudaHostAllocMapped | cudaHostAllocPortable),
+      "cudaHostAlloc of a fault word"));
+  state->host_fault_ = new (word) FaultWord{0};
+  void* seen_by_kernels = nullptr;
+  LEASEHOLD_RETURN_IF_ERROR(
+      cuda_status(cudaHostGetDevicePointer(&seen_by_kernels, word, 0), "cudaHostGetDevicePointer"));
+  state->device_fault_ = static_cast<FaultWord*>(seen_by_kernels);
+  return state;
+}
+
+CudaStreamState::~CudaStreamState() {
+  if (host_fault_ != nullptr && context_->settle()) cudaFreeHost(host_fault_);
+}
+
+void CudaStreamState::fail(const Status& status) {
+  std::lock_guard lock(mutex_);
+  if (failure_.ok()) failure_ = status.annotated(prefix_);
+}
+
+Status CudaStreamState::failure() const {
+  std::lock_guard lock(mutex_);
+  return failure_;
+}
+
+Status CudaStreamState::look_at_fault() {
+  const FaultWord word = *const_cast<const volatile FaultWord*>(host_fault_);
+  fail(status_of(word));
+  return failure();
+}
+
+std::vector<std::shared_ptr<CudaStreamState>> CudaStreamState::sources() const {
+  std::lock_guard lock(mutex_);
+  std::vector<std::shared_ptr<CudaStreamState>> alive;
+  for (const auto& source : sources_) {
+    if (auto state = source.lock()) alive.push_back(std::move(state));
+  }
+  return alive;
+}
+
+Status CudaStreamState::find_failure() {
+  Status found = look_at_fault();
+  if (!found.ok()) return found;
+  // Streams wait for each other in circles, so each is looked at once.
+  std::vector<std::shared_ptr<CudaStreamState>> reached = sources();
+  for (size_t i = 0; i < reached.size(); ++i) {
+    found = reached[i]->look_at_fault();
+    if (!found.ok()) {
+      std::lock_guard lock(mutex_);
+      if (failure_.ok()) failure_ = found;
+      return failure_;
+    }
+    for (const auto& source : reached[i]->sources()) {
+      const bool known = source.get() == this || std::ranges::count(reached, source) != 0;
+      if (!known) reached.push_back(source);
+    }
+  }
+  return failure();
+}
+
+void CudaStreamState::depend_on(const std::shared_ptr<CudaStreamState>& source) {
+  if (source.get() == this) return;
+  std::lock_guard lock(mutex_);
+  std::erase_if(sources_, [](const auto& known) { return known.expired(); });
+  const auto is_source = [&](const auto& known) { return known.lock() == source; };
+  if (!std::ranges::any_of(sources_, is_source)) sources_.push_back(source);
+}
+
+}  // namespace leasehold
