@@ -1,0 +1,129 @@
+#include "runtime/tensor/kernels_cuda.h"
+
+#include <cmath>
+#include <fmt/format.h>
+
+#include "runtime/device/cuda_device.h"
+#include "runtime/tensor/cuda/elementwise.h"
+#include "runtime/tensor/cuda/optimizer.h"
+#include "runtime/tensor/kernels_cuda_arguments.h"
+#include "runtime/tensor/kernels_cuda_linear.h"
+
+namespace leasehold {
+
+namespace {
+
+// Raised when a kernel's order of operations changes, since bits change with it.
+constexpr int kRevision = 1;
+
+// task(element) with a value of a floating element type.
+template <typename Task>
+void with_any_float(DType dtype, Task&& task) {
+  switch (dtype) {
+    case DType::kF32:
+      return task(float());
+    case DType::kF64:
+      return task(double());
+    case DType::kBf16:
+      return task(__nv_bfloat16());
+    default:
+      LEASEHOLD_CHECK(false, "a CUDA kernel of {}", dtype_name(dtype));
+  }
+}
+
+cuda::AdamWFactors factors_of(const AdamWStep& step) {
+  const auto round = [](double value) { return static_cast<float>(value); };
+  return {.gradient_scale = round(step.gradient_scale),
+          .clip_scale = round(step.clip_scale),
+          .beta1 = round(step.beta1),
+          .rest1 = round(1.0 - step.beta1),
+          .beta2 = round(step.beta2),
+          .rest2 = round(1.0 - step.beta2),
+          .decay = round(1.0 - step.lr * step.weight_decay),
+          .step_size = round(step.lr / step.correction1),
+          .inverse_root2 = round(1.0 / std::sqrt(step.correction2)),
+          .eps = round(step.eps)};
+}
+
+}  // namespace
+
+CudaKernels::CudaKernels(CudaDevice& device, DType dtype, std::unique_ptr<CudaLinear> linear)
+    : device_(device), dtype_(dtype), linear_(std::move(linear)) {}
+
+CudaKernels::~CudaKernels() = default;
+
+Result<std::unique_ptr<Kernels>> CudaKernels::create(CudaDevice& device, DType dtype) {
+  LEASEHOLD_CHECK(dtype == DType::kF32 || dtype == DType::kBf16, "CUDA kernels of {}",
+                  dtype_name(dtype));
+  auto linear = CudaLinear::create(device, dtype);
+  if (!linear.ok()) return linear.status();
+  return std::unique_ptr<Kernels>(new CudaKernels(device, dtype, std::move(linear).value()));
+}
+
+std::string CudaKernels::arithmetic_class() const {
+  const CudaDeviceProperties& properties = device_.properties();
+  return fmt::format("cuda kernels {}; {}; {} sm_{}{}; {}", kRevision, dtype_name(dtype_),
+                     properties.name, properties.compute_capability_major,
+                     properties.compute_capability_minor, linear_->arithmetic_class());
+}
+
+void CudaKernels::do_residual_add(Stream& stream, Tensor x, Tensor delta, const Dropout& dropout,
+                                  Tensor out) {
+  enqueue_typed(stream, dtype_, [&]<typename T>(cudaStream_t handle, T) {
+    cuda::residual_add<T>(elements<T>(x), elements<T>(delta), mask_of(dropout), elements<T>(out),
+                          out.num_elements(), handle);
+  });
+}
+
+void CudaKernels::do_add(Stream& stream, Tensor left, Tensor right, Tensor out) {
+  CudaStream::from(stream).enqueue([&](cudaStream_t handle) {
+    with_any_float(out.dtype(), [&]<typename T>(T) {
+      cuda::add<T>(elements<T>(left), elements<T>(right), elements<T>(out), out.num_elements(),
+                   handle);
+    });
+  });
+}
+
+void CudaKernels::do_sum_parts(Stream& stream, Tensor parts, Tensor out) {
+  enqueue_typed(stream, dtype_, [&]<typename T>(cudaStream_t handle, T) {
+    cuda::sum_parts<T>(elements<T>(parts), parts.dim(0), elements<T>(out), out.num_elements(),
+                       handle);
+  });
+}
+
+void CudaKernels::do_fill(Stream& stream, Tensor out, float value) {
+  CudaStream::from(stream).enqueue([&](cudaStream_t handle) {
+    with_any_float(out.dtype(), [&]<typename T>(T) {
+      cuda::fill<T>(elements<T>(out), value, out.num_elements(), handle);
+    });
+  });
+}
+
+void CudaKernels::do_cast(Stream& stream, Tensor in, Tensor out) {
+  CudaStream::from(stream).enqueue([&](cudaStream_t handle) {
+    with_any_float(in.dtype(), [&]<typename From>(From) {
+      with_any_float(out.dtype(), [&]<typename To>(To) {
+        cuda::cast<From, To>(elements<From>(in), elements<To>(out), out.num_elements(), handle);
+      });
+    });
+  });
+}
+
+void CudaKernels::do_squared_norms(Stream& stream, Tensor x, float scale, Tensor sums) {
+  static_assert(cuda::kNormChunk == kChunk);
+  CudaStream::from(stream).enqueue([&](cudaStream_t handle) {
+    cuda::squared_norms(elements<float>(x), scale, elements<double>(sums), x.num_elements(),
+                        handle);
+  });
+}
+
+void CudaKernels::do_adamw(Stream& stream, const AdamWStep& step, Tensor parameter, Tensor gradient,
+                           Tensor m, Tensor v, Tensor working) {
+  CudaStream::from(stream).enqueue([&](cudaStream_t handle) {
+    cuda::adamw(factors_of(step), elements<float>(parameter), elements<float>(gradient),
+                elements<float>(m), elements<float>(v), elements<__nv_bfloat16>(working),
+                parameter.num_elements(), handle);
+  });
+}
+
+}  // namespace leasehold
