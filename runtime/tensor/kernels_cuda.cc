@@ -52,12 +52,18 @@ CudaKernels::CudaKernels(CudaDevice& device, DType dtype, std::unique_ptr<CudaLi
 
 CudaKernels::~CudaKernels() = default;
 
-Result<std::unique_ptr<Kernels>> CudaKernels::create(CudaDevice& device, DType dtype) {
+Result<std::unique_ptr<CudaKernels>> CudaKernels::create(CudaDevice& device, DType dtype) {
   LEASEHOLD_CHECK(dtype == DType::kF32 || dtype == DType::kBf16, "CUDA kernels of {}",
                   dtype_name(dtype));
   auto linear = CudaLinear::create(device, dtype);
   if (!linear.ok()) return linear.status();
-  return std::unique_ptr<Kernels>(new CudaKernels(device, dtype, std::move(linear).value()));
+  return std::unique_ptr<CudaKernels>(new CudaKernels(device, dtype, std::move(linear).value()));
+}
+
+Result<std::unique_ptr<Kernels>> create_cuda_kernels(Device& device, DType dtype) {
+  auto kernels = CudaKernels::create(CudaDevice::from(device), dtype);
+  if (!kernels.ok()) return kernels.status();
+  return std::unique_ptr<Kernels>(std::move(kernels).value());
 }
 
 std::string CudaKernels::arithmetic_class() const {
@@ -65,6 +71,22 @@ std::string CudaKernels::arithmetic_class() const {
   return fmt::format("cuda kernels {}; {}; {} sm_{}{}; {}", kRevision, dtype_name(dtype_),
                      properties.name, properties.compute_capability_major,
                      properties.compute_capability_minor, linear_->arithmetic_class());
+}
+
+void CudaKernels::do_linear_forward(Stream& stream, Tensor x, Tensor weight, Tensor bias,
+                                    Activation activation, Tensor pre, Tensor y) {
+  linear_->forward(stream, x, weight, bias, activation, pre, y);
+}
+
+void CudaKernels::do_linear_backward_input(Stream& stream, Tensor dy, Tensor weight,
+                                           Activation activation, Tensor pre, Tensor dx,
+                                           Write write) {
+  linear_->backward_input(stream, dy, weight, activation, pre, dx, write);
+}
+
+void CudaKernels::do_linear_backward_weight(Stream& stream, Tensor dy, Tensor x, Tensor dweight,
+                                            Tensor dbias, Write write) {
+  linear_->backward_weight(stream, dy, x, dweight, dbias, write);
 }
 
 void CudaKernels::do_residual_add(Stream& stream, Tensor x, Tensor delta, const Dropout& dropout,

@@ -1,6 +1,6 @@
 // Kernels on a CUDA device, in fp32 or bf16. The class unpacks tensors and calls the launchers of
-// runtime/tensor/cuda inside CudaStream::enqueue; contracts are those of kernels.h. Plain C++: it
-// can be included where there is no CUDA.
+// runtime/tensor/cuda inside CudaStream::enqueue; contracts are those of kernels.h. Plain C++, also
+// for builds without CUDA, where create_cuda_kernels() says so.
 #pragma once
 
 #include <memory>
@@ -11,19 +11,22 @@
 namespace leasehold {
 
 class CudaDevice;
-// cuBLASLt: its handle, workspace and chosen algorithms. kernels_cuda_linear.h
 class CudaLinear;
+
+// `dtype` is kF32 or kBf16, `device` a CUDA device, which must outlive the kernels. Streams given
+// to the operations are the device's.
+Result<std::unique_ptr<Kernels>> create_cuda_kernels(Device& device, DType dtype);
 
 class CudaKernels : public Kernels {
  public:
-  // `dtype` is kF32 or kBf16. Streams given to the operations are this device's, and one at a time:
-  // linears share a workspace. `device` must outlive the kernels.
-  static Result<std::unique_ptr<Kernels>> create(CudaDevice& device, DType dtype);
+  static Result<std::unique_ptr<CudaKernels>> create(CudaDevice& device, DType dtype);
   ~CudaKernels() override;
 
   DType dtype() const override { return dtype_; }
   const char* name() const override { return "cuda"; }
   std::string arithmetic_class() const override;
+  // The matrix products, whose algorithms can be written down and read back.
+  CudaLinear& linear() { return *linear_; }
 
   int64_t layer_norm_backward_workspace_bytes(int64_t N, int64_t C) const override;
   int64_t rms_norm_backward_workspace_bytes(int64_t N, int64_t C) const override;
@@ -32,14 +35,13 @@ class CudaKernels : public Kernels {
   int64_t cross_entropy_workspace_bytes(int64_t N, int64_t V) const override;
 
  protected:
-  // kernels_cuda_linear.cc
   void do_linear_forward(Stream& stream, Tensor x, Tensor weight, Tensor bias,
                          Activation activation, Tensor pre, Tensor y) override;
   void do_linear_backward_input(Stream& stream, Tensor dy, Tensor weight, Activation activation,
                                 Tensor pre, Tensor dx, Write write) override;
   void do_linear_backward_weight(Stream& stream, Tensor dy, Tensor x, Tensor dweight, Tensor dbias,
                                  Write write) override;
-  // kernels_cuda_layers.cc
+  // In kernels_cuda_layers.cc.
   void do_layer_norm_forward(Stream& stream, Tensor x, Tensor delta, const Dropout& dropout,
                              Tensor sum, Tensor weight, Tensor bias, double eps, Tensor y,
                              Tensor mean, Tensor rstd) override;
@@ -67,7 +69,7 @@ class CudaKernels : public Kernels {
   void do_cross_entropy_from_statistics(Stream& stream, Tensor statistics, Tensor targets,
                                         const VocabularyShard& shard, float gradient_scale,
                                         Tensor logits, Tensor loss, Tensor workspace) override;
-  // kernels_cuda_attention.cc
+  // In kernels_cuda_attention.cc.
   void do_rotary(Stream& stream, const AttentionShape& shape, const Rotary& rotary, Tensor qkv,
                  bool backward) override;
   void do_attention_forward(Stream& stream, const AttentionShape& shape, Tensor qkv,
@@ -76,7 +78,7 @@ class CudaKernels : public Kernels {
   void do_attention_backward(Stream& stream, const AttentionShape& shape, Tensor dout, Tensor qkv,
                              Tensor out, Tensor log_sum_exp, const Dropout& dropout, Tensor dqkv,
                              Tensor workspace) override;
-  // kernels_cuda.cc
+  // In kernels_cuda.cc, as the linears.
   void do_residual_add(Stream& stream, Tensor x, Tensor delta, const Dropout& dropout,
                        Tensor out) override;
   void do_add(Stream& stream, Tensor left, Tensor right, Tensor out) override;
