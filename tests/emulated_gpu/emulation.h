@@ -1,0 +1,82 @@
+// The emulated GPU as tests and the emulations of cuBLASLt and NCCL see it. Programs see only the
+// vendor's headers: linking `leasehold_emulated_gpu` gives them the functions of the CUDA runtime
+// that Leasehold calls, on devices that this process's processor plays. A function that is missing
+// here is a link error.
+//
+// What is emulated: streams are threads, really asynchronous; events order only what they order;
+// device memory is apart from host memory and starts as 0xFF; a kernel's blocks run one after the
+// other, their threads as fibers (block.h). What is not: performance, the memory model of the
+// hardware, its rounding in approximate functions.
+//
+// Environment, read once:
+//   LEASEHOLD_EMULATION_SEED         order of blocks, warps, lanes, and delays of streams; 0 or
+//                                    unset: everything in order, without delays
+//   LEASEHOLD_EMULATED_GPUS          how many devices there are (default 8, at most 8)
+//   LEASEHOLD_EMULATED_GPU_MEMORY    bytes of each device (default 2 GiB, at most 16 GiB)
+//   LEASEHOLD_EMULATED_GPU_CAPABILITY  80 (default), 90, 100 or 103
+//   LEASEHOLD_EMULATION_FAULT        DEVICE:LAUNCHES: that device faults at that kernel launch
+//                                    from now (1: the first)
+#pragma once
+
+#include <cstdint>
+#include <cuda_runtime.h>
+#include <string>
+
+namespace leasehold::emulation {
+
+// --- for emulations of libraries on top
+// -----------------------------------------------------------
+
+// Work on a stream's own thread, in order with its copies and kernels. Owned by the stream from
+// enqueue() on. run() may block (a collective that waits for its peers); it is not called when the
+// device has a sticky fault. An error that it returns becomes the device's sticky fault.
+class HostWork {
+ public:
+  HostWork() = default;
+  HostWork(const HostWork&) = delete;
+  HostWork& operator=(const HostWork&) = delete;
+  virtual ~HostWork() = default;
+  virtual cudaError_t run() = 0;
+};
+// cudaErrorInvalidResourceHandle, and `work` deleted, when `stream` is no stream of the calling
+// thread's current device; the device's sticky fault if it has one.
+cudaError_t enqueue(cudaStream_t stream, HostWork* work);
+
+// The device whose memory holds all of [memory, memory + bytes) in one allocation, or -1.
+int device_of_memory(const void* memory, size_t bytes);
+// True when the calling thread is a stream's and not the program's.
+bool on_stream_thread();
+
+// Says on standard error, and to reports(), what the program did wrong.
+void report(const char* format, ...) __attribute__((format(printf, 1, 2)));
+
+// --- for tests
+// ------------------------------------------------------------------------------------
+
+// The order of everything that is launched from now on; see LEASEHOLD_EMULATION_SEED.
+void set_seed(uint64_t seed);
+uint64_t seed();
+// Everything reported since the last call, one line each.
+std::string take_reports();
+
+// cudaMalloc on `device` fails (cudaErrorMemoryAllocation) where more bytes than this would be
+// allocated at once.
+void set_memory_limit(int device, int64_t bytes);
+// The `nth` call from now (1: the next) of the function named, in the whole process, does nothing
+// but return `error`: fail_call("cudaHostAlloc", 1, cudaErrorMemoryAllocation).
+void fail_call(const char* function, int nth, cudaError_t error);
+// `device` gets the sticky fault `error` instead of running its `nth` kernel launch from now.
+void fault_at_launch(int device, int nth, cudaError_t error);
+// How many kernels `device` has been asked to run so far.
+int64_t num_launches(int device);
+// Ends injections and faults of all devices, as a new process would. Nothing may be enqueued.
+void reset();
+
+// --- host touches
+// ---------------------------------------------------------------------------------
+
+// In builds whose host files are compiled to ask (see CMakeLists.txt), a load or store of device
+// memory by a thread that is no stream's ends the process with a message. Here: whether that is so.
+bool host_touches_are_caught();
+
+}  // namespace leasehold::emulation
