@@ -13,7 +13,8 @@ int BlockRunner::barrier(bool predicate, const Place& place) {
   if (arrived_ == 0) {
     barrier_place_ = place;
   } else if (place.line() != barrier_place_.line() ||
-             strcmp(place.file_name(), barrier_place_.file_name()) != 0) {
+             (place.file_name() != barrier_place_.file_name() &&
+              strcmp(place.file_name(), barrier_place_.file_name()) != 0)) {
     char message[400];
     snprintf(message, sizeof message,
              "threads of one block meet at different barriers: %s:%u and %s:%u",
