@@ -47,6 +47,7 @@ Status CudaStream::create_handles() {
       cuda_status(cudaStreamCreateWithPriority(&handle_, cudaStreamNonBlocking, priority),
                   "cudaStreamCreateWithPriority"));
   context_->add(handle_);
+  state_->set_handle(handle_);
   const auto create = [](cudaEvent_t* event) {
     return cuda_status(cudaEventCreateWithFlags(event, cudaEventDisableTiming),
                        "cudaEventCreateWithFlags");
@@ -65,6 +66,7 @@ CudaStream::~CudaStream() {
     if (mark != nullptr) cudaEventDestroy(mark);
   }
   if (end_ != nullptr) cudaEventDestroy(end_);
+  state_->set_handle(nullptr);
   context_->remove(handle_);
   cudaStreamDestroy(handle_);
 }

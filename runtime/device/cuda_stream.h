@@ -49,6 +49,7 @@ class CudaStream : public Stream {
   FaultWord* fault() const;
   cudaStream_t handle() const { return handle_; }
   const std::shared_ptr<CudaContext>& context() const { return context_; }
+  const std::shared_ptr<CudaStreamState>& state() const { return state_; }
   // What follows is skipped, and synchronize() returns the first failure. Thread-safe.
   void fail(const Status& status);
   // The first failure that the host knows of, without waiting. Thread-safe.

@@ -44,6 +44,16 @@ CudaStreamState::~CudaStreamState() {
   if (host_fault_ != nullptr && context_->settle()) cudaFreeHost(host_fault_);
 }
 
+cudaStream_t CudaStreamState::handle() const {
+  std::lock_guard lock(mutex_);
+  return handle_;
+}
+
+void CudaStreamState::set_handle(cudaStream_t handle) {
+  std::lock_guard lock(mutex_);
+  handle_ = handle;
+}
+
 void CudaStreamState::fail(const Status& status) {
   std::lock_guard lock(mutex_);
   if (failure_.ok()) failure_ = status.annotated(prefix_);

@@ -24,6 +24,10 @@ class CudaStreamState {
   // The fault word, as kernels see it.
   FaultWord* device_fault() const { return device_fault_; }
 
+  // The stream's handle while it is there, else null.
+  cudaStream_t handle() const;
+  void set_handle(cudaStream_t handle);
+
   void fail(const Status& status);
   Status failure() const;
   // Looks at the fault words of this stream and of those that it waited for, directly or not; for
@@ -41,6 +45,7 @@ class CudaStreamState {
   FaultWord* host_fault_ = nullptr;
   FaultWord* device_fault_ = nullptr;
   mutable std::mutex mutex_;
+  cudaStream_t handle_ = nullptr;
   std::string prefix_;
   Status failure_;
   std::vector<std::weak_ptr<CudaStreamState>> sources_;

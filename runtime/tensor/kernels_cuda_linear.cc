@@ -1,0 +1,221 @@
+#include "runtime/tensor/kernels_cuda_linear.h"
+
+#include <algorithm>
+#include <initializer_list>
+
+#include "runtime/base/check.h"
+#include "runtime/device/cuda_device.h"
+#include "runtime/device/cuda_scratch.h"
+#include "runtime/device/cuda_stream.h"
+#include "runtime/tensor/cuda/cublaslt.h"
+#include "runtime/tensor/cuda/linear.h"
+
+namespace leasehold {
+
+namespace {
+
+using cuda::CublasLt;
+using cuda::Epilogue;
+using cuda::Product;
+using cuda::ProductForm;
+using cuda::ProductOperands;
+
+// Products in fp32 that our kernels finish go through this much memory, some rows at a time.
+constexpr int64_t kRowsBytes = int64_t{8} << 20;
+constexpr int64_t kFloatBytes = sizeof(float);
+
+bool are_aligned(std::initializer_list<const void*> addresses) {
+  return std::ranges::all_of(addresses, [](const void* address) {
+    return reinterpret_cast<uintptr_t>(address) % 16 == 0;
+  });
+}
+
+Epilogue forward_epilogue(bool has_bias, Activation activation, bool has_pre) {
+  if (activation == Activation::kNone) return has_bias ? Epilogue::kBias : Epilogue::kNone;
+  if (has_pre) return has_bias ? Epilogue::kGeluAuxBias : Epilogue::kGeluAux;
+  return has_bias ? Epilogue::kGeluBias : Epilogue::kGelu;
+}
+
+// T: float or __nv_bfloat16. Gradients of parameters are fp32 in both.
+template <typename T>
+class CudaLinearOf : public CudaLinear {
+ public:
+  CudaLinearOf(DType dtype, std::unique_ptr<CublasLt> products,
+               std::unique_ptr<CudaScratch> scratch)
+      : dtype_(dtype), products_(std::move(products)), scratch_(std::move(scratch)) {}
+
+  void forward(Stream& stream, const Tensor& x, const Tensor& weight, const Tensor& bias,
+               Activation activation, const Tensor& pre, const Tensor& y) override {
+    const Product product{
+        .form = ProductForm::kForward,
+        .rows = x.dim(0),
+        .columns = weight.dim(0),
+        .depth = x.dim(1),
+        .input = dtype_,
+        .output = dtype_,
+        .epilogue = forward_epilogue(bias.present(), activation, pre.present()),
+        .aligned = are_aligned({x.data(), weight.data(), bias.data(), pre.data(), y.data()})};
+    const ProductOperands operands{x.data(), weight.data(), y.data(), bias.data(), pre.data()};
+    enqueue(stream, [&](const Memory& memory) {
+      if (is_whole(product))
+        return products_->run(product, operands, false, memory.workspace, memory.stream);
+      in_rows(product, operands, memory, [&](int64_t row, int64_t count) {
+        const int64_t begin = row * product.columns;
+        cuda::finish_linear(
+            cuda::LinearFinish<T>{.product = memory.rows,
+                                  .bias = elements(bias),
+                                  .gelu = activation == Activation::kGelu,
+                                  .pre = pre.present() ? elements(pre) + begin : nullptr,
+                                  .y = elements(y) + begin,
+                                  .rows = count,
+                                  .columns = product.columns},
+            memory.stream);
+      });
+    });
+  }
+
+  void backward_input(Stream& stream, const Tensor& dy, const Tensor& weight, Activation activation,
+                      const Tensor& pre, const Tensor& dx, Write write) override {
+    const bool has_gelu = activation == Activation::kGelu;
+    const Product product{
+        .form = ProductForm::kInput,
+        .rows = dy.dim(0),
+        .columns = weight.dim(1),
+        .depth = weight.dim(0),
+        .input = dtype_,
+        .output = dtype_,
+        .epilogue = has_gelu ? Epilogue::kGeluGradient : Epilogue::kNone,
+        .aligned = are_aligned({dy.data(), weight.data(), pre.data(), dx.data()})};
+    const ProductOperands operands{dy.data(), weight.data(), dx.data(), nullptr, pre.data()};
+    enqueue(stream, [&](const Memory& memory) {
+      if (is_whole(product)) {
+        return products_->run(product, operands, write == Write::kAccumulate, memory.workspace,
+                              memory.stream);
+      }
+      in_rows(product, operands, memory, [&](int64_t row, int64_t count) {
+        const int64_t begin = row * product.columns;
+        cuda::finish_gelu_gradient(memory.rows, elements(pre) + begin, elements(dx) + begin,
+                                   count * product.columns, memory.stream);
+      });
+    });
+  }
+
+  void backward_weight(Stream& stream, const Tensor& dy, const Tensor& x, const Tensor& dweight,
+                       const Tensor& dbias, Write write) override {
+    const bool accumulate = write == Write::kAccumulate;
+    Product product{.form = ProductForm::kWeight,
+                    .rows = dy.dim(1),
+                    .columns = x.dim(1),
+                    .depth = dy.dim(0),
+                    .input = dtype_,
+                    .output = DType::kF32,
+                    .epilogue = dbias.present() ? Epilogue::kBiasGradient : Epilogue::kNone,
+                    .aligned = are_aligned({dy.data(), x.data(), dweight.data(), dbias.data()})};
+    ProductOperands operands{dy.data(), x.data(), dweight.data(), dbias.data()};
+    enqueue(stream, [&](const Memory& memory) {
+      // cuBLASLt overwrites the gradient of the bias, also where it adds to that of the weight.
+      const bool fits = product.rows * kFloatBytes <= kRowsBytes;
+      const bool fused = dbias.present() && fits && is_whole(product);
+      if (!fused) product.epilogue = Epilogue::kNone;
+      if (fused && accumulate) operands.bias = memory.rows;
+      products_->run(product, operands, accumulate, memory.workspace, memory.stream);
+      if (fused && accumulate) {
+        cuda::sum_columns(cuda::ColumnSums<float>{.x = memory.rows,
+                                                  .sums = dbias.template as<float>(),
+                                                  .accumulate = true,
+                                                  .rows = 1,
+                                                  .columns = product.rows,
+                                                  .scratch = memory.rows + product.rows,
+                                                  .scratch_bytes = product.rows * kFloatBytes},
+                          memory.stream);
+      } else if (dbias.present() && !fused) {
+        cuda::sum_columns(cuda::ColumnSums<T>{.x = elements(dy),
+                                              .sums = dbias.template as<float>(),
+                                              .accumulate = accumulate,
+                                              .rows = product.depth,
+                                              .columns = product.rows,
+                                              .scratch = memory.rows,
+                                              .scratch_bytes = kRowsBytes},
+                          memory.stream);
+      }
+    });
+  }
+
+  std::string arithmetic_class() const override { return products_->table().library(); }
+  std::string algorithms() const override { return products_->table().to_text(); }
+  Status use_algorithms(const std::string& text) override {
+    LEASEHOLD_ASSIGN_OR_RETURN(const cuda::AlgorithmTable table, cuda::AlgorithmTable::parse(text));
+    return products_->use(table);
+  }
+
+ private:
+  // Scratch, while a task enqueues, and where.
+  struct Memory {
+    void* workspace;
+    float* rows;
+    cudaStream_t stream;
+  };
+
+  static T* elements(const Tensor& tensor) { return static_cast<T*>(tensor.data()); }
+
+  template <typename Task>
+  void enqueue(Stream& stream, const Task& task) {
+    CudaStream& cuda_stream = CudaStream::from(stream);
+    cuda_stream.enqueue([&](cudaStream_t handle) {
+      char* scratch = scratch_->acquire(cuda_stream);
+      task(Memory{scratch, reinterpret_cast<float*>(scratch + CublasLt::kWorkspaceBytes), handle});
+    });
+  }
+
+  // Whether cuBLASLt does all of it. What has no epilogue is not done otherwise: run() says so.
+  bool is_whole(const Product& product) {
+    return product.epilogue == Epilogue::kNone || products_->can_run(product);
+  }
+
+  // The product in fp32 into memory.rows, some rows at a time, each followed by finish(row, count).
+  template <typename Finish>
+  void in_rows(const Product& whole, const ProductOperands& operands, const Memory& memory,
+               const Finish& finish) {
+    const int64_t room = kRowsBytes / (whole.columns * kFloatBytes);
+    const int64_t step = std::max<int64_t>(room >= 64 ? room / 64 * 64 : room, 1);
+    LEASEHOLD_CHECK(room >= 1, "a linear of {} columns is wider than {} bytes", whole.columns,
+                    kRowsBytes);
+    for (int64_t row = 0; row < whole.rows; row += step) {
+      const int64_t count = std::min(step, whole.rows - row);
+      const T* a = static_cast<const T*>(operands.a) + row * whole.depth;
+      Product product = whole;
+      product.rows = count;
+      product.output = DType::kF32;
+      product.epilogue = Epilogue::kNone;
+      product.aligned = are_aligned({a, operands.b});
+      products_->run(product, {.a = a, .b = operands.b, .d = memory.rows}, false, memory.workspace,
+                     memory.stream);
+      finish(row, count);
+    }
+  }
+
+  DType dtype_;
+  std::unique_ptr<CublasLt> products_;
+  std::unique_ptr<CudaScratch> scratch_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<CudaLinear>> CudaLinear::create(Device& device, DType dtype) {
+  LEASEHOLD_CHECK(dtype == DType::kF32 || dtype == DType::kBf16, "linears of {} on a CUDA device",
+                  dtype_name(dtype));
+  CudaDevice& cuda_device = CudaDevice::from(device);
+  LEASEHOLD_RETURN_IF_ERROR(cuda_device.context()->make_current());
+  LEASEHOLD_ASSIGN_OR_RETURN(auto products, CublasLt::create(cuda_device));
+  LEASEHOLD_ASSIGN_OR_RETURN(auto scratch,
+                             CudaScratch::create(device, CublasLt::kWorkspaceBytes + kRowsBytes,
+                                                 "the scratch of matrix products"));
+  if (dtype == DType::kF32) {
+    return std::unique_ptr<CudaLinear>(
+        std::make_unique<CudaLinearOf<float>>(dtype, std::move(products), std::move(scratch)));
+  }
+  return std::unique_ptr<CudaLinear>(std::make_unique<CudaLinearOf<__nv_bfloat16>>(
+      dtype, std::move(products), std::move(scratch)));
+}
+
+}  // namespace leasehold
