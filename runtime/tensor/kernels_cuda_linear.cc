@@ -7,8 +7,10 @@
 #include "runtime/device/cuda_device.h"
 #include "runtime/device/cuda_scratch.h"
 #include "runtime/device/cuda_stream.h"
+#include "runtime/tensor/cuda/column_sums.h"
 #include "runtime/tensor/cuda/cublaslt.h"
 #include "runtime/tensor/cuda/linear.h"
+#include "runtime/tensor/kernels_cuda_arguments.h"
 
 namespace leasehold {
 
@@ -63,10 +65,10 @@ class CudaLinearOf : public CudaLinear {
         const int64_t begin = row * product.columns;
         cuda::finish_linear(
             cuda::LinearFinish<T>{.product = memory.rows,
-                                  .bias = elements(bias),
+                                  .bias = elements<T>(bias),
                                   .gelu = activation == Activation::kGelu,
-                                  .pre = pre.present() ? elements(pre) + begin : nullptr,
-                                  .y = elements(y) + begin,
+                                  .pre = pre.present() ? elements<T>(pre) + begin : nullptr,
+                                  .y = elements<T>(y) + begin,
                                   .rows = count,
                                   .columns = product.columns},
             memory.stream);
@@ -94,7 +96,7 @@ class CudaLinearOf : public CudaLinear {
       }
       in_rows(product, operands, memory, [&](int64_t row, int64_t count) {
         const int64_t begin = row * product.columns;
-        cuda::finish_gelu_gradient(memory.rows, elements(pre) + begin, elements(dx) + begin,
+        cuda::finish_gelu_gradient(memory.rows, elements<T>(pre) + begin, elements<T>(dx) + begin,
                                    count * product.columns, memory.stream);
       });
     });
@@ -120,23 +122,14 @@ class CudaLinearOf : public CudaLinear {
       if (fused && accumulate) operands.bias = memory.rows;
       products_->run(product, operands, accumulate, memory.workspace, memory.stream);
       if (fused && accumulate) {
-        cuda::sum_columns(cuda::ColumnSums<float>{.x = memory.rows,
-                                                  .sums = dbias.template as<float>(),
-                                                  .accumulate = true,
-                                                  .rows = 1,
-                                                  .columns = product.rows,
-                                                  .scratch = memory.rows + product.rows,
-                                                  .scratch_bytes = product.rows * kFloatBytes},
-                          memory.stream);
+        cuda::fold_partials(memory.rows, 1, product.rows, elements<float>(dbias), product.rows,
+                            nullptr, true, memory.stream);
       } else if (dbias.present() && !fused) {
-        cuda::sum_columns(cuda::ColumnSums<T>{.x = elements(dy),
-                                              .sums = dbias.template as<float>(),
-                                              .accumulate = accumulate,
-                                              .rows = product.depth,
-                                              .columns = product.rows,
-                                              .scratch = memory.rows,
-                                              .scratch_bytes = kRowsBytes},
-                          memory.stream);
+        LEASEHOLD_CHECK(
+            cuda::column_sums_workspace_bytes(product.depth, product.rows) <= kRowsBytes,
+            "a linear of {} outputs has too many for its bias", product.rows);
+        cuda::column_sums(elements<T>(dy), product.depth, product.rows, elements<float>(dbias),
+                          accumulate, memory.rows, memory.stream);
       }
     });
   }
@@ -155,8 +148,6 @@ class CudaLinearOf : public CudaLinear {
     float* rows;
     cudaStream_t stream;
   };
-
-  static T* elements(const Tensor& tensor) { return static_cast<T*>(tensor.data()); }
 
   template <typename Task>
   void enqueue(Stream& stream, const Task& task) {

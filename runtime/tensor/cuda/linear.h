@@ -1,6 +1,6 @@
-// What linears need besides matrix products: what follows a product that cuBLASLt does not finish
-// itself, and sums of columns. Element types T are float and __nv_bfloat16; values are computed in
-// fp32 and rounded once. A null pointer stands for an absent tensor.
+// What follows the matrix product of a linear where cuBLASLt does not finish it itself. Element
+// types T are float and __nv_bfloat16; values are computed in fp32 and rounded once. A null pointer
+// stands for an absent tensor.
 #pragma once
 
 #include <cstdint>
@@ -27,21 +27,5 @@ void finish_linear(const LinearFinish<T>& work, cudaStream_t stream);
 template <typename T>
 void finish_gelu_gradient(const float* product, const T* pre, T* dx, int64_t count,
                           cudaStream_t stream);
-
-// sums (columns) = or, with accumulate, += the column sums of x (rows, columns): rows in at most
-// kMostGroups groups, each summed in ascending order, groups in ascending order. How many groups is
-// a matter of the extents and of scratch_bytes, which must hold a row of floats.
-template <typename T>
-struct ColumnSums {
-  static constexpr int64_t kMostGroups = 64;
-  const T* x;
-  float* sums;
-  bool accumulate;
-  int64_t rows, columns;
-  float* scratch;
-  int64_t scratch_bytes;
-};
-template <typename T>
-void sum_columns(const ColumnSums<T>& work, cudaStream_t stream);
 
 }  // namespace leasehold::cuda
