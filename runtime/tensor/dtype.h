@@ -14,6 +14,11 @@ int64_t size_of(DType dtype);         // bytes
 const char* dtype_name(DType dtype);  // safetensors' names: "F32", "F64", "BF16", "I32", "U8"
 Result<DType> parse_dtype(std::string_view name);
 
+// An element of kBf16, which C++ has no type for: its bits (runtime/base/half_floats.h).
+struct Bf16 {
+  uint16_t bits;
+};
+
 // The DType of a C++ type, for Tensor::as<T>().
 template <typename T>
 struct DTypeOf;
@@ -24,6 +29,10 @@ struct DTypeOf<float> {
 template <>
 struct DTypeOf<double> {
   static constexpr DType value = DType::kF64;
+};
+template <>
+struct DTypeOf<Bf16> {
+  static constexpr DType value = DType::kBf16;
 };
 template <>
 struct DTypeOf<int32_t> {

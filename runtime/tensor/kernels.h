@@ -291,7 +291,7 @@ class Kernels {
 };
 
 class CpuDevice;
-// fp32 kernels on the device's thread pool and OpenBLAS.
-std::unique_ptr<Kernels> create_cpu_kernels(CpuDevice& device);
+// Kernels of f32 or bf16 on the device's thread pool and OpenBLAS.
+std::unique_ptr<Kernels> create_cpu_kernels(CpuDevice& device, DType dtype = DType::kF32);
 
 }  // namespace leasehold

@@ -15,7 +15,7 @@ constexpr int64_t kQueryRows = 64;  // queries in a block
 inline int64_t num_query_blocks(const AttentionShape& shape) {
   return (shape.T + kQueryRows - 1) / kQueryRows;
 }
-// Floats from one position to the next in qkv (B, T, G, R + 2, D) and in out (B, T, H, D).
+// Elements from one position to the next in qkv (B, T, G, R + 2, D) and in out (B, T, H, D).
 inline int64_t qkv_stride(const AttentionShape& shape) { return shape.G * (shape.R + 2) * shape.D; }
 inline int64_t out_stride(const AttentionShape& shape) { return shape.H() * shape.D; }
 // Floats from one query to the next in scratch scores; the 16 keep rows off the same cache sets.

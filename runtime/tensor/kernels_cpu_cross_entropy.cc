@@ -2,6 +2,7 @@
 
 #include "runtime/base/check.h"
 #include "runtime/tensor/kernels_cpu.h"
+#include "runtime/tensor/kernels_cpu_elements.h"
 #include "runtime/tensor/kernels_cpu_math.h"
 
 namespace leasehold::cpu {
@@ -14,14 +15,15 @@ constexpr int64_t kSumBlock =
 
 int64_t ceil_divide(int64_t value, int64_t divisor) { return (value + divisor - 1) / divisor; }
 
-// sum of exp(row - largest); with Keep the exponentials replace the row.
-template <bool Keep>
-double sum_exponentials(float* row, int64_t V, float largest) {
+// sum of exp(row - largest); with Keep the exponentials replace the row (of float: what is rounded
+// keeps its logits, and makes the exponentials again).
+template <bool Keep, typename E>
+double sum_exponentials(E* row, int64_t V, float largest) {
   double total = 0;
   for (int64_t begin = 0; begin < V; begin += kSumBlock) {
-    float* block = row + begin;
+    E* block = row + begin;
     total += lane_sum<float>(std::min(kSumBlock, V - begin), [&](int64_t i) {
-      const float exponential = exp_f32(block[i] - largest);
+      const float exponential = exp_f32(load(block[i]) - largest);
       if constexpr (Keep) block[i] = exponential;
       return exponential;
     });
@@ -41,40 +43,55 @@ double loss_of(const RowStatistics& statistics) {
 }
 
 // `target` is a column here, or outside [0, V).
-RowStatistics measure_row(float* row, int64_t V, int64_t target, bool keep_exponentials) {
-  const float largest = lane_max(V, [&](int64_t i) { return row[i]; });
-  const double target_logit = target >= 0 && target < V ? static_cast<double>(row[target]) : 0;
-  const double sum = keep_exponentials ? sum_exponentials<true>(row, V, largest)
-                                       : sum_exponentials<false>(row, V, largest);
+template <typename E>
+RowStatistics measure_row(E* row, int64_t V, int64_t target, bool keep_exponentials) {
+  const float largest = lane_max(V, [&](int64_t i) { return load(row[i]); });
+  const double target_logit = target >= 0 && target < V ? load(row[target]) : 0;
+  const bool keep = keep_exponentials && !kIsNarrow<E>;
+  const double sum = keep ? sum_exponentials<!kIsNarrow<E>>(row, V, largest)
+                          : sum_exponentials<false>(row, V, largest);
   return {largest, sum, target_logit};
 }
 
 // Exponentials, of which `factor` makes gradients, become the gradient.
-void make_gradient(float* row, int64_t V, int64_t target, float factor, float gradient_scale) {
+void make_gradient(float* row, int64_t V, int64_t target, float, float factor,
+                   float gradient_scale) {
 #pragma GCC ivdep
   for (int64_t i = 0; i < V; ++i) row[i] *= factor;
   if (target >= 0 && target < V) row[target] -= gradient_scale;
 }
+// The same of logits whose largest is `largest`, with one rounding.
+void make_gradient(Bf16* row, int64_t V, int64_t target, float largest, float factor,
+                   float gradient_scale) {
+  const bool is_here = target >= 0 && target < V;
+  const float target_logit = is_here ? load(row[target]) : 0;
+#pragma GCC ivdep
+  for (int64_t i = 0; i < V; ++i) row[i] = rounded<Bf16>(exp_f32(load(row[i]) - largest) * factor);
+  if (is_here)
+    row[target] = rounded<Bf16>(exp_f32(target_logit - largest) * factor - gradient_scale);
+}
 
 // The row's loss; its logits become the gradient when one is asked for. Three passes over a row
 // that the second-level cache holds.
-double run_row(const CrossEntropy& work, int64_t index) {
-  float* row = work.logits + index * work.V;
+template <typename E>
+double run_row(const CrossEntropy<E>& work, int64_t index) {
+  E* row = work.logits + index * work.V;
   const int32_t target = work.targets[index];
   const bool wants_gradient = work.gradient_scale != 0;
   if (target < 0) {
-    if (wants_gradient) std::fill_n(row, work.V, 0.0F);
+    if (wants_gradient) std::fill_n(row, work.V, rounded<E>(0));
     return 0;
   }
   const RowStatistics statistics = measure_row(row, work.V, target, wants_gradient);
   if (wants_gradient) {
-    make_gradient(row, work.V, target, static_cast<float>(work.gradient_scale / statistics.sum),
-                  work.gradient_scale);
+    make_gradient(row, work.V, target, static_cast<float>(statistics.largest),
+                  static_cast<float>(work.gradient_scale / statistics.sum), work.gradient_scale);
   }
   return loss_of(statistics);
 }
 
-double run_row(const CrossEntropyStatistics& work, int64_t index) {
+template <typename E>
+double run_row(const CrossEntropyStatistics<E>& work, int64_t index) {
   const int32_t target = work.targets[index];
   RowStatistics statistics{};
   if (target >= 0) {
@@ -93,11 +110,12 @@ double rescale(double largest, double of_row) {
   return exp_f32(static_cast<float>(largest) - static_cast<float>(of_row));
 }
 
-double run_row(const CrossEntropyFromStatistics& work, int64_t index) {
-  float* row = work.gradient_scale == 0 ? nullptr : work.logits + index * work.V;
+template <typename E>
+double run_row(const CrossEntropyFromStatistics<E>& work, int64_t index) {
+  E* row = work.gradient_scale == 0 ? nullptr : work.logits + index * work.V;
   const int32_t target = work.targets[index];
   if (target < 0) {
-    if (row != nullptr) std::fill_n(row, work.V, 0.0F);
+    if (row != nullptr) std::fill_n(row, work.V, rounded<E>(0));
     return 0;
   }
   const auto of_shard = [&](int64_t shard) {
@@ -112,10 +130,10 @@ double run_row(const CrossEntropyFromStatistics& work, int64_t index) {
     whole.target_logit += of_shard(shard)[2];
   }
   if (row != nullptr) {
-    const double factor =
-        work.gradient_scale * rescale(of_shard(work.shard.index)[0], whole.largest) / whole.sum;
-    make_gradient(row, work.V, target - work.shard.index * work.V, static_cast<float>(factor),
-                  work.gradient_scale);
+    const double largest = of_shard(work.shard.index)[0];
+    const double factor = work.gradient_scale * rescale(largest, whole.largest) / whole.sum;
+    make_gradient(row, work.V, target - work.shard.index * work.V, static_cast<float>(largest),
+                  static_cast<float>(factor), work.gradient_scale);
   }
   return loss_of(whole);
 }
@@ -153,16 +171,28 @@ int64_t cross_entropy_workspace_bytes(int64_t N) {
   return N * static_cast<int64_t>(sizeof(double));
 }
 
-void run(ThreadPool& pool, const CrossEntropy& work) {
+template <typename E>
+void run(ThreadPool& pool, const CrossEntropy<E>& work) {
   check_targets(work.targets, work.N, work.V);
   sum_losses(pool, work);
 }
 
-void run(ThreadPool& pool, const CrossEntropyStatistics& work) {
+template <typename E>
+void run(ThreadPool& pool, const CrossEntropyStatistics<E>& work) {
   check_targets(work.targets, work.N, work.shard.count * work.V);
   run_rows(pool, work, [](int64_t, double) {});
 }
 
-void run(ThreadPool& pool, const CrossEntropyFromStatistics& work) { sum_losses(pool, work); }
+template <typename E>
+void run(ThreadPool& pool, const CrossEntropyFromStatistics<E>& work) {
+  sum_losses(pool, work);
+}
+
+template void run(ThreadPool& pool, const CrossEntropy<float>& work);
+template void run(ThreadPool& pool, const CrossEntropy<Bf16>& work);
+template void run(ThreadPool& pool, const CrossEntropyStatistics<float>& work);
+template void run(ThreadPool& pool, const CrossEntropyStatistics<Bf16>& work);
+template void run(ThreadPool& pool, const CrossEntropyFromStatistics<float>& work);
+template void run(ThreadPool& pool, const CrossEntropyFromStatistics<Bf16>& work);
 
 }  // namespace leasehold::cpu

@@ -5,6 +5,7 @@
 
 #include "runtime/tensor/kernels_cpu.h"
 #include "runtime/tensor/kernels_cpu_dropout.h"
+#include "runtime/tensor/kernels_cpu_elements.h"
 
 namespace leasehold::cpu {
 
@@ -21,19 +22,20 @@ void for_each_block(ThreadPool& pool, int64_t count, Body&& body) {
   });
 }
 
-template <typename T>
+template <typename E>
 void add_block(const Add& work, int64_t begin, int64_t count) {
-  const T* left = static_cast<const T*>(work.left) + begin;
-  const T* right = static_cast<const T*>(work.right) + begin;
-  T* out = static_cast<T*>(work.out) + begin;
+  const E* left = static_cast<const E*>(work.left) + begin;
+  const E* right = static_cast<const E*>(work.right) + begin;
+  E* out = static_cast<E*>(work.out) + begin;
 #pragma GCC ivdep
-  for (int64_t i = 0; i < count; ++i) out[i] = left[i] + right[i];
+  for (int64_t i = 0; i < count; ++i) {
+    if constexpr (std::is_same_v<E, double>) {
+      out[i] = left[i] + right[i];
+    } else {
+      out[i] = rounded<E>(load(left[i]) + load(right[i]));
+    }
+  }
 }
-
-// bf16 lies in memory as uint16_t.
-struct Bf16 {
-  uint16_t bits;
-};
 
 template <typename To, typename From>
 To convert(From value) {
@@ -41,24 +43,19 @@ To convert(From value) {
 }
 template <>
 float convert<float, Bf16>(Bf16 value) {
-  return std::bit_cast<float>(static_cast<uint32_t>(value.bits) << 16);
+  return load(value);
 }
 template <>
 double convert<double, Bf16>(Bf16 value) {
-  return convert<float>(value);
+  return load(value);
 }
 template <>
 Bf16 convert<Bf16, Bf16>(Bf16 value) {
   return value;
 }
-// To nearest even by adding just less than half a unit, or half where the unit's bit is set. A NaN
-// stays one.
 template <>
 Bf16 convert<Bf16, float>(float value) {
-  const auto bits = std::bit_cast<uint32_t>(value);
-  const uint32_t rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16;
-  const bool is_nan = (bits & 0x7FFFFFFF) > 0x7F800000;
-  return {static_cast<uint16_t>(is_nan ? (bits >> 16) | 0x40 : rounded)};
+  return rounded<Bf16>(value);
 }
 // By way of float rounded to odd, so that the second rounding sees that the first was not exact
 // (Boldo and Melquiond, "Emulation of FMA and correctly rounded sums", 2008).
@@ -94,25 +91,28 @@ void cast_from(const Cast& work, int64_t begin, int64_t count) {
 
 }  // namespace
 
-void run(ThreadPool& pool, const ResidualAdd& work) {
+template <typename E>
+void run(ThreadPool& pool, const ResidualAdd<E>& work) {
   for_each_block(pool, work.count, [&](int64_t block, int64_t block_count) {
     for_each_dropout_piece(work.dropout, block, block_count,
                            [&](int64_t piece, int64_t count, const float* factors) {
-                             const float* x = work.x + block + piece;
-                             const float* delta = work.delta + block + piece;
-                             float* out = work.out + block + piece;
+                             const E* x = work.x + block + piece;
+                             const E* delta = work.delta + block + piece;
+                             E* out = work.out + block + piece;
                              if (factors == nullptr && work.x == nullptr) {
-                               std::memmove(out, delta, static_cast<size_t>(count) * sizeof(float));
+                               std::memmove(out, delta, static_cast<size_t>(count) * sizeof(E));
                              } else if (factors == nullptr) {
 #pragma GCC ivdep
-                               for (int64_t i = 0; i < count; ++i) out[i] = x[i] + delta[i];
+                               for (int64_t i = 0; i < count; ++i)
+                                 out[i] = rounded<E>(load(x[i]) + load(delta[i]));
                              } else if (work.x == nullptr) {
 #pragma GCC ivdep
-                               for (int64_t i = 0; i < count; ++i) out[i] = delta[i] * factors[i];
+                               for (int64_t i = 0; i < count; ++i)
+                                 out[i] = rounded<E>(load(delta[i]) * factors[i]);
                              } else {
 #pragma GCC ivdep
                                for (int64_t i = 0; i < count; ++i)
-                                 out[i] = x[i] + delta[i] * factors[i];
+                                 out[i] = rounded<E>(load(x[i]) + load(delta[i]) * factors[i]);
                              }
                            });
   });
@@ -120,19 +120,25 @@ void run(ThreadPool& pool, const ResidualAdd& work) {
 
 void run(ThreadPool& pool, const Add& work) {
   for_each_block(pool, work.count, [&](int64_t begin, int64_t count) {
-    work.dtype == DType::kF64 ? add_block<double>(work, begin, count)
-                              : add_block<float>(work, begin, count);
+    work.dtype == DType::kF64    ? add_block<double>(work, begin, count)
+    : work.dtype == DType::kBf16 ? add_block<Bf16>(work, begin, count)
+                                 : add_block<float>(work, begin, count);
   });
 }
 
-void run(ThreadPool& pool, const SumParts& work) {
+template <typename E>
+void run(ThreadPool& pool, const SumParts<E>& work) {
   for_each_block(pool, work.count, [&](int64_t begin, int64_t count) {
-    float* out = work.out + begin;
-    std::copy_n(work.parts + begin, count, out);
-    for (int64_t part = 1; part < work.num_parts; ++part) {
-      const float* more = work.parts + part * work.count + begin;
-#pragma GCC ivdep
-      for (int64_t i = 0; i < count; ++i) out[i] += more[i];
+    constexpr int64_t kStrip = 1024;
+    for (int64_t first = begin; first < begin + count; first += kStrip) {
+      const int64_t width = std::min(kStrip, begin + count - first);
+      float sum[kStrip];
+      for (int64_t i = 0; i < width; ++i) sum[i] = load(work.parts[first + i]);
+      for (int64_t part = 1; part < work.num_parts; ++part) {
+        const E* more = work.parts + part * work.count + first;
+        for (int64_t i = 0; i < width; ++i) sum[i] += load(more[i]);
+      }
+      for (int64_t i = 0; i < width; ++i) work.out[first + i] = rounded<E>(sum[i]);
     }
   });
 }
@@ -141,6 +147,8 @@ void run(ThreadPool& pool, const Fill& work) {
   for_each_block(pool, work.count, [&](int64_t begin, int64_t count) {
     if (work.dtype == DType::kF64) {
       std::fill_n(static_cast<double*>(work.out) + begin, count, static_cast<double>(work.value));
+    } else if (work.dtype == DType::kBf16) {
+      std::fill_n(static_cast<Bf16*>(work.out) + begin, count, rounded<Bf16>(work.value));
     } else if (std::bit_cast<uint32_t>(work.value) == 0) {
       std::memset(static_cast<float*>(work.out) + begin, 0,
                   static_cast<size_t>(count) * sizeof(float));
@@ -162,5 +170,10 @@ void run(ThreadPool& pool, const Cast& work) {
     }
   });
 }
+
+template void run(ThreadPool& pool, const ResidualAdd<float>& work);
+template void run(ThreadPool& pool, const ResidualAdd<Bf16>& work);
+template void run(ThreadPool& pool, const SumParts<float>& work);
+template void run(ThreadPool& pool, const SumParts<Bf16>& work);
 
 }  // namespace leasehold::cpu

@@ -4,6 +4,7 @@
 #include "runtime/base/check.h"
 #include "runtime/tensor/kernels_cpu.h"
 #include "runtime/tensor/kernels_cpu_dropout.h"
+#include "runtime/tensor/kernels_cpu_elements.h"
 
 namespace leasehold::cpu {
 
@@ -33,37 +34,52 @@ bool is_here(const Work& work, int64_t i) {
   return row >= 0 && row < work.V;
 }
 
-void embed_row(const EmbeddingForward& work, int64_t row) {
-  const float* token =
-      is_here(work, row) ? work.token_weight + row_of_token(work, row) * work.C : nullptr;
-  const float* position =
-      work.position_weight == nullptr ? nullptr : work.position_weight + row % work.T * work.C;
-  float* out = work.out + row * work.C;
+// sum[0, width) = token + position, either of which may be absent.
+template <typename E>
+void look_up(const E* token, const E* position, int64_t width, float* sum) {
   if (token == nullptr && position == nullptr) {
-    std::fill_n(out, work.C, 0.0F);
+    std::fill_n(sum, width, 0.0F);
   } else if (token == nullptr || position == nullptr) {
-    std::copy_n(token == nullptr ? position : token, work.C, out);
+    const E* only = token == nullptr ? position : token;
+    for (int64_t i = 0; i < width; ++i) sum[i] = load(only[i]);
   } else {
-#pragma GCC ivdep
-    for (int64_t i = 0; i < work.C; ++i) out[i] = token[i] + position[i];
+    for (int64_t i = 0; i < width; ++i) sum[i] = load(token[i]) + load(position[i]);
   }
-  for_each_dropout_piece(work.dropout, row * work.C, work.C,
-                         [&](int64_t begin, int64_t count, const float* factors) {
-                           if (factors == nullptr) return;
-                           for (int64_t i = 0; i < count; ++i) out[begin + i] *= factors[i];
-                         });
+}
+
+template <typename E>
+void embed_row(const EmbeddingForward<E>& work, int64_t row) {
+  const E* token =
+      is_here(work, row) ? work.token_weight + row_of_token(work, row) * work.C : nullptr;
+  const E* position =
+      work.position_weight == nullptr ? nullptr : work.position_weight + row % work.T * work.C;
+  E* out = work.out + row * work.C;
+  for (int64_t begin = 0; begin < work.C; begin += kStrip) {
+    const int64_t width = std::min(kStrip, work.C - begin);
+    float sum[kStrip];
+    look_up(token == nullptr ? nullptr : token + begin,
+            position == nullptr ? nullptr : position + begin, width, sum);
+    if (work.dropout.p > 0) {
+      float factors[kStrip];
+      dropout_factors(work.dropout, row * work.C + begin, width, factors);
+      for (int64_t i = 0; i < width; ++i) sum[i] *= factors[i];
+    }
+    for (int64_t i = 0; i < width; ++i) out[begin + i] = rounded<E>(sum[i]);
+  }
 }
 
 // sum[0, width) += dropout(dout) of one row's channels [begin, begin + width), width <= kStrip.
-void add_row(const EmbeddingBackward& work, int64_t row, int64_t begin, int64_t width, float* sum) {
-  const float* dout = work.dout + row * work.C + begin;
+template <typename E>
+void add_row(const EmbeddingBackward<E>& work, int64_t row, int64_t begin, int64_t width,
+             float* sum) {
+  const E* dout = work.dout + row * work.C + begin;
   if (work.dropout.p == 0) {
-    for (int64_t i = 0; i < width; ++i) sum[i] += dout[i];
+    for (int64_t i = 0; i < width; ++i) sum[i] += load(dout[i]);
     return;
   }
   float factors[kStrip];
   dropout_factors(work.dropout, row * work.C + begin, width, factors);
-  for (int64_t i = 0; i < width; ++i) sum[i] += dout[i] * factors[i];
+  for (int64_t i = 0; i < width; ++i) sum[i] += load(dout[i]) * factors[i];
 }
 
 void put(Write write, const float* sum, int64_t width, float* out) {
@@ -84,7 +100,8 @@ void zero(ThreadPool& pool, float* out, int64_t count) {
 
 // keys (N): token's row of the table << 32 | row of dout, ascending, so that rows of one token lie
 // together in ascending order. Gives back how many there are: tokens of other shards have none.
-int64_t sort_rows_by_token(const EmbeddingBackward& work, int64_t N, uint64_t* keys) {
+template <typename E>
+int64_t sort_rows_by_token(const EmbeddingBackward<E>& work, int64_t N, uint64_t* keys) {
   int64_t count = 0;
   for (int64_t row = 0; row < N; ++row) {
     if (!is_here(work, row)) continue;
@@ -96,7 +113,9 @@ int64_t sort_rows_by_token(const EmbeddingBackward& work, int64_t N, uint64_t* k
 }
 
 // The first N keys.
-void sum_tokens(ThreadPool& pool, const EmbeddingBackward& work, int64_t N, const uint64_t* keys) {
+template <typename E>
+void sum_tokens(ThreadPool& pool, const EmbeddingBackward<E>& work, int64_t N,
+                const uint64_t* keys) {
   const int64_t num_strips = ceil_divide(work.C, kStrip);
   const auto token_of = [&](int64_t i) { return static_cast<int64_t>(keys[i] >> 32); };
   pool.run(ceil_divide(N, kSegmentTokens) * num_strips, [&](int64_t task, int) {
@@ -117,7 +136,8 @@ void sum_tokens(ThreadPool& pool, const EmbeddingBackward& work, int64_t N, cons
   });
 }
 
-void sum_positions(ThreadPool& pool, const EmbeddingBackward& work) {
+template <typename E>
+void sum_positions(ThreadPool& pool, const EmbeddingBackward<E>& work) {
   pool.run(work.T, [&](int64_t t, int) {
     for (int64_t begin = 0; begin < work.C; begin += kStrip) {
       const int64_t width = std::min(kStrip, work.C - begin);
@@ -130,7 +150,8 @@ void sum_positions(ThreadPool& pool, const EmbeddingBackward& work) {
 
 }  // namespace
 
-void run(ThreadPool& pool, const EmbeddingForward& work) {
+template <typename E>
+void run(ThreadPool& pool, const EmbeddingForward<E>& work) {
   const int64_t N = work.B * work.T;
   check_tokens(work.tokens, N, work.shard.count * work.V);
   constexpr int64_t kTaskRows = 16;
@@ -144,7 +165,8 @@ int64_t embedding_backward_workspace_bytes(int64_t N) {
   return N * static_cast<int64_t>(sizeof(uint64_t));
 }
 
-void run(ThreadPool& pool, const EmbeddingBackward& work) {
+template <typename E>
+void run(ThreadPool& pool, const EmbeddingBackward<E>& work) {
   const int64_t N = work.B * work.T;
   check_tokens(work.tokens, N, work.shard.count * work.V);
   auto* keys = static_cast<uint64_t*>(work.workspace);
@@ -157,5 +179,10 @@ void run(ThreadPool& pool, const EmbeddingBackward& work) {
   }
   sum_positions(pool, work);
 }
+
+template void run(ThreadPool& pool, const EmbeddingForward<float>& work);
+template void run(ThreadPool& pool, const EmbeddingForward<Bf16>& work);
+template void run(ThreadPool& pool, const EmbeddingBackward<float>& work);
+template void run(ThreadPool& pool, const EmbeddingBackward<Bf16>& work);
 
 }  // namespace leasehold::cpu

@@ -52,13 +52,15 @@ void sgemm(Transpose transpose_a, Transpose transpose_b, int64_t M, int64_t N, i
               b, static_cast<blasint>(ldb), beta, c, static_cast<blasint>(ldc));
 }
 
-TileGrid plan_tiles(const Product& product) {
+TileGrid plan_tiles(const Product& product, const TileLimits& limits) {
   const int64_t M = product.M, N = product.N;
   TileGrid best;
   if (M == 0 || N == 0) return best;
   double best_cost = std::numeric_limits<double>::infinity();
   for (const int64_t most_rows : {64, 128, 192, 256, 384, 512, 768, 1024, 2048}) {
+    if (most_rows > limits.rows) break;
     for (const int64_t most_columns : {64, 128, 192, 256, 384, 512, 768, 1024, 1536}) {
+      if (most_columns > limits.columns) break;
       TileGrid grid;
       // Equal parts, rounded to what OpenBLAS computes at once.
       grid.rows = std::min(M, round_up(ceil_divide(M, ceil_divide(M, most_rows)), 16));

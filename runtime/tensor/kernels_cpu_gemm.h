@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 
 #include "runtime/base/thread_pool.h"
 
@@ -39,12 +40,27 @@ struct TileGrid {
   int64_t num_row_tiles = 0, num_column_tiles = 0;
   int64_t count() const { return num_row_tiles * num_column_tiles; }
 };
-TileGrid plan_tiles(const Product& product);
+// The largest tile.
+struct TileLimits {
+  int64_t rows = std::numeric_limits<int64_t>::max();
+  int64_t columns = std::numeric_limits<int64_t>::max();
+};
+TileGrid plan_tiles(const Product& product, const TileLimits& limits = {});
 
 struct Tile {
   int64_t row = 0, num_rows = 0;
   int64_t column = 0, num_columns = 0;
 };
+
+// Tile number `task` of an (M, N) result.
+inline Tile tile_of(const TileGrid& grid, int64_t M, int64_t N, int64_t task) {
+  Tile tile;
+  tile.row = task / grid.num_column_tiles * grid.rows;
+  tile.num_rows = std::min(grid.rows, M - tile.row);
+  tile.column = task % grid.num_column_tiles * grid.columns;
+  tile.num_columns = std::min(grid.columns, N - tile.column);
+  return tile;
+}
 
 void compute_tile(const Product& product, const Tile& tile);
 
@@ -53,11 +69,7 @@ template <typename Epilogue>
 void run_tiles(ThreadPool& pool, const Product& product, Epilogue&& epilogue) {
   const TileGrid grid = plan_tiles(product);
   pool.run(grid.count(), [&](int64_t task, int) {
-    Tile tile;
-    tile.row = task / grid.num_column_tiles * grid.rows;
-    tile.num_rows = std::min(grid.rows, product.M - tile.row);
-    tile.column = task % grid.num_column_tiles * grid.columns;
-    tile.num_columns = std::min(grid.columns, product.N - tile.column);
+    const Tile tile = tile_of(grid, product.M, product.N, task);
     compute_tile(product, tile);
     epilogue(tile);
   });

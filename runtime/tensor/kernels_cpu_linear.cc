@@ -1,3 +1,5 @@
+#include "runtime/tensor/kernels_cpu_linear.h"
+
 #include "runtime/tensor/kernels_cpu.h"
 #include "runtime/tensor/kernels_cpu_gemm.h"
 #include "runtime/tensor/kernels_cpu_math.h"
@@ -8,7 +10,7 @@ namespace {
 
 // Adds the bias; with kGelu keeps that in `pre` (in a register only when absent) and activates into
 // `y`.
-void finish_forward(const LinearForward& work, const Tile& tile) {
+void finish_forward(const LinearForward<float>& work, const Tile& tile) {
   if (work.bias == nullptr && work.activation == Activation::kNone) return;
   for (int64_t row = tile.row; row < tile.row + tile.num_rows; ++row) {
     const int64_t begin = row * work.O + tile.column;
@@ -26,35 +28,9 @@ void finish_forward(const LinearForward& work, const Tile& tile) {
   }
 }
 
-// dbias over the columns [begin, begin + count) of dy (N, O): groups of kGroupRows rows, each
-// summed in ascending order, added in ascending order.
-void sum_columns(const LinearBackwardWeight& work, int64_t begin, int64_t count) {
-  constexpr int64_t kGroupRows = 32;
-  constexpr int64_t kStrip = 64;
-  for (int64_t first = begin; first < begin + count; first += kStrip) {
-    const int64_t width = std::min(kStrip, begin + count - first);
-    float total[kStrip] = {};
-    for (int64_t group = 0; group < work.N; group += kGroupRows) {
-      float sum[kStrip] = {};
-      for (int64_t row = group; row < std::min(group + kGroupRows, work.N); ++row) {
-        const float* dy = work.dy + row * work.O + first;
-        if (width == kStrip) {
-          for (int64_t i = 0; i < kStrip; ++i) sum[i] += dy[i];
-        } else {
-          for (int64_t i = 0; i < width; ++i) sum[i] += dy[i];
-        }
-      }
-      for (int64_t i = 0; i < kStrip; ++i) total[i] += sum[i];
-    }
-    float* dbias = work.dbias + first;
-    for (int64_t i = 0; i < width; ++i)
-      dbias[i] = work.write == Write::kAccumulate ? dbias[i] + total[i] : total[i];
-  }
-}
-
 }  // namespace
 
-void run(ThreadPool& pool, const LinearForward& work) {
+void run(ThreadPool& pool, const LinearForward<float>& work) {
   Product product;
   product.transpose_b = Transpose::kYes;
   product.M = work.N, product.N = work.O, product.K = work.K;
@@ -65,7 +41,7 @@ void run(ThreadPool& pool, const LinearForward& work) {
   run_tiles(pool, product, [&](const Tile& tile) { finish_forward(work, tile); });
 }
 
-void run(ThreadPool& pool, const LinearBackwardInput& work) {
+void run(ThreadPool& pool, const LinearBackwardInput<float>& work) {
   Product product;
   product.M = work.N, product.N = work.K, product.K = work.O;
   product.a = work.dy, product.lda = work.O;
@@ -83,7 +59,7 @@ void run(ThreadPool& pool, const LinearBackwardInput& work) {
   });
 }
 
-void run(ThreadPool& pool, const LinearBackwardWeight& work) {
+void run(ThreadPool& pool, const LinearBackwardWeight<float>& work) {
   Product product;
   product.transpose_a = Transpose::kYes;
   product.M = work.O, product.N = work.K, product.K = work.N;

@@ -7,6 +7,7 @@
 
 #include "runtime/tensor/kernels_cpu.h"
 #include "runtime/tensor/kernels_cpu_dropout.h"
+#include "runtime/tensor/kernels_cpu_elements.h"
 
 namespace leasehold::cpu {
 
@@ -25,24 +26,25 @@ inline int64_t num_norm_blocks(int64_t N) {
 }
 
 // sum = x + delta (times factors), and what is then normalised.
-template <typename Forward>
-const float* add_residual(const Forward& work, int64_t row) {
-  const float* x = work.x + row * work.C;
+template <typename E, template <typename> typename Forward>
+const E* add_residual(const Forward<E>& work, int64_t row) {
+  const E* x = work.x + row * work.C;
   if (work.delta == nullptr) return x;
-  const float* delta = work.delta + row * work.C;
-  float* sum = work.sum + row * work.C;
-  for_each_dropout_piece(work.dropout, row * work.C, work.C,
-                         [&](int64_t begin, int64_t count, const float* factors) {
-                           if (factors == nullptr) {
+  const E* delta = work.delta + row * work.C;
+  E* sum = work.sum + row * work.C;
+  for_each_dropout_piece(
+      work.dropout, row * work.C, work.C, [&](int64_t begin, int64_t count, const float* factors) {
+        if (factors == nullptr) {
 #pragma GCC ivdep
-                             for (int64_t i = begin; i < begin + count; ++i)
-                               sum[i] = x[i] + delta[i];
-                           } else {
+          for (int64_t i = begin; i < begin + count; ++i)
+            sum[i] = rounded<E>(load(x[i]) + load(delta[i]));
+        } else {
 #pragma GCC ivdep
-                             for (int64_t i = 0; i < count; ++i)
-                               sum[begin + i] = x[begin + i] + delta[begin + i] * factors[i];
-                           }
-                         });
+          for (int64_t i = 0; i < count; ++i) {
+            sum[begin + i] = rounded<E>(load(x[begin + i]) + load(delta[begin + i]) * factors[i]);
+          }
+        }
+      });
   return sum;
 }
 

@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "runtime/tensor/kernels_cpu.h"
+#include "runtime/tensor/kernels_cpu_elements.h"
 #include "runtime/tensor/kernels_cpu_math.h"
 
 namespace leasehold::cpu {
@@ -64,13 +65,18 @@ void run(ThreadPool& pool, const SquaredNorms& work) {
   });
 }
 
-// One pass over the four arrays.
+// One pass over the arrays.
 void run(ThreadPool& pool, const AdamW& work) {
   const Factors factors(work.step);
   pool.run(ceil_divide(work.count, kTaskElements), [&](int64_t task, int) {
     const int64_t begin = task * kTaskElements;
-    step_block(factors, std::min(kTaskElements, work.count - begin), work.parameter + begin,
-               work.gradient + begin, work.m + begin, work.v + begin);
+    const int64_t count = std::min(kTaskElements, work.count - begin);
+    const float* parameter = work.parameter + begin;
+    step_block(factors, count, work.parameter + begin, work.gradient + begin, work.m + begin,
+               work.v + begin);
+    if (work.working == nullptr) return;
+    Bf16* working = work.working + begin;
+    for (int64_t i = 0; i < count; ++i) working[i] = rounded<Bf16>(parameter[i]);
   });
 }
 

@@ -3,6 +3,7 @@
 
 #include "runtime/tensor/kernels_cpu.h"
 #include "runtime/tensor/kernels_cpu_attention.h"
+#include "runtime/tensor/kernels_cpu_elements.h"
 
 namespace leasehold::cpu {
 
@@ -14,21 +15,23 @@ constexpr int64_t kPairs = 128;
 constexpr int64_t kPositions = 16;
 
 // Turns pairs [begin, begin + count) of one head at one position.
-void turn(float* head, int64_t half, int64_t begin, int64_t count, const float* cosines,
+template <typename E>
+void turn(E* head, int64_t half, int64_t begin, int64_t count, const float* cosines,
           const float* sines) {
-  float* low = head + begin;
-  float* high = head + half + begin;
+  E* low = head + begin;
+  E* high = head + half + begin;
 #pragma GCC ivdep
   for (int64_t i = 0; i < count; ++i) {
-    const float x = low[i];
-    const float y = high[i];
-    low[i] = x * cosines[i] - y * sines[i];
-    high[i] = x * sines[i] + y * cosines[i];
+    const float x = load(low[i]);
+    const float y = load(high[i]);
+    low[i] = rounded<E>(x * cosines[i] - y * sines[i]);
+    high[i] = rounded<E>(x * sines[i] + y * cosines[i]);
   }
 }
 
 // Position t of every sequence.
-void turn_position(const RotaryTurn& work, int64_t t, int64_t begin, int64_t count,
+template <typename E>
+void turn_position(const RotaryTurn<E>& work, int64_t t, int64_t begin, int64_t count,
                    const double* frequencies) {
   const AttentionShape& shape = work.shape;
   float cosines[kPairs];
@@ -40,10 +43,10 @@ void turn_position(const RotaryTurn& work, int64_t t, int64_t begin, int64_t cou
     sines[i] = work.backward ? -sine : sine;
   }
   for (int64_t b = 0; b < shape.B; ++b) {
-    float* position = work.qkv + (b * shape.T + t) * qkv_stride(shape);
+    E* position = work.qkv + (b * shape.T + t) * qkv_stride(shape);
     for (int64_t g = 0; g < shape.G; ++g) {
       for (int64_t slot = 0; slot <= shape.R; ++slot) {  // queries, then the key
-        float* head = position + (g * (shape.R + 2) + slot) * shape.D;
+        E* head = position + (g * (shape.R + 2) + slot) * shape.D;
         turn(head, shape.D / 2, begin, count, cosines, sines);
       }
     }
@@ -52,7 +55,8 @@ void turn_position(const RotaryTurn& work, int64_t t, int64_t begin, int64_t cou
 
 }  // namespace
 
-void run(ThreadPool& pool, const RotaryTurn& work) {
+template <typename E>
+void run(ThreadPool& pool, const RotaryTurn<E>& work) {
   const AttentionShape& shape = work.shape;
   const int64_t half = shape.D / 2;
   const int64_t strips = (half + kPairs - 1) / kPairs;
@@ -67,5 +71,8 @@ void run(ThreadPool& pool, const RotaryTurn& work) {
       turn_position(work, t, begin, count, frequencies);
   });
 }
+
+template void run(ThreadPool& pool, const RotaryTurn<float>& work);
+template void run(ThreadPool& pool, const RotaryTurn<Bf16>& work);
 
 }  // namespace leasehold::cpu

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "runtime/tensor/kernels_cpu.h"
+#include "runtime/tensor/kernels_cpu_elements.h"
 #include "runtime/tensor/kernels_cpu_math.h"
 
 namespace leasehold::cpu {
@@ -25,31 +26,38 @@ void for_each_piece(ThreadPool& pool, int64_t N, int64_t F, Body&& body) {
 
 }  // namespace
 
-void run(ThreadPool& pool, const SwigluForward& work) {
+template <typename E>
+void run(ThreadPool& pool, const SwigluForward<E>& work) {
   for_each_piece(pool, work.N, work.F, [&](int64_t row, int64_t begin, int64_t end) {
-    const float* gate = work.gate_up + row * 2 * work.F;
-    const float* up = gate + work.F;
-    float* y = work.y + row * work.F;
+    const E* gate = work.gate_up + row * 2 * work.F;
+    const E* up = gate + work.F;
+    E* y = work.y + row * work.F;
 #pragma GCC ivdep
-    for (int64_t i = begin; i < end; ++i) y[i] = silu(gate[i]) * up[i];
+    for (int64_t i = begin; i < end; ++i) y[i] = rounded<E>(silu(load(gate[i])) * load(up[i]));
   });
 }
 
-void run(ThreadPool& pool, const SwigluBackward& work) {
+template <typename E>
+void run(ThreadPool& pool, const SwigluBackward<E>& work) {
   for_each_piece(pool, work.N, work.F, [&](int64_t row, int64_t begin, int64_t end) {
-    const float* gate = work.gate_up + row * 2 * work.F;
-    const float* up = gate + work.F;
-    const float* dy = work.dy + row * work.F;
-    float* dgate = work.dgate_up + row * 2 * work.F;
-    float* dup = dgate + work.F;
+    const E* gate = work.gate_up + row * 2 * work.F;
+    const E* up = gate + work.F;
+    const E* dy = work.dy + row * work.F;
+    E* dgate = work.dgate_up + row * 2 * work.F;
+    E* dup = dgate + work.F;
 #pragma GCC ivdep
     for (int64_t i = begin; i < end; ++i) {
-      const float of_gate = dy[i] * up[i] * silu_derivative(gate[i]);
-      const float of_up = dy[i] * silu(gate[i]);
-      dgate[i] = of_gate;
-      dup[i] = of_up;
+      const float of_gate = load(dy[i]) * load(up[i]) * silu_derivative(load(gate[i]));
+      const float of_up = load(dy[i]) * silu(load(gate[i]));
+      dgate[i] = rounded<E>(of_gate);
+      dup[i] = rounded<E>(of_up);
     }
   });
 }
+
+template void run(ThreadPool& pool, const SwigluForward<float>& work);
+template void run(ThreadPool& pool, const SwigluForward<Bf16>& work);
+template void run(ThreadPool& pool, const SwigluBackward<float>& work);
+template void run(ThreadPool& pool, const SwigluBackward<Bf16>& work);
 
 }  // namespace leasehold::cpu

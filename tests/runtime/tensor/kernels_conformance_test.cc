@@ -1,6 +1,7 @@
 // Every implementation of Kernels agrees with the reference, writes what it should and nothing
 // else, and computes the same bits whatever lies in its outputs. The CPU's also whatever the number
 // of threads, the mode of the device and the alignment of its operands.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "runtime/device/cpu_device.h"
@@ -11,9 +12,9 @@ namespace leasehold {
 
 namespace {
 
-Backend create_cpu(const CpuDeviceOptions& options) {
+Backend create_cpu(const CpuDeviceOptions& options, DType dtype) {
   auto device = CpuDevice::create(options);
-  auto kernels = create_cpu_kernels(*device);
+  auto kernels = create_cpu_kernels(*device, dtype);
   return {std::move(device), std::move(kernels)};
 }
 
@@ -24,7 +25,8 @@ struct Implementation {
   Backend (*create)();
 };
 const Implementation kImplementations[] = {
-    {"cpu", [] { return create_cpu({.num_threads = 2}); }},
+    {"cpu", [] { return create_cpu({.num_threads = 2}, DType::kF32); }},
+    {"cpu_bf16", [] { return create_cpu({.num_threads = 2}, DType::kBf16); }},
 };
 
 struct Family {
@@ -52,7 +54,7 @@ TEST_P(KernelsConformance, AgreesWithTheReference) {
   for (const OperationCase& operation : cases()) {
     SCOPED_TRACE(operation.name());
     expect_agreement(run_case(operation, backend, {.inputs = dtype}),
-                     run_case(operation, reference, {.inputs = dtype}), dtype);
+                     run_case(operation, reference, {.inputs = dtype}));
   }
 }
 
@@ -73,15 +75,16 @@ INSTANTIATE_TEST_SUITE_P(, KernelsConformance,
                                           testing::ValuesIn(kFamilies)),
                          name_of);
 
-class CpuKernelsBits : public testing::TestWithParam<Family> {};
+class CpuKernelsBits : public testing::TestWithParam<std::tuple<DType, Family>> {};
 
 TEST_P(CpuKernelsBits, DoNotDependOnThreadsModeOrAlignment) {
-  Backend one = create_cpu({.num_threads = 1});
+  const DType dtype = std::get<0>(GetParam());
+  Backend one = create_cpu({.num_threads = 1}, dtype);
   std::vector<Backend> others;
   for (const int num_threads : {2, 3, 4})
-    others.push_back(create_cpu({.num_threads = num_threads}));
-  others.push_back(create_cpu({.num_threads = 2, .asynchronous = true, .delay_seed = 11}));
-  for (const OperationCase& operation : GetParam().cases()) {
+    others.push_back(create_cpu({.num_threads = num_threads}, dtype));
+  others.push_back(create_cpu({.num_threads = 2, .asynchronous = true, .delay_seed = 11}, dtype));
+  for (const OperationCase& operation : std::get<1>(GetParam()).cases()) {
     SCOPED_TRACE(operation.name());
     const auto expected = run_case(operation, one);
     for (Backend& other : others) {
@@ -93,7 +96,53 @@ TEST_P(CpuKernelsBits, DoNotDependOnThreadsModeOrAlignment) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(, CpuKernelsBits, testing::ValuesIn(kFamilies),
+INSTANTIATE_TEST_SUITE_P(, CpuKernelsBits,
+                         testing::Combine(testing::Values(DType::kF32, DType::kBf16),
+                                          testing::ValuesIn(kFamilies)),
+                         [](const auto& tested) {
+                           return std::string(std::get<1>(tested.param).name) + "_" +
+                                  dtype_name(std::get<0>(tested.param));
+                         });
+
+// The operation under test and, as an output of its own, the cast of what it made.
+OperationCase working_copy_case(int64_t count) {
+  OperationCase result;
+  result.operation = "adamw";
+  result.label = fmt::format("{} elements, working", count);
+  result.operands = {{"parameter", Role::kInPlace, {count}, Element::kState},
+                     {"gradient", Role::kInput, {count}, Element::kState},
+                     {"m", Role::kInPlace, {count}, Element::kState},
+                     {"v",
+                      Role::kInPlace,
+                      {count},
+                      Element::kState,
+                      [](int64_t i) { return 1e-3 * static_cast<double>(1 + i % 97); }},
+                     {"working", Role::kOutput, {count}},
+                     {"cast", Role::kOutput, {count}}};
+  result.call = [](Kernels& kernels, Stream& stream, const Operands& t) {
+    const AdamWStep step = {1e-1, 0.9, 0.999, 1e-8, 0.1, 0.1, 0.001, 1.0, 1.0};
+    kernels.adamw(stream, step, t["parameter"], t["gradient"], t["m"], t["v"], t["working"]);
+    kernels.cast(stream, t["parameter"], t["cast"]);
+  };
+  return result;
+}
+
+class KernelsImplementation : public testing::TestWithParam<Implementation> {};
+
+TEST_P(KernelsImplementation, AdamWRoundsTheNewWeightsIntoTheWorkingCopy) {
+  Backend backend = GetParam().create();
+  if (backend.kernels->dtype() == backend.kernels->gradient_dtype())
+    GTEST_SKIP() << "these kernels have no working copy";
+  for (const int64_t count : {1, 7, 4097, 33001}) {
+    const OperationCase operation = working_copy_case(count);
+    SCOPED_TRACE(operation.name());
+    const auto results = run_case(operation, backend);
+    ASSERT_EQ(results.size(), 5U);
+    EXPECT_EQ(results[3].bytes, results[4].bytes);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(, KernelsImplementation, testing::ValuesIn(kImplementations),
                          [](const auto& tested) { return std::string(tested.param.name); });
 
 }  // namespace

@@ -13,16 +13,18 @@ namespace leasehold {
 
 namespace {
 
-// The error that an implementation of this dtype may show (see expect_agreement).
-double tolerance(DType dtype) {
-  switch (dtype) {
-    case DType::kF64:
-      return 1e-12;
-    case DType::kBf16:
-      return 2e-2;
-    default:
-      return 1e-5;
-  }
+// What sums in f32 may be off by, as a share of the largest magnitude in an operand.
+constexpr double kSumTolerance = 1e-5;
+// Half the distance from one bf16 to the next, over the value.
+constexpr double kBf16Rounding = 0x1p-8;
+// Inner roundings, each of the magnitude of the operand, that do not cancel.
+constexpr double kInnerRoundings = 4;
+
+double tolerance(const OperandResult& operand, double expected, double magnitude) {
+  double result = kSumTolerance * magnitude;
+  if (operand.dtype == DType::kBf16) result += kBf16Rounding * std::abs(expected);
+  if (operand.inner_roundings) result += kInnerRoundings * kBf16Rounding * magnitude;
+  return result;
 }
 
 constexpr int64_t kGuardBytes = 64;
@@ -92,8 +94,9 @@ double rounded(double value, DType dtype) {
 double input_value(const Operand& operand, const RandomSite& site, int64_t i, DType inputs) {
   const double value =
       operand.value ? operand.value(i) : 2.0 * site.uniform(static_cast<uint64_t>(i)) - 1.0;
-  const bool follows = operand.element == Element::kCompute || operand.element == Element::kState;
-  return follows ? rounded(value, inputs) : value;
+  if (operand.element == Element::kCompute) return rounded(value, inputs);
+  if (operand.element != Element::kState) return value;
+  return rounded(value, inputs == DType::kF64 ? DType::kF64 : DType::kF32);
 }
 
 // One operand on the host, with guards around it, and its place in device memory.
@@ -151,11 +154,13 @@ void expect_guards(const Placed& place, const std::vector<unsigned char>& memory
   }
 }
 
-OperandResult result_of(const Placed& place, const std::vector<unsigned char>& memory) {
+OperandResult result_of(const Placed& place, const std::vector<unsigned char>& memory,
+                        DType inputs) {
   const auto* bytes = memory.data() + place.offset;
   OperandResult result{place.operand->name,
                        place.dtype,
                        place.operand->exact,
+                       place.operand->inner_roundings && inputs == DType::kBf16,
                        std::vector<unsigned char>(bytes, bytes + place.size_bytes),
                        {}};
   for (int64_t i = 0; i < place.operand->shape.num_elements(); ++i) {
@@ -205,33 +210,36 @@ std::vector<OperandResult> run_case(const OperationCase& operation, Backend& bac
                 0)
           << "input " << place.operand->name << " was changed";
     } else if (place.operand->role != Role::kWorkspace) {
-      results.push_back(result_of(place, after));
+      results.push_back(result_of(place, after, options.inputs));
     }
   }
   return results;
 }
 
 void expect_agreement(const std::vector<OperandResult>& results,
-                      const std::vector<OperandResult>& reference, DType dtype) {
+                      const std::vector<OperandResult>& reference) {
   ASSERT_EQ(results.size(), reference.size());
   for (size_t operand = 0; operand < results.size(); ++operand) {
     const OperandResult& result = results[operand];
     const std::vector<double>& expected = reference[operand].values;
     ASSERT_EQ(result.values.size(), expected.size()) << result.name;
-    double magnitude = 0;
-    double difference = 0;
-    for (size_t i = 0; i < expected.size(); ++i) {
-      magnitude = std::max(magnitude, std::abs(expected[i]));
-      const double here = std::abs(result.values[i] - expected[i]);
-      // NaN counts as the worst difference.
-      if (!(here <= difference)) difference = std::isnan(here) ? HUGE_VAL : here;
-    }
     if (result.exact) {
       EXPECT_EQ(result.bytes, reference[operand].bytes) << result.name;
-    } else {
-      EXPECT_LE(difference, tolerance(dtype) * std::max(magnitude, 1e-6))
-          << result.name << ", largest magnitude " << magnitude;
+      continue;
     }
+    double magnitude = 1e-6;
+    for (const double value : expected) magnitude = std::max(magnitude, std::abs(value));
+    double worst = 0;  // difference over tolerance; NaN counts as the worst
+    size_t at = 0;
+    for (size_t i = 0; i < expected.size(); ++i) {
+      const double difference = std::abs(result.values[i] - expected[i]);
+      const double share = difference / tolerance(result, expected[i], magnitude);
+      if (share <= worst) continue;
+      worst = std::isnan(share) ? HUGE_VAL : share;
+      at = i;
+    }
+    EXPECT_LE(worst, 1) << result.name << "[" << at << "]: " << result.values[at] << " for "
+                        << expected[at] << ", largest magnitude " << magnitude;
   }
 }
 

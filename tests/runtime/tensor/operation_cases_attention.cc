@@ -20,9 +20,9 @@ OperationCase attention_case(const AttentionShape& shape, float p) {
       {"qkv", Role::kInput, packed, Element::kCompute,
        [](int64_t i) { return 0.003 * static_cast<double>((i * 7919) % 1409 - 704); }},
       {"dout", Role::kInput, heads},
-      {"out", Role::kOutput, heads},
+      {.name = "out", .role = Role::kOutput, .shape = heads, .inner_roundings = true},
       {"log_sum_exp", Role::kOutput, {B, shape.H(), T}, Element::kState},
-      {"dqkv", Role::kOutput, packed},
+      {.name = "dqkv", .role = Role::kOutput, .shape = packed, .inner_roundings = true},
       {.name = "workspace",
        .role = Role::kWorkspace,
        .workspace_bytes = [shape](const Kernels& kernels) {

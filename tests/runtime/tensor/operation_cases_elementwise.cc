@@ -138,6 +138,8 @@ std::vector<OperationCase> elementwise_cases() {
     }
   }
   cases.push_back(add_case(1031, Element::kF64, "out"));
+  cases.push_back(add_case(1031, Element::kState, "left"));
+  cases.push_back(fill_case(1031, Element::kState, -0.75F));
   cases.push_back(fill_case(1031, Element::kF64, 2.25F));
   return cases;
 }

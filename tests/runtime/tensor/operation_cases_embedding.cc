@@ -60,14 +60,15 @@ OperationCase backward_case(const EmbeddingExtents& e, bool has_positions, float
   result.operands = {
       {"tokens", Role::kInput, {e.B, e.T}, Element::kI32, [e](int64_t i) { return token(e, i); }},
       {"dout", Role::kInput, {e.B * e.T, e.C}},
-      {"dtoken_weight", gradient, {e.V, e.C}},
+      {"dtoken_weight", gradient, {e.V, e.C}, Element::kState},
       {.name = "workspace",
        .role = Role::kWorkspace,
        .workspace_bytes = [e](const Kernels& kernels) {
          return kernels.embedding_backward_workspace_bytes(e.B * e.T, e.V, e.C);
        }}};
   if (has_positions) {
-    result.operands.push_back({"dposition_weight", gradient, {e.num_positions, e.C}});
+    result.operands.push_back(
+        {"dposition_weight", gradient, {e.num_positions, e.C}, Element::kState});
   }
   result.call = [p, write, shard = e.shard](Kernels& kernels, Stream& stream, const Operands& t) {
     kernels.embedding_backward(stream, t["tokens"], t["dout"], dropout_of(p), t["dtoken_weight"],

@@ -65,8 +65,8 @@ OperationCase backward_weight_case(const LinearExtents& e, bool has_bias, Write 
       fmt::format("N {} K {} O {}, {}{}", N, K, O, label_of(write), has_bias ? ", bias" : "");
   result.operands = {{"dy", Role::kInput, {N, O}},
                      {"x", Role::kInput, {N, K}},
-                     {"dweight", role_of(write), {O, K}}};
-  if (has_bias) result.operands.push_back({"dbias", role_of(write), {O}});
+                     {"dweight", role_of(write), {O, K}, Element::kState}};
+  if (has_bias) result.operands.push_back({"dbias", role_of(write), {O}, Element::kState});
   result.call = [write](Kernels& kernels, Stream& stream, const Operands& t) {
     kernels.linear_backward_weight(stream, t["dy"], t["x"], t["dweight"], t["dbias"], write);
   };

@@ -55,6 +55,10 @@ OperationCase forward_case(Kind kind, int64_t N, int64_t C, bool has_delta, cons
                              static_cast<int>(alias), eps);
   const auto role = [&](Alias here) { return alias == here ? Role::kInPlace : Role::kInput; };
   result.operands = forward_operands(kind, N, C);
+  if (has_delta) {
+    for (Operand& operand : result.operands)
+      operand.inner_roundings = operand.role == Role::kOutput;
+  }
   result.operands.push_back({"x", role(Alias::kX), {N, C}, Element::kCompute, shifted});
   if (has_delta) result.operands.push_back({"delta", role(Alias::kDelta), {N, C}});
   if (has_delta && alias == Alias::kNone) result.operands.push_back({"sum", Role::kOutput, {N, C}});
@@ -80,7 +84,7 @@ OperationCase backward_case(Kind kind, int64_t N, int64_t C, Target target, Writ
   const std::vector<Operand> more = {
       {"dy", target == Target::kInDy ? Role::kInPlace : Role::kInput, {N, C}},
       {"input", Role::kInput, {N, C}, Element::kCompute, shifted},
-      {"dweight", gradient, {C}},
+      {"dweight", gradient, {C}, Element::kState},
       {.name = "workspace",
        .role = Role::kWorkspace,
        .workspace_bytes = [=](const Kernels& kernels) {
@@ -88,7 +92,7 @@ OperationCase backward_case(Kind kind, int64_t N, int64_t C, Target target, Writ
                                      : kernels.rms_norm_backward_workspace_bytes(N, C);
        }}};
   result.operands.insert(result.operands.end(), more.begin(), more.end());
-  if (kind == Kind::kLayer) result.operands.push_back({"dbias", gradient, {C}});
+  if (kind == Kind::kLayer) result.operands.push_back({"dbias", gradient, {C}, Element::kState});
   if (target == Target::kResidual) result.operands.push_back({"dresidual", Role::kInput, {N, C}});
   if (target == Target::kInResidual)
     result.operands.push_back({"dresidual", Role::kInPlace, {N, C}});
