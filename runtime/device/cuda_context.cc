@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <new>
 #include <thread>
 
 #include "runtime/device/cuda_check.h"
@@ -81,20 +82,61 @@ void CudaContext::remove(cudaStream_t stream) {
   std::erase(streams_, stream);
 }
 
-bool CudaContext::settle() {
+bool CudaContext::settle(cudaStream_t stream) const {
   if (hangs_ || !make_current().ok()) return false;
   const Deadline deadline = Deadline::after_s(wait_limit_s_);
-  std::lock_guard lock(mutex_);
-  for (cudaStream_t stream : streams_) {
-    // A stream that answers with a fault has stopped: only one that still works is waited for.
-    for (BackOff back_off; cudaStreamQuery(stream) == cudaErrorNotReady; back_off.pause()) {
-      if (deadline.passed()) {
-        hangs_ = true;
-        return false;
-      }
-    }
+  // A stream that answers with a fault has stopped: only one that still works is waited for.
+  for (BackOff back_off; cudaStreamQuery(stream) == cudaErrorNotReady; back_off.pause()) {
+    if (deadline.passed()) return false;
   }
   return true;
+}
+
+bool CudaContext::settle_all() {
+  std::lock_guard lock(mutex_);
+  for (cudaStream_t stream : streams_) {
+    if (!settle(stream)) hangs_ = true;
+  }
+  return !hangs_;
+}
+
+CudaContext::~CudaContext() {
+  if (!settle_all() || !make_current().ok()) return;
+  for (void* page : fault_pages_) cudaFreeHost(page);
+}
+
+Result<CudaContext::FaultWordPlace> CudaContext::take_fault_word() {
+  std::lock_guard lock(mutex_);
+  if (free_fault_words_.empty()) LEASEHOLD_RETURN_IF_ERROR(allocate_fault_words());
+  const FaultWordPlace place = free_fault_words_.back();
+  free_fault_words_.pop_back();
+  *place.host = 0;
+  return place;
+}
+
+void CudaContext::give_back(const FaultWordPlace& place) {
+  std::lock_guard lock(mutex_);
+  free_fault_words_.push_back(place);
+}
+
+Status CudaContext::allocate_fault_words() {
+  constexpr size_t kPageBytes = 4096;
+  constexpr size_t kApartBytes = 64;  // a line of the cache each
+  LEASEHOLD_RETURN_IF_ERROR(make_current());
+  void* page = nullptr;
+  LEASEHOLD_RETURN_IF_ERROR(
+      cuda_status(cudaHostAlloc(&page, kPageBytes, cudaHostAllocMapped | cudaHostAllocPortable),
+                  "cudaHostAlloc of fault words"));
+  fault_pages_.push_back(page);
+  void* seen_by_kernels = nullptr;
+  LEASEHOLD_RETURN_IF_ERROR(
+      cuda_status(cudaHostGetDevicePointer(&seen_by_kernels, page, 0), "cudaHostGetDevicePointer"));
+  for (size_t at = 0; at < kPageBytes; at += kApartBytes) {
+    auto* host = new (static_cast<char*>(page) + at) FaultWord{0};
+    auto* device = reinterpret_cast<FaultWord*>(static_cast<char*>(seen_by_kernels) + at);
+    free_fault_words_.push_back({host, device});
+  }
+  return ok_status();
 }
 
 }  // namespace leasehold

@@ -26,7 +26,7 @@ class CudaMemory : public Memory {
   CudaMemory(const CudaMemory&) = delete;
   CudaMemory& operator=(const CudaMemory&) = delete;
   ~CudaMemory() override {
-    if (!context_->settle()) return;
+    if (!context_->settle_all()) return;
     if (kind_ == MemoryKind::kDevice) {
       cudaFree(allocation_);
     } else {

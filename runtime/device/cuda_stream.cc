@@ -47,7 +47,7 @@ Status CudaStream::create_handles() {
       cuda_status(cudaStreamCreateWithPriority(&handle_, cudaStreamNonBlocking, priority),
                   "cudaStreamCreateWithPriority"));
   context_->add(handle_);
-  state_->set_handle(handle_);
+  state_->open(handle_);
   const auto create = [](cudaEvent_t* event) {
     return cuda_status(cudaEventCreateWithFlags(event, cudaEventDisableTiming),
                        "cudaEventCreateWithFlags");
@@ -59,14 +59,14 @@ Status CudaStream::create_handles() {
 
 CudaStream::~CudaStream() {
   if (handle_ == nullptr) return;
-  const bool settled = context_->settle();
+  const bool finished = context_->settle(handle_);
   // What a kernel reported is kept for those who ask an event later.
-  if (settled) (void)state_->find_failure();
+  if (finished) (void)state_->find_failure();
   for (cudaEvent_t mark : marks_) {
     if (mark != nullptr) cudaEventDestroy(mark);
   }
   if (end_ != nullptr) cudaEventDestroy(end_);
-  state_->set_handle(nullptr);
+  state_->close(finished);
   context_->remove(handle_);
   cudaStreamDestroy(handle_);
 }

@@ -1,7 +1,6 @@
 #include "runtime/device/cuda_stream_state.h"
 
 #include <algorithm>
-#include <new>
 
 namespace leasehold {
 
@@ -27,21 +26,12 @@ Result<std::shared_ptr<CudaStreamState>> CudaStreamState::create(
     std::shared_ptr<CudaContext> context, const std::string& name) {
   auto state = std::shared_ptr<CudaStreamState>(new CudaStreamState(std::move(context)));
   state->prefix_ = state->context_->name() + ", stream " + name;
-  LEASEHOLD_RETURN_IF_ERROR(state->context_->make_current());
-  void* word = nullptr;
-  LEASEHOLD_RETURN_IF_ERROR(cuda_status(
-      cudaHostAlloc(&word, sizeof(FaultWord), cudaHostAllocMapped | cudaHostAllocPortable),
-      "cudaHostAlloc of a fault word"));
-  state->host_fault_ = new (word) FaultWord{0};
-  void* seen_by_kernels = nullptr;
-  LEASEHOLD_RETURN_IF_ERROR(
-      cuda_status(cudaHostGetDevicePointer(&seen_by_kernels, word, 0), "cudaHostGetDevicePointer"));
-  state->device_fault_ = static_cast<FaultWord*>(seen_by_kernels);
+  LEASEHOLD_ASSIGN_OR_RETURN(state->word_, state->context_->take_fault_word());
   return state;
 }
 
 CudaStreamState::~CudaStreamState() {
-  if (host_fault_ != nullptr && context_->settle()) cudaFreeHost(host_fault_);
+  if (word_.host != nullptr && !word_may_be_written_) context_->give_back(word_);
 }
 
 cudaStream_t CudaStreamState::handle() const {
@@ -49,9 +39,16 @@ cudaStream_t CudaStreamState::handle() const {
   return handle_;
 }
 
-void CudaStreamState::set_handle(cudaStream_t handle) {
+void CudaStreamState::open(cudaStream_t handle) {
   std::lock_guard lock(mutex_);
   handle_ = handle;
+  word_may_be_written_ = true;
+}
+
+void CudaStreamState::close(bool finished) {
+  std::lock_guard lock(mutex_);
+  handle_ = nullptr;
+  word_may_be_written_ = !finished;
 }
 
 void CudaStreamState::fail(const Status& status) {
@@ -65,7 +62,7 @@ Status CudaStreamState::failure() const {
 }
 
 Status CudaStreamState::look_at_fault() {
-  const FaultWord word = *const_cast<const volatile FaultWord*>(host_fault_);
+  const FaultWord word = *const_cast<const volatile FaultWord*>(word_.host);
   fail(status_of(word));
   return failure();
 }

@@ -22,11 +22,13 @@ class CudaStreamState {
   CudaStreamState& operator=(const CudaStreamState&) = delete;
 
   // The fault word, as kernels see it.
-  FaultWord* device_fault() const { return device_fault_; }
+  FaultWord* device_fault() const { return word_.device; }
 
   // The stream's handle while it is there, else null.
   cudaStream_t handle() const;
-  void set_handle(cudaStream_t handle);
+  void open(cudaStream_t handle);
+  // The stream goes. `finished`: its work has ended, so that no kernel writes the fault word again.
+  void close(bool finished);
 
   void fail(const Status& status);
   Status failure() const;
@@ -42,10 +44,10 @@ class CudaStreamState {
   std::vector<std::shared_ptr<CudaStreamState>> sources() const;
 
   std::shared_ptr<CudaContext> context_;
-  FaultWord* host_fault_ = nullptr;
-  FaultWord* device_fault_ = nullptr;
+  CudaContext::FaultWordPlace word_;
   mutable std::mutex mutex_;
   cudaStream_t handle_ = nullptr;
+  bool word_may_be_written_ = false;
   std::string prefix_;
   Status failure_;
   std::vector<std::weak_ptr<CudaStreamState>> sources_;
