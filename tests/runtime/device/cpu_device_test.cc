@@ -12,11 +12,10 @@
 
 #include "runtime/device/cpu_stream.h"
 #include "runtime/device/cuda.h"
+#include "tests/runtime/device/device_contract.h"
 
 namespace leasehold {
 namespace {
-
-Deadline soon() { return Deadline::after_s(20); }
 
 // Parameter: whether the device is asynchronous.
 class CpuStreams : public testing::TestWithParam<bool> {

@@ -42,12 +42,12 @@ int32_t DeviceContract::read(const int32_t* value) {
   return *host;
 }
 
-HeldStream::HeldStream(DeviceUnderTest& device, int32_t* gate, const std::string& name)
+GatedStream::GatedStream(DeviceUnderTest& device, int32_t* gate, const std::string& name)
     : gate_(gate), stream_(device.device().create_stream(name).value()) {
   device.hold(*stream_, gate);
 }
 
-void HeldStream::go() { std::atomic_ref(*gate_).store(1, std::memory_order_release); }
+void GatedStream::go() { std::atomic_ref(*gate_).store(1, std::memory_order_release); }
 
 namespace {
 
@@ -176,7 +176,7 @@ TEST_P(DeviceContract, EveryHostWaitEndsAtItsDeadline) {
   if (!under_test_->is_asynchronous()) GTEST_SKIP() << "nothing can be held up";
   int32_t* gate = pinned_value();
   const auto event = make_event();
-  HeldStream held(*under_test_, gate);
+  GatedStream held(*under_test_, gate);
   held.stream().record(*event);
   EXPECT_FALSE(event->ready());
   EXPECT_EQ(event->wait(Deadline::after_s(0.02)).code(), Code::kUnavailable);
@@ -198,7 +198,7 @@ TEST_P(DeviceContract, WaitingIsForTheNewestRecordAtTheTimeOfTheWait) {
   first->record(*event);
   ASSERT_TRUE(first->synchronize(soon()).ok());
   waiting->wait(*event);
-  HeldStream held(*under_test_, gate);
+  GatedStream held(*under_test_, gate);
   held.stream().record(*event);  // a later record does not prolong the wait
   EXPECT_TRUE(waiting->synchronize(soon()).ok());
   EXPECT_FALSE(event->ready());
@@ -209,7 +209,7 @@ TEST_P(DeviceContract, ALaterRecordOnAnotherStreamDoesNotEndAWait) {
   int32_t* gate = pinned_value();
   int32_t* value = device_value();
   const auto event = make_event();
-  HeldStream held(*under_test_, gate);
+  GatedStream held(*under_test_, gate);
   const auto other = make_stream("other");
   const auto waiting = make_stream("waiting");
   held.stream().record(*event);
@@ -268,7 +268,7 @@ TEST_P(DeviceContract, TooMuchMemoryIsRefusedByName) {
   EXPECT_TRUE(device.allocate(64, MemoryKind::kDevice, "a little").ok());
 }
 
-class ForeignEvent : public Event {
+class OtherEvent : public Event {
  public:
   bool ready() const override { return true; }
   Status wait(Deadline) const override { return ok_status(); }
@@ -276,7 +276,7 @@ class ForeignEvent : public Event {
 
 TEST_P(DeviceContract, EventsOfOtherDevicesAreRefused) {
   const auto stream = make_stream();
-  ForeignEvent event;
+  OtherEvent event;
   EXPECT_THROW(stream->record(event), StatusError);
   EXPECT_THROW(stream->wait(event), StatusError);
 }

@@ -56,12 +56,12 @@ class DeviceContract : public testing::TestWithParam<DeviceFactory> {
 inline Deadline soon() { return Deadline::after_s(20); }
 
 // A stream that a test holds up until it says go.
-class HeldStream {
+class GatedStream {
  public:
-  HeldStream(DeviceUnderTest& device, int32_t* gate, const std::string& name = "held");
-  ~HeldStream() { go(); }
-  HeldStream(const HeldStream&) = delete;
-  HeldStream& operator=(const HeldStream&) = delete;
+  GatedStream(DeviceUnderTest& device, int32_t* gate, const std::string& name = "held");
+  ~GatedStream() { go(); }
+  GatedStream(const GatedStream&) = delete;
+  GatedStream& operator=(const GatedStream&) = delete;
   Stream& stream() { return *stream_; }
   void go();
 
