@@ -1,18 +1,17 @@
-// The one place where the language of kernels is bound to a compiler: this file to nvcc. A build
-// that executes kernels without a GPU puts a twin of the same path before it in the include path.
-// Kernels use nothing of CUDA beyond what both understand:
+// The place where the language of kernels is bound to a compiler: this file to nvcc, and
+// instructions.h beside it. A build that executes kernels without a GPU puts twins of the same
+// paths before them in the include path. Kernels use nothing of CUDA beyond what both understand:
 //   launch() instead of <<<>>>, and never the default stream;
 //   the two macros for shared memory;
-//   no assembly, no __CUDA_ARCH__, no cooperative groups, clusters, textures or graphs;
-//   no waiting on other blocks, no return before a barrier of the block, full masks in warp
-//   operations, __syncwarp after writes to shared memory that other lanes read; local arrays below
-//   64 KB.
+//   no assembly but in instructions.h, no __CUDA_ARCH__, no cooperative groups, clusters, textures
+//   or graphs; no waiting on other blocks, no return before a barrier of the block, full masks in
+//   warp operations, __syncwarp after writes to shared memory that other lanes read; local arrays
+//   below 64 KB.
 #pragma once
 
 #include <cstddef>
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
-#include <mma.h>
 
 #include "runtime/device/cuda_check.h"
 
@@ -20,10 +19,10 @@
 #define LEASEHOLD_SHARED(name, ...) \
   using name##_type = __VA_ARGS__;  \
   __shared__ name##_type name
-// The shared memory whose size the launch gives, 16-byte aligned, as elements:
+// The shared memory whose size the launch gives, 128-byte aligned, as elements:
 // LEASEHOLD_DYNAMIC_SHARED(float, tile); once in a kernel.
-#define LEASEHOLD_DYNAMIC_SHARED(type, name)                                       \
-  extern __shared__ __align__(16) unsigned char leasehold_dynamic_shared_memory[]; \
+#define LEASEHOLD_DYNAMIC_SHARED(type, name)                                        \
+  extern __shared__ __align__(128) unsigned char leasehold_dynamic_shared_memory[]; \
   type* name = reinterpret_cast<type*>(leasehold_dynamic_shared_memory)
 
 namespace leasehold::cuda {

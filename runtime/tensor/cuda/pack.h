@@ -102,7 +102,7 @@ inline bool are_aligned(std::initializer_list<const void*> addresses) {
   return true;
 }
 
-inline int64_t ceil_divide(int64_t value, int64_t divisor) {
+__host__ __device__ inline int64_t ceil_divide(int64_t value, int64_t divisor) {
   return (value + divisor - 1) / divisor;
 }
 
