@@ -25,11 +25,15 @@ Result<std::unique_ptr<Arena>> make_arena(Device& device, const std::string& nam
 Result<std::unique_ptr<CheckpointModel>> CheckpointModel::load(FileSystem& files,
                                                                const std::string& path,
                                                                int num_threads) {
+  std::unique_ptr<CheckpointModel> loaded(new CheckpointModel());
+  LEASEHOLD_ASSIGN_OR_RETURN(loaded->handle_, open_newest_checkpoint(files, path));
   DeviceSection section;
   section.threads = num_threads;
-  std::unique_ptr<CheckpointModel> loaded(new CheckpointModel(make_device(section, kTimeoutS)));
+  const auto& identity = loaded->info().identity;
+  const auto precision = identity.find("device.precision");  // imported weights name none
+  if (precision != identity.end()) section.precision = precision->second;
+  loaded->compute_ = make_device(section, kTimeoutS);
   LEASEHOLD_ASSIGN_OR_RETURN(loaded->stream_, loaded->compute_.device->create_stream("compute"));
-  LEASEHOLD_ASSIGN_OR_RETURN(loaded->handle_, open_newest_checkpoint(files, path));
   LEASEHOLD_ASSIGN_OR_RETURN(loaded->config_, model_config_from_map(loaded->info().model));
   if (!loaded->info().tokenizer_json.empty()) {
     LEASEHOLD_ASSIGN_OR_RETURN(
@@ -42,20 +46,40 @@ Result<std::unique_ptr<CheckpointModel>> CheckpointModel::load(FileSystem& files
 
 Status CheckpointModel::load_weights(FileSystem& files) {
   table_ = std::make_unique<ParameterTable>(describe_parameters(config_));
+  const DType dtype = compute_.kernels->dtype();
   LEASEHOLD_ASSIGN_OR_RETURN(
       weights_, make_arena(*compute_.device, "parameters", [&](Arena& arena) {
         for (auto& parameter : table_->all())
-          parameter->bind_value(arena.allocate(DType::kF32, parameter->local_shape()));
+          parameter->bind_value(arena.allocate(dtype, parameter->local_shape()));
       }));
+  // What checkpoints hold, and what is computed with unless that is narrower.
+  std::vector<Tensor> stored;
+  std::unique_ptr<Arena> apart;
+  if (dtype != DType::kF32) {
+    LEASEHOLD_ASSIGN_OR_RETURN(
+        apart, make_arena(*compute_.device, "weights", [&](Arena& arena) {
+          stored.clear();
+          for (auto& parameter : table_->all())
+            stored.push_back(arena.allocate(DType::kF32, parameter->local_shape()));
+        }));
+  } else {
+    for (auto& parameter : table_->all()) stored.push_back(parameter->value());
+  }
   std::vector<StateSlice> slices;
-  for (const auto& parameter : table_->all()) {
-    slices.push_back({.parameter = parameter->name(),
+  for (size_t p = 0; p < stored.size(); ++p) {
+    const ParameterSpec& spec = table_->all()[p]->spec();
+    slices.push_back({.parameter = spec.name,
                       .kind = StateKind::kWeight,
-                      .global_shape = parameter->spec().shape,
-                      .box = Box::whole(parameter->spec().shape),
-                      .data = parameter->value().flat(0, parameter->value().num_elements())});
+                      .global_shape = spec.shape,
+                      .box = Box::whole(spec.shape),
+                      .data = stored[p].flat(0, stored[p].num_elements())});
   }
   LEASEHOLD_RETURN_IF_ERROR(load_checkpoint(files, handle_, slices));
+  if (apart) {
+    for (size_t p = 0; p < stored.size(); ++p)
+      compute_.kernels->cast(*stream_, stored[p], table_->all()[p]->value());
+    LEASEHOLD_RETURN_IF_ERROR(stream_->synchronize(Deadline::after_s(kTimeoutS)));
+  }
   LEASEHOLD_ASSIGN_OR_RETURN(model_, create_gpt(config_, *table_));
   return ok_status();
 }

@@ -1,5 +1,5 @@
 // A model as a checkpoint holds it, ready for forward passes: its description, tokenizer and
-// weights, on one rank.
+// weights, on one rank, in the precision of the job that wrote it.
 #pragma once
 
 #include <memory>
@@ -32,7 +32,7 @@ class CheckpointModel {
   Device& device() { return *compute_.device; }
 
  private:
-  explicit CheckpointModel(ComputeDevice compute) : compute_(std::move(compute)) {}
+  CheckpointModel() = default;
   Status load_weights(FileSystem& files);
 
   ComputeDevice compute_;

@@ -15,7 +15,8 @@ ComputeDevice make_device(const DeviceSection& section, double wait_limit_s) {
                                    .asynchronous = section.mode == "asynchronous",
                                    .delay_seed = static_cast<uint64_t>(section.delay_seed),
                                    .wait_limit_s = wait_limit_s});
-  made.kernels = create_cpu_kernels(*made.device);
+  made.kernels =
+      create_cpu_kernels(*made.device, section.precision == "bf16" ? DType::kBf16 : DType::kF32);
   return made;
 }
 

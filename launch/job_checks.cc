@@ -198,9 +198,6 @@ Status check_supported(const JobFile& job) {
   if (job.device.kind != "cpu") {
     return lacks(fmt::format("device.kind = \"{}\"", job.device.kind), "write \"cpu\"");
   }
-  if (job.device.precision != "fp32") {
-    return lacks(fmt::format("device.precision = \"{}\"", job.device.precision), "write \"fp32\"");
-  }
   return ok_status();
 }
 

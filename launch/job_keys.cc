@@ -332,10 +332,11 @@ const JobKey kKeys[] = {
     {.table = "device",
      .name = "precision",
      .slot = LEASEHOLD_SLOT(device.precision),
-     .meaning = "Of weights and activations.",
+     .meaning =
+         "Of activations and of the weights that are computed with and sent. Gradients, sums "
+         "and what checkpoints hold are fp32 in either.",
      .identity = true,
-     .choices = {"fp32", "bf16"},
-     .this_version = "`fp32`"},
+     .choices = {"fp32", "bf16"}},
     {.table = "device",
      .name = "mode",
      .slot = LEASEHOLD_SLOT(device.mode),

@@ -60,11 +60,16 @@ Status run_sample(const SampleCommand& command) {
   const int64_t T = model->config().sequence;
   const int64_t V = model->config().vocab;
 
-  std::vector<float> logits(static_cast<size_t>(T * V));
   std::vector<int32_t> window(static_cast<size_t>(T));
+  const DType dtype = model->kernels().dtype();
+  LEASEHOLD_ASSIGN_OR_RETURN(Arena arena,
+                             Arena::create(model->device(), "logits",
+                                           T * V * size_of(dtype) + V * size_of(DType::kF32) +
+                                               2 * Arena::kAlignmentBytes));
   Microbatch microbatch;
   microbatch.tokens = {window.data(), DType::kI32, {1, T}};
-  microbatch.logits = {logits.data(), DType::kF32, {T, V}};
+  microbatch.logits = arena.allocate(dtype, {T, V});
+  const Tensor logits = arena.allocate(DType::kF32, {V});  // of the position that is drawn from
   UnitHooks no_hooks;
   StepContext context{.kernels = model->kernels(),
                       .stream = model->stream(),
@@ -88,9 +93,10 @@ Status run_sample(const SampleCommand& command) {
     std::ranges::fill(window, 0);
     std::copy(ids.end() - count, ids.end(), window.begin());
     model->model().forward(context, {}, {}, model->saved());
+    model->kernels().cast(model->stream(), microbatch.logits.rows(count - 1, 1).reshape({V}),
+                          logits);
     LEASEHOLD_RETURN_IF_ERROR(model->stream().synchronize(Deadline::after_s(300)));
-    const std::span<const float> last(logits.data() + (count - 1) * V, known);
-    ids.push_back(choose_token(last, command.temperature, command.top_k,
+    ids.push_back(choose_token({logits.as<float>(), known}, command.temperature, command.top_k,
                                site.uniform(static_cast<uint64_t>(i))));
     // All of them: what a token adds may depend on those before it (SentencePiece's first space).
     LEASEHOLD_ASSIGN_OR_RETURN(std::string text, tokenizer->decode(ids));

@@ -58,8 +58,8 @@ Status check_tensor_rows(int64_t B, int64_t T, int64_t tensor) {
 }
 
 int64_t tensor_bytes_sent(const ModelConfig& config, int64_t N, int64_t tensor,
-                          std::optional<Recompute> recompute) {
-  const int64_t crossing = (tensor - 1) * (N / tensor) * config.hidden * 4;
+                          std::optional<Recompute> recompute, int64_t element_bytes) {
+  const int64_t crossing = (tensor - 1) * (N / tensor) * config.hidden * element_bytes;
   int64_t crossings = 1 + 4 * config.layers;
   if (recompute) {
     int64_t backward_of_block = 6;

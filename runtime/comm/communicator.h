@@ -63,10 +63,10 @@ class Communicator {
 
   // All tensors are flat views; their memory stays untouched by others until the Work is done. An
   // operation starts after what was enqueued on `stream` before it. The collectives of a group run
-  // one after another, in the order of issue, whatever their streams. Elements: f32, f64, i32, and
-  // u8 for operations without arithmetic. A NaN stays one. With size() == 1 every operation is a
-  // copy or nothing. Shapes and dtypes must agree over ranks; what can be seen locally is checked
-  // (LEASEHOLD_CHECK).
+  // one after another, in the order of issue, whatever their streams. Elements: f32, f64, i32,
+  // and bf16 and u8 for operations without arithmetic. A NaN stays one. With size() == 1 every
+  // operation is a copy or nothing. Shapes and dtypes must agree over ranks; what can be seen
+  // locally is checked (LEASEHOLD_CHECK).
 
   // In place on (n). The order of summation is the library's: not for what must keep its bits.
   Work all_reduce(Tensor data, ReduceOp op, Stream& stream);

@@ -11,9 +11,9 @@
 namespace leasehold {
 
 struct Arenas {
-  Arena parameters;     // values that modules compute with (fp32: the master weights too)
+  Arena parameters;     // values that modules compute with (in fp32 they are the masters too)
   Arena gradients;      // one buffer per node of the canonical tree that this rank holds at a time
-  Arena optimizer;      // first and second moments, reduced gradients of the own shard
+  Arena optimizer;      // moments, masters beside a working copy, reduced gradients of the shard
   Arena activations;    // from forward to backward
   Arena scratch;        // within one forward or backward
   Arena communication;  // received parts of buckets

@@ -27,13 +27,18 @@ class Prober {
   Stream& stream() { return stream_; }
 
   Tensor empty(const Shape& shape) { return arena_.allocate(kernels_.dtype(), shape); }
+  // Of gradient_dtype().
+  Tensor gradients(const Shape& shape) { return arena_.allocate(kernels_.gradient_dtype(), shape); }
   Tensor workspace(int64_t size_bytes) { return arena_.allocate(DType::kU8, Shape{size_bytes}); }
   Tensor doubles(int64_t count) { return arena_.allocate(DType::kF64, Shape{count}); }
 
   // Values are drawn as fp32 on the host and converted by the device's own cast.
   Tensor drawn(const Shape& shape, const std::string& name, float scale) {
+    return drawn(empty(shape), name, scale);
+  }
+  Tensor drawn(const Tensor& result, const std::string& name, float scale) {
+    const Shape& shape = result.shape();
     const Tensor host = arena_.allocate(DType::kF32, shape);
-    const Tensor result = empty(shape);
     if (counting()) return result;
     const RandomSite site = RandomSite::make(kSeed, name);
     for (int64_t i = 0; i < shape.num_elements(); ++i)
@@ -80,8 +85,8 @@ void probe_linear(Prober& prober, const std::string& name, int64_t rows, int64_t
   const Tensor pre = activation == Activation::kNone ? Tensor() : prober.empty({rows, O});
   const Tensor y = prober.empty({rows, O});
   const Tensor dx = prober.empty({rows, K});
-  const Tensor dweight = prober.empty({O, K});
-  const Tensor dbias = prober.empty({O});
+  const Tensor dweight = prober.gradients({O, K});
+  const Tensor dbias = prober.gradients({O});
   if (prober.counting()) return;
   Kernels& kernels = prober.kernels();
   kernels.linear_forward(prober.stream(), x, weight, bias, activation, pre, y);
@@ -101,8 +106,8 @@ void probe_layer_norm(Prober& prober, int64_t rows, int64_t C, double eps) {
   const Tensor weight = prober.drawn({C}, "norm.weight", 1.0F);
   const Tensor bias = prober.drawn({C}, "norm.bias", 0.1F);
   const Tensor y = prober.empty({rows, C}), dx = prober.empty({rows, C});
-  const Tensor mean = prober.empty({rows}), rstd = prober.empty({rows});
-  const Tensor dweight = prober.empty({C}), dbias = prober.empty({C});
+  const Tensor mean = prober.gradients({rows}), rstd = prober.gradients({rows});
+  const Tensor dweight = prober.gradients({C}), dbias = prober.gradients({C});
   const Tensor workspace = prober.workspace(kernels.layer_norm_backward_workspace_bytes(rows, C));
   if (prober.counting()) return;
   kernels.layer_norm_forward(prober.stream(), x, {}, {}, {}, weight, bias, eps, y, mean, rstd);
@@ -118,7 +123,7 @@ void probe_rms_norm(Prober& prober, int64_t rows, int64_t C, double eps) {
   const Tensor dy = prober.drawn({rows, C}, "norm.dy", 0.1F);
   const Tensor weight = prober.drawn({C}, "norm.weight", 1.0F);
   const Tensor y = prober.empty({rows, C}), dx = prober.empty({rows, C});
-  const Tensor rstd = prober.empty({rows}), dweight = prober.empty({C});
+  const Tensor rstd = prober.gradients({rows}), dweight = prober.gradients({C});
   const Tensor workspace = prober.workspace(kernels.rms_norm_backward_workspace_bytes(rows, C));
   if (prober.counting()) return;
   kernels.rms_norm_forward(prober.stream(), x, {}, {}, {}, weight, eps, y, rstd);
@@ -152,7 +157,7 @@ void probe_attention(Prober& prober, const ArithmeticProbe& sizes) {
   const Tensor qkv = prober.drawn(packed, "attention.qkv", 1.0F);
   const Tensor dout = prober.drawn(heads, "attention.dout", 0.1F);
   const Tensor out = prober.empty(heads);
-  const Tensor log_sum_exp = prober.empty({1, shape.H(), shape.T});
+  const Tensor log_sum_exp = prober.gradients({1, shape.H(), shape.T});
   const Tensor dqkv = prober.empty(packed);
   const Tensor workspace = prober.workspace(kernels.attention_workspace_bytes(shape));
   if (prober.counting()) return;
@@ -206,10 +211,15 @@ void probe_cut_loss(Prober& prober, int64_t rows, int64_t V, int64_t shards) {
 void probe_optimizer(Prober& prober) {
   constexpr int64_t kElements = 3 * Kernels::kChunk + 17;
   Kernels& kernels = prober.kernels();
-  const Tensor parameter = prober.drawn({kElements}, "optimizer.parameter", 0.02F);
-  const Tensor gradient = prober.drawn({kElements}, "optimizer.gradient", 0.1F);
-  const Tensor m = prober.drawn({kElements}, "optimizer.m", 0.0F);
-  const Tensor v = prober.drawn({kElements}, "optimizer.v", 0.0F);
+  const auto state = [&](const char* name, float scale) {
+    return prober.drawn(prober.gradients({kElements}), name, scale);
+  };
+  const Tensor parameter = state("optimizer.parameter", 0.02F);
+  const Tensor gradient = state("optimizer.gradient", 0.1F);
+  const Tensor m = state("optimizer.m", 0.0F);
+  const Tensor v = state("optimizer.v", 0.0F);
+  const bool has_working_copy = kernels.dtype() != kernels.gradient_dtype();
+  const Tensor working = has_working_copy ? prober.empty({kElements}) : Tensor();
   const Tensor sums = prober.doubles(4);
   if (prober.counting()) return;
   kernels.squared_norms(prober.stream(), gradient, 0.125F, sums);
@@ -223,8 +233,8 @@ void probe_optimizer(Prober& prober) {
                        .correction2 = 0.05,
                        .gradient_scale = 0.125,
                        .clip_scale = 0.7};
-  kernels.adamw(prober.stream(), step, parameter, gradient, m, v);
-  prober.digest("adamw", {parameter, m, v});
+  kernels.adamw(prober.stream(), step, parameter, gradient, m, v, working);
+  prober.digest("adamw", {parameter, m, v, working});
   prober.digest("initial_values", {gradient});
 }
 

@@ -75,12 +75,16 @@ ModelState::ModelState(const FlatLayout& layout, ParameterTable& table, Communic
       kernels_(kernels),
       sharded_(zero_stage > 0 && group.size() > 1),
       values_are_sharded_(zero_stage > 2 && group.size() > 1),
+      has_working_copy_(kernels.dtype() != kernels.gradient_dtype()),
       owned_(layout.owned_by(group.rank())) {
   const Shape whole{layout.num_value_elements};
   const Shape shard{layout.num_shard_elements};
-  values_ = arenas.parameters.allocate(DType::kF32, values_are_sharded_ ? shard : whole);
-  m_ = arenas.optimizer.allocate(DType::kF32, sharded_ ? shard : whole);
-  v_ = arenas.optimizer.allocate(DType::kF32, sharded_ ? shard : whole);
+  const Shape& state = sharded_ ? shard : whole;
+  values_ = arenas.parameters.allocate(has_working_copy_ ? kernels.dtype() : DType::kF32,
+                                       values_are_sharded_ ? shard : whole);
+  if (has_working_copy_) masters_ = arenas.optimizer.allocate(DType::kF32, state);
+  m_ = arenas.optimizer.allocate(DType::kF32, state);
+  v_ = arenas.optimizer.allocate(DType::kF32, state);
   for (size_t p = 0; p < layout.parameters.size(); ++p) {
     const FlatParameter& flat = layout.parameters[p];
     Parameter& parameter = *table.all()[p];
@@ -111,8 +115,19 @@ Tensor ModelState::values_of(const OwnedRange& range) const {
   return values_.flat(values_are_sharded_ ? range.shard_begin : range.value_begin, range.count);
 }
 
-int64_t ModelState::moment_begin(const OwnedRange& range) const {
-  return sharded_ ? range.shard_begin : range.value_begin;
+Tensor ModelState::own_values(const Bucket& bucket) const {
+  const int64_t begin = values_are_sharded_
+                            ? bucket.shard_begin
+                            : bucket.value_begin + group_.rank() * bucket.shard_elements;
+  return values_.flat(begin, bucket.shard_elements);
+}
+
+Tensor ModelState::state_of(Tensor state, const OwnedRange& range) const {
+  return state.flat(sharded_ ? range.shard_begin : range.value_begin, range.count);
+}
+
+Tensor ModelState::weights_of(const OwnedRange& range) const {
+  return has_working_copy_ ? state_of(masters_, range) : values_of(range);
 }
 
 void ModelState::initialize(uint64_t seed, Stream& stream) {
@@ -124,7 +139,7 @@ void ModelState::initialize(uint64_t seed, Stream& stream) {
   };
   std::vector<Part> parts;
   for (const OwnedRange& range : owned_) {
-    const Tensor values = values_of(range);
+    const Tensor values = weights_of(range);
     for (int64_t done = 0; done < range.count; done += kBlock) {
       const int64_t count = std::min(kBlock, range.count - done);
       parts.push_back({static_cast<size_t>(range.parameter),
@@ -139,14 +154,28 @@ void ModelState::initialize(uint64_t seed, Stream& stream) {
   });
   stream.fill_zero(m_.data(), m_.size_bytes());
   stream.fill_zero(v_.data(), v_.size_bytes());
+  if (has_working_copy_ && !sharded_) gather(masters_, stream);
   gather_values(stream);
 }
 
 void ModelState::gather_values(Stream& stream) {
-  if (values_are_sharded_ || group_.size() == 1) return;
+  if (has_working_copy_ && !sharded_) return kernels_.cast(stream, masters_, values_);
+  if (has_working_copy_) {
+    for (int b = 0; b < layout_.num_value_buckets; ++b) {
+      const Bucket& bucket = layout_.buckets[static_cast<size_t>(b)];
+      kernels_.cast(stream, masters_.flat(bucket.shard_begin, bucket.shard_elements),
+                    own_values(bucket));
+    }
+  }
+  if (!values_are_sharded_) gather(values_, stream);
+}
+
+// Each rank's shard of value space to all.
+void ModelState::gather(Tensor whole, Stream& stream) {
+  if (group_.size() == 1) return;
   for (int b = 0; b < layout_.num_value_buckets; ++b) {
     const Bucket& bucket = layout_.buckets[static_cast<size_t>(b)];
-    const Tensor all = values_.flat(bucket.value_begin, bucket.shard_elements * layout_.num_ranks);
+    const Tensor all = whole.flat(bucket.value_begin, bucket.shard_elements * layout_.num_ranks);
     group_
         .all_gather(all.flat(group_.rank() * bucket.shard_elements, bucket.shard_elements), all,
                     stream)
@@ -174,11 +203,11 @@ void ModelState::update(const OptimizerOptions& options, double lr, int64_t step
     const bool decay = layout_.parameters[static_cast<size_t>(range.parameter)].decay;
     const Tensor gradient = sharded_ ? reduced_shard.flat(range.shard_begin, range.count)
                                      : value_buffer.flat(range.value_begin, range.count);
-    kernels_.adamw(compute, decay ? decayed : plain, values_of(range), gradient,
-                   m_.flat(moment_begin(range), range.count),
-                   v_.flat(moment_begin(range), range.count));
+    kernels_.adamw(compute, decay ? decayed : plain, weights_of(range), gradient,
+                   state_of(m_, range), state_of(v_, range),
+                   has_working_copy_ ? values_of(range) : Tensor{});
   }
-  if (sharded_) gather_values(compute);
+  if (sharded_ && !values_are_sharded_) gather(values_, compute);
 }
 
 StateSlice ModelState::slice_of(const OwnedRange& range, StateKind kind) const {
@@ -189,8 +218,7 @@ StateSlice ModelState::slice_of(const OwnedRange& range, StateKind kind) const {
           .global_shape = table_.all()[p]->spec().shape,
           .box = boxes_[p],
           .begin = range.begin,
-          .data = kind == StateKind::kWeight ? values_of(range)
-                                             : moments.flat(moment_begin(range), range.count)};
+          .data = kind == StateKind::kWeight ? weights_of(range) : state_of(moments, range)};
 }
 
 std::vector<StateSlice> ModelState::owned_slices() const {

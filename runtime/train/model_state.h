@@ -3,6 +3,10 @@
 // arXiv:1910.02054). Stage 0: every rank holds and updates everything. Stages 1 and 2: a rank holds
 // the moments of its shard, updates that part of the weights, and gathers the rest. Stage 3: it
 // holds its shard of the weights too, and units are gathered when they compute (Materializer).
+//
+// Where kernels compute in less than fp32, the weights that they compute with are a working copy of
+// the masters: masters lie with the moments, sharded as they are; the working copy is rounded from
+// them and is what travels between ranks. Checkpoints hold masters alone.
 #pragma once
 
 #include <cstdint>
@@ -31,17 +35,18 @@ class ModelState {
   // moments zero. On the host; each rank draws its shard and the rest is gathered on `stream`.
   // Collective.
   void initialize(uint64_t seed, Stream& stream);
-  // Weights of the other ranks' shards (after loading own ones); nothing in stage 3. Collective,
-  // enqueued.
+  // What modules compute with, from the masters of the own shard (in stage 0 of everything, see
+  // needed_slices) after they were loaded: rounds where kernels are narrower, and gathers the other
+  // ranks' shards, but in stage 3. Collective, enqueued.
   void gather_values(Stream& stream);
 
   // One AdamW step from the reduced gradients of the own shard. Stage 0 gathers them into
-  // `value_buffer` first; stages 1 and 2 gather the new weights after. Enqueued on `compute`;
-  // collective.
+  // `value_buffer` first; stages 1 and 2 gather the new weights, as they are computed with, after.
+  // Enqueued on `compute`; collective.
   void update(const OptimizerOptions& options, double lr, int64_t step, double gradient_scale,
               double clip, Tensor reduced_shard, Tensor value_buffer, Stream& compute);
 
-  // Stage 3: this rank's weights (num_shard_elements). Others: absent.
+  // Stage 3: this rank's weights, as they are computed with (num_shard_elements). Others: absent.
   Tensor value_shard() const { return values_are_sharded_ ? values_ : Tensor{}; }
 
   // What this rank writes into a checkpoint: its shard, which together with the others' covers
@@ -54,8 +59,13 @@ class ModelState {
  private:
   std::vector<OwnedRange> whole_ranges() const;
   StateSlice slice_of(const OwnedRange& range, StateKind kind) const;
+  // Of a bucket, and of a range: where weights lie that are computed with, and where the state lies
+  // that is updated.
+  Tensor own_values(const Bucket& bucket) const;
   Tensor values_of(const OwnedRange& range) const;
-  int64_t moment_begin(const OwnedRange& range) const;
+  Tensor weights_of(const OwnedRange& range) const;  // fp32
+  Tensor state_of(Tensor state, const OwnedRange& range) const;
+  void gather(Tensor whole, Stream& stream);
 
   const FlatLayout& layout_;
   ParameterTable& table_;
@@ -63,12 +73,14 @@ class ModelState {
   Kernels& kernels_;
   bool sharded_;
   bool values_are_sharded_;
+  bool has_working_copy_;
   std::vector<Box> boxes_;  // of the parameters
   std::vector<bool> stores_;
   std::vector<OwnedRange> owned_;    // this rank's shard
   std::vector<OwnedRange> updated_;  // what this rank updates
   Tensor values_;                    // (num_value_elements), or (num_shard_elements) in stage 3
-  Tensor m_, v_;                     // (num_shard_elements), or (num_value_elements) in stage 0
+  Tensor masters_, m_, v_;  // (num_shard_elements), or (num_value_elements) in stage 0; without a
+                            // working copy masters_ is absent
 };
 
 }  // namespace leasehold

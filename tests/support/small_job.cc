@@ -46,7 +46,7 @@ void write_random_tokens(const std::string& path, int64_t num_tokens, int64_t vo
 
 SmallRank::SmallRank(const SmallJob& job, const std::string& token_path, Communicator& world)
     : device_(CpuDevice::create(job.device)),
-      kernels_(create_cpu_kernels(*device_)),
+      kernels_(create_cpu_kernels(*device_, job.precision)),
       stream_(device_->create_stream("test").value()),
       loader_(WindowLoader::create(TokenFile::open(posix_files(), token_path).value(),
                                    job.options.T, job.model.vocab, job.options.seed)

@@ -18,6 +18,7 @@ struct SmallJob {
   ModelConfig model;
   EngineOptions options;
   CpuDeviceOptions device;
+  DType precision = DType::kF32;
   int pipeline = 1;
   int tensor = 1;
 
