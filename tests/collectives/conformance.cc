@@ -276,7 +276,7 @@ void order_on_streams(Communicator& group, CpuDevice& device) {
   double* values = data.data();
   const int rank = group.rank();
   for (int round = 0; round < kRounds; ++round) {
-    CpuStream::from(*compute).enqueue([values, n, rank, round] {
+    CpuStream::from(*compute).enqueue([values, rank, round] {
       for (int64_t i = 0; i < n; ++i) values[i] = values[i] / 2 + rank + round;
     });
     compute->record(*event);

@@ -38,7 +38,8 @@ std::vector<Setting> settings() {
 class ConformanceTest : public testing::TestWithParam<std::tuple<Setting, size_t>> {};
 
 TEST_P(ConformanceTest, Holds) {
-  const auto& [setting, index] = GetParam();
+  const Setting& setting = std::get<0>(GetParam());
+  const size_t index = std::get<1>(GetParam());
   const ConformanceCase& conformance_case = conformance_cases()[index];
   const uint64_t seed =
       setting.mode == Mode::kDelayed ? 20 + static_cast<uint64_t>(setting.size) : 0;

@@ -2,11 +2,11 @@
 // what it was told, one line "rank N after T s: MESSAGE" an operation, and leaves as
 // leasehold-train does: without MPI_Finalize.
 #include <chrono>
+#include <csignal>
 #include <cstdlib>
 #include <fmt/format.h>
 #include <functional>
 #include <map>
-#include <signal.h>
 #include <string>
 #include <thread>
 #include <unistd.h>

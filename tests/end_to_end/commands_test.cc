@@ -51,8 +51,8 @@ TEST_F(CommandsTest, SampleGoesOnFromThePromptAndIsTheSameForOneSeed) {
 // alone.
 TEST_F(CommandsTest, SampleAndEvaluateUseTheBpeOfTheCheckpoint) {
   const Finished prepared =
-      tool({"prepare", "--tokenizer", LEASEHOLD_FIXTURES "/bpe", "--output", directory_ / "bpe",
-            "--validation-fraction", "0.2", directory_ / "text.txt"});
+      tool({"prepare", "--tokenizer", std::string(LEASEHOLD_FIXTURES) + "/bpe", "--output",
+            directory_ / "bpe", "--validation-fraction", "0.2", directory_ / "text.txt"});
   ASSERT_EQ(prepared.exit_code, 0) << prepared.errors;
   // A vocabulary that was rounded up: none of the ids behind the tokenizer's may be sampled.
   const Finished trained = train(1, "run",

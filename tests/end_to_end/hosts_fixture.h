@@ -10,9 +10,11 @@
 namespace leasehold {
 
 class HostsFixture : public LaunchFixture {
+ public:
+  ~HostsFixture() override;
+
  protected:
   explicit HostsFixture(int64_t steps) : LaunchFixture(steps) {}
-  ~HostsFixture() override;
   void SetUp() override;
 
   std::string host(int number) const;  // from 1 on

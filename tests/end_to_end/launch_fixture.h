@@ -18,6 +18,7 @@ struct LeasedHost {
   std::string host;
   int slots = 1;
   std::optional<double> begin_s, end_s;  // unix time
+  int64_t memory_per_slot_bytes = 0;     // 0: the calendar does not say
 };
 
 struct RunEvent {
@@ -34,11 +35,13 @@ struct RankProcess {
 };
 
 class LaunchFixture : public JobFixture {
+ public:
+  ~LaunchFixture() override;
+
  protected:
   // Steps take from 5 ms on a fast machine to 20 ms on a busy one: enough of them, so that what a
   // test does after some steps, and what the supervisor makes of it, comes before the last one.
   explicit LaunchFixture(int64_t steps = 600);
-  ~LaunchFixture() override;
 
   // Replaces the calendar, which a supervisor may be reading.
   void write_calendar(const std::vector<LeasedHost>& hosts) const;

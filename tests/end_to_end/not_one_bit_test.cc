@@ -70,8 +70,7 @@ TEST_F(NotOneBitTest, EveryLayout) {
   const auto layout = [](const std::vector<std::string>& settings) {
     std::vector<std::string> options = {"--set", "model.layers=4"};
     for (const std::string& setting : settings) {
-      options.push_back("--set");
-      options.push_back("parallel." + setting);
+      options.insert(options.end(), {"--set", "parallel." + setting});
     }
     return options;
   };

@@ -7,20 +7,22 @@
 #include "models/weight_mapping.h"
 #include "tests/fuzzing/require.h"
 
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  using namespace leasehold;
-  const std::string_view text(reinterpret_cast<const char*>(data), size);
+namespace leasehold {
+
+namespace {
+
+void try_config(std::string_view text) {
   const Result<ModelConfig> config = parse_huggingface_config(text, "fuzz");
   if (!config.ok()) {
     LEASEHOLD_FUZZ_REQUIRE(config.status().code() == Code::kBadData ||
                            config.status().code() == Code::kBadConfig);
     LEASEHOLD_FUZZ_REQUIRE(config.status().message().starts_with("fuzz"));
-    return 0;
+    return;
   }
   const Result<ModelConfig> again =
       parse_huggingface_config(encode_huggingface_config(*config, "float32"), "fuzz");
   LEASEHOLD_FUZZ_REQUIRE(again.ok() && *again == *config);
-  if (config->layers > 100) return 0;  // a folder's tensors are counted first
+  if (config->layers > 100) return;  // a folder's tensors are counted first
   const WeightMapping mapping = map_huggingface(*config, "");
   int64_t ours = 0, theirs = 0;
   for (const MappedParameter& parameter : mapping.parameters)
@@ -33,5 +35,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     }
   }
   LEASEHOLD_FUZZ_REQUIRE(ours == theirs);
+}
+
+}  // namespace
+
+}  // namespace leasehold
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  leasehold::try_config({reinterpret_cast<const char*>(data), size});
   return 0;
 }

@@ -29,13 +29,7 @@ void try_file(std::string_view text, const Parse& parse, const Encode& encode) {
   LEASEHOLD_FUZZ_REQUIRE(again.ok() && encode(*again) == written);
 }
 
-}  // namespace
-
-}  // namespace leasehold
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  using namespace leasehold;
-  const std::string_view text(reinterpret_cast<const char*>(data), size);
+void try_everything(std::string_view text) {
   try_file(text, parse_state, encode_state);
   try_file(text, parse_world, encode_world);
   try_file(text, parse_outcome, encode_outcome);
@@ -44,5 +38,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const FailureReport report = read_failure(text);
   LEASEHOLD_FUZZ_REQUIRE(report.message.size() <= 1000);
   LEASEHOLD_FUZZ_REQUIRE(!report.rank || *report.rank >= 0);
+}
+
+}  // namespace
+
+}  // namespace leasehold
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  leasehold::try_everything({reinterpret_cast<const char*>(data), size});
   return 0;
 }

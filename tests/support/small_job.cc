@@ -103,7 +103,7 @@ std::string gathered_state_digest(const Engine& engine, Communicator& world, Str
       }
       box.extent = Shape(std::span<const int64_t>(extents));
       const Shape global{std::span<const int64_t>(globals)};
-      std::vector<float>& whole = tensors[parameter + " " + kind];
+      std::vector<float>& whole = tensors[fmt::format("{} {}", parameter, kind)];
       whole.resize(static_cast<size_t>(global.num_elements()));
       std::vector<float> values(static_cast<size_t>(count));
       std::memcpy(values.data(), text.data() + line_end + 1, values.size() * sizeof(float));

@@ -41,12 +41,7 @@ calendar = "leases.toml"
 )";
 
 class LaunchCommandTest : public ::testing::Test {
- protected:
-  LaunchCommandTest() {
-    write("job.toml", kJob);
-    write("train.bin", "");
-    write("leases.toml", "[[lease]]\nid = \"x\"\nhosts = [\"a\"]\nslots = 2\n");
-  }
+ public:
   // Also after a failed test no generation is left.
   ~LaunchCommandTest() override {
     for (int64_t number = 1; number <= 9; ++number) {
@@ -58,6 +53,13 @@ class LaunchCommandTest : public ::testing::Test {
     }
     const auto removed = remove_run_memory(directory_ / "run");
     EXPECT_TRUE(removed.ok());
+  }
+
+ protected:
+  LaunchCommandTest() {
+    write("job.toml", kJob);
+    write("train.bin", "");
+    write("leases.toml", "[[lease]]\nid = \"x\"\nhosts = [\"a\"]\nslots = 2\n");
   }
 
   void write(const std::string& name, const std::string& text) {

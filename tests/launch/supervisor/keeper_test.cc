@@ -35,13 +35,15 @@ bool wait_for(const std::function<bool()>& done) {
 }
 
 class KeeperTest : public ::testing::Test {
- protected:
-  KeeperTest() : host_(make_process_host(posix_files(), LEASEHOLD_TOOL)) {
-    throw_if_error(posix_files().make_directories(generation_));
-  }
+ public:
   ~KeeperTest() override {
     const auto keeper = find_keeper();
     if (keeper.ok()) kill_session(*keeper, /*spare_leader=*/false);
+  }
+
+ protected:
+  KeeperTest() : host_(make_process_host(posix_files(), LEASEHOLD_TOOL)) {
+    throw_if_error(posix_files().make_directories(generation_));
   }
 
   Result<ProcessIdentity> find_keeper() const {

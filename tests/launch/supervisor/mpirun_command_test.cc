@@ -44,10 +44,12 @@ TEST(MpirunCommand, HostsAreReachedByTheAgent) {
   for (const std::string agent : {"ssh", "/opt/agent"}) {
     request.launch.hosts = agent;
     EXPECT_EQ(line_of(make_mpirun_command(request)),
-              "mpirun|--bind-to|none|-mca|odls_base_sigkill_timeout|0|-mca|plm_rsh_agent|" + agent +
-                  "|-mca|btl|tcp,self|-host|a:2|-np|2|-x|LEASEHOLD_NODE=a" + kExported +
-                  "|/opt/leasehold-train|/jobs/small.toml|:|-host|b:3|-np|3|-x|LEASEHOLD_NODE=b" +
-                  kExported + "|/opt/leasehold-train|/jobs/small.toml");
+              fmt::format(
+                  "mpirun|--bind-to|none|-mca|odls_base_sigkill_timeout|0|-mca|plm_rsh_agent|{0}"
+                  "|-mca|btl|tcp,self|-host|a:2|-np|2|-x|LEASEHOLD_NODE=a{1}"
+                  "|/opt/leasehold-train|/jobs/small.toml|:|-host|b:3|-np|3|-x|LEASEHOLD_NODE=b{1}"
+                  "|/opt/leasehold-train|/jobs/small.toml",
+                  agent, kExported));
   }
 }
 
@@ -68,7 +70,8 @@ TEST(MpirunCommand, WhatTheJobExportsReachesAllHosts) {
   const std::string line = line_of(make_mpirun_command(request));
   EXPECT_NE(line.find("|-mca|btl_tcp_if_include|eth1|-host|a:2|"), std::string::npos) << line;
   for (const std::string node : {"a", "b"}) {
-    const std::string variables = "LEASEHOLD_NODE=" + node + kExported + "|-x|UCX_TLS|/opt/";
+    const std::string variables =
+        fmt::format("LEASEHOLD_NODE={}{}|-x|UCX_TLS|/opt/", node, kExported);
     EXPECT_NE(line.find(variables), std::string::npos) << line;
   }
 }

@@ -13,12 +13,7 @@ namespace leasehold {
 namespace {
 
 class Files : public testing::Test {
- protected:
-  Files() {
-    std::string name = testing::TempDir() + "leasehold-files-XXXXXX";
-    if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("no temporary directory");
-    directory_ = name;
-  }
+ public:
   ~Files() override { std::filesystem::remove_all(directory_); }
 
   std::string path(const std::string& name) const { return directory_ + "/" + name; }
@@ -27,6 +22,13 @@ class Files : public testing::Test {
     auto file = files_.create(path(name)).value();
     ASSERT_TRUE(file->append(text.data(), static_cast<int64_t>(text.size())).ok());
     ASSERT_TRUE(file->close().ok());
+  }
+
+ protected:
+  Files() {
+    std::string name = testing::TempDir() + "leasehold-files-XXXXXX";
+    if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("no temporary directory");
+    directory_ = name;
   }
   std::vector<std::string> names() { return files_.list(directory_).value(); }
 

@@ -70,8 +70,8 @@ TEST(RandomSite, UniformIsUniformInTheHalfOpenUnitInterval) {
     ++counts[static_cast<size_t>(u * kBins)];
   }
   double chi_squared = 0;
-  for (const int count : counts)
-    chi_squared += std::pow(count - kDraws / kBins, 2) / (kDraws / kBins);
+  constexpr double kExpected = static_cast<double>(kDraws) / kBins;
+  for (const int count : counts) chi_squared += std::pow(count - kExpected, 2) / kExpected;
   EXPECT_LT(chi_squared, 37.7);  // 15 degrees of freedom, one in a thousand
 }
 

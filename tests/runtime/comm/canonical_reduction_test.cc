@@ -250,7 +250,7 @@ TEST(CanonicalReduction, BuffersAreAsLargeAsDocumented) {
     const auto lanes = assign_lanes(8, 8).value();
     const auto measure = [&](Exchange exchange) {
       Arena arena = Arena::measuring("reduction");
-      CanonicalReduction(group, *kernels, lanes, 8, 4096, arena, exchange);
+      const CanonicalReduction reduction(group, *kernels, lanes, 8, 4096, arena, exchange);
       return arena.used_bytes() / (2 * 4096 * 8);  // shards a bucket
     };
     EXPECT_EQ(measure(Exchange::kDirect), 7);

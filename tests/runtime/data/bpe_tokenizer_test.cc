@@ -1,5 +1,7 @@
 #include "runtime/data/bpe_tokenizer.h"
 
+#include <gtest/gtest.h>
+// After gtest, which it does not include itself.
 #include <rapidcheck/gtest.h>
 #include <thread>
 

@@ -105,8 +105,9 @@ TEST(CpuMath, LaneSumsAndMaximaHaveEveryElementOnce) {
   std::iota(x.begin(), x.end(), 1.0F);
   for (int64_t count = 0; count <= 300; ++count) {
     const auto element = [&](int64_t i) { return x[static_cast<size_t>(i)]; };
-    EXPECT_EQ(lane_sum<float>(count, element), static_cast<float>(count * (count + 1) / 2));
-    EXPECT_EQ(lane_sum<double>(count, element), static_cast<double>(count * (count + 1) / 2));
+    const int64_t sum = count * (count + 1) / 2;
+    EXPECT_EQ(lane_sum<float>(count, element), static_cast<float>(sum));
+    EXPECT_EQ(lane_sum<double>(count, element), static_cast<double>(sum));
     if (count == 0) continue;
     EXPECT_EQ(lane_max(count, element), static_cast<float>(count));
     EXPECT_EQ(lane_max(count, [&](int64_t i) { return -element(i); }), -1.0F);

@@ -21,7 +21,8 @@ constexpr EmbeddingExtents kEmbeddingExtents[] = {{1, 1, 1, 1, 1, 1},
 
 double token(const EmbeddingExtents& e, int64_t i) {
   const int64_t vocab = e.V * e.shard.count;
-  return static_cast<double>((i * 7919 + i / 3) % e.num_kinds * (vocab / e.num_kinds));
+  const int64_t id = (i * 7919 + i / 3) % e.num_kinds * (vocab / e.num_kinds);
+  return static_cast<double>(id);
 }
 
 Dropout dropout_of(float p) { return {p, RandomSite::make(7, "embedding", 2, 9), 6}; }

@@ -1,5 +1,6 @@
 // The memory tier under a whole run: ranks and nodes go at any moment, and the run ends as the one
 // that nobody disturbed.
+#include <algorithm>
 #include <filesystem>
 #include <random>
 
