@@ -13,6 +13,7 @@
 #include "launch/host_memory.h"
 #include "launch/job_file.h"
 #include "launch/job_schema.h"
+#include "launch/layout_candidates.h"
 #include "launch/run_memory.h"
 #include "launch/supervisor/control_file.h"
 #include "launch/supervisor/control_server.h"
@@ -168,10 +169,11 @@ SupervisorOptions make_options(const JobFile& job, const std::string& address) {
   SupervisorOptions options;
   options.run_dir = job.run.dir;
   options.calendar_path = job.lease.calendar;
-  options.plan = {.min_world = job.launch.min_world,
-                  .max_world = job.batch.lanes * job.parallel.tensor * job.parallel.pipeline,
-                  .model_ranks = job.parallel.tensor * job.parallel.pipeline,
-                  .margin_s = job.launch.margin_s};
+  options.plan = {{.min_world = job.launch.min_world,
+                   .lanes = job.batch.lanes,
+                   .tensor = job.parallel.tensor,
+                   .layouts = layout_candidates(job)},
+                  job.launch.margin_s};
   options.limits.start_timeout_s = job.launch.start_timeout_s;
   options.limits.stuck_timeout_s = job.launch.stuck_timeout_s;
   options.limits.margin_s = job.launch.margin_s;
@@ -216,13 +218,20 @@ Status run_launch(const LaunchCommand& given, const Logger& logger) {
   const std::string address = address_of(server_options, *server);
   const auto generations = make_process_host(posix_files(), programs.leasehold);
   const auto prober = make_prober(job.launch.hosts, kProbeDeadlineS);
-  const auto make_command = [&](int64_t generation, const std::vector<PlannedHost>& hosts) {
+  const auto forecaster = make_forecaster({.train_program = programs.train,
+                                           .job_path = command.job_path,
+                                           .overrides = command.overrides});
+  const auto make_command = [&](const RunningGeneration& generation) {
+    std::vector<std::string> overrides = command.overrides;
+    if (generation.layout != own_layout(job.parallel)) {
+      for (const std::string& text : layout_overrides(generation.layout)) overrides.push_back(text);
+    }
     return make_mpirun_command({.train_program = programs.train,
                                 .job_path = command.job_path,
-                                .overrides = command.overrides,
+                                .overrides = std::move(overrides),
                                 .launch = job.launch,
-                                .hosts = hosts,
-                                .generation = generation,
+                                .hosts = generation.hosts,
+                                .generation = generation.number,
                                 .supervisor = address,
                                 .token = server_options.token,
                                 .as_root = ::geteuid() == 0});
@@ -230,8 +239,8 @@ Status run_launch(const LaunchCommand& given, const Logger& logger) {
   LEASEHOLD_ASSIGN_OR_RETURN(
       const auto supervisor,
       Supervisor::open(make_options(job, address),
-                       {posix_files(), system_clock(), *generations, *prober, board, logger,
-                        make_command, [] { return interrupts.load(); }}));
+                       {posix_files(), system_clock(), *generations, *prober, *forecaster, board,
+                        logger, make_command, [] { return interrupts.load(); }}));
   LEASEHOLD_RETURN_IF_ERROR(write_control_file(
       job.run.dir,
       {::getpid(), server->operator_port(), server->cluster_port(), server_options.token}));

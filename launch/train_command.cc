@@ -5,6 +5,7 @@
 #include "launch/compose.h"
 #include "launch/progress.h"
 #include "launch/supervision.h"
+#include "launch/supervisor/forecast_words.h"
 #include "models/gpt.h"
 #include "runtime/comm/host_exchange.h"
 
@@ -28,17 +29,26 @@ void print_layout(const JobFile& job, const MeshShape& mesh) {
              job.parallel.zero);
 }
 
+using StageSizes = std::vector<std::vector<ArenaSize>>;
+
 // Of data rank 0 of each stage: ranks with more lanes than others need more gradient buffers, and
 // the first never has fewer than average.
-Status print_memory(const JobFile& job, const MeshShape& shape, ComputeDevice& compute,
-                    const ModelSource& source, const EngineOptions& options) {
-  std::vector<std::vector<ArenaSize>> stages;
+Result<StageSizes> forecast_stages(const JobFile& job, const MeshShape& shape,
+                                   ComputeDevice& compute) {
+  const ModelSource source = gpt_source(job.model);
+  const EngineOptions options = make_engine_options(job);
+  StageSizes stages;
   for (int stage = 0; stage < shape.pipeline; ++stage) {
     Mesh mesh = Mesh::planned(shape, rank_of({.pipeline = stage}, shape));
     LEASEHOLD_ASSIGN_OR_RETURN(
         auto sizes, Engine::forecast(*compute.device, *compute.kernels, mesh, source, options));
     stages.push_back(std::move(sizes));
   }
+  return stages;
+}
+
+Status print_memory(const JobFile& job, const MeshShape& shape, ComputeDevice& compute) {
+  LEASEHOLD_ASSIGN_OR_RETURN(const StageSizes stages, forecast_stages(job, shape, compute));
   print_layout(job, shape);
   fmt::print("memory of a rank, bytes:\n  {:<14}", "");
   for (int stage = 0; stage < shape.pipeline; ++stage)
@@ -56,6 +66,29 @@ Status print_memory(const JobFile& job, const MeshShape& shape, ComputeDevice& c
   fmt::print("  {:<14}", "total");
   for (const int64_t total : totals) fmt::print(" {:>16}", total);
   fmt::print("\n");
+  return ok_status();
+}
+
+// A line for each layout, of its fullest stage.
+Status print_forecasts(JobFile job, const std::vector<LayoutOfWorld>& layouts,
+                       ComputeDevice& compute) {
+  for (const LayoutOfWorld& of : layouts) {
+    job.parallel.pipeline = of.layout.pipeline;
+    job.parallel.chunks = of.layout.chunks;
+    job.parallel.zero = of.layout.zero;
+    const auto num_ranks = static_cast<int>(of.world);
+    LEASEHOLD_RETURN_IF_ERROR(validate(job, num_ranks).annotated(forecast_argument(of)));
+    LEASEHOLD_ASSIGN_OR_RETURN(
+        const StageSizes stages,
+        forecast_stages(job, make_mesh_shape(job.parallel, num_ranks), compute));
+    int64_t most_bytes = 0;
+    for (const auto& arenas : stages) {
+      int64_t bytes = 0;
+      for (const ArenaSize& arena : arenas) bytes += arena.bytes;
+      most_bytes = std::max(most_bytes, bytes);
+    }
+    fmt::print("{}\n", forecast_line(of, most_bytes));
+  }
   return ok_status();
 }
 
@@ -79,7 +112,7 @@ Result<Prepared> prepare(const TrainCommand& command, int num_ranks) {
   LEASEHOLD_ASSIGN_OR_RETURN(prepared.job,
                              load_job(posix_files(), command.job_path, command.overrides));
   LEASEHOLD_RETURN_IF_ERROR(check_supported(prepared.job));
-  LEASEHOLD_RETURN_IF_ERROR(validate(prepared.job, num_ranks));
+  if (command.forecasts.empty()) LEASEHOLD_RETURN_IF_ERROR(validate(prepared.job, num_ranks));
   LEASEHOLD_RETURN_IF_ERROR(
       check_binding(prepared.job.device.threads, count_bound_cores(), count_machine_cores()));
   if (command.stop_after && *command.stop_after < 0) {
@@ -113,22 +146,27 @@ Status run_train(const TrainCommand& command, ProcessGroup& processes, DrainRequ
   const JobFile& job = prepared->job;
   ComputeDevice& compute = prepared->compute;
 
+  const bool only_forecasts = command.dry_run || !command.forecasts.empty();
   RunProgress run_progress;
   std::unique_ptr<NodeAgent> agent;
-  if (!command.dry_run) {
+  if (!only_forecasts) {
     auto started = start_node_agent(prepared->supervision, processes, run_progress, drain);
     LEASEHOLD_RETURN_IF_ERROR(
         agree(world, *stream, started.status(), after_group_timeout(timeout_s)));
     agent = std::move(started).value();
   }
+  if (only_forecasts) {
+    Status printed;
+    if (world.rank() == 0 && command.forecasts.empty()) {
+      printed = print_memory(job, make_mesh_shape(job.parallel, num_ranks), compute);
+    } else if (world.rank() == 0) {
+      printed = print_forecasts(job, command.forecasts, compute);
+    }
+    return agree(world, *stream, printed, after_group_timeout(timeout_s));
+  }
   const MeshShape shape = make_mesh_shape(job.parallel, num_ranks);
   const ModelSource source = gpt_source(job.model);
   const EngineOptions engine_options = make_engine_options(job);
-  if (command.dry_run) {
-    Status printed;
-    if (world.rank() == 0) printed = print_memory(job, shape, compute, source, engine_options);
-    return agree(world, *stream, printed, after_group_timeout(timeout_s));
-  }
   LEASEHOLD_ASSIGN_OR_RETURN(Mesh mesh, Mesh::create(world, shape));
   const auto arithmetic = digest_arithmetic(
       *compute.device, *compute.kernels,

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "collectives/bootstrap.h"
+#include "launch/leases/layout.h"
 #include "runtime/train/drain.h"
 
 namespace leasehold {
@@ -16,6 +17,7 @@ struct TrainCommand {
   std::optional<int64_t> stop_after;
   bool dry_run = false;
   std::optional<int64_t> world;  // with dry_run: ranks to forecast for, instead of those that run
+  std::vector<LayoutOfWorld> forecasts;  // only these are made, and printed as JSON lines
   bool fork = false;
 };
 
@@ -25,7 +27,8 @@ double operation_timeout_s(const TrainCommand& command);
 
 // Collective over the world. Errors as Trainer::run; kBadConfig and kMissingInput before anything
 // is written. With dry_run it prints the model, the layout and the memory of a rank of each
-// pipeline stage by family to stdout and touches no file.
+// pipeline stage by family to stdout and touches no file. With forecasts it prints a line for each
+// (forecast_words.h).
 Status run_train(const TrainCommand& command, ProcessGroup& processes, DrainRequest& drain);
 
 }  // namespace leasehold

@@ -12,6 +12,7 @@
 #include "launch/drain_signals.h"
 #include "launch/evaluate_command.h"
 #include "launch/sample_command.h"
+#include "launch/supervisor/forecast_words.h"
 #include "launch/train_command.h"
 
 namespace leasehold {
@@ -105,11 +106,21 @@ int run_train_main(int argc, char** argv) {
   app.add_flag("--dry-run", command.dry_run, "Print the layout and the memory by family, and end");
   app.add_option("--world", command.world,
                  "With --dry-run: forecast for this many ranks, which need not be there");
+  std::vector<std::string> forecasts;
+  app.add_option("--forecast", forecasts,
+                 "WORLD:PIPELINE:CHUNKS:ZERO: print the bytes that a rank needs, as JSON, and end; "
+                 "may be repeated")
+      ->allow_extra_args(false);
   app.add_flag("--fork", command.fork, "Go on under other identity keys, as a new lineage");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& problem) {
     return usage_exit(app, problem);
+  }
+  for (const std::string& text : forecasts) {
+    const auto asked = parse_forecast_argument(text);
+    if (!asked.ok()) return report(asked.status());
+    command.forecasts.push_back(*asked);
   }
   auto processes = ProcessGroup::create({.timeout_s = operation_timeout_s(command)});
   if (!processes.ok()) return report(processes.status());

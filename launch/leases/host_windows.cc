@@ -53,7 +53,9 @@ void open(const HostEntries& entries, size_t place, double now_s, HostWindow& wi
   const Lease* last = window.lease = entries.leases[place];
   for (size_t i = place + 1; i < entries.leases.size(); ++i) {
     const Lease* next = entries.leases[i];
-    if (next->begin_s != last->end_s || next->slots != last->slots) break;
+    const bool alike =
+        next->slots == last->slots && next->memory_per_slot_bytes == last->memory_per_slot_bytes;
+    if (next->begin_s != last->end_s || !alike) break;
     last = next;
   }
   window.state = HostWindow::State::kOpen;

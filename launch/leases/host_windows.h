@@ -16,7 +16,7 @@ struct HostWindow {
       nullptr;  // of the calendar: that holds now, else the next, else the last one
   // kOpen: when the host has to be given up. kNotYet and kCurtailed: when that is over. kOver: when
   // the last lease ended. A lease that begins where another of the same host ends, with as many
-  // slots, prolongs it.
+  // slots of as much memory, prolongs it.
   double until_s = kNever;
   double sure_s = kNever;  // kOpen: no notice can end it before
   std::string why;         // "its lease 'texas' ends", "it is curtailed (maintenance)"

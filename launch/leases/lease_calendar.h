@@ -25,6 +25,7 @@ struct Lease {
   double end_s = kNever;  // kNever: the hosts are owned
   double notice_s = 0;    // how long before `end_s` the provider may ask the hosts back
   double price_per_slot_hour = 0;
+  int64_t memory_per_slot_bytes = 0;  // of the device that a rank computes on; 0: not said
 };
 
 // These hosts pause: power is short, maintenance, ...

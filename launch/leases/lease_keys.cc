@@ -116,6 +116,19 @@ Status read_price(const LeaseValue& value, double& price) {
   return ok_status();
 }
 
+constexpr double kMaxMemoryGib = 1 << 20;
+
+Status read_memory(const LeaseValue& value, int64_t& bytes) {
+  double gib = 0;
+  LEASEHOLD_RETURN_IF_ERROR(read_price(value, gib));
+  if (gib <= 0 || gib > kMaxMemoryGib) {
+    return error(Code::kBadConfig, "{} is out of range; it must be above 0 and at most {}, in GiB",
+                 gib, kMaxMemoryGib);
+  }
+  bytes = static_cast<int64_t>(gib * static_cast<double>(int64_t{1} << 30));
+  return ok_status();
+}
+
 template <typename Entry>
 struct Key {
   std::string_view name;
@@ -142,6 +155,8 @@ const Key<Lease> kLeaseKeys[] = {
     {.name = "end", .read = LEASEHOLD_TIME(Lease, end_s)},
     {.name = "notice", .read = LEASEHOLD_KEY(Lease, read_duration, notice_s)},
     {.name = "price_per_slot_hour", .read = LEASEHOLD_KEY(Lease, read_price, price_per_slot_hour)},
+    {.name = "memory_per_slot_gib",
+     .read = LEASEHOLD_KEY(Lease, read_memory, memory_per_slot_bytes)},
 };
 
 const Key<Curtailment> kCurtailmentKeys[] = {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <fmt/format.h>
+#include <set>
 
 #include "launch/leases/host_windows.h"
 #include "launch/leases/lease_times.h"
@@ -95,42 +96,45 @@ bool comes_first(const HostWindow& a, const HostWindow& b) {
   return a.lease->price_per_slot_hour < b.lease->price_per_slot_hour;
 }
 
-// How many of the candidates (in the order of comes_first) to take.
+// Which of the candidates (in the order of comes_first) to take.
 struct Choice {
-  size_t num_hosts = 0;
-  int64_t world = 0;
-  double holds_until_s = kNever;  // then time alone makes another choice
+  std::optional<WorldOnHosts> on;
+  size_t num_looked_at = 0;            // the first so many candidates were enough
+  std::vector<LayoutOfWorld> unknown;  // with them: not decided yet
+  std::string why_not;                 // no layout fits
+  double holds_until_s = kNever;       // then time alone makes another choice
 };
 
-// How many of the first candidates have that many slots: the last of those that end together may
-// complete no copy of the model.
-size_t num_hosts_for(int64_t world, const std::vector<HostWindow>& candidates) {
-  size_t num_hosts = 0;
-  for (int64_t slots = 0; slots < world; ++num_hosts) slots += candidates[num_hosts].lease->slots;
-  return num_hosts;
-}
-
 Choice choose(const std::vector<HostWindow>& candidates, const PlanLimits& limits,
-              const Costs& costs, double now_s) {
+              const Costs& costs, double now_s, const MemoryForecasts& forecasts) {
   // A choice between the first few, the first few more, ...: hosts that end together come together.
   std::vector<WorldOption> options;
-  std::vector<size_t> nums_hosts;
-  int64_t ranks = 0;
-  for (size_t i = 0; i < candidates.size() && ranks < limits.max_world; ++i) {
-    ranks += std::min(candidates[i].lease->slots, limits.max_world - ranks);
-    const bool more_end_then = i + 1 < candidates.size() && ranks < limits.max_world &&
-                               candidates[i + 1].until_s == candidates[i].until_s;
-    const int64_t world = ranks / limits.model_ranks * limits.model_ranks;
+  std::vector<WorldOnHosts> worlds;
+  Choice choice;
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    const bool more_end_then =
+        i + 1 < candidates.size() && candidates[i + 1].until_s == candidates[i].until_s;
+    if (more_end_then) continue;
+    LayoutChoice fitting =
+        choose_layout(std::span(candidates).first(i + 1), limits.layouts, forecasts);
+    choice.unknown.insert(choice.unknown.end(), fitting.unknown.begin(), fitting.unknown.end());
+    if (!fitting.why_not.empty()) choice.why_not = std::move(fitting.why_not);
+    if (!fitting.world) continue;
     const int64_t before = options.empty() ? 0 : options.back().world;
-    if (more_end_then || world <= before || world < limits.min_world) continue;
-    options.push_back({world, candidates[i].until_s - costs.wind_down_s()});
-    nums_hosts.push_back(num_hosts_for(world, candidates));
+    if (fitting.world->world <= before) continue;
+    const double until_s = candidates[fitting.world->hosts.back().index].until_s;
+    options.push_back({fitting.world->world, until_s - costs.wind_down_s()});
+    worlds.push_back(std::move(*fitting.world));
+    const bool any_layout_fits = worlds.back().why.empty();
+    if (any_layout_fits && options.back().world == limits.layouts.max_world(worlds.back().layout)) {
+      break;
+    }
   }
-  if (options.empty()) return {.num_hosts = 0, .world = ranks, .holds_until_s = kNever};
-  const WorldChoice choice = choose_world(options, costs.start_s, costs.restart_s(), now_s);
-  return {.num_hosts = nums_hosts[choice.option],
-          .world = options[choice.option].world,
-          .holds_until_s = choice.holds_until_s};
+  if (!choice.unknown.empty() || options.empty()) return choice;
+  const WorldChoice chosen = choose_world(options, costs.start_s, costs.restart_s(), now_s);
+  choice.on = std::move(worlds[chosen.option]);
+  choice.holds_until_s = chosen.holds_until_s;
+  return choice;
 }
 
 double next_health_moment_s(const std::map<std::string, HostHealth>& health, double now_s) {
@@ -142,11 +146,9 @@ double next_health_moment_s(const std::map<std::string, HostHealth>& health, dou
   return next_s;
 }
 
-// A step takes as long as the rank with the most lanes needs.
-int64_t lanes_of_slowest(const PlanLimits& limits, int64_t world) {
-  const int64_t lanes = limits.max_world / limits.model_ranks;
-  const int64_t copies = std::max<int64_t>(1, world / limits.model_ranks);
-  return (lanes + copies - 1) / copies;
+double step_time_of(int64_t world, const Layout& layout, const LayoutLimits& limits) {
+  return relative_step_time(layout, limits.lanes,
+                            std::max<int64_t>(1, world / limits.model_ranks(layout)));
 }
 
 // What a change now wins over staying, in seconds of the running world's progress, when the new
@@ -166,10 +168,38 @@ std::string ranks_in_words(int64_t ranks) {
   return fmt::format("{} rank{}", ranks, ranks == 1 ? "" : "s");
 }
 
+std::string why_waiting(const Plan& plan, const Choice& choice, const LayoutLimits& limits,
+                        int64_t slots) {
+  if (!plan.unknown.empty()) {
+    return fmt::format("the memory that {} layouts need is being worked out", plan.unknown.size());
+  }
+  if (!choice.why_not.empty()) return choice.why_not;
+  const int64_t least = std::max(limits.min_world, limits.model_ranks(limits.layouts.front()));
+  return fmt::format("{} of at least {} can train now", slots, ranks_in_words(least));
+}
+
+// Of a host that could be used. `passed_over`: others behind it are used.
+std::string why_left_out(const HostWindow& window, bool passed_over, const Plan& plan,
+                         const LayoutLimits& limits) {
+  if (passed_over) {
+    return fmt::format("its slots' {} are too small to join",
+                       memory_in_words(window.lease->memory_per_slot_bytes));
+  }
+  if (plan.world == limits.max_world(plan.layout)) {
+    return fmt::format("the job takes {}", ranks_in_words(plan.world));
+  }
+  const int64_t copy = limits.model_ranks(plan.layout);
+  if (window.lease->slots < copy) {
+    return fmt::format("another copy of the model needs {}", ranks_in_words(copy));
+  }
+  return fmt::format("{}, too soon to be worth a restart", in_words(window));
+}
+
 }  // namespace
 
 Plan plan(const LeaseCalendar& calendar, const std::map<std::string, HostHealth>& health,
-          const PlanLimits& limits, const MeasuredTimes& times, double now_s) {
+          const PlanLimits& limits, const MeasuredTimes& times, double now_s,
+          const MemoryForecasts& forecasts) {
   const Costs costs = costs_of(limits, times);
   Plan plan;
   plan.next_look_s =
@@ -187,37 +217,41 @@ Plan plan(const LeaseCalendar& calendar, const std::map<std::string, HostHealth>
     candidates.push_back(std::move(window));
   }
   std::stable_sort(candidates.begin(), candidates.end(), comes_first);
-  const Choice choice = choose(candidates, limits, costs, now_s);
+  Choice choice = choose(candidates, limits, costs, now_s, forecasts);
   plan.next_look_s = std::min(plan.next_look_s, choice.holds_until_s);
-  if (choice.num_hosts == 0) {
-    for (const HostWindow& window : candidates) in.add(window.host);
-    plan.reason = fmt::format("waiting: {} of at least {} can train now{}{}", choice.world,
-                              ranks_in_words(std::max(limits.min_world, limits.model_ranks)),
-                              in.empty() ? "" : ", on " + in.text(),
-                              out.empty() ? "" : "; without " + out.text());
+  plan.unknown = std::move(choice.unknown);
+  const LayoutLimits& layouts = limits.layouts;
+  if (!choice.on) {
+    int64_t slots = 0;
+    for (const HostWindow& window : candidates) {
+      in.add(window.host);
+      slots += window.lease->slots;
+    }
+    plan.reason = "waiting: " + why_waiting(plan, choice, layouts, slots) +
+                  (in.empty() ? "" : ", on " + in.text()) +
+                  (out.empty() ? "" : "; without " + out.text());
     return plan;
   }
-  for (size_t i = 0; i < candidates.size(); ++i) {
-    const HostWindow& window = candidates[i];
-    if (i < choice.num_hosts) {
-      const Lease& lease = *window.lease;
-      const int64_t slots = std::min(lease.slots, choice.world - plan.world);
-      plan.hosts.push_back(
-          {window.host, slots, lease.id, window.until_s, lease.provider, lease.site});
-      plan.world += slots;
-      plan.drain_at_s = std::min(plan.drain_at_s, window.until_s - costs.wind_down_s());
-      in.add(window.host);
-    } else if (choice.world == limits.max_world) {
-      out.add(fmt::format("{} (the job takes {})", window.host, ranks_in_words(limits.max_world)));
-    } else {
-      const bool adds_no_copy = window.lease->slots < limits.model_ranks;
-      out.add(adds_no_copy ? fmt::format("{} (another copy of the model needs {})", window.host,
-                                         ranks_in_words(limits.model_ranks))
-                           : fmt::format("{} ({}, too soon to be worth a restart)", window.host,
-                                         in_words(window)));
-    }
+  plan.world = choice.on->world;
+  plan.layout = choice.on->layout;
+  std::set<size_t> taken;
+  for (const WorldOnHosts::Host& host : choice.on->hosts) {
+    const HostWindow& window = candidates[host.index];
+    const Lease& lease = *window.lease;
+    plan.hosts.push_back(
+        {window.host, host.slots, lease.id, window.until_s, lease.provider, lease.site});
+    plan.drain_at_s = std::min(plan.drain_at_s, window.until_s - costs.wind_down_s());
+    in.add(window.host);
+    taken.insert(host.index);
   }
-  plan.reason = fmt::format("{} on {}{}", ranks_in_words(plan.world), in.text(),
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    if (taken.contains(i)) continue;
+    const HostWindow& window = candidates[i];
+    out.add(fmt::format("{} ({})", window.host,
+                        why_left_out(window, i < *taken.rbegin(), plan, layouts)));
+  }
+  plan.reason = fmt::format("{} on {}{}{}", ranks_in_words(plan.world), in.text(),
+                            choice.on->why.empty() ? "" : "; " + choice.on->why,
                             out.empty() ? "" : "; without " + out.text());
   return plan;
 }
@@ -255,17 +289,17 @@ DrainTime drain_time(const std::vector<PlannedHost>& running, const LeaseCalenda
 }
 
 std::optional<std::string> reason_to_drain(const std::vector<PlannedHost>& running,
-                                           const Plan& wanted, const LeaseCalendar& calendar,
-                                           const PlanLimits& limits, const MeasuredTimes& times,
-                                           double now_s) {
+                                           const Layout& layout, const Plan& wanted,
+                                           const LeaseCalendar& calendar, const PlanLimits& limits,
+                                           const MeasuredTimes& times, double now_s) {
   const DrainTime drain = drain_time(running, calendar, limits, times, now_s);
   if (now_s >= drain.at_s) return drain.why;
   int64_t world = 0;
   for (const PlannedHost& host : running) world += host.slots;
   if (world == 0 || wanted.world <= world) return std::nullopt;
   const Costs costs = costs_of(limits, times);
-  const double speedup = static_cast<double>(lanes_of_slowest(limits, world)) /
-                         static_cast<double>(lanes_of_slowest(limits, wanted.world));
+  const double speedup = step_time_of(world, layout, limits.layouts) /
+                         step_time_of(wanted.world, wanted.layout, limits.layouts);
   const double won_s =
       won_by_change_s(speedup, costs.restart_s(), wanted.drain_at_s - now_s, drain.at_s - now_s);
   if (!(won_s > costs.restart_s())) return std::nullopt;

@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 
+#include "launch/leases/layout_choice.h"
 #include "launch/leases/lease_calendar.h"
 
 namespace leasehold {
@@ -26,16 +27,13 @@ struct MeasuredTimes {
 };
 
 struct PlanLimits {
-  int64_t min_world = 1;
-  int64_t max_world = 1;    // lanes x model_ranks: more ranks cannot take part
-  int64_t model_ranks = 1;  // that hold one copy of the model (pipeline x tensor): a world is a
-                            // multiple of them
-  double margin_s = 30;     // reserve before a lease ends
+  LayoutLimits layouts;
+  double margin_s = 30;  // reserve before a lease ends
 };
 
 struct PlannedHost {
   std::string host;
-  int64_t slots = 1;  // ranks taken; fewer than the lease's when max_world cuts
+  int64_t slots = 1;  // ranks taken; fewer than the lease's when the job takes no more
   std::string lease;
   double end_s =
       kNever;  // the end of its lease or the begin of its curtailment, whichever is first
@@ -47,6 +45,8 @@ struct PlannedHost {
 struct Plan {
   std::vector<PlannedHost> hosts;  // empty: wait
   int64_t world = 0;
+  Layout layout;
+  std::vector<LayoutOfWorld> unknown;  // forecasts that the plan waits for
   double drain_at_s = kNever;   // unix time by which a world of these hosts must begin to drain
   double next_look_s = kNever;  // the calendar or the health says nothing new before
   std::string reason;           // one sentence: who is in, who is out and why
@@ -55,16 +55,18 @@ struct Plan {
 };
 
 // A host can be taken when its lease has begun, it is healthy and not curtailed, and more is left
-// of its time than start + step + save + margin. At most max_world ranks, and a multiple of
-// model_ranks (a host may be taken with fewer ranks than its slots): hosts with the latest end
-// first, then those that no notice can end early, then the cheaper, then in calendar order. The
-// earliest end brings a restart, so hosts that end early are left out where the ranks that they add
-// are not worth it (world_choice.h), unless min_world needs them. Fewer than min_world: none, and
-// the reason says what is awaited.
+// of its time than start + step + save + margin. Whole copies of the model, no more than the job
+// has lanes (a host may be taken with fewer ranks than its slots): hosts with the latest end first,
+// then those that no notice can end early, then the cheaper, then in calendar order. The earliest
+// end brings a restart, so hosts that end early are left out where the ranks that they add are not
+// worth it (world_choice.h), unless min_world needs them. Fewer than min_world: none, and the
+// reason says what is awaited. Where leases say how much memory a slot has, the layout is chosen to
+// fit it (layout_choice.h); for that the plan may first need forecasts.
 //
 // Until `next_look_s`, which lies behind `now_s`, the same arguments give the same plan.
 Plan plan(const LeaseCalendar& calendar, const std::map<std::string, HostHealth>& health,
-          const PlanLimits& limits, const MeasuredTimes& times, double now_s);
+          const PlanLimits& limits, const MeasuredTimes& times, double now_s,
+          const MemoryForecasts& forecasts = {});
 
 // When a world that runs must begin to drain, by the calendar as it is now (it may have been edited
 // since) and the times as they are known now.
@@ -75,14 +77,14 @@ struct DrainTime {
 DrainTime drain_time(const std::vector<PlannedHost>& running, const LeaseCalendar& calendar,
                      const PlanLimits& limits, const MeasuredTimes& times, double now_s);
 
-// Whether a running world should give way to `wanted` (the plan of this moment), and why (a
-// sentence); nothing: go on. True when its drain time has come, a host of it left the calendar, or
-// `wanted` makes steps faster and wins more than twice what a restart (start + save) costs before
-// either world ends. Ranks make steps faster only when no rank keeps as many lanes as before: with
-// 8 lanes a world of 7 is as fast as one of 4.
+// Whether a running world, in its layout, should give way to `wanted` (the plan of this moment),
+// and why (a sentence); nothing: go on. True when its drain time has come, a host of it left the
+// calendar, or `wanted` has more ranks, makes steps faster and wins more than twice what a restart
+// (start + save) costs before either world ends. Ranks make steps faster only when no rank keeps as
+// many lanes as before: with 8 lanes a world of 7 is as fast as one of 4.
 std::optional<std::string> reason_to_drain(const std::vector<PlannedHost>& running,
-                                           const Plan& wanted, const LeaseCalendar& calendar,
-                                           const PlanLimits& limits, const MeasuredTimes& times,
-                                           double now_s);
+                                           const Layout& layout, const Plan& wanted,
+                                           const LeaseCalendar& calendar, const PlanLimits& limits,
+                                           const MeasuredTimes& times, double now_s);
 
 }  // namespace leasehold

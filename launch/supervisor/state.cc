@@ -32,9 +32,14 @@ ordered_json encode(const Ending& ending) {
           {"signalled", ending.signalled}, {"suspects", ending.suspects}};
 }
 
+ordered_json encode(const Layout& layout) {
+  return {{"pipeline", layout.pipeline}, {"chunks", layout.chunks}, {"zero", layout.zero}};
+}
+
 ordered_json encode(const RunningGeneration& running) {
   return {{"number", running.number},
           {"hosts", encode_hosts(running.hosts)},
+          {"layout", encode(running.layout)},
           {"reason", running.reason},
           {"started_s", running.started_s},
           {"supervisor", running.supervisor},
@@ -146,10 +151,20 @@ Result<Ending> parse_ending(const JsonCursor& at) {
   return ending;
 }
 
-Result<RunningGeneration> parse_running(const JsonCursor& at) {
+Result<Layout> parse_layout(const JsonCursor& at) {
+  LEASEHOLD_RETURN_IF_ERROR(at.expect_fields({"pipeline", "chunks", "zero"}));
+  Layout layout;
   LEASEHOLD_RETURN_IF_ERROR(
-      at.expect_fields({"number", "hosts", "reason", "started_s", "supervisor", "first_step",
-                        "step", "phase", "progress_s", "training", "first_new_step_s", "ending"}));
+      read_all(at, "pipeline", layout.pipeline, "chunks", layout.chunks, "zero", layout.zero));
+  if (layout.pipeline < 1) return at.field("pipeline").bad("it needs one stage at least");
+  if (layout.chunks < 1) return at.field("chunks").bad("it needs one chunk at least");
+  return layout;
+}
+
+Result<RunningGeneration> parse_running(const JsonCursor& at) {
+  LEASEHOLD_RETURN_IF_ERROR(at.expect_fields(
+      {"number", "hosts", "layout", "reason", "started_s", "supervisor", "first_step", "step",
+       "phase", "progress_s", "training", "first_new_step_s", "ending"}));
   RunningGeneration running;
   LEASEHOLD_RETURN_IF_ERROR(read_all(
       at, "number", running.number, "reason", running.reason, "started_s", running.started_s,
@@ -157,6 +172,7 @@ Result<RunningGeneration> parse_running(const JsonCursor& at) {
       "phase", running.phase, "progress_s", running.progress_s, "training", running.training,
       "first_new_step_s", running.first_new_step_s));
   LEASEHOLD_ASSIGN_OR_RETURN(running.hosts, parse_hosts(at.field("hosts")));
+  LEASEHOLD_ASSIGN_OR_RETURN(running.layout, parse_layout(at.field("layout")));
   if (running.number < 1) return at.field("number").bad("generations count from 1");
   if (running.hosts.empty()) return at.field("hosts").bad("it needs one at least");
   if (!at.field("ending").is_null()) {

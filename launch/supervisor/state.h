@@ -30,6 +30,7 @@ struct Ending {
 struct RunningGeneration {
   int64_t number = 0;
   std::vector<PlannedHost> hosts;
+  Layout layout;
   std::string reason;  // why it began
   double started_s = 0;
   std::string supervisor;  // the address that its agents report to

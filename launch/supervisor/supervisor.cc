@@ -102,13 +102,32 @@ std::string Supervisor::directory() const {
 
 void Supervisor::replan(double now_s) {
   for (const SupervisorEvent& event : calendar_.look()) record(event);
-  wanted_ = plan(calendar_.calendar(), state_.health(), options_.plan, state_.times, now_s);
+  wanted_ =
+      plan(calendar_.calendar(), state_.health(), options_.plan, state_.times, now_s, forecasts_);
   planned_drain_.reset();
   if (state_.running) {
-    planned_drain_ = reason_to_drain(state_.running->hosts, wanted_, calendar_.calendar(),
-                                     options_.plan, state_.times, now_s);
+    planned_drain_ = reason_to_drain(state_.running->hosts, state_.running->layout, wanted_,
+                                     calendar_.calendar(), options_.plan, state_.times, now_s);
   }
   replan_at_s_ = now_s + options_.replan_s;
+  ask_for_forecasts(now_s);
+}
+
+void Supervisor::ask_for_forecasts(double now_s) {
+  if (wanted_.unknown.empty() || parts_.forecaster.busy() || now_s < forecast_at_s_) return;
+  parts_.forecaster.ask(wanted_.unknown);
+}
+
+void Supervisor::take_forecasts(double now_s) {
+  auto made = parts_.forecaster.take();
+  if (!made) return;
+  if (made->ok()) {
+    forecasts_.merge(**made);
+    replan_at_s_ = now_s;
+    return;
+  }
+  forecast_at_s_ = now_s + options_.forecast_again_s;
+  record({"forecast_failed", made->status().message(), {}});
 }
 
 void Supervisor::look_at_generation(Observation& seen) {
@@ -129,6 +148,7 @@ void Supervisor::look_at_generation(Observation& seen) {
 }
 
 Observation Supervisor::observe(double now_s) {
+  take_forecasts(now_s);
   if (now_s >= replan_at_s_) replan(now_s);
   Observation seen;
   seen.leased = calendar_.leased(now_s);
@@ -235,6 +255,7 @@ void Supervisor::start(const Action& action, double now_s) {
   RunningGeneration running;
   running.number = std::max(state_.newest_generation, *claimed) + 1;
   running.hosts = wanted_.hosts;
+  running.layout = wanted_.layout;
   running.reason = action.reason;
   running.started_s = now_s;
   running.supervisor = options_.address;
@@ -248,7 +269,9 @@ void Supervisor::start(const Action& action, double now_s) {
   }
   record({"generation_started",
           action.reason,
-          {{"world", std::to_string(running.world())}, {"hosts", hosts_in_words(running.hosts)}}});
+          {{"world", std::to_string(running.world())},
+           {"hosts", hosts_in_words(running.hosts)},
+           {"layout", in_words(running.layout)}}});
   parts_.board.begin(running.number, running.hosts);
   listening_since_s_ = now_s;
   const Status launched = launch(running);
@@ -268,7 +291,7 @@ void Supervisor::start(const Action& action, double now_s) {
 Status Supervisor::launch(const RunningGeneration& running) {
   LEASEHOLD_RETURN_IF_ERROR(
       write_world(parts_.files, options_.run_dir, {running.number, running.hosts}));
-  return parts_.generations.start(directory(), parts_.make_command(running.number, running.hosts));
+  return parts_.generations.start(directory(), parts_.make_command(running));
 }
 
 // --- Telling ---

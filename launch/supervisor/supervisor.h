@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "launch/supervisor/calendar_watch.h"
+#include "launch/supervisor/forecaster.h"
 #include "launch/supervisor/generation_host.h"
 #include "launch/supervisor/prober.h"
 #include "launch/supervisor/report_board.h"
@@ -26,10 +27,11 @@ struct SupervisorOptions {
   std::string calendar_path;
   PlanLimits plan;
   SupervisorLimits limits;
-  std::string address;     // "address:port" that agents report to
-  double look_s = 0.05;    // between two turns of the loop
-  double replan_s = 0.5;   // between two looks at the calendar
-  double progress_s = 10;  // between two lines about steps
+  std::string address;           // "address:port" that agents report to
+  double look_s = 0.05;          // between two turns of the loop
+  double replan_s = 0.5;         // between two looks at the calendar
+  double progress_s = 10;        // between two lines about steps
+  double forecast_again_s = 30;  // after a forecast that failed
 };
 
 // What it stands on; all of it outlives the supervisor.
@@ -38,11 +40,11 @@ struct SupervisorParts {
   Clock& clock;
   GenerationHost& generations;
   Prober& prober;
+  Forecaster& forecaster;
   ReportBoard& board;
   const Logger& logger;
-  // The mpirun of a generation on these hosts.
-  std::function<GenerationCommand(int64_t generation, const std::vector<PlannedHost>& hosts)>
-      make_command;
+  // The mpirun of a generation: of its number, hosts and layout.
+  std::function<GenerationCommand(const RunningGeneration& generation)> make_command;
   // How often an operator asked by signal: once to stop, twice to leave what runs alone.
   std::function<int()> interrupts;
 };
@@ -67,6 +69,8 @@ class Supervisor {
 
   void adopt();
   void replan(double now_s);
+  void take_forecasts(double now_s);
+  void ask_for_forecasts(double now_s);
   Observation observe(double now_s);
   void look_at_generation(Observation& seen);
   std::optional<JobEnd> perform(const Action& action, double now_s);
@@ -92,8 +96,10 @@ class Supervisor {
   double replan_at_s_ = 0;
   double show_at_s_ = 0;
   double progress_at_s_ = 0;
-  std::string doing_;    // the newest action and its reason
-  std::string warning_;  // the newest
+  MemoryForecasts forecasts_;
+  double forecast_at_s_ = 0;  // none is asked for before
+  std::string doing_;         // the newest action and its reason
+  std::string warning_;       // the newest
 };
 
 }  // namespace leasehold

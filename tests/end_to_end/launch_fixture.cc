@@ -123,6 +123,10 @@ void LaunchFixture::write_calendar(const std::vector<LeasedHost>& hosts) const {
                         lease.host, lease.slots);
     if (lease.begin_s) text += fmt::format("begin = \"{}\"\n", format_utc(*lease.begin_s));
     if (lease.end_s) text += fmt::format("end = \"{}\"\n", format_utc(*lease.end_s));
+    if (lease.memory_per_slot_bytes > 0) {
+      const double gib = static_cast<double>(lease.memory_per_slot_bytes) / (int64_t{1} << 30);
+      text += fmt::format("memory_per_slot_gib = {}\n", gib);
+    }
   }
   write_calendar_text(text);
 }

@@ -3,6 +3,7 @@
 #include <csignal>
 #include <random>
 
+#include "launch/supervisor/forecast_words.h"
 #include "runtime/base/clock.h"
 #include "tests/end_to_end/launch_fixture.h"
 
@@ -55,6 +56,32 @@ TEST_F(LaunchLeasesTest, ATrancheJoinsAndTheWorldDividesTheLanesNoMore) {
   expect_no_step_lost(1);
   EXPECT_EQ(worlds(), (std::vector<std::string>{"1", "3"}));
   EXPECT_GE(run_events("draining").front().time, format_utc(begin_s)) << "before its lease began";
+}
+
+TEST_F(LaunchLeasesTest, TheLayoutFitsTheMemoryOfTheSlots) {
+  // What four ranks need with the whole model on each is too little for two: they need two stages.
+  const Finished asked =
+      train_tool({job_, "--forecast", "4:1:1:1", "--forecast", "2:1:1:1", "--forecast", "2:2:1:1"});
+  ASSERT_EQ(asked.exit_code, 0) << asked.errors;
+  const MemoryForecasts needs = parse_forecasts(asked.output).value();
+  const int64_t memory = needs.at({4, {}});
+  ASSERT_GT(needs.at({2, {}}), memory);
+  ASSERT_LE(needs.at({2, {.pipeline = 2}}), memory);
+  const LeasedHost owned = {.host = "owned-1", .slots = 2, .memory_per_slot_bytes = memory};
+  LeasedHost leased = {.host = "texas-a", .slots = 2, .memory_per_slot_bytes = memory};
+  write_calendar({owned, leased});
+  launch();
+  ASSERT_TRUE(wait_step(20)) << supervisor().errors();
+  leased.end_s = now_s() + 3;
+  write_calendar({owned, leased});
+  expect_like_undisturbed();
+  expect_no_step_lost(1);
+  EXPECT_EQ(worlds(), (std::vector<std::string>{"4", "2"}));
+  const auto begun = run_events("generation_started");
+  ASSERT_EQ(begun.size(), 2);
+  EXPECT_EQ(begun[0].details.at("layout"), "pipeline 1, ZeRO 1");
+  EXPECT_EQ(begun[1].details.at("layout"), "pipeline 2, ZeRO 1");
+  EXPECT_NE(begun[1].reason.find("pipeline 2, ZeRO 1 needs"), std::string::npos) << begun[1].reason;
 }
 
 TEST_F(LaunchLeasesTest, TheCalendarIsEditedBadlyAndWell) {

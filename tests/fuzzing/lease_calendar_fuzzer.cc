@@ -106,21 +106,22 @@ void require_promises(const LeaseCalendar& calendar) {
 }
 
 void require_plans(const LeaseCalendar& calendar) {
-  const PlanLimits limits = {.min_world = 2, .max_world = 100, .margin_s = 5};
+  const PlanLimits limits = {{.min_world = 2, .lanes = 100}, 5};
   double now_s = kLaunch;
   // A few looks ahead, and each host once at a time.
   for (int look = 0; look < 4; ++look) {
     const Plan wanted = plan(calendar, {}, limits, {}, now_s);
     LEASEHOLD_FUZZ_REQUIRE(wanted.next_look_s > now_s && wanted.drain_at_s > now_s);
-    LEASEHOLD_FUZZ_REQUIRE(wanted.world <= limits.max_world);
-    LEASEHOLD_FUZZ_REQUIRE(wanted.hosts.empty() == (wanted.world < limits.min_world));
+    LEASEHOLD_FUZZ_REQUIRE(wanted.world <= limits.layouts.lanes);
+    LEASEHOLD_FUZZ_REQUIRE(wanted.hosts.empty() == (wanted.world < limits.layouts.min_world));
     std::set<std::string> hosts;
     for (const PlannedHost& host : wanted.hosts) {
       LEASEHOLD_FUZZ_REQUIRE(hosts.insert(host.host).second && host.slots >= 1);
       LEASEHOLD_FUZZ_REQUIRE(wanted.drain_at_s < host.end_s || host.end_s == kNever);
     }
     LEASEHOLD_FUZZ_REQUIRE(
-        !reason_to_drain(wanted.hosts, wanted, calendar, limits, {}, now_s).has_value());
+        !reason_to_drain(wanted.hosts, wanted.layout, wanted, calendar, limits, {}, now_s)
+             .has_value());
     if (wanted.next_look_s == kNever) return;
     now_s = wanted.next_look_s;
   }

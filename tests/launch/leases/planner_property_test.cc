@@ -66,8 +66,8 @@ Case make_case(uint32_t seed) {
           dice.number(200), "ill"};
     }
   }
-  made.limits.max_world = dice.whole(1, 16);
-  made.limits.min_world = dice.one_in(2) ? 1 : dice.whole(1, made.limits.max_world);
+  made.limits.layouts.lanes = dice.whole(1, 16);
+  made.limits.layouts.min_world = dice.one_in(2) ? 1 : dice.whole(1, made.limits.layouts.lanes);
   made.limits.margin_s = dice.number(10);
   if (dice.one_in(2)) made.times.start_s = dice.number(20);
   if (dice.one_in(2)) made.times.step_s = dice.number(5);
@@ -152,7 +152,7 @@ TEST(PlanProperties, KeepsWithinTheLimits) {
       int64_t ranks = 0;
       for (const PlannedHost& host : plan.hosts) ranks += host.slots;
       EXPECT_EQ(plan.world, ranks);
-      EXPECT_LE(ranks, made.limits.max_world);
+      EXPECT_LE(ranks, made.limits.layouts.lanes);
       EXPECT_FALSE(plan.reason.empty());
       EXPECT_GT(plan.next_look_s, now_s);
       if (plan.hosts.empty()) {
@@ -160,7 +160,7 @@ TEST(PlanProperties, KeepsWithinTheLimits) {
         EXPECT_EQ(plan.drain_at_s, kNever);
         ++num_waits;
       } else {
-        EXPECT_GE(ranks, made.limits.min_world);
+        EXPECT_GE(ranks, made.limits.layouts.min_world);
         EXPECT_GT(plan.drain_at_s, now_s);
         ++num_worlds;
       }
@@ -218,7 +218,7 @@ TEST(PlanProperties, WaitsOnlyWhenTheHostsDoNotSuffice) {
                            std::min(lease.end_s, pause_s) - now_s > need_s + 1e-9;
         if (holds && is_healthy(made, host, now_s)) slots += lease.slots;
       }
-      EXPECT_LT(slots, made.limits.min_world);
+      EXPECT_LT(slots, made.limits.layouts.min_world);
     }
   });
 }
@@ -258,8 +258,8 @@ TEST(PlanProperties, AFreshWorldIsNotDrainedWithoutNews) {
       }
       for (int i = 0; i < 4; ++i) {
         const double later_s = now_s + (news_s - now_s) * dice.number(1) * 0.999999;
-        const auto reason = reason_to_drain(fresh.hosts, plan_of(made, later_s), made.calendar,
-                                            made.limits, made.times, later_s);
+        const auto reason = reason_to_drain(fresh.hosts, fresh.layout, plan_of(made, later_s),
+                                            made.calendar, made.limits, made.times, later_s);
         EXPECT_EQ(reason, std::nullopt) << now_s << " and " << later_s;
       }
     }
@@ -274,8 +274,8 @@ TEST(PlanProperties, AWorldIsDrainedInTime) {
       const DrainTime drain =
           drain_time(fresh.hosts, made.calendar, made.limits, made.times, now_s);
       EXPECT_EQ(drain.at_s, fresh.drain_at_s);
-      EXPECT_NE(reason_to_drain(fresh.hosts, plan_of(made, drain.at_s), made.calendar, made.limits,
-                                made.times, drain.at_s),
+      EXPECT_NE(reason_to_drain(fresh.hosts, fresh.layout, plan_of(made, drain.at_s), made.calendar,
+                                made.limits, made.times, drain.at_s),
                 std::nullopt);
     }
   });
@@ -296,7 +296,7 @@ void live(const Case& made, Life& life) {
     if (!running.empty()) {
       const DrainTime drain = drain_time(running, made.calendar, made.limits, made.times, now_s);
       const auto reason =
-          reason_to_drain(running, wanted, made.calendar, made.limits, made.times, now_s);
+          reason_to_drain(running, {}, wanted, made.calendar, made.limits, made.times, now_s);
       if (!reason) {
         now_s = std::min({wanted.next_look_s, std::max(now_s, drain.at_s), 2 * kEnd});
         continue;

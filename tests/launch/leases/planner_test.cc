@@ -10,7 +10,7 @@ namespace {
 // Start 10, step 1, save 4, margin 5: a host is taken when more than 20 s are left, a world drains
 // 10 s before an end, a restart costs 14 s.
 const MeasuredTimes kTimes = {.start_s = 10, .step_s = 1, .save_s = 4};
-const PlanLimits kLimits = {.min_world = 1, .max_world = 16, .margin_s = 5};
+const PlanLimits kLimits = {{.min_world = 1, .lanes = 16}, 5};
 
 Plan plan_at(const LeaseCalendar& calendar, double now_s, const PlanLimits& limits = kLimits,
              const std::map<std::string, HostHealth>& health = {}) {
@@ -71,7 +71,7 @@ TEST(Plan, LeavesOutWhatEndsTooSoon) {
 TEST(Plan, CountsWhatIsNotMeasuredInMargins) {
   const LeaseCalendar calendar = {{lease("t", {"a"}, 1, 0, 1000)}, {}};
   const auto world = [&](const MeasuredTimes& times, double margin_s, double now_s) {
-    return plan(calendar, {}, {.max_world = 4, .margin_s = margin_s}, times, now_s).world;
+    return plan(calendar, {}, {{.lanes = 4}, margin_s}, times, now_s).world;
   };
   EXPECT_EQ(world({}, 10, 1000 - 61), 1);  // 2 + 1 + 2 margins, and the margin itself
   EXPECT_EQ(world({}, 10, 1000 - 60), 0);
@@ -95,7 +95,7 @@ TEST(Plan, ACurtailmentEndsAHostsTime) {
 }
 
 TEST(Plan, TakesWholeCopiesOfTheModel) {
-  const PlanLimits four_each = {.min_world = 1, .max_world = 16, .model_ranks = 4, .margin_s = 5};
+  const PlanLimits four_each = {{.lanes = 4, .tensor = 4}, 5};
   const LeaseCalendar three_hosts = {
       {lease("a", {"a"}, 3), lease("b", {"b"}, 3), lease("c", {"c"}, 3)}, {}};
   const Plan eight = plan_at(three_hosts, 0, four_each);
@@ -115,12 +115,12 @@ TEST(Plan, TakesWholeCopiesOfTheModel) {
 
 TEST(Plan, MoreCopiesOfTheModelAreWhatMakesStepsFaster) {
   // 8 lanes over 2 copies, then over 4.
-  const PlanLimits limits = {.min_world = 1, .max_world = 16, .model_ranks = 2, .margin_s = 5};
+  const PlanLimits limits = {{.lanes = 8, .tensor = 2}, 5};
   const LeaseCalendar calendar = {{lease("a", {"a"}, 4), lease("b", {"b"}, 4)}, {}};
   const Plan wanted = plan_at(calendar, 0, limits);
   ASSERT_EQ(wanted.world, 8);
   const std::vector<PlannedHost> running = {{"a", 4, "a", kNever, "", ""}};
-  const auto reason = reason_to_drain(running, wanted, calendar, limits, kTimes, 0);
+  const auto reason = reason_to_drain(running, {}, wanted, calendar, limits, kTimes, 0);
   ASSERT_TRUE(reason.has_value());
   expect_says(*reason, {"8 ranks can train instead of 4", "2.00 times as fast", "with b"});
 }
@@ -129,12 +129,12 @@ TEST(Plan, TakesAtMostTheJobsRanks) {
   const LeaseCalendar calendar = {{lease("short", {"a"}, 4, 0, 1000), lease("mine", {"b"}, 4),
                                    lease("long", {"c"}, 4, 0, 5000)},
                                   {}};
-  const Plan six = plan_at(calendar, 0, {.min_world = 1, .max_world = 6, .margin_s = 5});
+  const Plan six = plan_at(calendar, 0, {{.min_world = 1, .lanes = 6}, 5});
   EXPECT_EQ(names(six), (Names{"b", "c"}));
   EXPECT_EQ(six.hosts[1].slots, 2);
   EXPECT_EQ(six.world, 6);
   expect_says(six.reason, {"6 ranks on b, c", "a (the job takes 6 ranks)"});
-  const Plan four = plan_at(calendar, 0, {.min_world = 1, .max_world = 4, .margin_s = 5});
+  const Plan four = plan_at(calendar, 0, {{.min_world = 1, .lanes = 4}, 5});
   EXPECT_EQ(names(four), Names{"b"});
   EXPECT_EQ(four.drain_at_s, kNever);
 }
@@ -152,7 +152,7 @@ TEST(Plan, PrefersTheSureThenTheCheapThenTheFirst) {
 
 TEST(Plan, WaitsForTheMinimum) {
   const LeaseCalendar calendar = {{lease("mine", {"a"}, 1), lease("t", {"b"}, 2, 100, 1000)}, {}};
-  const PlanLimits limits = {.min_world = 3, .max_world = 8, .margin_s = 5};
+  const PlanLimits limits = {{.min_world = 3, .lanes = 8}, 5};
   const Plan early = plan_at(calendar, 0, limits);
   EXPECT_TRUE(early.hosts.empty());
   EXPECT_EQ(early.world, 0);
@@ -162,7 +162,7 @@ TEST(Plan, WaitsForTheMinimum) {
             "at 1970-01-01T00:01:40Z)");
   EXPECT_EQ(plan_at(calendar, 100, limits).world, 3);
   // Never, but calmly.
-  EXPECT_EQ(plan_at(calendar, 100, {.min_world = 9, .max_world = 8, .margin_s = 5}).world, 0);
+  EXPECT_EQ(plan_at(calendar, 100, {{.min_world = 9, .lanes = 8}, 5}).world, 0);
 }
 
 TEST(Plan, LeavesOutTheSick) {
@@ -191,7 +191,7 @@ TEST(Plan, LeavesOutWhatIsNotWorthTheRestartThatItBrings) {
   EXPECT_EQ(without.drain_at_s, kNever);
   expect_says(without.reason, {"b (its lease 't' ends at", "too soon to be worth a restart"});
   // The minimum needs it, whatever it costs.
-  EXPECT_EQ(plan_at(with_end(34), 0, {.min_world = 2, .max_world = 8, .margin_s = 5}).world, 2);
+  EXPECT_EQ(plan_at(with_end(34), 0, {{.min_world = 2, .lanes = 8}, 5}).world, 2);
 }
 
 TEST(Plan, HostsThatEndTogetherAreWorthARestartTogether) {
@@ -217,8 +217,8 @@ class Drain : public ::testing::Test {
   // Starts the world that is planned at that moment.
   void start(double now_s) { running_ = plan_at(calendar_, now_s, limits_).hosts; }
   std::optional<std::string> drain(double now_s) {
-    return reason_to_drain(running_, plan_at(calendar_, now_s, limits_), calendar_, limits_, times_,
-                           now_s);
+    return reason_to_drain(running_, {}, plan_at(calendar_, now_s, limits_), calendar_, limits_,
+                           times_, now_s);
   }
   DrainTime time(double now_s) { return drain_time(running_, calendar_, limits_, times_, now_s); }
 
@@ -322,7 +322,7 @@ TEST_F(Drain, AWorldThatEndsSoonWaitsForItsEnd) {
 }
 
 TEST_F(Drain, RanksThatMakeNothingFasterAreNotWorthARestart) {
-  limits_.max_world = 8;
+  limits_.layouts.lanes = 8;
   calendar_ = {{lease("mine", {"a"}, 4), lease("t", {"b"}, 3, 100)}, {}};
   start(0);
   EXPECT_EQ(plan_at(calendar_, 100, limits_).world, 7);
@@ -332,7 +332,7 @@ TEST_F(Drain, RanksThatMakeNothingFasterAreNotWorthARestart) {
 }
 
 TEST_F(Drain, ALongerLeaseOfAsManyRanksIsNotWorthARestart) {
-  limits_.max_world = 2;
+  limits_.layouts.lanes = 2;
   calendar_ = {{lease("t", {"a"}, 2, 0, 1000), lease("mine", {"b"}, 2, 100)}, {}};
   start(0);
   EXPECT_EQ(names(plan_at(calendar_, 100, limits_)), Names{"b"});

@@ -25,7 +25,7 @@ std::unique_ptr<Supervisor> Simulation::open() {
   SupervisorOptions options;
   options.run_dir = kRunDir;
   options.calendar_path = kCalendar;
-  options.plan = {.min_world = 1, .max_world = job_.lanes, .margin_s = 2};
+  options.plan = {{.min_world = 1, .lanes = job_.lanes, .layouts = job_.layouts}, 2};
   options.limits = {.start_timeout_s = 60,
                     .stuck_timeout_s = 30,
                     .margin_s = 2,
@@ -34,15 +34,17 @@ std::unique_ptr<Supervisor> Simulation::open() {
   options.address = "127.0.0.1:1";
   options.look_s = 0.25;
   board_ = std::make_unique<ReportBoard>(clock_);
-  asked_.clear();  // probes end with the supervisor that began them
-  const auto make_command = [this](int64_t generation, const std::vector<PlannedHost>& hosts) {
-    next_number_ = generation;
-    next_hosts_ = hosts;
+  asked_.clear();  // probes and forecasts end with the supervisor that began them
+  questions_.clear();
+  const auto make_command = [this](const RunningGeneration& generation) {
+    next_number_ = generation.number;
+    next_hosts_ = generation.hosts;
+    layouts_.push_back(generation.layout);
     return GenerationCommand{};
   };
   const auto interrupts = [this] { return stop_at_s_ && now_s() >= *stop_at_s_ ? 1 : 0; };
   auto supervisor = Supervisor::open(
-      options, {files_, clock_, *this, *this, *board_, logger_, make_command, interrupts});
+      options, {files_, clock_, *this, *this, *this, *board_, logger_, make_command, interrupts});
   if (supervisor.ok()) return std::move(supervisor).value();
   LEASEHOLD_CHECK(files_.is_down(), "open: {}", supervisor.status().message());
   return nullptr;
@@ -249,6 +251,26 @@ std::vector<ProbeResult> Simulation::take_results() {
   }
   asked_.clear();
   return results;
+}
+
+// --- Forecaster ---
+
+void Simulation::ask(const std::vector<LayoutOfWorld>& questions) {
+  LEASEHOLD_CHECK(questions_.empty(), "a forecast is under way");
+  questions_ = questions;
+  answered_at_s_ = now_s() + 1;
+}
+
+std::optional<Result<MemoryForecasts>> Simulation::take() {
+  if (questions_.empty() || now_s() < answered_at_s_) return std::nullopt;
+  const std::vector<LayoutOfWorld> questions = std::exchange(questions_, {});
+  if (now_s() < no_forecasts_until_s_) return error(Code::kInternal, "no program");
+  MemoryForecasts forecasts;
+  for (const LayoutOfWorld& question : questions) {
+    forecasts[question] = job_.memory(question);
+    ++num_forecasts_;
+  }
+  return forecasts;
 }
 
 }  // namespace leasehold

@@ -14,7 +14,7 @@
 
 namespace leasehold {
 
-class Simulation : public GenerationHost, public Prober {
+class Simulation : public GenerationHost, public Prober, public Forecaster {
  public:
   struct Job {
     int64_t steps = 100;
@@ -22,6 +22,9 @@ class Simulation : public GenerationHost, public Prober {
     double step_s = 1;
     double save_s = 2;
     int64_t lanes = 64;
+    std::vector<Layout> layouts = {Layout{}};
+    // Of the fullest rank.
+    std::function<int64_t(const LayoutOfWorld&)> memory = [](const LayoutOfWorld&) { return 1; };
   };
 
   Simulation(const std::string& calendar, const Job& job);
@@ -39,6 +42,8 @@ class Simulation : public GenerationHost, public Prober {
   void fail_at(int64_t step, int exit_code) { failing_step_ = {step, exit_code}; }
   void edit_calendar(const std::string& text, double at_s) { edits_.push_back({text, at_s}); }
   void stop_at(double at_s) { stop_at_s_ = at_s; }
+  // The program that forecasts cannot be run before.
+  void forbid_forecasts(double until_s) { no_forecasts_until_s_ = until_s; }
   // Agents cannot reach the supervisor; from the first launch on.
   void silence_agents() { agents_are_heard_ = false; }
 
@@ -50,7 +55,7 @@ class Simulation : public GenerationHost, public Prober {
 
   FaultyFiles& files() { return files_; }
   const SupervisorState& state() const { return state_; }
-  // "1: 4 ranks, to step 30, drained: ..." per generation; without times.
+  // "1: 4 ranks, planned: ..." per generation; without times.
   std::vector<std::string> story() const;
   std::string events() const { return files_.content(kRunDir + "/events.jsonl"); }
   double now_s() { return clock_.unix_s() - kEpochS; }
@@ -73,6 +78,14 @@ class Simulation : public GenerationHost, public Prober {
   void start(const std::string& host) override { asked_.insert(host); }
   std::set<std::string> under_way() const override { return asked_; }
   std::vector<ProbeResult> take_results() override;
+
+  // --- Forecaster ---
+  void ask(const std::vector<LayoutOfWorld>& questions) override;
+  bool busy() const override { return !questions_.empty(); }
+  std::optional<Result<MemoryForecasts>> take() override;
+  // Layouts of all generations that were started.
+  const std::vector<Layout>& layouts() const { return layouts_; }
+  int64_t num_forecasts() const { return num_forecasts_; }
 
   static constexpr double kEpochS = 1000000;
   inline static const std::string kRunDir = "/run";
@@ -135,6 +148,11 @@ class Simulation : public GenerationHost, public Prober {
   std::set<std::string> asked_;
   std::vector<PlannedHost> next_hosts_;  // of the command that was made last
   int64_t next_number_ = 0;
+  std::vector<Layout> layouts_;
+  std::vector<LayoutOfWorld> questions_;
+  double answered_at_s_ = 0;
+  double no_forecasts_until_s_ = 0;
+  int64_t num_forecasts_ = 0;
   std::vector<Crash> crashes_;
   std::vector<Cut> cuts_;
   std::vector<Edit> edits_;

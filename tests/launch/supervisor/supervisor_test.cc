@@ -45,7 +45,7 @@ TEST(Supervisor, LeavesAHostBeforeItsLeaseEnds) {
   EXPECT_EQ(worlds(world), "4 2");
   const PastGeneration& first = world.state().timeline[0];
   EXPECT_TRUE(first.planned);
-  EXPECT_NE(first.ended.find("b"), std::string::npos) << first.ended;
+  EXPECT_NE(first.ended.find('b'), std::string::npos) << first.ended;
   EXPECT_LE(first.ended_s, Simulation::kEpochS + 60);
   EXPECT_TRUE(world.state().failures.empty());
 }
@@ -55,6 +55,42 @@ TEST(Supervisor, TakesATrancheThatJoins) {
   expect_done(world, world.run(1000));
   EXPECT_EQ(worlds(world), "2 8");
   EXPECT_EQ(world.state().timeline[1].lost_s.has_value(), true);
+}
+
+// Half of the memory for each further stage; the hosts have one GiB a slot.
+constexpr int64_t kGib = int64_t{1} << 30;
+const Simulation::Job kLargeModel = {.layouts = {{.pipeline = 1}, {.pipeline = 2}, {.pipeline = 4}},
+                                     .memory = [](const LayoutOfWorld& of) {
+                                       return 4 * kGib / of.layout.pipeline / (of.world / 4);
+                                     }};
+const std::string kOneGib = "memory_per_slot_gib = 1";
+
+TEST(Supervisor, TakesTheLayoutThatFits) {
+  // Four ranks need four stages; with eight, two would do.
+  Simulation world(lease("a", 4, kOneGib) + lease("b", 4, kOneGib + "\nbegin = \"+30s\""),
+                   kLargeModel);
+  expect_done(world, world.run(1000));
+  EXPECT_EQ(worlds(world), "4 8");
+  EXPECT_EQ(world.layouts(), (std::vector<Layout>{{.pipeline = 4}, {.pipeline = 2}}));
+  EXPECT_NE(world.events().find("pipeline 4, ZeRO 1"), std::string::npos);
+  EXPECT_EQ(world.num_forecasts(), 6);  // of two worlds, once
+}
+
+TEST(Supervisor, WaitsUntilAForecastCanBeMade) {
+  Simulation world(lease("a", 4, kOneGib), kLargeModel);
+  world.forbid_forecasts(50);
+  expect_done(world, world.run(1000));
+  EXPECT_EQ(worlds(world), "4");
+  EXPECT_GE(world.state().timeline[0].started_s, Simulation::kEpochS + 50);
+  EXPECT_NE(world.events().find("\"forecast_failed\""), std::string::npos);
+}
+
+TEST(Supervisor, ANewOneKnowsTheLayoutThatRuns) {
+  Simulation world(lease("a", 4, kOneGib), kLargeModel);
+  int turns = 0;
+  expect_done(world, world.run(1000, [&] { return ++turns % 40 == 0; }));
+  EXPECT_EQ(worlds(world), "4");
+  EXPECT_EQ(world.layouts(), (std::vector<Layout>{{.pipeline = 4}}));
 }
 
 TEST(Supervisor, WaitsForLeases) {
