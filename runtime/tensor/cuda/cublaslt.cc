@@ -156,7 +156,15 @@ void CublasLt::describe(const Product& product, Plan* plan) {
       int32_t{transposes_second ? CUBLAS_OP_T : CUBLAS_OP_N});
   set(&plan->operation, CUBLASLT_MATMUL_DESC_EPILOGUE,
       static_cast<uint32_t>(epilogue_of(epilogue)));
-  if (has_auxiliary(epilogue)) set(&plan->operation, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, columns);
+  // Until the product runs, these addresses only tell alignment and are not followed.
+  void* const any_aligned = std::bit_cast<void*>(uintptr_t{kAlignedBytes});
+  if (has_bias(epilogue)) {
+    set(&plan->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, any_aligned);
+  }
+  if (has_auxiliary(epilogue)) {
+    set(&plan->operation, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, columns);
+    set(&plan->operation, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, any_aligned);
+  }
   plan->a = transposes_first ? layout(input, depth, columns) : layout(input, columns, depth);
   plan->b = transposes_second ? layout(input, rows, depth) : layout(input, depth, rows);
   plan->d = layout(output, columns, rows);
@@ -167,14 +175,6 @@ std::optional<cublasLtMatmulAlgo_t> CublasLt::choose(const Product& product, Pla
   if (has_epilogue && !product.aligned) return std::nullopt;
   if (has_auxiliary(product.epilogue) && product.columns % kAuxiliaryAlignment != 0) {
     return std::nullopt;
-  }
-  // An address tells alignment here and is not followed.
-  void* const any_aligned = std::bit_cast<void*>(uintptr_t{kAlignedBytes});
-  if (has_bias(product.epilogue)) {
-    set(&plan->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, any_aligned);
-  }
-  if (has_auxiliary(product.epilogue)) {
-    set(&plan->operation, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, any_aligned);
   }
   cublasLtMatmulPreferenceOpaque_t preference = preference_for(product);
   std::array<cublasLtMatmulHeuristicResult_t, kMostCandidates> candidates{};
