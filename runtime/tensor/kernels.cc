@@ -146,6 +146,12 @@ void check_attention(const Checker& check, const AttentionShape& shape, const Te
 
 }  // namespace
 
+Status Kernels::use_algorithms(const std::string& text) {
+  if (text.empty()) return ok_status();
+  return error(Code::kBadConfig, "{} kernels choose no algorithms, and cannot use those of '{}'",
+               name(), text.substr(0, text.find('\n')));
+}
+
 void Kernels::linear_forward(Stream& stream, Tensor x, Tensor weight, Tensor bias,
                              Activation activation, Tensor pre, Tensor y) {
   const Checker check("linear_forward", *this);

@@ -105,6 +105,11 @@ class Kernels {
   // One line that names everything besides the inputs that decides bits: BLAS version and core,
   // instruction set, tile sizes. Part of the arithmetic class.
   virtual std::string arithmetic_class() const = 0;
+  // What was chosen while running and decides bits (the algorithms of matrix products, by shape),
+  // as text for a manifest; empty where nothing is. use_algorithms() takes such a text over:
+  // kBadConfig, and nothing changed, where these kernels cannot compute those bits.
+  virtual std::string algorithms() const { return {}; }
+  virtual Status use_algorithms(const std::string& text);
 
   // y (N, O) = activation(x (N, K) weight (O, K)^T + bias (O) or absent). With kGelu `pre` (N, O)
   // receives the value before the activation, for backward; it may be absent when no backward

@@ -73,6 +73,12 @@ std::string CudaKernels::arithmetic_class() const {
                      properties.compute_capability_minor, linear_->arithmetic_class());
 }
 
+std::string CudaKernels::algorithms() const { return linear_->algorithms(); }
+
+Status CudaKernels::use_algorithms(const std::string& text) {
+  return text.empty() ? ok_status() : linear_->use_algorithms(text);
+}
+
 void CudaKernels::do_linear_forward(Stream& stream, Tensor x, Tensor weight, Tensor bias,
                                     Activation activation, Tensor pre, Tensor y) {
   linear_->forward(stream, x, weight, bias, activation, pre, y);

@@ -25,8 +25,8 @@ class CudaKernels : public Kernels {
   DType dtype() const override { return dtype_; }
   const char* name() const override { return "cuda"; }
   std::string arithmetic_class() const override;
-  // The matrix products, whose algorithms can be written down and read back.
-  CudaLinear& linear() { return *linear_; }
+  std::string algorithms() const override;
+  Status use_algorithms(const std::string& text) override;
 
   int64_t layer_norm_backward_workspace_bytes(int64_t N, int64_t C) const override;
   int64_t rms_norm_backward_workspace_bytes(int64_t N, int64_t C) const override;

@@ -35,6 +35,15 @@ class KernelsChecks : public testing::Test {
   Arena arena_ = Arena::create(*device_, "test", 1 << 20).value();
 };
 
+TEST_F(KernelsChecks, CpuKernelsChooseNoAlgorithmsAndRefuseThoseOfOthers) {
+  EXPECT_EQ(kernels_->algorithms(), "");
+  EXPECT_TRUE(kernels_->use_algorithms("").ok());
+  const Status status = kernels_->use_algorithms("algorithms of cuBLASLt\nmore");
+  EXPECT_EQ(status.code(), Code::kBadConfig);
+  EXPECT_NE(status.message().find("'algorithms of cuBLASLt'"), std::string::npos)
+      << status.message();
+}
+
 TEST_F(KernelsChecks, CpuKernelsTellWhatDecidesTheirBits) {
   EXPECT_EQ(kernels_->dtype(), DType::kF32);
   EXPECT_STREQ(kernels_->name(), "cpu");
