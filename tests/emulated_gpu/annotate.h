@@ -5,7 +5,7 @@
 
 #include <cstddef>
 
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(LEASEHOLD_EMULATION_ASAN)
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
@@ -41,7 +41,7 @@ inline void* tsan_current_fiber() { return nullptr; }
 inline void tsan_switch(void*) {}
 #endif
 
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(LEASEHOLD_EMULATION_ASAN)
 constexpr bool kAsan = true;
 inline void poison(const void* from, size_t bytes) { __asan_poison_memory_region(from, bytes); }
 inline void unpoison(const void* from, size_t bytes) { __asan_unpoison_memory_region(from, bytes); }

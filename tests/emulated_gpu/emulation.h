@@ -72,11 +72,6 @@ int64_t num_launches(int device);
 // Ends injections and faults of all devices, as a new process would. Nothing may be enqueued.
 void reset();
 
-// --- host touches
-// ---------------------------------------------------------------------------------
-
-// In builds whose host files are compiled to ask (see CMakeLists.txt), a load or store of device
-// memory by a thread that is no stream's ends the process with a message. Here: whether that is so.
-bool host_touches_are_caught();
+// Host threads that touch device memory end the process: host_touch.h.
 
 }  // namespace leasehold::emulation

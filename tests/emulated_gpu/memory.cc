@@ -2,7 +2,8 @@
 // device's?" is arithmetic. Pinned memory is the host's, kept in a list. New memory holds 0xFF;
 // freed device memory is given back and, like the gaps between allocations, poisoned.
 
-#include <cstring>
+#include <cstdio>
+#include <cstdlib>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -10,6 +11,7 @@
 #include "tests/emulated_gpu/annotate.h"
 #include "tests/emulated_gpu/device_state.h"
 #include "tests/emulated_gpu/emulation.h"
+#include "tests/emulated_gpu/host_touch.h"
 
 namespace leasehold::emulation {
 namespace {
@@ -27,6 +29,7 @@ char* reserve() {
     fprintf(stderr, "emulated GPU: no addresses for device memory\n");
     _exit(70);
   }
+  guard_device_memory(static_cast<uintptr_t>(address), kMaxDevices * kMaxDeviceBytes);
   return reinterpret_cast<char*>(address);
 }
 

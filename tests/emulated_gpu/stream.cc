@@ -9,6 +9,7 @@
 #include "tests/emulated_gpu/device_state.h"
 #include "tests/emulated_gpu/emulation.h"
 #include "tests/emulated_gpu/grid.h"
+#include "tests/emulated_gpu/host_touch.h"
 
 namespace leasehold::emulation {
 namespace {
@@ -213,6 +214,7 @@ void CUstream_st::dawdle(uint64_t sequence) {
 
 void CUstream_st::run() {
   leasehold::emulation::t_stream = this;
+  leasehold::emulation::allow_device_touches(true);
   cudaSetDevice(device);
   for (;;) {
     mutex_.lock();
