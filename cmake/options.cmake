@@ -53,13 +53,10 @@ if(LEASEHOLD_SANITIZE)
 endif()
 
 # Emulated builds catch host threads that touch device memory (tests/emulated_gpu/host_touch.h). Not together with a
-# sanitizer; not in targets with the property LEASEHOLD_NO_HOST_TOUCH and in sources with the options of that name: loops
-# that matter and never see device memory.
+# sanitizer; not in targets with the property LEASEHOLD_NO_HOST_TOUCH and in sources that leasehold_no_host_touch() names.
 set(LEASEHOLD_HOST_TOUCH OFF)
-set(LEASEHOLD_NO_HOST_TOUCH "")
 if(LEASEHOLD_GPU STREQUAL "emulated" AND NOT LEASEHOLD_SANITIZE AND CMAKE_CXX_COMPILER_ID STREQUAL GNU)
   set(LEASEHOLD_HOST_TOUCH ON)
-  set(LEASEHOLD_NO_HOST_TOUCH -fno-sanitize=kernel-address)
   set(flags -fsanitize=kernel-address
     --param=asan-instrumentation-with-call-threshold=0 --param=asan-stack=0 --param=asan-globals=0)
   target_compile_options(leasehold_flags INTERFACE

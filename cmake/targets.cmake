@@ -61,6 +61,15 @@ function(leasehold_kernels name)
   endif()
 endfunction()
 
+# leasehold_no_host_touch(a.cc ...): sources of the calling folder whose loops never see device memory and should be fast
+#   in emulated builds too.
+function(leasehold_no_host_touch)
+  if(LEASEHOLD_HOST_TOUCH)
+    set_source_files_properties(${ARGN} PROPERTIES
+      COMPILE_OPTIONS -fno-sanitize=kernel-address SKIP_PRECOMPILE_HEADERS ON)
+  endif()
+endfunction()
+
 # `unit_tests` builds the test programs that need no other program: what a sanitizer's build wants.
 add_custom_target(unit_tests)
 # `gpu_tests` builds those with label gpu.
