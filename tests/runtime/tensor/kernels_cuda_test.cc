@@ -35,6 +35,7 @@ class CudaKernelsTest : public testing::TestWithParam<DType> {
   Tensor upload(DType dtype, const Shape& shape, const std::vector<T>& values) {
     const Tensor tensor = of(dtype, shape);
     stream_->copy(tensor.data(), values.data(), tensor.size_bytes());
+    EXPECT_TRUE(stream_->synchronize(soon()).ok());
     return tensor;
   }
   // Values rounded to the kernels' dtype, which they fit.
@@ -161,7 +162,7 @@ TEST_P(CudaKernelsTest, AdamWWritesTheWorkingWeightsRounded) {
 }
 
 INSTANTIATE_TEST_SUITE_P(, CudaKernelsTest, testing::Values(DType::kF32, DType::kBf16),
-                         [](const auto& info) { return std::string(dtype_name(info.param)); });
+                         [](const auto& tested) { return std::string(dtype_name(tested.param)); });
 
 }  // namespace
 
