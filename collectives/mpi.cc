@@ -27,7 +27,7 @@ Status MpiOperation::wait_for(uint64_t awaited, Deadline deadline) const {
 
 namespace {
 
-class MpiCommunicator : public Communicator {
+class MpiCommunicator : public Communicator, public ReportingGroup {
  public:
   explicit MpiCommunicator(MpiGroup& group) : group_(group), engine_(*group.engine) {}
   ~MpiCommunicator() override { engine_.leave(group_); }
@@ -37,6 +37,13 @@ class MpiCommunicator : public Communicator {
   const std::string& name() const override { return group_.name; }
   Status health() const override { return engine_.health(group_); }
   void abort(const Status& reason) override { engine_.abort(group_, reason); }
+  void set_report_source(ReportSource* source) override {
+    engine_.set_report_source(group_, source);
+  }
+  std::vector<ReportAnswer> ask_members(double limit_s) override {
+    return engine_.ask_members(group_, limit_s);
+  }
+  std::string describe_member(int rank) override { return engine_.describe_member(group_, rank); }
 
   // An all_gather of what every rank wants; the channel is the first that is free on all of them.
   Result<std::unique_ptr<Communicator>> split(int color, int key,

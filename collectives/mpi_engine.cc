@@ -159,6 +159,7 @@ void MpiEngine::leave(MpiGroup& group) {
   }
   std::lock_guard lock(progress_mutex_);
   group.report.known = false;
+  group.report_source = nullptr;
   group.scratch = {};
 }
 

@@ -64,6 +64,10 @@ class MpiEngine : private MpiLagListener {
   bool ready(const MpiOperation& operation);
   Status health(const MpiGroup& group) const;
   void abort(MpiGroup& group, const Status& reason);
+  // Of ReportingGroup.
+  void set_report_source(MpiGroup& group, ReportSource* source);
+  std::vector<ReportAnswer> ask_members(const MpiGroup& group, double limit_s);
+  std::string describe_member(const MpiGroup& group, int rank);
 
  private:
   class Backoff;
@@ -127,6 +131,7 @@ class MpiEngine : private MpiLagListener {
   Deadline::TimePoint side_polled_at_;
   MpiOperation* asked_about_ = nullptr;  // the operation that missed its deadline
   Deadline::TimePoint asked_until_;
+  bool asked_from_outside_ = false;  // ask_members has the side channel's question
   bool silent_ = false;  // after a failure that left messages under way: MPI is not called any more
 
   mutable std::mutex state_mutex_;

@@ -31,7 +31,7 @@ void MpiEngine::abort_progressing(MpiGroup& group, const Status& reason, bool te
     }
     group.head = nullptr;
   }
-  std::strncpy(group.report.failure, reason.message().c_str(), sizeof(group.report.failure) - 1);
+  group.report.set_failure(reason.message());
   bool withdrawn = true;
   for (size_t i = running_.size(); i-- > 0;) {
     MpiOperation& operation = *running_[i];
@@ -85,6 +85,7 @@ bool MpiEngine::withdraw(MpiOperation& operation) {
 }
 
 void MpiEngine::watch_deadlines(Deadline::TimePoint now) {
+  if (asked_from_outside_) return;  // its answers come soon, or its limit does
   if (asked_about_ != nullptr) {
     const bool still_runs =
         std::find(running_.begin(), running_.end(), asked_about_) != running_.end();
@@ -107,6 +108,7 @@ void MpiEngine::watch_deadlines(Deadline::TimePoint now) {
 GroupReport MpiEngine::report(int channel) {
   for (const auto& group : groups_) {
     if (group->channel != channel || !group->report.known) continue;
+    if (group->report_source != nullptr) return group->report_source->report();
     GroupReport report = group->report;
     report.age_s = std::chrono::duration<double>(Steady::now() - group->newest_at).count();
     return report;
@@ -140,50 +142,45 @@ std::string MpiEngine::describe_rank(const MpiGroup& group, int rank) const {
   return text;
 }
 
-namespace {
-
-// What a member does instead, or "" when nothing sets it apart.
-std::string describe_answer(const MpiOperation& operation, const MpiLag::Answer& answer) {
-  const GroupReport& report = answer.report;
-  if (!answer.answered) return "does not answer: its process is frozen, or it or its node is lost";
-  if (report.failure[0] != '\0') return fmt::format("gave up: {}", report.failure);
-  if (!report.known) return "is not in this group: it has left it, or has not made it yet";
-  const std::string newest =
-      report.any ? fmt::format("the newest operation that it reached is {}, {} for {:.1f} s",
-                               to_string(report.newest), report.newest_done ? "done" : "under way",
-                               report.age_s)
-                 : "it has reached no operation of this group";
-  if (is_message(operation.summary)) return fmt::format("answers: {}", newest);
-  if (report.collectives_reached <= operation.sequence) return fmt::format("lags: {}", newest);
-  if (report.collectives_reached == operation.sequence + 1 &&
-      report.newest_collective != operation.summary) {
-    return fmt::format("issued {} instead", to_string(report.newest_collective));
-  }
-  return "";
+Status MpiEngine::describe_lag(const MpiOperation& operation) {
+  const MpiGroup& group = operation.group;
+  return describe_late_operation(group.name, group.rank, {operation.summary, operation.sequence},
+                                 options_.timeout_s, lag_.answers(),
+                                 [&](int rank) { return describe_rank(group, rank); });
 }
 
-}  // namespace
-
-Status MpiEngine::describe_lag(const MpiOperation& operation) {
-  constexpr int kNamed = 8;
-  const MpiGroup& group = operation.group;
-  std::string lagging;
-  int num_lagging = 0;
-  for (size_t member = 0; member < group.world_ranks.size(); ++member) {
-    const int rank = static_cast<int>(member);
-    if (rank == group.rank || (is_message(operation.summary) && rank != operation.summary.peer))
-      continue;
-    const std::string does = describe_answer(operation, lag_.answer(member));
-    if (does.empty() || ++num_lagging > kNamed) continue;
-    lagging +=
-        fmt::format("{}{} {}", lagging.empty() ? "" : "; ", describe_rank(group, rank), does);
+std::vector<ReportAnswer> MpiEngine::ask_members(const MpiGroup& group, double limit_s) {
+  const Deadline deadline = Deadline::after_s(limit_s);
+  constexpr auto kInterval = std::chrono::milliseconds(1);
+  bool asked = false;
+  while (true) {
+    {
+      std::lock_guard lock(progress_mutex_);
+      const bool given_up = silent_ || deadline.passed();
+      // One question at a time; the engine's own goes first.
+      if (!asked && !given_up && asked_about_ == nullptr && !asked_from_outside_) {
+        asked = lag_.ask(group.channel, group.world_ranks, world_rank_).ok();
+        asked_from_outside_ = asked;
+      }
+      if (!silent_) (void)progress();
+      if (asked ? given_up || lag_.all_answered() : given_up) {
+        if (asked) asked_from_outside_ = false;
+        if (asked) return lag_.answers();
+        return std::vector<ReportAnswer>(group.world_ranks.size());
+      }
+    }
+    std::this_thread::sleep_for(kInterval);
   }
-  if (num_lagging > kNamed) lagging += fmt::format("; and {} more", num_lagging - kNamed);
-  if (lagging.empty())
-    lagging = "every rank is in it, so the network stalls, or the timeout is too short";
-  return error(Code::kUnavailable, "{}: {} (operation {} of rank {}) did not complete in {} s: {}",
-               group.name, to_string(operation.summary), operation.sequence, group.rank,
-               options_.timeout_s, lagging);
+}
+
+void MpiEngine::set_report_source(MpiGroup& group, ReportSource* source) {
+  std::lock_guard lock(progress_mutex_);
+  group.report_source = source;
+}
+
+std::string MpiEngine::describe_member(const MpiGroup& group, int rank) {
+  std::lock_guard lock(progress_mutex_);
+  return describe_rank(group, rank);
 }
 
 }  // namespace leasehold

@@ -1,7 +1,6 @@
 #include "collectives/mpi_lag.h"
 
 #include <algorithm>
-#include <cstring>
 #include <type_traits>
 
 #include "collectives/mpi_calls.h"
@@ -67,7 +66,7 @@ Status MpiLag::handle(const Message& message, int world_rank) {
       if (message.question != question_) return ok_status();  // a late one, to an earlier question
       const auto member = std::find(asked_.begin(), asked_.end(), world_rank);
       if (member == asked_.end()) return ok_status();
-      Answer& answer = answers_[static_cast<size_t>(member - asked_.begin())];
+      ReportAnswer& answer = answers_[static_cast<size_t>(member - asked_.begin())];
       if (!answer.answered) --missing_;
       answer = {true, message.report};
       return ok_status();
@@ -104,7 +103,7 @@ Status MpiLag::ask(int channel, const std::vector<int>& world_ranks, int own_wor
 Status MpiLag::tell_gave_up(int channel, const std::vector<int>& world_ranks, int own_world_rank,
                             const std::string& reason) {
   Message message{.kind = Kind::kGaveUp, .channel = channel};
-  std::strncpy(message.report.failure, reason.c_str(), sizeof(message.report.failure) - 1);
+  message.report.set_failure(reason);
   for (const int world_rank : world_ranks) {
     if (world_rank != own_world_rank) LEASEHOLD_RETURN_IF_ERROR(send(message, world_rank));
   }

@@ -10,22 +10,10 @@
 #include <string>
 #include <vector>
 
-#include "collectives/operation.h"
+#include "collectives/group_reports.h"
 #include "runtime/base/clock.h"
 
 namespace leasehold {
-
-// Where a rank is in the operations of a group.
-struct GroupReport {
-  bool known = false;               // the rank has this group
-  int64_t collectives_reached = 0;  // how many it has started
-  OperationSummary newest_collective;
-  bool any = false;  // it has started an operation of any kind, the newest one being:
-  OperationSummary newest;
-  bool newest_done = false;
-  double age_s = 0;        // since it was done, or since it started
-  char failure[256] = "";  // why it gave the group up, or ""
-};
 
 class MpiLagListener {
  public:
@@ -49,12 +37,8 @@ class MpiLag {
   // Asks the members of a group where they are in it.
   Status ask(int channel, const std::vector<int>& world_ranks, int own_world_rank);
   bool all_answered() const { return missing_ == 0; }
-  // What a member answered; known == false and no failure when it did not.
-  struct Answer {
-    bool answered = false;
-    GroupReport report;
-  };
-  const Answer& answer(size_t member) const { return answers_[member]; }
+  // By member, in the order of the question.
+  const std::vector<ReportAnswer>& answers() const { return answers_; }
 
   // Tells the other members that this rank gave the group up. They may be gone: nobody waits for
   // the delivery.
@@ -85,7 +69,7 @@ class MpiLag {
 
   int64_t question_ = 0;
   std::vector<int> asked_;
-  std::vector<Answer> answers_;
+  std::vector<ReportAnswer> answers_;
   int missing_ = 0;
 };
 

@@ -71,6 +71,7 @@ struct MpiGroup {
   // Guarded by the engine's progress mutex.
   MpiOperation* collective = nullptr;  // the one that runs
   GroupReport report;
+  ReportSource* report_source = nullptr;  // answers instead
   Deadline::TimePoint newest_at;
   std::vector<char> scratch;
 };

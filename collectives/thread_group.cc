@@ -41,7 +41,8 @@ ThreadGroup::ThreadGroup(ThreadWorldState& world, std::string name, std::vector<
     : world_(world),
       name_(std::move(name)),
       world_ranks_(std::move(world_ranks)),
-      newest_(world_ranks_.size()) {
+      newest_(world_ranks_.size()),
+      sources_(world_ranks_.size()) {
   // As many as are under way at once when every rank talks to two others, so that later nothing
   // allocates.
   const size_t num_prepared = 4 * world_ranks_.size() + 8;
@@ -238,6 +239,23 @@ void ThreadGroup::abort_locked(const Status& reason) {
 Status ThreadGroup::health() {
   std::lock_guard lock(mutex_);
   return failure_;
+}
+
+void ThreadGroup::set_report_source(int rank, ReportSource* source) {
+  std::lock_guard lock(sources_mutex_);
+  sources_[static_cast<size_t>(rank)] = source;
+}
+
+// A rank that froze or died says nothing; one that has ended left the group.
+std::vector<ReportAnswer> ThreadGroup::ask_members() {
+  std::lock_guard lock(sources_mutex_);
+  std::vector<ReportAnswer> answers(sources_.size());
+  for (size_t rank = 0; rank < sources_.size(); ++rank) {
+    const bool here = world_.fate(world_rank(static_cast<int>(rank))).empty();
+    answers[rank].answered = here;
+    if (here && sources_[rank] != nullptr) answers[rank].report = sources_[rank]->report();
+  }
+  return answers;
 }
 
 Status ThreadGroup::describe_lag(const ThreadOperation& operation) {

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "collectives/operation.h"
+#include "collectives/group_reports.h"
 #include "runtime/device/cpu_stream.h"
 
 namespace leasehold {
@@ -82,6 +82,9 @@ class ThreadGroup : public std::enable_shared_from_this<ThreadGroup> {
   Status wait(const ThreadOperation& operation, uint64_t ticket, Deadline deadline);
   void abort(const Status& reason);
   Status health();
+  // Of ReportingGroup, for one rank.
+  void set_report_source(int rank, ReportSource* source);
+  std::vector<ReportAnswer> ask_members();
 
  private:
   Rendezvous& find_or_add(const ThreadOperation& operation);
@@ -106,7 +109,9 @@ class ThreadGroup : public std::enable_shared_from_this<ThreadGroup> {
     int64_t sequence = 0;
     OperationSummary summary;
   };
-  std::vector<Newest> newest_;  // by rank: what it joined last
+  std::vector<Newest> newest_;          // by rank: what it joined last
+  std::mutex sources_mutex_;            // held while sources are asked; taken alone
+  std::vector<ReportSource*> sources_;  // by rank
 };
 
 }  // namespace leasehold

@@ -15,7 +15,7 @@ namespace {
 
 // One rank's view of a group. The rank's own counters number its operations, so that ranks meet by
 // number however late their streams are.
-class ThreadCommunicator : public Communicator {
+class ThreadCommunicator : public Communicator, public ReportingGroup {
  public:
   ThreadCommunicator(std::shared_ptr<ThreadGroup> group, int rank)
       : group_(std::move(group)),
@@ -30,6 +30,7 @@ class ThreadCommunicator : public Communicator {
                           group_->name(), rank_, to_string(operation->summary)));
       break;
     }
+    group_->set_report_source(rank_, nullptr);
     group_->world().retire(std::move(pool_));
   }
 
@@ -54,6 +55,11 @@ class ThreadCommunicator : public Communicator {
   }
   Status health() const override { return group_->health(); }
   void abort(const Status& reason) override { group_->abort(reason); }
+  void set_report_source(ReportSource* source) override {
+    group_->set_report_source(rank_, source);
+  }
+  std::vector<ReportAnswer> ask_members(double) override { return group_->ask_members(); }
+  std::string describe_member(int rank) override { return fmt::format("rank {}", rank); }
 
  protected:
   Work do_all_reduce(Tensor data, ReduceOp op, Stream& stream) override {
