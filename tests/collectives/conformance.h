@@ -1,18 +1,30 @@
 // What every Communicator must do, as cases that run on each of its ranks.
 #pragma once
 
+#include <functional>
 #include <span>
 
 #include "runtime/comm/communicator.h"
-#include "runtime/device/cpu_device.h"
+#include "runtime/device/device.h"
 
 namespace leasehold {
 
+// Where the group's tensors live.
+struct ConformanceDevice {
+  Device& device;
+  // Enqueues out = left + right, elementwise, of F64 tensors of the device; out may be either.
+  std::function<void(Stream& stream, Tensor left, Tensor right, Tensor out)> add;
+  bool allocates_nothing = true;  // its streams and events do so once they are warm
+};
+
+// On a CPU device.
+ConformanceDevice conformance_device(Device& cpu_device);
+
 struct ConformanceCase {
   const char* name;
-  // Called once on every rank of `group`, which is healthy before and after. Streams come from
-  // `device`.
-  void (*run)(Communicator& group, CpuDevice& device);
+  // Called once on every rank of `group`, which is healthy before and after.
+  void (*run)(Communicator& group, ConformanceDevice& on);
+  bool needs_host_memory = false;
 };
 
 std::span<const ConformanceCase> conformance_cases();

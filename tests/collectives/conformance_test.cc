@@ -6,6 +6,7 @@
 
 #include "collectives/self.h"
 #include "collectives/threads.h"
+#include "runtime/device/cpu_device.h"
 
 namespace leasehold {
 
@@ -47,7 +48,8 @@ TEST_P(ConformanceTest, Holds) {
     const auto device = CpuDevice::create(
         {.asynchronous = setting.mode != Mode::kInline,
          .delay_seed = seed == 0 ? 0 : seed + static_cast<uint64_t>(group.rank())});
-    conformance_case.run(group, *device);
+    ConformanceDevice on = conformance_device(*device);
+    conformance_case.run(group, on);
   };
   if (std::string(setting.implementation) == "self") {
     run(*create_self_communicator("world"));

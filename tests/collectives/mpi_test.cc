@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "runtime/device/cpu_device.h"
 #include "tests/collectives/conformance.h"
 #include "tests/collectives/mpi_main.h"
 
@@ -21,7 +22,8 @@ TEST_P(MpiConformanceTest, Holds) {
   const auto rank = static_cast<uint64_t>(world.rank());
   const auto device = CpuDevice::create(
       {.asynchronous = mode > 0, .delay_seed = mode == 2 ? kDelaySeed + rank : 0});
-  conformance_cases()[index].run(world, *device);
+  ConformanceDevice on = conformance_device(*device);
+  conformance_cases()[index].run(world, on);
   EXPECT_TRUE(world.health().ok()) << world.health().message();
 }
 
