@@ -107,12 +107,15 @@ function(leasehold_test name)
     PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}")
 endfunction()
 
-# leasehold_mpi_test(NAME RANKS 1 2 4 SOURCES ... DEPENDS ... [TIMEOUT seconds])
+# leasehold_mpi_test(NAME RANKS 1 2 4 SOURCES ... DEPENDS ... [TIMEOUT seconds] [LABELS mpi ...])
 #   One GoogleTest program with its own main() (MPI_Init first); for each rank count one ctest test runs all of it.
 function(leasehold_mpi_test name)
-  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;DEPENDS;LINKS;RANKS" ${ARGN})
+  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;DEPENDS;LINKS;RANKS;LABELS" ${ARGN})
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 120)
+  endif()
+  if(NOT ARG_LABELS)
+    set(ARG_LABELS mpi)
   endif()
   set(target ${name}_mpi_test)
   add_executable(${target} ${ARG_SOURCES})
@@ -125,7 +128,7 @@ function(leasehold_mpi_test name)
     add_test(NAME ${name}.mpi_${ranks}
       COMMAND ${MPIEXEC_EXECUTABLE} -np ${ranks} --oversubscribe --bind-to none $<TARGET_FILE:${target}>)
     set_tests_properties(${name}.mpi_${ranks} PROPERTIES
-      TIMEOUT ${ARG_TIMEOUT} LABELS mpi PROCESSORS 2
+      TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}" PROCESSORS 2
       ENVIRONMENT "OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1;OMPI_MCA_mpi_yield_when_idle=1")
   endforeach()
 endfunction()

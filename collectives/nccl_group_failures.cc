@@ -121,7 +121,9 @@ void NcclGroup::give_up_late(const NcclOperation& late) {
 
 bool NcclGroup::look() {
   if (failed_) return false;
-  const Status heard = host_->health();
+  // NCCL makes communicators for the thread's device.
+  Status heard = context_->make_current();
+  if (heard.ok()) heard = host_->health();
   if (!heard.ok()) {
     give_up(heard);
     return false;
@@ -233,6 +235,7 @@ void NcclGroup::release_host() {
 
 bool NcclGroup::look_after_leaving() {
   bool ended = true;
+  (void)context_->make_current();
   for (NcclChannel* channel : channels()) {
     std::unique_lock calls(channel->call_mutex, std::try_to_lock);
     ncclComm_t comm = channel->comm;

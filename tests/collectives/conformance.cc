@@ -37,7 +37,9 @@ class Data {
                     .value()) {
     set(values);
   }
-  Data(ConformanceDevice& on, int64_t size) : Data(on, std::vector<T>(static_cast<size_t>(size))) {}
+  static Data zeros(ConformanceDevice& on, int64_t size) {
+    return Data(on, std::vector<T>(static_cast<size_t>(size)));
+  }
 
   Tensor view() const { return Tensor(memory_->data(), DTypeOf<T>::value, {size_}); }
   Tensor view(int64_t begin, int64_t count) const { return view().flat(begin, count); }
@@ -170,7 +172,7 @@ void reduce_scatter_of(Communicator& group, ConformanceDevice& on, Stream& strea
     const std::vector<T> sums = reduced<T>(group.size(), op, n * group.size());
     const std::vector<T> expected(sums.begin() + group.rank() * n,
                                   sums.begin() + (group.rank() + 1) * n);
-    const Data<T> input(on, whole), output(on, n);
+    const Data<T> input(on, whole), output = Data<T>::zeros(on, n);
     const Tensor target = in_place ? input.view(group.rank() * n, n) : output.view();
     expect_done(group.reduce_scatter(input.view(), target, op, stream));
     const std::vector<T> after = input.values();
@@ -201,7 +203,7 @@ void all_to_all(Communicator& group, ConformanceDevice& on) {
     std::vector<Data<float>> sent, received;
     for (int p = 0; p < group.size(); ++p) {
       sent.emplace_back(on, elements<float>(self, count(self, p), p));
-      received.emplace_back(on, count(p, self));
+      received.push_back(Data<float>::zeros(on, count(p, self)));
     }
     std::vector<Tensor> send, recv;
     for (int p = 0; p < group.size(); ++p) {
@@ -241,7 +243,7 @@ void point_to_point(Communicator& group, ConformanceDevice& on) {
   for (int p = 0; p < group.size(); ++p) {
     for (const int64_t n : kMessages) {
       sent.emplace_back(on, elements<int32_t>(group.rank(), n, p + n));
-      received.emplace_back(on, n);
+      received.push_back(Data<int32_t>::zeros(on, n));
     }
   }
   const auto issue = [&](bool sends) {
@@ -273,7 +275,7 @@ void several_in_flight(Communicator& group, ConformanceDevice& on) {
   const auto other_stream = make_stream(on, "other");
   constexpr int64_t kCount = 12;
   std::vector<Data<float>> sums, shards;
-  const Data<float> gathered(on, group.size() * kCount);
+  const auto gathered = Data<float>::zeros(on, group.size() * kCount);
   const Data<float> mine(on, std::vector<float>(kCount, static_cast<float>(group.rank())));
   std::vector<Work> works;
   for (int64_t i = 0; i < kCount; ++i) {
@@ -314,7 +316,7 @@ void order_on_streams(Communicator& group, ConformanceDevice& on) {
   const auto event = std::move(on.device.create_event()).value();
   constexpr int kRounds = 12;
   const int64_t n = 513;
-  const Data<double> data(on, n);
+  const auto data = Data<double>::zeros(on, n);
   std::vector<Data<double>> addends;
   for (int round = 0; round < kRounds; ++round) {
     addends.emplace_back(on, std::vector<double>(static_cast<size_t>(n), group.rank() + round));
@@ -362,7 +364,8 @@ void split(Communicator& group, ConformanceDevice& on) {
   const int members = (group.size() + (group.rank() % 2 == 0 ? 1 : 0)) / 2;
   EXPECT_EQ(part.size(), members);
   EXPECT_EQ(part.rank(), members - 1 - group.rank() / 2);
-  const Data<int32_t> mine(on, {group.rank()}), gathered(on, part.size());
+  const Data<int32_t> mine(on, {group.rank()});
+  const auto gathered = Data<int32_t>::zeros(on, part.size());
   expect_done(part.all_gather(mine.view(), gathered.view(), *stream));
   const std::vector<int32_t> all = gathered.values();
   for (int r = 0; r < part.size(); ++r) {
@@ -492,7 +495,9 @@ void steady_state_allocates_nothing(Communicator& group, ConformanceDevice& on) 
   const auto stream = make_stream(on, "communication");
   const auto compute = make_stream(on, "compute");
   const int64_t part = 5000;
-  const Data<float> data(on, group.size() * part), other(on, group.size() * part), own(on, part);
+  const auto data = Data<float>::zeros(on, group.size() * part);
+  const auto other = Data<float>::zeros(on, group.size() * part);
+  const auto own = Data<float>::zeros(on, part);
   std::vector<Tensor> sends, receives;
   for (int64_t p = 0; p < group.size(); ++p) {
     sends.push_back(data.view(p * part, part));

@@ -1,0 +1,40 @@
+// The conformance suite over `nccl`, ranks as processes of one node.
+#include <gtest/gtest.h>
+
+#include "collectives/nccl.h"
+#include "tests/collectives/mpi_main.h"
+#include "tests/collectives/nccl_ranks.h"
+
+namespace leasehold {
+
+namespace {
+
+class NcclMpiConformanceTest : public testing::TestWithParam<size_t> {};
+
+TEST_P(NcclMpiConformanceTest, Holds) {
+  const ConformanceCase& conformance_case = conformance_cases()[GetParam()];
+  if (conformance_case.needs_host_memory) GTEST_SKIP() << "its subject is host memory";
+  Communicator& host = test_runtime().world();
+  const std::string reason = why_no_devices(host.size());
+  if (!reason.empty()) GTEST_SKIP() << reason;
+  const auto device = make_cuda_device(host.rank());
+  auto world = create_nccl_communicator(host, *device, "world", 60);
+  ASSERT_TRUE(world.ok()) << world.status().message();
+  ConformanceDevice on = conformance_device(*device);
+  conformance_case.run(**world, on);
+  EXPECT_TRUE((*world)->health().ok()) << (*world)->health().message();
+}
+
+INSTANTIATE_TEST_SUITE_P(Nccl, NcclMpiConformanceTest,
+                         testing::Range(size_t{0}, conformance_cases().size()),
+                         [](const auto& tested) {
+                           return std::string(conformance_cases()[tested.param].name);
+                         });
+
+}  // namespace
+
+}  // namespace leasehold
+
+int main(int argc, char** argv) {
+  return leasehold::run_mpi_tests(argc, argv, {.timeout_s = 60, .node = "test"});
+}
