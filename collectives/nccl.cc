@@ -128,6 +128,10 @@ class NcclCommunicator : public Communicator {
 
 bool nccl_built() { return true; }
 
+void fail_cuda_stream(Stream& stream, const Status& status) {
+  CudaStream::from(stream).fail(status);
+}
+
 Result<std::unique_ptr<Communicator>> create_nccl_communicator(Communicator& bootstrap,
                                                                Device& device,
                                                                const std::string& name,

@@ -20,4 +20,8 @@ Result<std::unique_ptr<Communicator>> create_nccl_communicator(Communicator& boo
                                                                const std::string& name,
                                                                double timeout_s);
 
+// Fails a stream of a CUDA device: what follows on it is skipped, and synchronize() returns
+// `status`.
+void fail_cuda_stream(Stream& stream, const Status& status);
+
 }  // namespace leasehold

@@ -4,6 +4,9 @@ namespace leasehold {
 
 bool nccl_built() { return false; }
 
+// There is no such stream.
+void fail_cuda_stream(Stream&, const Status& status) { throw_if_error(status); }
+
 Result<std::unique_ptr<Communicator>> create_nccl_communicator(Communicator&, Device&,
                                                                const std::string& name, double) {
   return error(

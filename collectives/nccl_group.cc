@@ -78,6 +78,7 @@ Result<std::shared_ptr<NcclGroup>> NcclGroup::create(std::unique_ptr<Communicato
   if (status.ok()) return group;
   group->give_up(status);
   group->leave();
+  group->release_host();  // the end of NCCL's part may outlive what `host` stands on
   return status;
 }
 
@@ -217,14 +218,11 @@ Status NcclGroup::issue_locked(NcclChannel& channel,
 }
 
 Status NcclGroup::hand_over(NcclChannel& channel, NcclOperation& operation) {
-  CudaStream& stream = CudaStream::from(*channel.stream);
-  stream.wait(*operation.reached);
-  Status status;
-  stream.enqueue([&](cudaStream_t handle) { status = launch(operation, channel.comm, handle); });
-  LEASEHOLD_RETURN_IF_ERROR(status);
+  channel.stream->wait(*operation.reached);
+  LEASEHOLD_RETURN_IF_ERROR(begin_operation(operation, channel));
+  LEASEHOLD_RETURN_IF_ERROR(launch(operation, channel));
   LEASEHOLD_RETURN_IF_ERROR(settle(channel));
-  stream.record(*operation.done);
-  return stream.failure();
+  return end_operation(operation, channel);
 }
 
 // A call of a non-blocking communicator may have returned before it enqueued anything; an event

@@ -77,7 +77,7 @@ class NcclGroup : public ReportSource, public std::enable_shared_from_this<NcclG
   Status settle(NcclChannel& channel);
 
   NcclLane& lane_to(int peer, bool outgoing);
-  Status begin(NcclLane& lane);
+  Status begin_lane(NcclLane& lane);
   void submit(NcclLane& lane, const std::shared_ptr<NcclOperation>& operation);
   bool advance(NcclLane& lane);
   Status advance_locked(NcclLane& lane);

@@ -25,7 +25,7 @@ NcclLane& NcclGroup::lane_to(int peer, bool outgoing) {
       lane->peer = peer;
       lane->outgoing = sends;
       lane->since = Steady::now();
-      const Status begun = begin(*lane);
+      const Status begun = begin_lane(*lane);
       {
         std::lock_guard lock(mutex_);
         lanes_[place(sends)] = std::move(lane);
@@ -36,7 +36,7 @@ NcclLane& NcclGroup::lane_to(int peer, bool outgoing) {
   return *lanes_[place(outgoing)];
 }
 
-Status NcclGroup::begin(NcclLane& lane) {
+Status NcclGroup::begin_lane(NcclLane& lane) {
   const std::string name = fmt::format("nccl {}, {} rank {}", name_,
                                        lane.outgoing ? "messages to" : "messages from", lane.peer);
   LEASEHOLD_ASSIGN_OR_RETURN(lane.channel.stream, CudaStream::create(context_, name));

@@ -3,6 +3,8 @@
 #include "collectives/nccl_calls.h"
 #include "runtime/base/check.h"
 #include "runtime/device/cuda_check.h"
+#include "runtime/device/cuda_memory.h"
+#include "runtime/tensor/cuda/ordered.h"
 
 namespace leasehold {
 
@@ -31,6 +33,38 @@ ncclResult_t exchange(const NcclOperation& operation, ncclComm_t comm, cudaStrea
   return ncclSuccess;
 }
 
+bool orders_numbers(const OperationSummary& summary) {
+  const bool reduces =
+      summary.kind == OperationKind::kAllReduce || summary.kind == OperationKind::kReduceScatter;
+  const bool floating = summary.dtype == DType::kF32 || summary.dtype == DType::kF64;
+  return reduces && floating && summary.op != ReduceOp::kSum;
+}
+
+template <typename T, typename Ordered>
+void make_ordered(const NcclOperation& operation, void* ordered, cudaStream_t stream) {
+  cuda::to_ordered(operation.input.as<T>(), operation.summary.op == ReduceOp::kMax,
+                   static_cast<Ordered*>(ordered), operation.input.num_elements(), stream);
+}
+
+template <typename T, typename Ordered>
+void make_numbers(const NcclOperation& operation, cudaStream_t stream) {
+  cuda::from_ordered(static_cast<const Ordered*>(operation.to), operation.output.as<T>(),
+                     operation.output.num_elements(), stream);
+}
+
+// Room for the input as integers: in its own place where the operation works in place.
+Result<void*> room_for_integers(const NcclOperation& operation, NcclChannel& channel) {
+  if (operation.summary.kind == OperationKind::kAllReduce) return operation.input.data();
+  const int64_t bytes = operation.input.size_bytes();
+  if (channel.scratch == nullptr || channel.scratch->size_bytes() < bytes) {
+    channel.scratch.reset();
+    LEASEHOLD_ASSIGN_OR_RETURN(
+        channel.scratch, allocate_cuda_memory(CudaStream::from(*channel.stream).context(), bytes,
+                                              MemoryKind::kDevice, "a maximum or minimum by NCCL"));
+  }
+  return channel.scratch->data();
+}
+
 void copy_own_part(const NcclOperation& operation, cudaStream_t stream) {
   const auto own = static_cast<size_t>(operation.rank);
   const Tensor& from = operation.sends[own];
@@ -44,9 +78,9 @@ void copy_own_part(const NcclOperation& operation, cudaStream_t stream) {
 ncclResult_t perform(const NcclOperation& operation, ncclComm_t comm, cudaStream_t stream) {
   const OperationSummary& summary = operation.summary;
   const auto elements = static_cast<size_t>(summary.elements);
-  const ncclDataType_t type = nccl_type(summary.dtype);
-  const void* input = operation.input.data();
-  void* output = operation.output.data();
+  const ncclDataType_t type = operation.type;
+  const void* input = operation.from;
+  void* output = operation.to;
   switch (summary.kind) {
     case OperationKind::kAllReduce:
       return ncclAllReduce(input, output, elements, type, nccl_operation(summary.op), comm, stream);
@@ -71,15 +105,53 @@ ncclResult_t perform(const NcclOperation& operation, ncclComm_t comm, cudaStream
 
 }  // namespace
 
-Status launch(const NcclOperation& operation, ncclComm_t comm, cudaStream_t stream) {
+Status begin_operation(NcclOperation& operation, NcclChannel& channel) {
+  const OperationSummary& summary = operation.summary;
+  operation.from = operation.input.data();
+  operation.to = operation.output.data();
+  operation.type = nccl_type(summary.dtype);
+  CudaStream& stream = CudaStream::from(*channel.stream);
+  if (summary.kind == OperationKind::kAllToAll) {
+    stream.enqueue([&](cudaStream_t handle) { copy_own_part(operation, handle); });
+  }
+  if (!orders_numbers(summary) || summary.elements == 0) return stream.failure();
+  LEASEHOLD_ASSIGN_OR_RETURN(void* const integers, room_for_integers(operation, channel));
+  const bool wide = summary.dtype == DType::kF64;
+  operation.from = integers;
+  operation.type = wide ? ncclInt64 : ncclInt32;
+  stream.enqueue([&](cudaStream_t handle) {
+    wide ? make_ordered<double, int64_t>(operation, integers, handle)
+         : make_ordered<float, int32_t>(operation, integers, handle);
+  });
+  return stream.failure();
+}
+
+Status launch(const NcclOperation& operation, NcclChannel& channel) {
   const bool all_to_all = operation.summary.kind == OperationKind::kAllToAll;
   if (operation.summary.elements == 0 && !all_to_all) return ok_status();
-  if (all_to_all) copy_own_part(operation, stream);
-  LEASEHOLD_RETURN_IF_ERROR(nccl_status(ncclGroupStart(), "ncclGroupStart"));
-  const ncclResult_t performed = perform(operation, comm, stream);
-  const ncclResult_t ended = ncclGroupEnd();
-  const Status status = nccl_status(performed, "handing it to NCCL");
-  return status.ok() ? nccl_status(ended, "ncclGroupEnd") : status;
+  CudaStream& stream = CudaStream::from(*channel.stream);
+  Status status;
+  stream.enqueue([&](cudaStream_t handle) {
+    status = nccl_status(ncclGroupStart(), "ncclGroupStart");
+    if (!status.ok()) return;
+    const ncclResult_t performed = perform(operation, channel.comm, handle);
+    const ncclResult_t ended = ncclGroupEnd();
+    status = nccl_status(performed, "handing it to NCCL");
+    if (status.ok()) status = nccl_status(ended, "ncclGroupEnd");
+  });
+  return status.ok() ? stream.failure() : status;
+}
+
+Status end_operation(const NcclOperation& operation, NcclChannel& channel) {
+  CudaStream& stream = CudaStream::from(*channel.stream);
+  if (orders_numbers(operation.summary) && operation.summary.elements > 0) {
+    stream.enqueue([&](cudaStream_t handle) {
+      operation.summary.dtype == DType::kF64 ? make_numbers<double, int64_t>(operation, handle)
+                                             : make_numbers<float, int32_t>(operation, handle);
+    });
+  }
+  stream.record(*operation.done);
+  return stream.failure();
 }
 
 }  // namespace leasehold

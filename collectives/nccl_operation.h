@@ -41,6 +41,10 @@ class NcclOperation : public WorkState {
   Tensor input, output;
   std::vector<Tensor> sends, receives;  // all_to_all
   NcclChannel* channel = nullptr;
+  // What NCCL is given for `input`, `output` and their type, by begin_operation().
+  const void* from = nullptr;
+  void* to = nullptr;
+  ncclDataType_t type = ncclUint8;
 
   // Guarded by the group's mutex.
   State state = State::kDone;
@@ -56,13 +60,19 @@ struct NcclChannel {
   std::mutex call_mutex;
   std::atomic<ncclComm_t> comm{nullptr};  // null: not there yet, or given up
   std::unique_ptr<Stream> stream;
-  bool finalizing = false;  // of the watch
+  bool finalizing = false;          // of the watch
+  std::unique_ptr<Memory> scratch;  // of begin_operation(); grows
   // Issued and not known to be done, in order. Guarded by the group's mutex.
   std::vector<std::shared_ptr<NcclOperation>> in_flight;
 };
 
-// Hands the operation to NCCL on the channel's stream, all parts as one NCCL group. NCCL may go on
-// with it behind this call's back: ask ncclCommGetAsyncError.
-Status launch(const NcclOperation& operation, ncclComm_t comm, cudaStream_t stream);
+// An operation is enqueued on its channel's stream in three parts. What comes before NCCL's: the
+// rank's message to itself; numbers made integers, for NCCL's maximum and minimum lose NaN.
+Status begin_operation(NcclOperation& operation, NcclChannel& channel);
+// Hands it to NCCL, all parts as one NCCL group. NCCL may go on with it behind this call's back:
+// ask ncclCommGetAsyncError.
+Status launch(const NcclOperation& operation, NcclChannel& channel);
+// What comes after NCCL's part.
+Status end_operation(const NcclOperation& operation, NcclChannel& channel);
 
 }  // namespace leasehold

@@ -3,6 +3,7 @@
 #include <mutex>
 #include <vector>
 
+#include "collectives/nccl.h"
 #include "runtime/base/check.h"
 #include "runtime/device/cpu_stream.h"
 
@@ -29,7 +30,7 @@ class FailedOperation : public WorkState, public Waitable {
   explicit FailedOperation(Status status) : status_(std::move(status)) {}
   void then(Stream& stream) override {
     auto* cpu_stream = dynamic_cast<CpuStream*>(&stream);
-    if (cpu_stream == nullptr) throw_if_error(status_);
+    if (cpu_stream == nullptr) return fail_cuda_stream(stream, status_);
     cpu_stream->wait_for(*this, 0, 0);
   }
   bool ready() const override { return true; }

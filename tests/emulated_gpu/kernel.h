@@ -2,6 +2,8 @@
 // call them. The dialect's twin registers each before it is launched.
 #pragma once
 
+#include <cstdlib>
+#include <new>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -27,12 +29,16 @@ struct SignatureOf {
 
   template <size_t... Index>
   static Arguments* copy(void** pointers, std::index_sequence<Index...>) {
-    return new Arguments(*static_cast<Parameters*>(pointers[Index])...);
+    return new (std::malloc(sizeof(Arguments)))
+        Arguments(*static_cast<Parameters*>(pointers[Index])...);
   }
   static void* pack(void** pointers) {
     return copy(pointers, std::index_sequence_for<Parameters...>());
   }
-  static void destroy(void* arguments) { delete static_cast<Arguments*>(arguments); }
+  static void destroy(void* arguments) {
+    static_cast<Arguments*>(arguments)->~Arguments();
+    std::free(arguments);
+  }
   static void invoke(const void* kernel, const void* arguments) {
     std::apply(reinterpret_cast<void (*)(Parameters...)>(const_cast<void*>(kernel)),
                *static_cast<const Arguments*>(arguments));

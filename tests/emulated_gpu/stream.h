@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <cstdlib>
 #include <cuda_runtime.h>
 
 #include "tests/emulated_gpu/futex.h"
@@ -16,7 +17,14 @@ namespace leasehold::emulation {
 
 class GridRunner;
 
-class Operation {
+// What each call allocates, past operator new: Leasehold allocates nothing in its steps, and tests
+// that count allocations mean the program's.
+struct Uncounted {
+  static void* operator new(size_t bytes) { return std::malloc(bytes); }
+  static void operator delete(void* memory) { std::free(memory); }
+};
+
+class Operation : public Uncounted {
  public:
   Operation() = default;
   Operation(const Operation&) = delete;
@@ -32,7 +40,7 @@ class Operation {
 };
 
 // One recording of an event. Shared by the event, the operation that completes it, and who waits.
-struct EventRecord {
+struct EventRecord : Uncounted {
   std::atomic<int> owners{1};
   FutexMutex mutex;
   FutexCondition changed;
