@@ -25,7 +25,9 @@ CudaStream& CudaStream::from(Stream& stream) {
 }
 
 CudaStream::CudaStream(std::shared_ptr<CudaContext> context, std::string name)
-    : context_(std::move(context)), name_(std::move(name)) {}
+    : context_(std::move(context)),
+      name_(std::move(name)),
+      work_name_("the work of stream " + name_) {}
 
 Result<std::unique_ptr<Stream>> CudaStream::create(const std::shared_ptr<CudaContext>& context,
                                                    const std::string& name) {
@@ -87,8 +89,8 @@ bool CudaStream::prepare_to_enqueue() {
 
 Status CudaStream::wait_for_room() {
   cudaEvent_t mark = marks_[num_tasks_ / kTasksPerMark % kMarks];
-  LEASEHOLD_RETURN_IF_ERROR(context_->poll(mark, Deadline::after_s(context_->wait_limit_s()),
-                                           "the work of stream " + name_));
+  LEASEHOLD_RETURN_IF_ERROR(
+      context_->poll(mark, Deadline::after_s(context_->wait_limit_s()), work_name_));
   return cuda_status(cudaEventRecord(mark, handle_), "cudaEventRecord");
 }
 
@@ -136,7 +138,7 @@ void CudaStream::fill_zero(void* to, int64_t size_bytes) {
 Status CudaStream::wait_for_work(Deadline deadline) {
   LEASEHOLD_RETURN_IF_ERROR(context_->make_current());
   LEASEHOLD_RETURN_IF_ERROR(cuda_status(cudaEventRecord(end_, handle_), "cudaEventRecord"));
-  return context_->poll(end_, deadline, "the work of stream " + name_);
+  return context_->poll(end_, deadline, work_name_);
 }
 
 Status CudaStream::synchronize(Deadline deadline) {

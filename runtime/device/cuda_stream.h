@@ -78,6 +78,7 @@ class CudaStream : public Stream {
 
   std::shared_ptr<CudaContext> context_;
   std::string name_;
+  std::string work_name_;  // for messages
   std::shared_ptr<CudaStreamState> state_;
   cudaStream_t handle_ = nullptr;
   cudaEvent_t end_ = nullptr;                   // for synchronize

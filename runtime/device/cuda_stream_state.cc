@@ -67,33 +67,32 @@ Status CudaStreamState::look_at_fault() {
   return failure();
 }
 
-std::vector<std::shared_ptr<CudaStreamState>> CudaStreamState::sources() const {
+void CudaStreamState::add_sources_to(std::vector<std::shared_ptr<CudaStreamState>>& reached) const {
   std::lock_guard lock(mutex_);
-  std::vector<std::shared_ptr<CudaStreamState>> alive;
   for (const auto& source : sources_) {
-    if (auto state = source.lock()) alive.push_back(std::move(state));
+    auto state = source.lock();
+    if (state == nullptr || state.get() == this) continue;
+    if (std::ranges::count(reached, state) == 0) reached.push_back(std::move(state));
   }
-  return alive;
 }
 
 Status CudaStreamState::find_failure() {
   Status found = look_at_fault();
   if (!found.ok()) return found;
-  // Streams wait for each other in circles, so each is looked at once.
-  std::vector<std::shared_ptr<CudaStreamState>> reached = sources();
-  for (size_t i = 0; i < reached.size(); ++i) {
+  // Streams wait for each other in circles, so each is looked at once. The list keeps its memory:
+  // steps allocate nothing.
+  static thread_local std::vector<std::shared_ptr<CudaStreamState>> reached;
+  reached.clear();
+  add_sources_to(reached);
+  for (size_t i = 0; i < reached.size() && found.ok(); ++i) {
     found = reached[i]->look_at_fault();
-    if (!found.ok()) {
-      std::lock_guard lock(mutex_);
-      if (failure_.ok()) failure_ = found;
-      return failure_;
-    }
-    for (const auto& source : reached[i]->sources()) {
-      const bool known = source.get() == this || std::ranges::count(reached, source) != 0;
-      if (!known) reached.push_back(source);
-    }
+    const std::shared_ptr<CudaStreamState> from = reached[i];
+    from->add_sources_to(reached);
   }
-  return failure();
+  reached.clear();
+  std::lock_guard lock(mutex_);
+  if (failure_.ok()) failure_ = found;
+  return failure_;
 }
 
 void CudaStreamState::depend_on(const std::shared_ptr<CudaStreamState>& source) {

@@ -41,7 +41,8 @@ class CudaStreamState {
  private:
   explicit CudaStreamState(std::shared_ptr<CudaContext> context) : context_(std::move(context)) {}
   Status look_at_fault();
-  std::vector<std::shared_ptr<CudaStreamState>> sources() const;
+  // Those that `reached` does not hold yet.
+  void add_sources_to(std::vector<std::shared_ptr<CudaStreamState>>& reached) const;
 
   std::shared_ptr<CudaContext> context_;
   CudaContext::FaultWordPlace word_;
