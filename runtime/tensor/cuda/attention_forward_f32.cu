@@ -62,14 +62,23 @@ __device__ void exponentiate(float scale_log2, int ahead, typename Plan::Scores&
   }
 }
 
+// Probabilities times dropout's factors. Draws first, into bits, so that a loop does.
 template <typename Plan>
 __device__ void drop(const DropoutMask& dropout, int64_t first, int64_t T,
                      typename Plan::Scores& scores) {
+  constexpr int kColumns = Plan::kColumns;
+  static_assert(Plan::kRows * kColumns <= 32);
+  uint32_t kept = 0;
 #pragma unroll 1
+  for (int k = 0; k < Plan::kRows * kColumns; ++k) {
+    const int64_t element = first + row_at(k / kColumns) * T + column_at(k % kColumns);
+    kept |= static_cast<uint32_t>(dropout.factor(element) != 0) << k;
+  }
+#pragma unroll
   for (int i = 0; i < Plan::kRows; ++i) {
 #pragma unroll
-    for (int j = 0; j < Plan::kColumns; ++j)
-      scores.at[i][j] *= dropout.factor(first + row_at(i) * T + column_at(j));
+    for (int j = 0; j < kColumns; ++j)
+      scores.at[i][j] *= kept >> (i * kColumns + j) & 1 ? dropout.kept : 0.0F;
   }
 }
 

@@ -56,7 +56,7 @@ __device__ inline void multiply_rows(const float* left, const float* right,
 #pragma unroll
     for (int j = 0; j < kColumns; ++j) scores.at[i][j] = 0;
   }
-#pragma unroll 2
+#pragma unroll 1
   for (int channel = 0; channel < kChannels; channel += 4) {
     float4 rows[kRows];
 #pragma unroll
@@ -97,7 +97,7 @@ __device__ inline void multiply_add_factors(const float* factors, const float* r
   constexpr int kLd = kChannels + kPack<float>;
   using Channels = ChannelsOfThread<kChannels>;
   using Group = std::conditional_t<Channels::kWidth == 4, float4, float2>;
-#pragma unroll 4
+#pragma unroll 2
   for (int depth = 0; depth < kSide * kColumns; ++depth) {
     float row[kRows];
 #pragma unroll

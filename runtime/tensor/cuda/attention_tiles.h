@@ -104,25 +104,33 @@ __device__ inline void load_tile(const Vectors<const T>& vectors, T* tile) {
   const int rows = vectors.count < kRows ? static_cast<int>(vectors.count) : kRows;
   const int thread = static_cast<int>(threadIdx.x);
   if (vectors.aligned) {
-    constexpr int kWords = kChannels / kPack<T>;
-    constexpr int kTurns = kRows * kWords / kThreads;
-    static_assert(kTurns * kThreads == kRows * kWords);
-    uint4 words[kTurns];
+    // kLanes neighbours share a row, so that a thread's words differ by constant steps.
+    constexpr int kWords = kChannels / kPack<T>, kLanes = kWords & -kWords;
+    constexpr int kRowStep = kThreads / kLanes, kRowTurns = kRows / kRowStep;
+    constexpr int kWordTurns = kWords / kLanes;
+    static_assert(kRowTurns * kRowStep == kRows);
+    const int first_row = thread / kLanes, first_channel = thread % kLanes * kPack<T>;
+    const T* from = vectors.first + first_row * vectors.stride + first_channel;
+    T* to = tile + first_row * kLd + first_channel;
+    uint4 words[kRowTurns][kWordTurns];
 #pragma unroll
-    for (int turn = 0; turn < kTurns; ++turn) {
-      const int i = turn * kThreads + thread;
-      const int row = i / kWords, channel = i % kWords * kPack<T>;
-      words[turn] = uint4{0, 0, 0, 0};
-      if (row < rows && channel < vectors.channels) {
-        words[turn] =
-            __ldg(reinterpret_cast<const uint4*>(vectors.first + row * vectors.stride + channel));
+    for (int turn = 0; turn < kRowTurns; ++turn) {
+#pragma unroll
+      for (int word = 0; word < kWordTurns; ++word) {
+        const int channel = word * kLanes * kPack<T>;
+        words[turn][word] = uint4{0, 0, 0, 0};
+        if (first_row + turn * kRowStep < rows && first_channel + channel < vectors.channels)
+          words[turn][word] = __ldg(reinterpret_cast<const uint4*>(from + channel));
       }
+      from += kRowStep * vectors.stride;
     }
 #pragma unroll
-    for (int turn = 0; turn < kTurns; ++turn) {
-      const int i = turn * kThreads + thread;
-      const int row = i / kWords, channel = i % kWords * kPack<T>;
-      *reinterpret_cast<uint4*>(tile + row * kLd + channel) = words[turn];
+    for (int turn = 0; turn < kRowTurns; ++turn) {
+#pragma unroll
+      for (int word = 0; word < kWordTurns; ++word) {
+        *reinterpret_cast<uint4*>(to + turn * kRowStep * kLd + word * kLanes * kPack<T>) =
+            words[turn][word];
+      }
     }
   } else {
 #pragma unroll 1
