@@ -194,7 +194,9 @@ std::vector<OperandResult> run_case(const OperationCase& operation, Backend& bac
                   is_workspace ? Shape{place.size_bytes} : place.operand->shape});
   }
   std::vector<unsigned char> after(before.size());
-  auto stream = backend.device->create_stream("conformance").value();
+  if (backend.stream == nullptr)
+    backend.stream = backend.device->create_stream("conformance").value();
+  Stream* const stream = backend.stream.get();
   stream->copy(base, before.data(), size_bytes);
   operation.call(*backend.kernels, *stream, operands);
   stream->copy(after.data(), base, size_bytes);

@@ -65,6 +65,7 @@ struct OperationCase {
 struct Backend {
   std::unique_ptr<Device> device;
   std::unique_ptr<Kernels> kernels;
+  std::unique_ptr<Stream> stream = {};  // made by the first case
 };
 
 struct RunOptions {
