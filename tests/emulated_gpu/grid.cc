@@ -24,6 +24,9 @@ uint64_t mix(uint64_t seed, uint64_t value) {
 
 GridRunner::~GridRunner() {
   for (BlockRunner* block : sets_) delete block;
+  for (void* fiber : tsan_fibers_) {
+    if (fiber != nullptr) tsan_destroy_fiber(fiber);
+  }
 }
 
 LaunchOutcome GridRunner::run(const Launch& launch) {
@@ -43,7 +46,7 @@ LaunchOutcome GridRunner::run(const Launch& launch) {
   uint64_t index = first;
   for (uint64_t i = 0; i < num_blocks && outcome.error == cudaSuccess; ++i) {
     BlockRunner*& block = sets_[kTsan ? i % kSets : 0];
-    if (block == nullptr) block = new BlockRunner;
+    if (block == nullptr) block = new BlockRunner(tsan_fibers_);
     block->grid_start = &start_point;
     block->grid_end = &end_point;
     blockIdx = uint3{static_cast<unsigned>(index % launch.grid.x),

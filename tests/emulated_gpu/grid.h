@@ -41,6 +41,8 @@ class GridRunner {
   // neither stacks nor shared memory and are not ordered by that.
   static constexpr int kSets = 2;  // one without that sanitizer
   BlockRunner* sets_[kSets] = {};
+  // What the thread sanitizer takes for the block's threads; the same for all blocks.
+  void* tsan_fibers_[1024] = {};
 };
 
 // True while the calling thread runs a kernel, and not the emulation around it.

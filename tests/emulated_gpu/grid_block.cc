@@ -14,7 +14,9 @@ constinit thread_local dim3 gridDim{1, 1, 1};
 
 namespace leasehold::emulation {
 
-BlockRunner::BlockRunner() : threads_(kMaxThreads) {
+BlockRunner::BlockRunner(void** tsan_fibers)
+    : tsan_fibers_(tsan_fibers), stacks_(kMaxThreads), threads_(kMaxThreads) {
+  idle_.reserve(kMaxThreads);
   pthread_attr_t attributes;
   pthread_getattr_np(pthread_self(), &attributes);
   pthread_attr_getstack(&attributes, &main_.bottom, &main_.bytes);
@@ -23,12 +25,8 @@ BlockRunner::BlockRunner() : threads_(kMaxThreads) {
 }
 
 BlockRunner::~BlockRunner() {
-  for (Stack* stack : stacks_) {
-    unmap_fiber(*stack);
-    delete stack;
-  }
-  for (Thread& thread : threads_) {
-    if (thread.tsan_fiber != nullptr) tsan_destroy_fiber(thread.tsan_fiber);
+  for (Stack& stack : stacks_) {
+    if (stack.mapping != nullptr) unmap_fiber(stack);
   }
 }
 
@@ -97,29 +95,35 @@ void BlockRunner::make_current(unsigned thread) {
   current_ = thread;
   threadIdx = threads_[thread].index;
   if (kTsan) {
-    if (threads_[thread].tsan_fiber == nullptr) threads_[thread].tsan_fiber = tsan_create_fiber();
-    tsan_switch(threads_[thread].tsan_fiber);
+    if (tsan_fibers_[thread] == nullptr) tsan_fibers_[thread] = tsan_create_fiber();
+    tsan_switch(tsan_fibers_[thread]);
   }
 }
 
-BlockRunner::Stack* BlockRunner::idle_stack() {
-  if (idle_.empty()) {
-    auto* stack = new Stack;
-    stack->block = this;
-    map_fiber(*stack, stacks_.size());
-    stacks_.push_back(stack);
-    start_fiber(
-        *stack,
-        [](void* argument) {
-          auto* self = static_cast<Stack*>(argument);
-          self->block->run_stack(self);
-        },
-        stack);
+// A stack whose next switch runs the current thread from its start.
+BlockRunner::Stack* BlockRunner::stack_for(unsigned thread) {
+  if (!kTsan && !idle_.empty()) {
+    Stack* stack = idle_.back();
+    idle_.pop_back();
     return stack;
   }
-  Stack* stack = idle_.back();
-  idle_.pop_back();
-  return stack;
+  Stack& stack = stacks_[kTsan ? thread : num_stacks_];
+  if (stack.mapping == nullptr) {
+    stack.block = this;
+    map_fiber(stack, num_stacks_++);
+    prepare(stack);
+  }
+  return &stack;
+}
+
+void BlockRunner::prepare(Stack& stack) {
+  start_fiber(
+      stack,
+      [](void* argument) {
+        auto* self = static_cast<Stack*>(argument);
+        self->block->run_stack(self);
+      },
+      &stack);
 }
 
 // What every stack does for ever: runs the current thread, and those that can start after it.
@@ -135,7 +139,7 @@ void BlockRunner::run_stack(Stack* stack) {
     launch_->invoke(launch_->kernel, launch_->arguments);
     thread_ended();
     if (live_ == 0) {
-      idle_.push_back(stack);
+      if (!kTsan) idle_.push_back(stack);
       tsan_switch(main_tsan_fiber_);
       switch_fiber(*stack, main_);
       continue;
@@ -143,9 +147,10 @@ void BlockRunner::run_stack(Stack* stack) {
     const unsigned next = choose();
     if (next == kNobody) fail_stuck();
     make_current(next);
-    if (!threads_[next].started) continue;
-    idle_.push_back(stack);
-    running_ = threads_[next].stack;
+    const bool starts = !threads_[next].started;
+    if (starts && !kTsan) continue;
+    if (!kTsan) idle_.push_back(stack);
+    running_ = starts ? stack_for(next) : threads_[next].stack;
     switch_fiber(*stack, *running_);
   }
 }
@@ -158,7 +163,7 @@ void BlockRunner::wait() {
   Stack* const mine = running_;
   threads_[me].stack = mine;
   make_current(next);
-  running_ = threads_[next].started ? threads_[next].stack : idle_stack();
+  running_ = threads_[next].started ? threads_[next].stack : stack_for(next);
   switch_fiber(*mine, *running_);
 }
 
@@ -180,7 +185,7 @@ void BlockRunner::run(const Launch& launch, uint64_t seed, LaunchOutcome* outcom
   reset(launch, seed);
   outcome_ = outcome;
   make_current(choose());
-  Stack* stack = idle_stack();
+  Stack* stack = stack_for(current_);
   switch_fiber(main_, *stack);
   if (outcome->error != cudaSuccess) {
     abandon_stacks();
@@ -194,14 +199,14 @@ void BlockRunner::run(const Launch& launch, uint64_t seed, LaunchOutcome* outcom
 // The threads of a failed block are left where they were.
 void BlockRunner::abandon_stacks() {
   idle_.clear();
-  for (Stack* stack : stacks_) {
-    unmap_fiber(*stack);
-    delete stack;
+  for (Stack& stack : stacks_) {
+    if (stack.mapping == nullptr) continue;
+    prepare(stack);
+    if (!kTsan) idle_.push_back(&stack);
   }
-  stacks_.clear();
-  for (Thread& thread : threads_) {
-    if (thread.tsan_fiber != nullptr) tsan_destroy_fiber(thread.tsan_fiber);
-    thread.tsan_fiber = nullptr;
+  for (unsigned t = 0; t < kMaxThreads; ++t) {
+    if (tsan_fibers_[t] != nullptr) tsan_destroy_fiber(tsan_fibers_[t]);
+    tsan_fibers_[t] = nullptr;
   }
 }
 

@@ -6,7 +6,8 @@
 // tried, the one that shows missing barriers best (uniformly random threads hide some always).
 //
 // Stacks. A thread starts on the stack of the thread that ended before it; a fresh stack is taken
-// only when a thread must wait, so that kernels without barriers never switch.
+// only when a thread must wait, so that kernels without barriers never switch. Under the thread
+// sanitizer every thread has a stack of its own, lest what one leaves there race with the next.
 #pragma once
 
 #include <cstddef>
@@ -22,7 +23,7 @@ namespace leasehold::emulation {
 
 class BlockRunner {
  public:
-  BlockRunner();
+  explicit BlockRunner(void** tsan_fibers);  // of 1024, made as they are needed
   ~BlockRunner();
   BlockRunner(const BlockRunner&) = delete;
   BlockRunner& operator=(const BlockRunner&) = delete;
@@ -51,7 +52,6 @@ class BlockRunner {
   };
   struct Thread {
     Stack* stack = nullptr;  // while it waits
-    void* tsan_fiber = nullptr;
     uint3 index{};
     bool started = false;
   };
@@ -79,7 +79,8 @@ class BlockRunner {
   void wait();          // the running thread stops; returns when it runs again
   void thread_ended();  // of the running thread
   void run_stack(Stack* stack);
-  Stack* idle_stack();
+  Stack* stack_for(unsigned thread);
+  void prepare(Stack& stack);
   void abandon_stacks();
   void complete(Warp& warp, unsigned mask, WarpOperation operation, Combine combine);
   void check_meeting(const Warp& warp, unsigned mask, unsigned lane);
@@ -104,9 +105,11 @@ class BlockRunner {
   char set_point_ = 0;
 
   Fiber main_;
+  void** tsan_fibers_;
   void* main_tsan_fiber_ = nullptr;
   Stack* running_ = nullptr;
-  std::vector<Stack*> stacks_;
+  std::vector<Stack> stacks_;  // the first num_stacks_ are mapped
+  unsigned num_stacks_ = 0;
   std::vector<Stack*> idle_;
   std::vector<Thread> threads_;
   Warp warps_[kMaxThreads / 32];

@@ -114,6 +114,7 @@ class CublasLt : public testing::Test {
       value = static_cast<float>(state >> 8) / (1 << 24) - 0.5F;
     }
     stream_->copy(memory_->data(), values.data(), 2 * kPart);
+    EXPECT_TRUE(stream_->synchronize(Deadline::after_s(20)).ok());  // before `values` goes
   }
 
   static constexpr int64_t kPart = 1 << 20;

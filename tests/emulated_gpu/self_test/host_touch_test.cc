@@ -9,7 +9,6 @@
 namespace leasehold::self_test {
 namespace {
 
-#ifdef LEASEHOLD_HOST_TOUCH
 class HostTouchTest : public EmulationTest {};
 using HostTouchDeathTest = HostTouchTest;
 
@@ -62,11 +61,6 @@ TEST_F(HostTouchTest, StreamsAndPinnedMemoryMay) {
   *static_cast<int*>(pinned) = 1;
   EXPECT_EQ(cudaFreeHost(pinned), cudaSuccess);
 }
-#else
-TEST(HostTouchTest, Skips) {
-  GTEST_SKIP() << "host touches are caught in builds without a sanitizer, by g++";
-}
-#endif
 
 }  // namespace
 }  // namespace leasehold::self_test

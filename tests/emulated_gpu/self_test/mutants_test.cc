@@ -2,67 +2,36 @@
 
 #include <functional>
 
-#include "tests/emulated_gpu/self_test/fixture.h"
-#include "tests/emulated_gpu/self_test/kernels.h"
+#include "tests/emulated_gpu/self_test/mutants_fixture.h"
 
 namespace leasehold::self_test {
 namespace {
 
 constexpr uint64_t kSeeds = 20;
 
-class MutantsTest : public EmulationTest {
- protected:
-  // Of kSeeds schedules, those under which `right` is false.
-  static int found(const std::function<bool()>& right) {
-    int wrong = 0;
-    for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
-      emulation::set_seed(seed);
-      if (!right()) ++wrong;
-    }
-    return wrong;
+// Of kSeeds schedules, those under which `right` is false.
+int found(const std::function<bool()>& right) {
+  int wrong = 0;
+  for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
+    emulation::set_seed(seed);
+    if (!right()) ++wrong;
   }
-};
+  return wrong;
+}
 
 TEST_F(MutantsTest, MissingBarriersOfTheBlock) {
-  constexpr int kBlocks = 3;
-  constexpr int kN = kBlocks * 256;
-  cudaStream_t on = stream();
-  const float* in = counting(kN);
-  auto* out = device<float>(kN);
-  const auto right_with = [&](Fault fault) {
-    return [&, fault] {
-      block_sums(fault, in, out, kBlocks, on);
-      const auto sums = host(out, kN, on);
-      for (int i = 0; i < kN; ++i) {
-        const int block = i / 256;
-        const auto once = static_cast<float>(256 * 256 * block + 255 * 256 / 2);
-        if (sums[i] != 3 * once + 3 * 256) return false;
-      }
-      return true;
-    };
-  };
-  EXPECT_EQ(found(right_with(Fault::kNone)), 0);
-  EXPECT_EQ(found(right_with(Fault::kNoBarrierAfterWrite)), kSeeds);
-  EXPECT_EQ(found(right_with(Fault::kNoBarrierBeforeWrite)), kSeeds);
+  const auto of = [&](Fault fault) { return found([&] { return block_sums_are_right(fault); }); };
+  EXPECT_EQ(of(Fault::kNone), 0);
+  EXPECT_EQ(of(Fault::kNoBarrierAfterWrite), kSeeds);
+  EXPECT_EQ(of(Fault::kNoBarrierBeforeWrite), kSeeds);
 }
 
 TEST_F(MutantsTest, MissingBarrierOfAWarp) {
-  constexpr int kN = 256;
-  cudaStream_t on = stream();
-  const float* in = counting(kN);
-  auto* out = device<float>(kN);
-  const auto right_with = [&](Fault fault) {
-    return [&, fault] {
-      reverse_twice(fault, in, out, 1, on);
-      const auto copied = host(out, kN, on);
-      for (int i = 0; i < kN; ++i) {
-        if (copied[i] != static_cast<float>(i)) return false;
-      }
-      return true;
-    };
+  const auto of = [&](Fault fault) {
+    return found([&] { return reversed_twice_is_right(fault); });
   };
-  EXPECT_EQ(found(right_with(Fault::kNone)), 0);
-  EXPECT_EQ(found(right_with(Fault::kNoWarpBarrier)), kSeeds);
+  EXPECT_EQ(of(Fault::kNone), 0);
+  EXPECT_EQ(of(Fault::kNoWarpBarrier), kSeeds);
 }
 
 #ifndef LEASEHOLD_EMULATION_ASAN  // which ends the process at such a write
@@ -89,60 +58,16 @@ TEST_F(MutantsTest, OverrunsOfSharedMemory) {
 }
 #endif
 
-// A producer and a consumer on two streams, twice over the same buffer.
-class StreamsMutantsTest : public MutantsTest {
- protected:
-  enum class Missing { kNothing, kWaitForProducer, kWaitForConsumer, kRecord, kHostWait };
-
-  bool right(Missing missing) {
-    constexpr int64_t kN = 4096;
-    constexpr int kWork = 20;
-    cudaStream_t producer = stream();
-    cudaStream_t consumer = stream();
-    cudaEvent_t produced = event();
-    cudaEvent_t consumed = event();
-    auto* in = counting(kN);
-    auto* buffer = device<float>(kN);
-    auto* out = device<float>(kN * 2);
-    for (int round = 0; round < 2; ++round) {
-      if (round > 0 && missing != Missing::kWaitForConsumer) {
-        EXPECT_EQ(cudaStreamWaitEvent(producer, consumed, 0), cudaSuccess);
-      }
-      add_one(round == 0 ? in : out, buffer, kN, kWork, producer);
-      if (round == 0 || missing != Missing::kRecord) {
-        EXPECT_EQ(cudaEventRecord(produced, producer), cudaSuccess);
-      }
-      if (missing != Missing::kWaitForProducer) {
-        EXPECT_EQ(cudaStreamWaitEvent(consumer, produced, 0), cudaSuccess);
-      }
-      add_one(buffer, out + round * kN, kN, kWork, consumer);
-      EXPECT_EQ(cudaEventRecord(consumed, consumer), cudaSuccess);
-    }
-    std::vector<float> read(kN * 2, -1.0F);
-    EXPECT_EQ(
-        cudaMemcpyAsync(read.data(), out, read.size() * sizeof(float), cudaMemcpyDefault, consumer),
-        cudaSuccess);
-    std::vector<float> seen;
-    if (missing == Missing::kHostWait) seen = read;
-    EXPECT_EQ(cudaStreamSynchronize(consumer), cudaSuccess);
-    EXPECT_EQ(cudaStreamSynchronize(producer), cudaSuccess);
-    if (missing != Missing::kHostWait) seen = read;
-    for (int64_t i = 0; i < kN; ++i) {
-      if (seen[i] != static_cast<float>(i + 2)) return false;
-      if (seen[kN + i] != static_cast<float>(i + 4)) return false;
-    }
-    return true;
-  }
-};
-
-TEST_F(StreamsMutantsTest, MissingWaitsAndEvents) {
-  EXPECT_EQ(found([&] { return right(Missing::kNothing); }), 0);
-  // A schedule may hide one of these; the seeds together do not.
-  const auto often = [&](Missing missing) { return found([&] { return right(missing); }); };
-  EXPECT_GE(often(Missing::kWaitForProducer), static_cast<int>(kSeeds) / 2);
-  EXPECT_GE(often(Missing::kWaitForConsumer), 2);
-  EXPECT_GE(often(Missing::kRecord), static_cast<int>(kSeeds) / 2);
-  EXPECT_GE(often(Missing::kHostWait), static_cast<int>(kSeeds) / 2);
+// A schedule may hide one of these; the seeds together do not.
+TEST_F(MutantsTest, MissingWaitsAndEvents) {
+  const auto of = [&](Missing missing) {
+    return found([&] { return streams_are_right(missing); });
+  };
+  EXPECT_EQ(of(Missing::kNothing), 0);
+  EXPECT_GE(of(Missing::kWaitForProducer), static_cast<int>(kSeeds) / 2);
+  EXPECT_GE(of(Missing::kWaitForConsumer), 2);
+  EXPECT_GE(of(Missing::kRecord), static_cast<int>(kSeeds) / 2);
+  EXPECT_GE(of(Missing::kHostWait), static_cast<int>(kSeeds) / 2);
 }
 
 }  // namespace
