@@ -205,9 +205,16 @@ void BlockRunner::abandon_stacks() {
     if (!kTsan) idle_.push_back(&stack);
   }
   for (unsigned t = 0; t < kMaxThreads; ++t) {
-    if (tsan_fibers_[t] != nullptr) tsan_destroy_fiber(tsan_fibers_[t]);
+    if (tsan_fibers_[t] == nullptr) continue;
+    // What it did so far is over for those who use its stack next.
+    tsan_switch(tsan_fibers_[t]);
+    order_release(&set_point_);
+    order_release(grid_end);
+    tsan_switch(main_tsan_fiber_);
+    tsan_destroy_fiber(tsan_fibers_[t]);
     tsan_fibers_[t] = nullptr;
   }
+  order_acquire(grid_end);
 }
 
 void BlockRunner::fail(cudaError_t error, const char* message) {
