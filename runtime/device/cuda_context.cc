@@ -65,6 +65,7 @@ Status CudaContext::poll(cudaEvent_t event, Deadline deadline, const std::string
   for (BackOff back_off;; back_off.pause()) {
     const bool late = deadline.passed();  // asked before the query: a last one follows the deadline
     const cudaError_t result = cudaEventQuery(event);
+    if (result == cudaSuccess) return ok_status();  // without a message made for nothing
     if (result != cudaErrorNotReady) {
       return cuda_status(result, "cudaEventQuery").annotated(name_ + ", " + what);
     }
