@@ -36,6 +36,7 @@ struct Settings {
   int64_t warmup = 1;
   int64_t steps = 5;
   bool floor = true;
+  std::string precision = "fp32";
   std::string reduction = "canonical";
   std::string json_path;
 };
@@ -90,12 +91,12 @@ class Products {
     const int64_t activations = arena.mark();
     for (Product& shape : shapes_) {
       arena.release_to(activations);
-      shape.x = arena.allocate(DType::kF32, {N_, shape.K});
-      shape.y = arena.allocate(DType::kF32, {N_, shape.O});
+      shape.x = arena.allocate(kernels_.dtype(), {N_, shape.K});
+      shape.y = arena.allocate(kernels_.dtype(), {N_, shape.O});
     }
     for (Product& shape : shapes_) {
-      shape.weight = arena.allocate(DType::kF32, {shape.O, shape.K});
-      shape.dweight = arena.allocate(DType::kF32, {shape.O, shape.K});
+      shape.weight = arena.allocate(kernels_.dtype(), {shape.O, shape.K});
+      shape.dweight = arena.allocate(kernels_.gradient_dtype(), {shape.O, shape.K});
     }
   }
 
@@ -161,7 +162,8 @@ void report(const Settings& settings, int ranks, double step_s, double floor_s, 
 Status measure(const Settings& settings, ProcessGroup& processes) {
   Communicator& world = processes.world();
   const auto device = CpuDevice::create({.num_threads = settings.threads});
-  const auto kernels = create_cpu_kernels(*device);
+  const auto kernels =
+      create_cpu_kernels(*device, settings.precision == "bf16" ? DType::kBf16 : DType::kF32);
   LEASEHOLD_ASSIGN_OR_RETURN(const auto stream, device->create_stream("bench"));
   LEASEHOLD_ASSIGN_OR_RETURN(Mesh mesh, Mesh::create(world, {.data = world.size()}));
   const ModelSource source = gpt_source(settings.model);
@@ -210,6 +212,9 @@ int run(int argc, char** argv) {
   app.add_option("--threads", settings.threads, "Threads of a rank")->capture_default_str();
   app.add_option("--zero", settings.zero, "ZeRO stage; 2 and 3 need a lane per microbatch")
       ->check(CLI::Range(0, 3))
+      ->capture_default_str();
+  app.add_option("--precision", settings.precision)
+      ->check(CLI::IsMember({"fp32", "bf16"}))
       ->capture_default_str();
   app.add_option("--reduction", settings.reduction)
       ->check(CLI::IsMember({"canonical", "fast"}))

@@ -95,6 +95,37 @@ TEST_F(NotOneBitTest, EveryLayout) {
   expect_like_undisturbed("changing");
 }
 
+// In bf16, across layouts; what is stored is what fp32 stores, but the run may not go on as fp32.
+TEST_F(NotOneBitTest, Bf16) {
+  const auto with = [](std::vector<std::string> settings) {
+    settings.push_back("device.precision=bf16");
+    std::vector<std::string> options;
+    for (const std::string& setting : settings) options.insert(options.end(), {"--set", setting});
+    return options;
+  };
+  run_undisturbed(with({}));
+  auto sharded = with({"parallel.zero=3"});
+  sharded.insert(sharded.end(), {"--stop-after", "20"});
+  ASSERT_EQ(train(3, "changing", sharded).exit_code, 75);
+  expect_ended(train(2, "changing"), 78, {"device.precision", "'bf16'", "'fp32'", "--fork"});
+  ASSERT_EQ(train(2, "changing", with({"parallel.pipeline=2"})).exit_code, 0);
+  expect_like_undisturbed("changing");
+
+  // The commands compute as the job did.
+  const Finished evaluated = train_tool({"evaluate", run_dir("changing"), "--data",
+                                         directory_ / "data/validation.bin", "--batch", "2"});
+  ASSERT_EQ(evaluated.exit_code, 0) << evaluated.errors;
+  const auto number_behind = [](const std::string& text, const std::string& key) {
+    return std::stod(text.substr(text.find(key) + key.size()));
+  };
+  EXPECT_EQ(number_behind(evaluated.output, "\"loss\":"),
+            number_behind(metrics("changing").back(), "\"validation_loss\": "));
+  const Finished sampled =
+      train_tool({"sample", run_dir("changing"), "--prompt", "in the", "--tokens", "10"});
+  EXPECT_EQ(sampled.exit_code, 0) << sampled.errors;
+  EXPECT_TRUE(sampled.output.starts_with("in the"));
+}
+
 // The tensor degree is part of a job's arithmetic; all else may change around it.
 TEST_F(NotOneBitTest, EveryLayoutOverTheTensorAxis) {
   const auto layout = [](std::vector<std::string> settings) {

@@ -1,17 +1,21 @@
 #include "tests/support/module_harness.h"
 
+#include "runtime/base/half_floats.h"
 #include "runtime/comm/communicator.h"
 
 namespace leasehold {
 
 double element(Tensor tensor, int64_t i) {
-  return tensor.dtype() == DType::kF64 ? tensor.as<double>()[i]
-                                       : static_cast<double>(tensor.as<float>()[i]);
+  if (tensor.dtype() == DType::kF64) return tensor.as<double>()[i];
+  if (tensor.dtype() == DType::kBf16) return bf16_to_float(tensor.as<Bf16>()[i].bits);
+  return tensor.as<float>()[i];
 }
 
 void set_element(Tensor tensor, int64_t i, double value) {
   if (tensor.dtype() == DType::kF64) {
     tensor.as<double>()[i] = value;
+  } else if (tensor.dtype() == DType::kBf16) {
+    tensor.as<Bf16>()[i].bits = float_to_bf16(static_cast<float>(value));
   } else {
     tensor.as<float>()[i] = static_cast<float>(value);
   }

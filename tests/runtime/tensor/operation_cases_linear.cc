@@ -9,9 +9,11 @@ namespace {
 struct LinearExtents {
   int64_t N, K, O;
 };
-// A scalar, odd sizes, one row, one column, a block and around it, and one cut into several tiles.
-constexpr LinearExtents kLinearExtents[] = {{1, 1, 1},    {7, 5, 3},   {1, 64, 48},   {33, 65, 129},
-                                            {64, 64, 64}, {5, 300, 1}, {200, 70, 260}};
+// A scalar, odd sizes, one row, one column, a block and around it, one cut into several tiles, and
+// sums that are cut (over K, over N, over O).
+constexpr LinearExtents kLinearExtents[] = {{1, 1, 1},      {7, 5, 3},      {1, 64, 48},
+                                            {33, 65, 129},  {64, 64, 64},   {5, 300, 1},
+                                            {200, 70, 260}, {390, 400, 33}, {7, 20, 401}};
 
 const char* label_of(Write write) {
   return write == Write::kAccumulate ? "accumulate" : "overwrite";

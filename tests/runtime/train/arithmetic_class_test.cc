@@ -8,9 +8,10 @@
 namespace leasehold {
 namespace {
 
-std::map<std::string, uint64_t> probe(const ArithmeticProbe& sizes, int num_threads = 1) {
+std::map<std::string, uint64_t> probe(const ArithmeticProbe& sizes, int num_threads = 1,
+                                      DType dtype = DType::kF32) {
   const auto device = CpuDevice::create({.num_threads = num_threads});
-  const auto kernels = create_cpu_kernels(*device);
+  const auto kernels = create_cpu_kernels(*device, dtype);
   std::map<std::string, uint64_t> digests;
   const auto probed = digest_arithmetic(*device, *kernels, sizes, 60).value();
   for (const OperationDigest& digest : probed)
@@ -64,6 +65,22 @@ TEST(ArithmeticClassTest, ProbesWhatATensorRankComputes) {
 TEST(ArithmeticClassTest, DoesNotDependOnThreads) {
   EXPECT_EQ(probe(kGpt2), probe(kGpt2, 3));
   EXPECT_EQ(probe(kLlama), probe(kLlama, 3));
+}
+
+TEST(ArithmeticClassTest, ProbesTheSameOperationsInBf16AndFindsOtherBits) {
+  for (ArithmeticProbe sizes : {kGpt2, kLlama}) {
+    for (const int64_t tensor : {1, 2}) {
+      sizes.tensor = tensor;
+      const auto fp32 = probe(sizes), bf16 = probe(sizes, 1, DType::kBf16);
+      ASSERT_EQ(bf16.size(), fp32.size());
+      for (const auto& [operation, digest] : bf16) {
+        // The optimizer's inputs are fp32 in either.
+        const bool same = operation == "squared_norms" || operation == "initial_values";
+        EXPECT_EQ(digest == fp32.at(operation), same) << operation;
+      }
+      EXPECT_EQ(bf16, probe(sizes, 3, DType::kBf16));
+    }
+  }
 }
 
 // Another frequency is another operation: what follows from it differs, and nothing else.

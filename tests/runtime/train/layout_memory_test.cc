@@ -16,6 +16,7 @@ struct MemoryLayout {
   int data = 1, pipeline = 1, chunks = 1, zero = 0;
   Reduction reduction = Reduction::kCanonical;
   PipelineSchedule schedule = PipelineSchedule::kOneForwardOneBackward;
+  DType precision = DType::kF32;
 };
 
 // Large enough that padding to chunks is little: a block has 198,000 parameters.
@@ -31,12 +32,13 @@ SmallJob memory_job(const MemoryLayout& layout, int64_t microbatches = 8) {
   job.options.schedule = layout.schedule;
   job.options.bucket_bytes = int64_t{1} << 20;
   job.pipeline = layout.pipeline;
+  job.precision = layout.precision;
   return job;
 }
 
 std::map<std::string, int64_t> forecast(const SmallJob& job, int num_ranks, int rank) {
   const auto device = CpuDevice::create(job.device);
-  const auto kernels = create_cpu_kernels(*device);
+  const auto kernels = create_cpu_kernels(*device, job.precision);
   Mesh mesh = Mesh::planned(job.mesh_of(num_ranks), rank);
   std::map<std::string, int64_t> sizes;
   const auto arenas =
@@ -63,6 +65,9 @@ TEST(LayoutMemoryTest, ForecastsOfWorldsThatAreNotThereAreWhatTheyAllocate) {
       {.pipeline = 2, .chunks = 2},
       {.data = 2, .pipeline = 2, .zero = 2},
       {.data = 3, .pipeline = 2, .chunks = 2, .zero = 3},
+      {.precision = DType::kBf16},
+      {.data = 2, .pipeline = 2, .zero = 1, .precision = DType::kBf16},
+      {.data = 3, .zero = 3, .precision = DType::kBf16},
   };
   for (const MemoryLayout& layout : layouts) {
     const SmallJob job = memory_job(layout);
@@ -73,6 +78,26 @@ TEST(LayoutMemoryTest, ForecastsOfWorldsThatAreNotThereAreWhatTheyAllocate) {
       for (const ArenaSize& size : rank.engine().memory())
         EXPECT_EQ(size.bytes, expected.at(size.name)) << size.name << " of rank " << world.rank();
     });
+  }
+}
+
+// Masters lie with the moments and are sharded as they are; what is computed with is half as large.
+TEST(LayoutMemoryTest, Bf16HalvesWhatIsComputedWithAndKeepsMasters) {
+  for (const int zero : {0, 1, 3}) {
+    MemoryLayout layout{.data = 4, .zero = zero};
+    const auto fp32 = forecast(memory_job(layout), 4, 0);
+    layout.precision = DType::kBf16;
+    const auto bf16 = forecast(memory_job(layout), 4, 0);
+    EXPECT_EQ(2 * bf16.at("parameters"), fp32.at("parameters")) << zero;
+    EXPECT_EQ(bf16.at("gradients"), fp32.at("gradients")) << zero;
+    EXPECT_LT(bf16.at("activations"), 0.6 * static_cast<double>(fp32.at("activations"))) << zero;
+    const int64_t masters = bf16.at("optimizer") - fp32.at("optimizer");
+    // Under ZeRO 3 the weights' arena holds units besides the shard.
+    if (zero < 3) {
+      EXPECT_EQ((zero == 0 ? 1 : 4) * masters, fp32.at("parameters"));
+    } else {
+      EXPECT_GT(masters, 0);
+    }
   }
 }
 

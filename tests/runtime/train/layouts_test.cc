@@ -20,11 +20,15 @@ struct Layout {
   int tensor = 1;
   Recompute recompute = Recompute::kNone;
   bool is_llama = false;
+  DType precision = DType::kF32;
 
   int num_ranks() const { return data * pipeline * tensor; }
   // One rank, or one group of tensor ranks.
   Layout plain() const {
-    return {.microbatches = microbatches, .tensor = tensor, .is_llama = is_llama};
+    return {.microbatches = microbatches,
+            .tensor = tensor,
+            .is_llama = is_llama,
+            .precision = precision};
   }
 };
 
@@ -35,7 +39,8 @@ const char* name_of(Recompute recompute) {
 }
 
 std::string name_of(const Layout& l) {
-  return fmt::format("{}D{}P{}T{}C{}Z{}{}{}M{}", l.is_llama ? "Llama" : "Gpt2", l.data, l.pipeline,
+  return fmt::format("{}{}D{}P{}T{}C{}Z{}{}{}M{}", l.is_llama ? "Llama" : "Gpt2",
+                     l.precision == DType::kF32 ? "" : dtype_name(l.precision), l.data, l.pipeline,
                      l.tensor, l.chunks, l.zero,
                      l.schedule == PipelineSchedule::kGpipe ? "Gpipe" : "", name_of(l.recompute),
                      l.microbatches);
@@ -71,6 +76,7 @@ class LayoutsTest : public testing::TestWithParam<Layout> {
     job.model = complete_model_config(model).value();
     job.options.recompute = layout.recompute;
     job.tensor = layout.tensor;
+    job.precision = layout.precision;
     job.options.batch = {.num_microbatches = layout.microbatches, .num_lanes = layout.microbatches};
     job.options.zero_stage = layout.zero;
     job.options.schedule = layout.schedule;
@@ -135,6 +141,10 @@ TEST_F(LayoutsTest, TheTensorDegreeChangesRoundingAlone) {
   }
 }
 
+TEST_F(LayoutsTest, Bf16ComputesOtherBitsThanFp32) {
+  EXPECT_FALSE(train(job_of({.precision = DType::kBf16}), 1) == train(job_of({}), 1));
+}
+
 constexpr auto kGpipe = PipelineSchedule::kGpipe;
 
 std::vector<Layout> table() {
@@ -177,6 +187,23 @@ std::vector<Layout> table() {
   return both;
 }
 
+// In bf16 what travels between ranks and what is sharded differ from fp32: weights, messages
+// between stages, sums over tensor ranks.
+std::vector<Layout> bf16_table() {
+  std::vector<Layout> table = {
+      {.data = 2},
+      {.data = 3, .zero = 1, .is_llama = true},
+      {.data = 3, .zero = 2, .microbatches = 7},
+      {.data = 4, .zero = 3, .is_llama = true},
+      {.pipeline = 4, .schedule = kGpipe, .microbatches = 3},
+      {.data = 2, .pipeline = 2, .chunks = 2, .zero = 3, .recompute = Recompute::kAttention},
+      {.data = 2, .zero = 3, .recompute = Recompute::kBlock, .is_llama = true},
+      {.data = 2, .pipeline = 2, .zero = 2, .tensor = 2},
+      {.data = 2, .zero = 3, .tensor = 4, .is_llama = true}};
+  for (Layout& layout : table) layout.precision = DType::kBf16;
+  return table;
+}
+
 // One of each kind.
 std::vector<Layout> asynchronous_table() {
   return {{.data = 4, .zero = 3},
@@ -185,13 +212,17 @@ std::vector<Layout> asynchronous_table() {
           {.pipeline = 4, .schedule = kGpipe, .microbatches = 3},
           {.pipeline = 2, .chunks = 2, .microbatches = 5},
           {.data = 2, .pipeline = 2, .chunks = 2, .zero = 3, .is_llama = true},
-          {.data = 2, .pipeline = 2, .zero = 2, .tensor = 2, .recompute = Recompute::kBlock}};
+          {.data = 2, .pipeline = 2, .zero = 2, .tensor = 2, .recompute = Recompute::kBlock},
+          {.data = 2, .pipeline = 2, .zero = 3, .precision = DType::kBf16}};
 }
 
 INSTANTIATE_TEST_SUITE_P(Table, AsynchronousLayoutsTest, testing::ValuesIn(asynchronous_table()),
                          [](const auto& layout) { return name_of(layout.param); });
 
 INSTANTIATE_TEST_SUITE_P(Table, LayoutsTest, testing::ValuesIn(table()),
+                         [](const auto& layout) { return name_of(layout.param); });
+
+INSTANTIATE_TEST_SUITE_P(Bf16, LayoutsTest, testing::ValuesIn(bf16_table()),
                          [](const auto& layout) { return name_of(layout.param); });
 
 }  // namespace

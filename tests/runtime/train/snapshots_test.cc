@@ -69,6 +69,20 @@ TEST_F(SnapshotsTest, ACrashedRunGoesOnFromMemory) {
   expect_undisturbed("crashed");
 }
 
+// Snapshots hold the masters; what is computed with is rounded from them again.
+TEST_F(SnapshotsTest, InBf16ACrashedRunGoesOnFromMemoryOnOtherRanks) {
+  ASSERT_TRUE(generation("bf16", {.precision = DType::kBf16}).ok());
+  EXPECT_NE(metrics("bf16"), metrics("undisturbed"));
+  RunSettings settings = two_nodes();
+  settings.precision = DType::kBf16;
+  EXPECT_EQ(generation("crashed", crashing_after(settings, 7)).code(), Code::kUnavailable);
+  settings.zero_stage = 3;
+  EXPECT_TRUE(generation("crashed", settings).ok());
+  EXPECT_NE(restored("crashed").find("memory: "), std::string::npos) << events("crashed");
+  EXPECT_EQ(metrics("crashed"), metrics("bf16"));
+  EXPECT_EQ(state("crashed"), state("bf16"));
+}
+
 TEST_F(SnapshotsTest, OntoOtherNumbersOfRanks) {
   RunSettings three = {.ranks = 3, .snapshot = SnapshotMode::kEvery, .nodes = {"a", "b", "b"}};
   EXPECT_EQ(generation("moved", crashing_after(three, 5)).code(), Code::kUnavailable);

@@ -26,6 +26,7 @@ struct RunSettings {
   SnapshotMode snapshot = SnapshotMode::kOff;
   std::vector<std::string> nodes;  // by rank; empty: one
   double lr = 3e-3;
+  DType precision = DType::kF32;
   // Called on rank 0 with each step's metrics.
   std::function<void(const StepMetrics&, DrainRequest&)> on_step = [](const StepMetrics&,
                                                                       DrainRequest&) {};
@@ -67,6 +68,7 @@ class TrainerTest : public testing::Test {
     job.options.steps = kSteps;
     job.options.zero_stage = settings.zero_stage;
     job.options.optimizer.lr = settings.lr;
+    job.precision = settings.precision;
     SmallRank rank(job, train_, world);
     const WindowLoader validation =
         WindowLoader::create(TokenFile::open(posix_files(), validation_).value(), 12, 61, 0)
