@@ -12,12 +12,14 @@
 
 extern "C" {
 // The thread sanitizer's, whose header is not there with every compiler.
-void* __tsan_create_fiber(unsigned flags);             // NOLINT(bugprone-reserved-identifier)
-void __tsan_destroy_fiber(void* fiber);                // NOLINT(bugprone-reserved-identifier)
-void* __tsan_get_current_fiber();                      // NOLINT(bugprone-reserved-identifier)
-void __tsan_switch_to_fiber(void* fiber, unsigned f);  // NOLINT(bugprone-reserved-identifier)
-void __tsan_acquire(void* address);                    // NOLINT(bugprone-reserved-identifier)
-void __tsan_release(void* address);                    // NOLINT(bugprone-reserved-identifier)
+// NOLINTBEGIN(bugprone-reserved-identifier,readability-identifier-naming)
+void* __tsan_create_fiber(unsigned flags);
+void __tsan_destroy_fiber(void* fiber);
+void* __tsan_get_current_fiber();
+void __tsan_switch_to_fiber(void* fiber, unsigned f);
+void __tsan_acquire(void* address);
+void __tsan_release(void* address);
+// NOLINTEND(bugprone-reserved-identifier,readability-identifier-naming)
 }
 
 namespace leasehold::emulation {

@@ -12,7 +12,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cuda_runtime.h>
-#include <source_location>
 
 // As CUDA names them; set by the emulation whenever it switches threads or blocks.
 // NOLINTBEGIN(readability-identifier-naming)
@@ -25,7 +24,23 @@ constexpr int warpSize = 32;
 
 namespace leasehold::emulation {
 
-using Place = std::source_location;
+// A place in the source, of who calls: `const Place& place = Place::current()` as the last
+// parameter. (std::source_location is not there with every clang.)
+class Place {
+ public:
+  Place() = default;
+  static constexpr Place current(const char* file = __builtin_FILE(),
+                                 unsigned line = __builtin_LINE()) {
+    return {file, line};
+  }
+  constexpr const char* file_name() const { return file_; }
+  constexpr unsigned line() const { return line_; }
+
+ private:
+  constexpr Place(const char* file, unsigned line) : file_(file), line_(line) {}
+  const char* file_ = "";
+  unsigned line_ = 0;
+};
 constexpr unsigned kFullMask = 0xffffffffU;
 
 // This thread's index in its warp.

@@ -59,6 +59,8 @@ void set_fault(int device, cudaError_t error);
 int device_of_address(const void* address);
 // Whether it lies in pinned memory; `mapped` tells (if not null) whether kernels may use it.
 bool is_pinned(const void* address, size_t bytes, bool* mapped);
+// Whether something was written right before or after one of the device's allocations; reports it.
+bool device_memory_overrun(int device);
 
 // --- stream.cc ---
 // Waits until all streams of the device have done what they were given.

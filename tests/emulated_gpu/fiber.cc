@@ -1,5 +1,6 @@
 #include "tests/emulated_gpu/fiber.h"
 
+#include <bit>
 #include <cstdint>
 #include <new>
 #include <sys/mman.h>
@@ -74,7 +75,7 @@ void map_fiber(Fiber& fiber, size_t number) {
   const int64_t address = syscall(SYS_mmap, nullptr, fiber.mapped_bytes, PROT_READ | PROT_WRITE,
                                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
   if (address < 0) throw std::bad_alloc();
-  void* mapping = reinterpret_cast<void*>(address);
+  void* mapping = std::bit_cast<void*>(address);
   syscall(SYS_mprotect, mapping, kPage, PROT_NONE);
   fiber.mapping = mapping;
   fiber.bottom = static_cast<char*>(mapping) + kPage;

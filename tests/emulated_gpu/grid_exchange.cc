@@ -147,8 +147,7 @@ void BlockRunner::complete(Warp& warp, unsigned mask, WarpOperation operation, C
   } else if (operation == WarpOperation::kMeet) {
     void* deposits[32] = {};
     for (unsigned lanes = mask; lanes != 0; lanes &= lanes - 1) {
-      deposits[std::countr_zero(lanes)] =
-          reinterpret_cast<void*>(warp.given[std::countr_zero(lanes)]);
+      deposits[std::countr_zero(lanes)] = std::bit_cast<void*>(warp.given[std::countr_zero(lanes)]);
     }
     combine(deposits, mask);
   }

@@ -12,10 +12,10 @@
 
 // Where the compiler notes functions whose entry is preceded by no-operations. The dialect's twin
 // writes __launch_bounds__(n) as n of them: so the bound can be read from the kernel's address.
-// NOLINTBEGIN(bugprone-reserved-identifier)
+// NOLINTBEGIN(bugprone-reserved-identifier,readability-identifier-naming)
 extern "C" const unsigned char* const __start___patchable_function_entries[] __attribute__((weak));
 extern "C" const unsigned char* const __stop___patchable_function_entries[] __attribute__((weak));
-// NOLINTEND(bugprone-reserved-identifier)
+// NOLINTEND(bugprone-reserved-identifier,readability-identifier-naming)
 
 namespace leasehold::emulation {
 namespace {
@@ -86,8 +86,9 @@ class LaunchOperation : public Operation {
       report("kernel at %p, grid (%u, %u, %u), block (%u, %u, %u): %s", launch_.kernel,
              launch_.grid.x, launch_.grid.y, launch_.grid.z, launch_.block.x, launch_.block.y,
              launch_.block.z, outcome.message);
+      return outcome.error;
     }
-    return outcome.error;
+    return device_memory_overrun(stream.device) ? cudaErrorIllegalAddress : cudaSuccess;
   }
 
  private:

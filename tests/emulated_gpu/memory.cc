@@ -2,6 +2,7 @@
 // device's?" is arithmetic. Pinned memory is the host's, kept in a list. New memory holds 0xFF;
 // freed device memory is given back and, like the gaps between allocations, poisoned.
 
+#include <bit>
 #include <cstdio>
 #include <cstdlib>
 #include <sys/mman.h>
@@ -18,6 +19,9 @@ namespace {
 
 constexpr size_t kAlignment = 512;
 constexpr size_t kGap = 4096;
+// Of the gaps, what is looked at after kernels; the address sanitizer sees all of them.
+constexpr size_t kGuard = 256;
+constexpr unsigned char kPattern = 0xFB;
 constexpr size_t kPage = 4096;
 
 // Not by mmap(): the sanitizers would clear shadow memory for all of it.
@@ -30,7 +34,7 @@ char* reserve() {
     _exit(70);
   }
   guard_device_memory(static_cast<uintptr_t>(address), kMaxDevices * kMaxDeviceBytes);
-  return reinterpret_cast<char*>(address);
+  return std::bit_cast<char*>(address);
 }
 
 char* arena() {
@@ -54,6 +58,16 @@ const Allocation* holder(const std::map<uintptr_t, Allocation>& allocations, uin
   if (after == allocations.begin()) return nullptr;
   --after;
   return address + bytes <= after->first + after->second.bytes ? &after->second : nullptr;
+}
+
+bool is_whole(const unsigned char* guard) {
+  if (guard[0] != kPattern) return false;
+  for (size_t i = 0; i < kGuard; i += sizeof(uint64_t)) {
+    uint64_t word = 0;
+    __builtin_memcpy(&word, guard + i, sizeof word);
+    if (word != 0x0101010101010101ULL * kPattern) return false;
+  }
+  return true;
 }
 
 // First fit. 0: no room.
@@ -80,6 +94,23 @@ int device_of_memory(const void* memory, size_t bytes) {
   FutexGuard guard(state.mutex);
   return holder(state.allocations, reinterpret_cast<uintptr_t>(memory), bytes) != nullptr ? device
                                                                                           : -1;
+}
+
+bool device_memory_overrun(int device) {
+  if (kAsan) return false;
+  DeviceState& state = device_state(device);
+  FutexGuard guard(state.mutex);
+  for (const auto& [start, allocation] : state.allocations) {
+    auto* before = std::bit_cast<unsigned char*>(start) - kGuard;
+    auto* after = std::bit_cast<unsigned char*>(start) + allocation.bytes;
+    if (is_whole(before) && is_whole(after)) continue;
+    report("device %d: somebody wrote right %s an allocation of %zu bytes at %#zx", device,
+           is_whole(before) ? "after" : "before", allocation.bytes, static_cast<size_t>(start));
+    fill_bytes(before, kPattern, kGuard);
+    fill_bytes(after, kPattern, kGuard);
+    return true;
+  }
+  return false;
 }
 
 bool is_pinned(const void* address, size_t bytes, bool* mapped) {
@@ -117,11 +148,15 @@ cudaError_t cudaMalloc(void** memory, size_t bytes) {
   if (start == 0) return remember(cudaErrorMemoryAllocation);
   state.allocations[start].bytes = bytes;
   state.used_bytes += static_cast<int64_t>(bytes);
-  *memory = reinterpret_cast<void*>(start);
+  *memory = std::bit_cast<void*>(start);
   leasehold::emulation::poison(static_cast<char*>(*memory) - leasehold::emulation::kGap,
                                bytes + 2 * leasehold::emulation::kGap);
   leasehold::emulation::unpoison(*memory, bytes);
   leasehold::emulation::fill_bytes(*memory, 0xFF, bytes);
+  using leasehold::emulation::kGuard;
+  using leasehold::emulation::kPattern;
+  leasehold::emulation::fill_bytes(static_cast<char*>(*memory) - kGuard, kPattern, kGuard);
+  leasehold::emulation::fill_bytes(static_cast<char*>(*memory) + bytes, kPattern, kGuard);
   return cudaSuccess;
 }
 
@@ -151,7 +186,7 @@ cudaError_t cudaFree(void* memory) {
   constexpr uintptr_t kPage = leasehold::emulation::kPage;
   const uintptr_t first = (reinterpret_cast<uintptr_t>(memory) + kPage - 1) / kPage * kPage;
   const uintptr_t last = (reinterpret_cast<uintptr_t>(memory) + bytes) / kPage * kPage;
-  if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+  if (first < last) madvise(std::bit_cast<void*>(first), last - first, MADV_DONTNEED);
   return cudaSuccess;
 }
 

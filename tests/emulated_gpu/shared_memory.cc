@@ -1,5 +1,6 @@
 #include "tests/emulated_gpu/shared_memory.h"
 
+#include <bit>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
@@ -33,7 +34,7 @@ SharedMemory::SharedMemory() {
   const int64_t address = syscall(SYS_mmap, nullptr, kMemory, PROT_READ | PROT_WRITE,
                                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (address < 0) throw std::bad_alloc();
-  memory_ = reinterpret_cast<char*>(address);
+  memory_ = std::bit_cast<char*>(address);
   poison(memory_, kMemory);
 }
 

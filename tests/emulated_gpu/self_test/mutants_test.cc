@@ -34,7 +34,7 @@ TEST_F(MutantsTest, MissingBarrierOfAWarp) {
   EXPECT_EQ(of(Fault::kNoWarpBarrier), kSeeds);
 }
 
-#ifndef LEASEHOLD_EMULATION_ASAN  // which ends the process at such a write
+#ifndef LEASEHOLD_EMULATION_ASAN
 TEST_F(MutantsTest, OverrunsOfSharedMemory) {
   cudaStream_t on = stream();
   const float* in = counting(32);
@@ -55,6 +55,44 @@ TEST_F(MutantsTest, OverrunsOfSharedMemory) {
     const std::string said = recover();
     EXPECT_NE(said.find(planted.said), std::string::npos) << said;
   }
+}
+
+TEST_F(MutantsTest, OverrunsOfDeviceMemory) {
+  cudaStream_t on = stream();
+  const float* in = counting(33);
+  auto* out = device<float>(32);
+  for (const int64_t first : {0, -1}) {
+    add_one(in, out + first, first < 0 ? 32 : 33, 0, on);
+    EXPECT_EQ(cudaStreamSynchronize(on), cudaErrorIllegalAddress);
+    const std::string said = recover();
+    EXPECT_NE(said.find(first < 0 ? "right before an allocation of 128 bytes"
+                                  : "right after an allocation of 128 bytes"),
+              std::string::npos)
+        << said;
+  }
+}
+#else
+// The address sanitizer ends the process at the access itself, also at a read.
+TEST_F(MutantsTest, Overruns) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  cudaStream_t on = stream();
+  const float* in = counting(33);
+  auto* out = device<float>(32);
+  const auto expect_caught = [&](const std::function<void()>& run) {
+    EXPECT_DEATH(
+        {
+          run();
+          cudaStreamSynchronize(on);
+        },
+        "use-after-poison");
+  };
+  for (const Fault fault : {Fault::kWriteBefore, Fault::kWriteAfter, Fault::kWriteBeforeDynamic,
+                            Fault::kWriteAfterDynamic}) {
+    expect_caught([&] { copy_through_shared(fault, in, out, on); });
+  }
+  expect_caught([&] { add_one(in, out, 33, 0, on); });
+  expect_caught([&] { add_one(in, out - 1, 32, 0, on); });
+  expect_caught([&] { add_one(out, const_cast<float*>(in), 33, 0, on); });
 }
 #endif
 
