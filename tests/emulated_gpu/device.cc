@@ -6,7 +6,6 @@
 #include "tests/emulated_gpu/device_state.h"
 
 using leasehold::emulation::begin_call;
-using leasehold::emulation::device_state;
 using leasehold::emulation::remember;
 using leasehold::emulation::settings;
 using leasehold::emulation::shared_limit;

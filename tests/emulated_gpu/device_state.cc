@@ -132,9 +132,8 @@ void report(const char* format, ...) {
   FutexGuard guard(g_mutex);
   const size_t bytes = strlen(line);
   if (g_reports_bytes + bytes + 2 > sizeof g_reports) return;
-  memcpy(g_reports + g_reports_bytes, line, bytes);
-  g_reports_bytes += bytes;
-  g_reports[g_reports_bytes++] = '\n';
+  snprintf(g_reports + g_reports_bytes, sizeof g_reports - g_reports_bytes, "%s\n", line);
+  g_reports_bytes += bytes + 1;
 }
 
 std::string take_reports() {

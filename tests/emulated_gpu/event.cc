@@ -13,7 +13,6 @@ using leasehold::emulation::begin_call;
 using leasehold::emulation::EventRecord;
 using leasehold::emulation::FutexGuard;
 using leasehold::emulation::FutexMutex;
-using leasehold::emulation::Operation;
 using leasehold::emulation::remember;
 
 // NOLINTNEXTLINE(readability-identifier-naming)

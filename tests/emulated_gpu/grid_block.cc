@@ -238,7 +238,7 @@ void BlockRunner::fail_stuck() {
     exited += std::popcount(warps_[w].exited);
     in_warps += std::popcount(warps_[w].waiting);
     if (at_barrier == 0 && warps_[w].waiting != 0) {
-      place = &warps_[w].place[std::countr_zero(warps_[w].waiting)];
+      place = warps_[w].place[std::countr_zero(warps_[w].waiting)];
     }
   }
   char message[400];

@@ -37,7 +37,7 @@ class BlockRunner {
   // block.h's functions for the running thread.
   unsigned lane() const { return current_ & 31U; }
   int barrier(bool predicate, const Place& place);
-  enum class WarpOperation : uint8_t { kNone, kBarrier, kShuffle, kBallot, kMeet };
+  enum class WarpOperation : uint32_t { kBarrier, kShuffle, kBallot, kMeet };
   uint64_t warp(WarpOperation operation, unsigned mask, uint64_t value, unsigned source,
                 Combine combine, const Place& place);
   SharedMemory& shared() { return shared_; }
@@ -64,12 +64,12 @@ class BlockRunner {
     unsigned parity = 0;
     char points[2];  // addresses for the thread sanitizer
     // Of lanes that wait in a warp operation:
-    WarpOperation operation[32];
-    unsigned mask[32];
-    uint8_t source[32];
+    uint32_t mask[32];
+    uint32_t tag[32];  // the operation and its line in the source
+    uint32_t source[32];
     uint64_t given[32];
     uint64_t taken[32];
-    Place place[32];
+    const Place* place[32];
   };
 
   void reset(const Launch& launch, uint64_t seed);
@@ -84,6 +84,8 @@ class BlockRunner {
   void abandon_stacks();
   void complete(Warp& warp, unsigned mask, WarpOperation operation, Combine combine);
   void check_meeting(const Warp& warp, unsigned mask, unsigned lane);
+  void check_agreement(const Warp& warp, unsigned mask);
+  void shuffle(Warp& warp, unsigned mask);
   void fail_stuck();
 
   const Launch* launch_ = nullptr;

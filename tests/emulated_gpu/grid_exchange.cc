@@ -48,8 +48,8 @@ int BlockRunner::barrier(bool predicate, const Place& place) {
 // Fails the launch unless the lanes of `mask`, which `lane` named, can still all come.
 void BlockRunner::check_meeting(const Warp& warp, unsigned mask, unsigned lane) {
   char message[400];
-  const char* file = warp.place[lane].file_name();
-  const unsigned line = warp.place[lane].line();
+  const char* file = warp.place[lane]->file_name();
+  const unsigned line = warp.place[lane]->line();
   if ((mask >> lane & 1U) == 0) {
     snprintf(message, sizeof message,
              "lane %u is not in the mask %08x of its warp operation at %s:%u", lane, mask, file,
@@ -71,11 +71,11 @@ uint64_t BlockRunner::warp(WarpOperation operation, unsigned mask, uint64_t valu
   Warp& warp = warps_[current_ / 32];
   const unsigned me = lane();
   const unsigned bit = 1U << me;
-  warp.operation[me] = operation;
   warp.mask[me] = mask;
+  warp.tag[me] = place.line() * 4 + static_cast<uint32_t>(operation);
+  warp.source[me] = source;
   warp.given[me] = value;
-  warp.source[me] = static_cast<uint8_t>(source);
-  warp.place[me] = place;
+  warp.place[me] = &place;  // which lives while this lane waits
   if ((mask & bit) == 0 || (mask & (warp.exited | ~warp.exists)) != 0)
     check_meeting(warp, mask, me);
   const bool ordering =
@@ -100,56 +100,77 @@ uint64_t BlockRunner::warp(WarpOperation operation, unsigned mask, uint64_t valu
   return warp.taken[me];
 }
 
-void BlockRunner::complete(Warp& warp, unsigned mask, WarpOperation operation, Combine combine) {
+// Fails the launch unless the lanes of `mask` have come to one operation.
+void BlockRunner::check_agreement(const Warp& warp, unsigned mask) {
   const unsigned me = lane();
-  bool agree = true;
+  const uint32_t tag = warp.tag[me];
+  uint32_t differing = 0;
+  if (mask == kFullMask) {
+    for (unsigned other = 0; other < 32; ++other) {
+      differing |= (warp.mask[other] ^ mask) | (warp.tag[other] ^ tag);
+    }
+    if (differing == 0) return;
+  }
   for (unsigned lanes = mask; lanes != 0; lanes &= lanes - 1) {
     const unsigned other = std::countr_zero(lanes);
-    agree = agree && warp.mask[other] == mask && warp.operation[other] == operation &&
-            warp.place[other].line() == warp.place[me].line();
+    if (warp.mask[other] == mask && warp.tag[other] == tag) continue;
+    char message[400];
+    snprintf(message, sizeof message,
+             "lanes meet in different warp operations: lane %u at %s:%u with mask %08x, lane %u at "
+             "%s:%u with mask %08x",
+             me, warp.place[me]->file_name(), warp.place[me]->line(), mask, other,
+             warp.place[other]->file_name(), warp.place[other]->line(), warp.mask[other]);
+    fail(cudaErrorLaunchFailure, message);
   }
-  if (!agree) {
-    for (unsigned lanes = mask; lanes != 0; lanes &= lanes - 1) {
-      const unsigned other = std::countr_zero(lanes);
-      if (warp.mask[other] == mask && warp.operation[other] == operation &&
-          warp.place[other].line() == warp.place[me].line()) {
-        continue;
-      }
+}
+
+void BlockRunner::shuffle(Warp& warp, unsigned mask) {
+  if (mask == kFullMask) {
+    for (unsigned to = 0; to < 32; ++to) warp.taken[to] = warp.given[warp.source[to] & 31U];
+    return;
+  }
+  for (unsigned lanes = mask; lanes != 0; lanes &= lanes - 1) {
+    const unsigned to = std::countr_zero(lanes);
+    const unsigned from = warp.source[to];
+    if ((mask >> from & 1U) == 0) {
       char message[400];
-      snprintf(
-          message, sizeof message,
-          "lanes meet in different warp operations: lane %u at %s:%u with mask %08x, lane %u at "
-          "%s:%u with mask %08x",
-          me, warp.place[me].file_name(), warp.place[me].line(), mask, other,
-          warp.place[other].file_name(), warp.place[other].line(), warp.mask[other]);
+      snprintf(message, sizeof message, "lane %u reads lane %u, outside the mask %08x, at %s:%u",
+               to, from, mask, warp.place[to]->file_name(), warp.place[to]->line());
       fail(cudaErrorLaunchFailure, message);
     }
+    warp.taken[to] = warp.given[from];
   }
-  if (operation == WarpOperation::kShuffle) {
-    for (unsigned lanes = mask; lanes != 0; lanes &= lanes - 1) {
-      const unsigned to = std::countr_zero(lanes);
-      if ((mask >> warp.source[to] & 1U) == 0) {
-        char message[400];
-        snprintf(message, sizeof message, "lane %u reads lane %u, outside the mask %08x, at %s:%u",
-                 to, warp.source[to], mask, warp.place[me].file_name(), warp.place[me].line());
-        fail(cudaErrorLaunchFailure, message);
+}
+
+// What the last lane to come does for all.
+void BlockRunner::complete(Warp& warp, unsigned mask, WarpOperation operation, Combine combine) {
+  check_agreement(warp, mask);
+  switch (operation) {
+    case WarpOperation::kBarrier:
+      break;
+    case WarpOperation::kShuffle:
+      shuffle(warp, mask);
+      break;
+    case WarpOperation::kBallot: {
+      uint64_t votes = 0;
+      for (unsigned lanes = mask; lanes != 0; lanes &= lanes - 1) {
+        const unsigned voter = std::countr_zero(lanes);
+        votes |= (warp.given[voter] & 1U) << voter;
       }
-      warp.taken[to] = warp.given[warp.source[to]];
+      for (unsigned lanes = mask; lanes != 0; lanes &= lanes - 1) {
+        warp.taken[std::countr_zero(lanes)] = votes;
+      }
+      break;
     }
-  } else if (operation == WarpOperation::kBallot) {
-    unsigned votes = 0;
-    for (unsigned lanes = mask; lanes != 0; lanes &= lanes - 1) {
-      votes |= (warp.given[std::countr_zero(lanes)] != 0 ? 1U : 0U) << std::countr_zero(lanes);
+    case WarpOperation::kMeet: {
+      void* deposits[32] = {};
+      for (unsigned lanes = mask; lanes != 0; lanes &= lanes - 1) {
+        const unsigned giver = std::countr_zero(lanes);
+        deposits[giver] = std::bit_cast<void*>(warp.given[giver]);
+      }
+      combine(deposits, mask);
+      break;
     }
-    for (unsigned lanes = mask; lanes != 0; lanes &= lanes - 1) {
-      warp.taken[std::countr_zero(lanes)] = votes;
-    }
-  } else if (operation == WarpOperation::kMeet) {
-    void* deposits[32] = {};
-    for (unsigned lanes = mask; lanes != 0; lanes &= lanes - 1) {
-      deposits[std::countr_zero(lanes)] = std::bit_cast<void*>(warp.given[std::countr_zero(lanes)]);
-    }
-    combine(deposits, mask);
   }
 }
 
