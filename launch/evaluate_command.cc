@@ -20,7 +20,7 @@ Status run_evaluate(const EvaluateCommand& command) {
       WindowLoader::create(std::move(file), model->config().sequence, model->config().vocab, 0));
   LEASEHOLD_RETURN_IF_ERROR(model->prepare(command.batch));
 
-  Arenas measured = Arenas::measuring();
+  Arenas measured = Arenas::measuring(DeviceKind::kCpu);
   const auto self = create_self_communicator("self");
   LEASEHOLD_ASSIGN_OR_RETURN(Mesh mesh, Mesh::create(*self, {}));
   const auto compute = [&](int64_t count, const BatchBuffers& batch) {
@@ -37,7 +37,7 @@ Status run_evaluate(const EvaluateCommand& command) {
   };
   const auto make = [&](Arenas& arenas) {
     return Evaluator(compute, mesh, command.batch, model->config().sequence, model->stream(),
-                     arenas);
+                     model->stream(), arenas);
   };
   make(measured);
   LEASEHOLD_ASSIGN_OR_RETURN(Arenas arenas, Arenas::create(model->device(), measured));

@@ -198,6 +198,7 @@ void MemoryTier::thread_main() {
 
 Status MemoryTier::capture(Slot& slot, std::string& description) {
   LEASEHOLD_RETURN_IF_ERROR(slot.memory->invalidate());
+  LEASEHOLD_RETURN_IF_ERROR(options_.wait_for_slices());
   std::vector<Digest128> digests;
   digests.reserve(plan_.pieces().size());
   for (const PlannedPiece& piece : plan_.pieces()) {

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -32,6 +33,8 @@ struct MemoryTierOptions {
   int64_t generation = 0;
   std::vector<int> partners;  // by rank of the world; -1: none
   double timeout_s = 300;
+  // Called on the tier's thread before it reads the slices of a snapshot that has begun.
+  std::function<Status()> wait_for_slices = [] { return ok_status(); };
 };
 
 class MemoryTier {
@@ -47,10 +50,10 @@ class MemoryTier {
   MemoryTier(const MemoryTier&) = delete;
   MemoryTier& operator=(const MemoryTier&) = delete;
 
-  // All ranks begin the same snapshots; the last one must have ended. The state may not change
-  // until wait_captured() returned.
+  // All ranks begin the same snapshots; the last one must have ended. The slices' memory may not
+  // change until wait_captured() returned.
   void begin(const CheckpointInfo& info, int64_t committed_step);
-  // Ok when the newest snapshot's values are copied (or could not be): the state may change.
+  // Ok when the newest snapshot's values are copied (or could not be): the slices may change.
   Status wait_captured(Deadline deadline);
   // Waits until the newest snapshot ended, one way or the other.
   Status wait_ended(Deadline deadline);

@@ -41,7 +41,7 @@ int rank_of(const MeshCoordinates& coordinates, const MeshShape& shape) {
 Mesh::Mesh(Communicator& world, const MeshShape& shape)
     : world_(&world), shape_(shape), coordinates_(coordinates_of(world.rank(), shape)) {}
 
-Result<Mesh> Mesh::create(Communicator& world, const MeshShape& shape) {
+Result<Mesh> Mesh::create(Communicator& world, const MeshShape& shape, const GroupMaker& make) {
   const int model_ranks = shape.pipeline * shape.tensor;
   if (shape.data < 1 || shape.pipeline < 1 || shape.tensor < 1 ||
       shape.num_ranks() != world.size()) {
@@ -52,13 +52,17 @@ Result<Mesh> Mesh::create(Communicator& world, const MeshShape& shape) {
                  world.size(), shape.data, shape.pipeline, shape.tensor, model_ranks);
   }
   Mesh mesh(world, shape);
-  const auto split = [&](Axis axis, const std::string& name) {
+  const auto split = [&](Axis axis,
+                         const std::string& name) -> Result<std::unique_ptr<Communicator>> {
     MeshCoordinates first =
         mesh.coordinates_;  // the group is named by its member at 0 along the axis
     if (axis == Axis::kData) first.data = 0;
     if (axis == Axis::kPipeline) first.pipeline = 0;
     if (axis == Axis::kTensor) first.tensor = 0;
-    return world.split(rank_of(first, shape), world.rank(), name);
+    auto group = world.split(rank_of(first, shape), world.rank(), name);
+    if (!group.ok() || !make) return group;
+    mesh.host_groups_.push_back(std::move(group).value());
+    return make(*mesh.host_groups_.back());
   };
   for (const Axis axis : {Axis::kData, Axis::kPipeline, Axis::kTensor}) {
     LEASEHOLD_ASSIGN_OR_RETURN(mesh.groups_[static_cast<size_t>(axis)],

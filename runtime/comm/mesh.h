@@ -3,8 +3,10 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "runtime/comm/communicator.h"
 
@@ -34,9 +36,15 @@ int rank_of(const MeshCoordinates& coordinates, const MeshShape& shape);
 
 class Mesh {
  public:
+  // Of a group of host memory, the group of the same ranks whose operations run on a device's
+  // streams. Collective over the group, which outlives what is made.
+  using GroupMaker = std::function<Result<std::unique_ptr<Communicator>>(Communicator& host_group)>;
+
   // Collective over `world`, whose size must be the product of the axes (kBadConfig, saying which
-  // sizes fit). `world` must outlive the mesh.
-  static Result<Mesh> create(Communicator& world, const MeshShape& shape);
+  // sizes fit). `world` must outlive the mesh. `make` makes the axes' groups of parts of the world;
+  // without it those parts are the groups.
+  static Result<Mesh> create(Communicator& world, const MeshShape& shape,
+                             const GroupMaker& make = nullptr);
 
   // The place of rank `rank` without other ranks, for forecasts: groups know their rank and size
   // and perform nothing (create_planned_communicator).
@@ -44,6 +52,7 @@ class Mesh {
 
   const MeshShape& shape() const { return shape_; }
   const MeshCoordinates& coordinates() const { return coordinates_; }
+  // Host memory, on streams of the CPU, whatever the axes' groups are of.
   Communicator& world() const { return *world_; }
   Communicator& group(Axis axis) const { return *groups_[static_cast<size_t>(axis)]; }
   // The pipeline axis once more: what flows back from later stages does not wait behind what flows
@@ -57,6 +66,7 @@ class Mesh {
   Communicator* world_;
   MeshShape shape_;
   MeshCoordinates coordinates_;
+  std::vector<std::unique_ptr<Communicator>> host_groups_;  // that the others were made of
   std::array<std::unique_ptr<Communicator>, kNumAxes> groups_;
   std::unique_ptr<Communicator> pipeline_back_;
 };

@@ -2,11 +2,16 @@
 
 namespace leasehold {
 
-Arenas Arenas::measuring() {
-  return {Arena::measuring("parameters"), Arena::measuring("gradients"),
-          Arena::measuring("optimizer"),  Arena::measuring("activations"),
-          Arena::measuring("scratch"),    Arena::measuring("communication"),
-          Arena::measuring("batch"),      Arena::measuring("staging")};
+Arenas Arenas::measuring(DeviceKind kind) {
+  return {kind,
+          Arena::measuring("parameters"),
+          Arena::measuring("gradients"),
+          Arena::measuring("optimizer"),
+          Arena::measuring("activations"),
+          Arena::measuring("scratch"),
+          Arena::measuring("communication"),
+          Arena::measuring("batch"),
+          Arena::measuring("staging")};
 }
 
 Result<Arenas> Arenas::create(Device& device, const Arenas& measured) {
@@ -21,9 +26,10 @@ Result<Arenas> Arenas::create(Device& device, const Arenas& measured) {
   LEASEHOLD_ASSIGN_OR_RETURN(Arena communication, make(measured.communication));
   LEASEHOLD_ASSIGN_OR_RETURN(Arena batch, make(measured.batch));
   LEASEHOLD_ASSIGN_OR_RETURN(Arena staging, make(measured.staging, MemoryKind::kPinned));
-  return Arenas{std::move(parameters),  std::move(gradients), std::move(optimizer),
-                std::move(activations), std::move(scratch),   std::move(communication),
-                std::move(batch),       std::move(staging)};
+  return Arenas{
+      device.kind(),          std::move(parameters), std::move(gradients),     std::move(optimizer),
+      std::move(activations), std::move(scratch),    std::move(communication), std::move(batch),
+      std::move(staging)};
 }
 
 std::vector<const Arena*> Arenas::all() const {

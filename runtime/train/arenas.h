@@ -11,6 +11,7 @@
 namespace leasehold {
 
 struct Arenas {
+  DeviceKind kind;
   Arena parameters;     // values that modules compute with (in fp32 they are the masters too)
   Arena gradients;      // one buffer per node of the canonical tree that this rank holds at a time
   Arena optimizer;      // moments, masters beside a working copy, reduced gradients of the shard
@@ -20,7 +21,7 @@ struct Arenas {
   Arena batch;          // tokens, targets, losses, norms
   Arena staging;        // host memory that the device copies to and from
 
-  static Arenas measuring();
+  static Arenas measuring(DeviceKind kind);
   // As large as the measured ones' peaks.
   static Result<Arenas> create(Device& device, const Arenas& measured);
 

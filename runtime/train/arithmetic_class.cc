@@ -15,22 +15,29 @@ constexpr int64_t kMaxRows = 128;
 constexpr int64_t kMaxVocab = 512;
 constexpr uint64_t kSeed = 20240520;
 
-// Runs operations on drawn inputs in one arena and digests their outputs. With a measuring arena it
+// Runs operations on drawn inputs in one arena and digests their outputs. With measuring arenas it
 // only counts.
 class Prober {
  public:
-  Prober(Kernels& kernels, Stream& stream, Arena& arena, double timeout_s)
-      : kernels_(kernels), stream_(stream), arena_(arena), timeout_s_(timeout_s) {}
+  // `host` is memory of the host; `largest_bytes` what counting told, 0 while it counts.
+  Prober(Kernels& kernels, Stream& stream, Arena& arena, Arena& host, int64_t largest_bytes,
+         double timeout_s)
+      : kernels_(kernels),
+        stream_(stream),
+        arena_(arena),
+        host_(host),
+        output_bytes_(host.allocate(DType::kU8, Shape{largest_bytes})),
+        timeout_s_(timeout_s) {}
 
   bool counting() const { return arena_.is_measuring(); }
   Kernels& kernels() { return kernels_; }
   Stream& stream() { return stream_; }
 
-  Tensor empty(const Shape& shape) { return arena_.allocate(kernels_.dtype(), shape); }
+  Tensor empty(const Shape& shape) { return allocate(kernels_.dtype(), shape); }
   // Of gradient_dtype().
-  Tensor gradients(const Shape& shape) { return arena_.allocate(kernels_.gradient_dtype(), shape); }
-  Tensor workspace(int64_t size_bytes) { return arena_.allocate(DType::kU8, Shape{size_bytes}); }
-  Tensor doubles(int64_t count) { return arena_.allocate(DType::kF64, Shape{count}); }
+  Tensor gradients(const Shape& shape) { return allocate(kernels_.gradient_dtype(), shape); }
+  Tensor workspace(int64_t size_bytes) { return allocate(DType::kU8, Shape{size_bytes}); }
+  Tensor doubles(int64_t count) { return allocate(DType::kF64, Shape{count}); }
 
   // Values are drawn as fp32 on the host and converted by the device's own cast.
   Tensor drawn(const Shape& shape, const std::string& name, float scale) {
@@ -38,40 +45,60 @@ class Prober {
   }
   Tensor drawn(const Tensor& result, const std::string& name, float scale) {
     const Shape& shape = result.shape();
-    const Tensor host = arena_.allocate(DType::kF32, shape);
+    const Tensor host = host_.allocate(DType::kF32, shape);
+    const Tensor values = allocate(DType::kF32, shape);
     if (counting()) return result;
     const RandomSite site = RandomSite::make(kSeed, name);
     for (int64_t i = 0; i < shape.num_elements(); ++i)
       host.as<float>()[i] = scale * site.normal(static_cast<uint64_t>(i));
-    kernels_.cast(stream_, host, result);
+    stream_.copy(values.data(), host.data(), host.size_bytes());
+    kernels_.cast(stream_, values, result);
     return result;
   }
 
   Tensor tokens(int64_t rows, int64_t T, int64_t vocab) {
-    const Tensor result = arena_.allocate(DType::kI32, Shape{rows, T});
+    const Tensor result = allocate(DType::kI32, Shape{rows, T});
+    const Tensor host = host_.allocate(DType::kI32, Shape{rows, T});
     const RandomSite site = RandomSite::make(kSeed, "tokens");
-    for (int64_t i = 0; i < rows * T && !counting(); ++i) {
-      result.as<int32_t>()[i] =
+    if (counting()) return result;
+    for (int64_t i = 0; i < rows * T; ++i) {
+      host.as<int32_t>()[i] =
           static_cast<int32_t>(site.word(static_cast<uint64_t>(i)) % static_cast<uint64_t>(vocab));
     }
+    stream_.copy(result.data(), host.data(), host.size_bytes());
     return result;
   }
 
   void digest(const std::string& operation, std::initializer_list<Tensor> outputs) {
     if (counting()) return;
-    throw_if_error(stream_.synchronize(Deadline::after_s(timeout_s_)));
     Digester digester;
-    for (const Tensor& output : outputs)
-      digester.update(output.data(), static_cast<size_t>(output.size_bytes()));
+    for (const Tensor& output : outputs) {
+      if (!output.present()) continue;
+      LEASEHOLD_CHECK(output.size_bytes() <= output_bytes_.size_bytes(), "{}: {} bytes of output",
+                      operation, output.size_bytes());
+      stream_.copy(output_bytes_.data(), output.data(), output.size_bytes());
+      throw_if_error(stream_.synchronize(Deadline::after_s(timeout_s_)));
+      digester.update(output_bytes_.data(), static_cast<size_t>(output.size_bytes()));
+    }
     digests_.push_back({operation, digester.finish().low});
   }
 
   std::vector<OperationDigest> take() { return std::move(digests_); }
+  int64_t largest_bytes() const { return largest_bytes_; }  // of all that was allocated
 
  private:
+  Tensor allocate(DType dtype, const Shape& shape) {
+    const Tensor tensor = arena_.allocate(dtype, shape);
+    largest_bytes_ = std::max(largest_bytes_, tensor.size_bytes());
+    return tensor;
+  }
+
   Kernels& kernels_;
   Stream& stream_;
   Arena& arena_;
+  Arena& host_;
+  Tensor output_bytes_;  // of one output at a time
+  int64_t largest_bytes_ = 0;
   double timeout_s_;
   std::vector<OperationDigest> digests_;
 };
@@ -268,11 +295,17 @@ Result<std::vector<OperationDigest>> digest_arithmetic(Device& device, Kernels& 
   try {
     LEASEHOLD_ASSIGN_OR_RETURN(auto stream, device.create_stream("probe"));
     Arena measured = Arena::measuring("arithmetic probe");
-    Prober counting(kernels, *stream, measured, timeout_s);
+    Arena measured_host = Arena::measuring("arithmetic probe, host");
+    Prober counting(kernels, *stream, measured, measured_host, 0, timeout_s);
     probe_all(counting, probe);
+    const int64_t largest_bytes = counting.largest_bytes();
+    measured_host.allocate(DType::kU8, Shape{largest_bytes});
     LEASEHOLD_ASSIGN_OR_RETURN(Arena arena,
                                Arena::create(device, measured.name(), measured.peak_bytes()));
-    Prober prober(kernels, *stream, arena, timeout_s);
+    LEASEHOLD_ASSIGN_OR_RETURN(
+        Arena host, Arena::create(device, measured_host.name(), measured_host.peak_bytes(),
+                                  MemoryKind::kPinned));
+    Prober prober(kernels, *stream, arena, host, largest_bytes, timeout_s);
     probe_all(prober, probe);
     return prober.take();
   } catch (const StatusError& caught) {

@@ -47,7 +47,7 @@ class EngineImplementation : public Engine {
                                             options_.B, options_.T, arenas_);
     evaluator_ = std::make_unique<Evaluator>(
         [this](int64_t count, const BatchBuffers& batch) { parts_->compute_losses(count, batch); },
-        mesh_, options_.B, options_.T, *streams_.compute, arenas_);
+        mesh_, options_.B, options_.T, *streams_.compute, *streams_.host, arenas_);
     const Shape chunks{norm_->num_chunks(world_.rank())};
     chunk_sums_ = arenas_.batch.allocate(DType::kF64, chunks);
     host_chunk_sums_ = arenas_.staging.allocate(DType::kF64, chunks);
@@ -68,7 +68,10 @@ class EngineImplementation : public Engine {
   }
 
   Status finish_restore() override {
-    for (RankPart* part : parts_->all()) part->state->gather_values(*streams_.compute);
+    for (RankPart* part : parts_->all()) {
+      part->state->upload(*streams_.compute);
+      part->state->gather_values(*streams_.compute);
+    }
     return streams_.compute->synchronize(deadline());
   }
 
@@ -77,6 +80,17 @@ class EngineImplementation : public Engine {
   }
   std::vector<StateSlice> needed_slices() const override {
     return slices(&ModelState::needed_slices);
+  }
+  bool state_is_copied() const override { return parts_->all().front()->state->has_host_copy(); }
+  void begin_capture() override {
+    if (!state_is_copied()) return;
+    streams_.compute->record(*streams_.state_final);
+    streams_.capture->wait(*streams_.state_final);
+    for (RankPart* part : parts_->all()) part->state->download(*streams_.capture);
+    streams_.capture->record(*streams_.state_captured);
+  }
+  Status wait_captured() const override {
+    return state_is_copied() ? streams_.state_captured->wait(deadline()) : ok_status();
   }
   std::map<std::string, Shape> parameter_shapes() const override { return shapes_; }
   std::vector<ArenaSize> memory() const override { return sizes_of(arenas_); }
@@ -102,6 +116,7 @@ class EngineImplementation : public Engine {
                      step + 1, result.loss, result.gradient_norm);
       }
       if (request.before_update) LEASEHOLD_RETURN_IF_ERROR(request.before_update());
+      streams_.compute->wait(*streams_.state_captured);
       result.lr = learning_rate(options_.optimizer, step, options_.steps);
       for (RankPart* part : parts_->all()) {
         part->state->update(options_.optimizer, result.lr, step, gradient_scale(),
@@ -184,7 +199,7 @@ class EngineImplementation : public Engine {
     std::ranges::copy(request.votes, scalars.end() - 2 - kNumVotes);
     scalars[scalars.size() - 2] = request.stop_requested ? 1 : 0;
     scalars[scalars.size() - 1] = loaded.ok() ? 0 : 1;
-    return world_.all_gather(own_scalars_, all_scalars_, *streams_.compute).wait(deadline());
+    return world_.all_gather(own_scalars_, all_scalars_, *streams_.host).wait(deadline());
   }
 
   Status read_scalars(const Status& loaded, StepResult& result) {
@@ -203,7 +218,7 @@ class EngineImplementation : public Engine {
       if (scalars[num_scalars_ - 2] != 0) result.stop_requested = true;
       if (scalars[num_scalars_ - 1] != 0) failed = true;
     }
-    if (failed) return agree(world_, *streams_.compute, loaded, deadline());
+    if (failed) return agree(world_, *streams_.host, loaded, deadline());
     result.loss = step_batch_->mean_loss(losses_);
     result.gradient_norm = norm_->norm(norm_values_);
     return ok_status();
@@ -255,7 +270,7 @@ class OwnedEngine : private OwningEngine, public EngineImplementation {
 Result<Arenas> measure(Device& device, Kernels& kernels, Mesh& mesh, const ModelSource& source,
                        const EngineOptions& options) {
   LEASEHOLD_ASSIGN_OR_RETURN(Streams streams, Streams::create(device));
-  Arenas measured = Arenas::measuring();
+  Arenas measured = Arenas::measuring(device.kind());
   EngineImplementation trial(kernels, mesh, options, streams, measured);
   LEASEHOLD_RETURN_IF_ERROR(trial.build(source));
   return measured;

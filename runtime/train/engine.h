@@ -80,9 +80,18 @@ class Engine {
   virtual Status initialize() = 0;
   // Collective, after the needed slices were loaded.
   virtual Status finish_restore() = 0;
-  // The state that this rank stores, and the state that it must load: views of its memory.
+  // The state that this rank stores, and the state that it must load: views of host memory. On a
+  // CPU that is the state itself; else it is a copy, which begin_capture brings up to date and
+  // finish_restore takes up.
   virtual std::vector<StateSlice> owned_slices() const = 0;
   virtual std::vector<StateSlice> needed_slices() const = 0;
+  virtual bool state_is_copied() const = 0;
+  // Enqueues the copy of the state as the calls before left it, beside what is computed next; a
+  // step changes the state only when it is done. Only after wait_captured returned may the slices
+  // be read, and they stay as they are until the next begin_capture. Nothing where the slices are
+  // the state itself. begin_capture is for the thread that makes steps, wait_captured for any.
+  virtual void begin_capture() = 0;
+  virtual Status wait_captured() const = 0;
   // Global shapes by name, of the whole model.
   virtual std::map<std::string, Shape> parameter_shapes() const = 0;
 

@@ -7,12 +7,13 @@
 
 namespace leasehold {
 
-Evaluator::Evaluator(ComputeLosses compute, Mesh& mesh, int64_t B, int64_t T, Stream& stream,
-                     Arenas& arenas)
+Evaluator::Evaluator(ComputeLosses compute, Mesh& mesh, int64_t B, int64_t T,
+                     Stream& compute_stream, Stream& host_stream, Arenas& arenas)
     : compute_(std::move(compute)),
       mesh_(mesh),
       B_(B),
-      stream_(stream),
+      stream_(compute_stream),
+      host_stream_(host_stream),
       batch_(kGroupsPerRound, B, T, arenas) {}
 
 // This data rank's groups of the round that begins with group `first`. What is past the last group
@@ -57,7 +58,7 @@ Result<Evaluation> Evaluator::evaluate(const WindowLoader& loader, double timeou
     LEASEHOLD_RETURN_IF_ERROR(
         world
             .all_gather({mine.data(), DType::kF64, Shape{kValues}},
-                        {all.data(), DType::kF64, Shape{kValues * world.size()}}, stream_)
+                        {all.data(), DType::kF64, Shape{kValues * world.size()}}, host_stream_)
             .wait(after_group_timeout(timeout_s)));
     LEASEHOLD_RETURN_IF_ERROR(status);
     for (int rank = 0; rank < world.size(); ++rank) {

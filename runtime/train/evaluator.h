@@ -23,8 +23,8 @@ class Evaluator {
   using ComputeLosses = std::function<void(int64_t count, const BatchBuffers& batch)>;
 
   // References must outlive the object.
-  Evaluator(ComputeLosses compute, Mesh& mesh, int64_t B, int64_t T, Stream& stream,
-            Arenas& arenas);
+  Evaluator(ComputeLosses compute, Mesh& mesh, int64_t B, int64_t T, Stream& compute_stream,
+            Stream& host_stream, Arenas& arenas);
 
   // Collective over the mesh's world; data ranks take groups in turn. `stop_requested` is asked
   // between rounds; the ranks agree.
@@ -39,7 +39,8 @@ class Evaluator {
   ComputeLosses compute_;
   Mesh& mesh_;
   int64_t B_;
-  Stream& stream_;
+  Stream& stream_;       // of the device
+  Stream& host_stream_;  // of the CPU: for the world
   BatchBuffers batch_;
 };
 

@@ -85,6 +85,10 @@ ModelState::ModelState(const FlatLayout& layout, ParameterTable& table, Communic
   if (has_working_copy_) masters_ = arenas.optimizer.allocate(DType::kF32, state);
   m_ = arenas.optimizer.allocate(DType::kF32, state);
   v_ = arenas.optimizer.allocate(DType::kF32, state);
+  if (arenas.kind != DeviceKind::kCpu) {
+    for (Tensor* copy : {&host_weights_, &host_m_, &host_v_})
+      *copy = arenas.staging.allocate(DType::kF32, state);
+  }
   for (size_t p = 0; p < layout.parameters.size(); ++p) {
     const FlatParameter& flat = layout.parameters[p];
     Parameter& parameter = *table.all()[p];
@@ -139,7 +143,7 @@ void ModelState::initialize(uint64_t seed, Stream& stream) {
   };
   std::vector<Part> parts;
   for (const OwnedRange& range : owned_) {
-    const Tensor values = weights_of(range);
+    const Tensor values = has_host_copy() ? state_of(host_weights_, range) : weights_of(range);
     for (int64_t done = 0; done < range.count; done += kBlock) {
       const int64_t count = std::min(kBlock, range.count - done);
       parts.push_back({static_cast<size_t>(range.parameter),
@@ -152,10 +156,32 @@ void ModelState::initialize(uint64_t seed, Stream& stream) {
     const Part& part = parts[static_cast<size_t>(i)];
     draw(table_.all()[part.parameter]->spec(), boxes_[part.parameter], seed, part.begin, part.out);
   });
+  upload(stream);
   stream.fill_zero(m_.data(), m_.size_bytes());
   stream.fill_zero(v_.data(), v_.size_bytes());
   if (has_working_copy_ && !sharded_) gather(masters_, stream);
   gather_values(stream);
+}
+
+template <typename Copy>
+void ModelState::for_each_copy(const Copy& copy) const {
+  if (!has_host_copy()) return;
+  copy(m_, host_m_);
+  copy(v_, host_v_);
+  if (has_working_copy_) return copy(masters_, host_weights_);
+  for (const OwnedRange& range : updated_) copy(weights_of(range), state_of(host_weights_, range));
+}
+
+void ModelState::download(Stream& stream) {
+  for_each_copy([&](const Tensor& device, const Tensor& host) {
+    stream.copy(host.data(), device.data(), host.size_bytes());
+  });
+}
+
+void ModelState::upload(Stream& stream) {
+  for_each_copy([&](const Tensor& device, const Tensor& host) {
+    stream.copy(device.data(), host.data(), host.size_bytes());
+  });
 }
 
 void ModelState::gather_values(Stream& stream) {
@@ -212,13 +238,24 @@ void ModelState::update(const OptimizerOptions& options, double lr, int64_t step
 
 StateSlice ModelState::slice_of(const OwnedRange& range, StateKind kind) const {
   const auto p = static_cast<size_t>(range.parameter);
-  const Tensor& moments = kind == StateKind::kMoment1 ? m_ : v_;
+  const auto data = [&]() -> Tensor {
+    const bool on_host = has_host_copy();
+    switch (kind) {
+      case StateKind::kWeight:
+        return on_host ? state_of(host_weights_, range) : weights_of(range);
+      case StateKind::kMoment1:
+        return state_of(on_host ? host_m_ : m_, range);
+      case StateKind::kMoment2:
+        return state_of(on_host ? host_v_ : v_, range);
+    }
+    return {};
+  };
   return {.parameter = layout_.parameters[p].name,
           .kind = kind,
           .global_shape = table_.all()[p]->spec().shape,
           .box = boxes_[p],
           .begin = range.begin,
-          .data = kind == StateKind::kWeight ? weights_of(range) : state_of(moments, range)};
+          .data = data()};
 }
 
 std::vector<StateSlice> ModelState::owned_slices() const {

@@ -40,6 +40,13 @@ class ModelState {
   // ranks' shards, but in stage 3. Collective, enqueued.
   void gather_values(Stream& stream);
 
+  // Whether slices are views of pinned host memory, since the host cannot touch the state itself.
+  // Then `download` copies the state there and `upload` the other way; else both do nothing.
+  // Enqueued.
+  bool has_host_copy() const { return host_m_.present(); }
+  void download(Stream& stream);
+  void upload(Stream& stream);
+
   // One AdamW step from the reduced gradients of the own shard. Stage 0 gathers them into
   // `value_buffer` first; stages 1 and 2 gather the new weights, as they are computed with, after.
   // Enqueued on `compute`; collective.
@@ -66,6 +73,9 @@ class ModelState {
   Tensor weights_of(const OwnedRange& range) const;  // fp32
   Tensor state_of(Tensor state, const OwnedRange& range) const;
   void gather(Tensor whole, Stream& stream);
+  // The state on the device and its copy: calls copy(device, host) for each pair of flat tensors.
+  template <typename Copy>
+  void for_each_copy(const Copy& copy) const;
 
   const FlatLayout& layout_;
   ParameterTable& table_;
@@ -79,6 +89,7 @@ class ModelState {
   std::vector<OwnedRange> owned_;    // this rank's shard
   std::vector<OwnedRange> updated_;  // what this rank updates
   Tensor values_;                    // (num_value_elements), or (num_shard_elements) in stage 3
+  Tensor host_weights_, host_m_, host_v_;  // like m_; absent where the host can touch the state
   Tensor masters_, m_, v_;  // (num_shard_elements), or (num_value_elements) in stage 0; without a
                             // working copy masters_ is absent
 };

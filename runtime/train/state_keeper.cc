@@ -35,24 +35,26 @@ int64_t snapshot_interval(double cost_s, double step_time_s, double share) {
   return static_cast<int64_t>(std::clamp(steps, 1.0, static_cast<double>(kMaxInterval)));
 }
 
-Result<std::unique_ptr<StateKeeper>> StateKeeper::create(StateKeeperOptions options,
-                                                         const Engine& engine,
+Result<std::unique_ptr<StateKeeper>> StateKeeper::create(StateKeeperOptions options, Engine& engine,
                                                          const CheckpointInfo& like,
                                                          FileSystem& files, Communicator& world,
                                                          Event event) {
-  std::unique_ptr<StateKeeper> keeper(new StateKeeper(std::move(options), std::move(event)));
+  std::unique_ptr<StateKeeper> keeper(
+      new StateKeeper(std::move(options), engine, std::move(event)));
   const StateKeeperOptions& own = keeper->options_;
   if (own.mode == SnapshotMode::kOff) return keeper;
   LEASEHOLD_ASSIGN_OR_RETURN(keeper->saver_,
                              BackgroundSaver::create(files, own.run_dir, world, own.timeout_s));
   LEASEHOLD_ASSIGN_OR_RETURN(
-      keeper->tier_, MemoryTier::create({.directory = own.memory_directory,
-                                         .run_dir = own.run_dir,
-                                         .node = own.ranks[static_cast<size_t>(world.rank())].node,
-                                         .generation = like.generation,
-                                         .partners = choose_partners(own.ranks),
-                                         .timeout_s = own.timeout_s},
-                                        engine.owned_slices(), like, world));
+      keeper->tier_,
+      MemoryTier::create({.directory = own.memory_directory,
+                          .run_dir = own.run_dir,
+                          .node = own.ranks[static_cast<size_t>(world.rank())].node,
+                          .generation = like.generation,
+                          .partners = choose_partners(own.ranks),
+                          .timeout_s = own.timeout_s,
+                          .wait_for_slices = [&engine] { return engine.wait_captured(); }},
+                         engine.owned_slices(), like, world));
   std::set<std::string> nodes;
   for (const FailureDomain& rank : own.ranks) nodes.insert(rank.node);
   keeper->event_(
@@ -79,7 +81,9 @@ Votes StateKeeper::votes(double step_time_s) const {
 }
 
 Status StateKeeper::before_update() {
-  return tier_ ? tier_->wait_captured(after_group_timeout(options_.timeout_s)) : ok_status();
+  // A copy stays as it is while the state changes.
+  if (!tier_ || engine_.state_is_copied()) return ok_status();
+  return tier_->wait_captured(after_group_timeout(options_.timeout_s));
 }
 
 void StateKeeper::after_step(const CheckpointInfo& info, const Votes& agreed) {
@@ -99,6 +103,7 @@ void StateKeeper::after_step(const CheckpointInfo& info, const Votes& agreed) {
     save_wanted_ = false;
     save_waits_for_step_ = info.step;
   }
+  engine_.begin_capture();
   tier_->begin(info, committed_step_);
 }
 

@@ -48,8 +48,8 @@ class StateKeeper {
                          const std::vector<std::pair<std::string, std::string>>& details)>;
 
   // Collective. Errors as MemoryTier::create. `like` gives the size of what snapshots say.
-  static Result<std::unique_ptr<StateKeeper>> create(StateKeeperOptions options,
-                                                     const Engine& engine,
+  // `engine` must outlive it.
+  static Result<std::unique_ptr<StateKeeper>> create(StateKeeperOptions options, Engine& engine,
                                                      const CheckpointInfo& like, FileSystem& files,
                                                      Communicator& world, Event event);
 
@@ -69,14 +69,15 @@ class StateKeeper {
   void note_durable(int64_t step, double seconds);
 
  private:
-  StateKeeper(StateKeeperOptions options, Event event)
-      : options_(std::move(options)), event_(std::move(event)) {}
+  StateKeeper(StateKeeperOptions options, Engine& engine, Event event)
+      : options_(std::move(options)), engine_(engine), event_(std::move(event)) {}
   void end_snapshot(const Votes& agreed);
   void end_save();
   void begin_save(const Votes& agreed);
   bool checkpoint_due(int64_t step, const Votes& agreed) const;
 
   StateKeeperOptions options_;
+  Engine& engine_;
   Event event_;
   std::unique_ptr<BackgroundSaver> saver_;
   std::unique_ptr<MemoryTier> tier_;

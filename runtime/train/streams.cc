@@ -10,6 +10,11 @@ Result<Streams> Streams::create(Device& device) {
       LEASEHOLD_ASSIGN_OR_RETURN(event, device.create_event());
     }
   }
+  LEASEHOLD_ASSIGN_OR_RETURN(streams.state_final, device.create_event());
+  LEASEHOLD_ASSIGN_OR_RETURN(streams.state_captured, device.create_event());
+  streams.host_device = CpuDevice::create({});
+  LEASEHOLD_ASSIGN_OR_RETURN(streams.host, streams.host_device->create_stream("host"));
+  LEASEHOLD_ASSIGN_OR_RETURN(streams.capture, device.create_stream("capture"));
   LEASEHOLD_ASSIGN_OR_RETURN(streams.compute, device.create_stream("compute"));
   LEASEHOLD_ASSIGN_OR_RETURN(streams.communication, device.create_stream("communication"));
   LEASEHOLD_ASSIGN_OR_RETURN(streams.transfer, device.create_stream("transfer"));

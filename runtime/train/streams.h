@@ -4,7 +4,7 @@
 #include <array>
 #include <memory>
 
-#include "runtime/device/device.h"
+#include "runtime/device/cpu_device.h"
 
 namespace leasehold {
 
@@ -21,9 +21,14 @@ struct Streams {
   std::unique_ptr<Event> turn;
   std::array<std::unique_ptr<Event>, 2> gradients_sent;   // of the two unit buffers of gradients
   std::array<std::unique_ptr<Event>, 2> values_released;  // of the two unit buffers of weights
+  std::unique_ptr<Event> state_final;                     // for the capture of the state
+  std::unique_ptr<Event> state_captured;
+  std::unique_ptr<CpuDevice> host_device;
   std::unique_ptr<Stream> compute;
   std::unique_ptr<Stream> communication;  // over the data axis
   std::unique_ptr<Stream> transfer;       // between pipeline stages
+  std::unique_ptr<Stream> capture;        // from the device's memory to the host's, of the state
+  std::unique_ptr<Stream> host;           // of the CPU, inline: what ranks say in host memory
 };
 
 }  // namespace leasehold

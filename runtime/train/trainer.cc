@@ -204,6 +204,9 @@ Status Trainer::save(const std::string& reason) {
   if (keeper_) saved_step_ = std::max(saved_step_, keeper_->durable_step());
   if (saved_step_ == info_.step || info_.step == 0) return ok_status();
   const double begin_s = clock_.steady_s();
+  engine_.begin_capture();
+  LEASEHOLD_RETURN_IF_ERROR(
+      agree(world_, stream_, engine_.wait_captured(), deadline()).annotated("reading the state"));
   const std::vector<StateSlice> slices = engine_.owned_slices();
   LEASEHOLD_RETURN_IF_ERROR(
       save_checkpoint(files_, options_.run_dir, info_, slices, world_, stream_, deadline()));

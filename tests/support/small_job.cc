@@ -5,10 +5,13 @@
 #include <map>
 #include <sstream>
 
+#include "collectives/nccl.h"
 #include "models/gpt.h"
 #include "runtime/base/digest.h"
 #include "runtime/checkpoint/reshard.h"
 #include "runtime/comm/host_exchange.h"
+#include "runtime/device/cuda.h"
+#include "runtime/tensor/kernels_cuda.h"
 
 namespace leasehold {
 
@@ -44,14 +47,38 @@ void write_random_tokens(const std::string& path, int64_t num_tokens, int64_t vo
   throw_if_error(publish_file(posix_files(), path, content, "test"));
 }
 
+namespace {
+
+std::unique_ptr<Device> make_device(const SmallJob& job, int rank) {
+  if (job.device_kind == DeviceKind::kCpu) return CpuDevice::create(job.device);
+  return create_cuda_device(rank, job.options.timeout_s).value();
+}
+
+std::unique_ptr<Kernels> make_kernels(const SmallJob& job, Device& device) {
+  if (job.device_kind == DeviceKind::kCuda) {
+    return create_cuda_kernels(device, job.precision).value();
+  }
+  return create_cpu_kernels(static_cast<CpuDevice&>(device), job.precision);
+}
+
+Mesh::GroupMaker make_groups(const SmallJob& job, Device& device) {
+  if (job.device_kind == DeviceKind::kCpu) return nullptr;
+  return [&device, timeout_s = job.options.timeout_s](Communicator& group) {
+    return create_nccl_communicator(group, device, group.name(), timeout_s);
+  };
+}
+
+}  // namespace
+
 SmallRank::SmallRank(const SmallJob& job, const std::string& token_path, Communicator& world)
-    : device_(CpuDevice::create(job.device)),
-      kernels_(create_cpu_kernels(*device_, job.precision)),
-      stream_(device_->create_stream("test").value()),
+    : device_(make_device(job, world.rank())),
+      kernels_(make_kernels(job, *device_)),
+      host_(CpuDevice::create({})),
+      stream_(host_->create_stream("test").value()),
       loader_(WindowLoader::create(TokenFile::open(posix_files(), token_path).value(),
                                    job.options.T, job.model.vocab, job.options.seed)
                   .value()),
-      mesh_(Mesh::create(world, job.mesh_of(world.size())).value()) {
+      mesh_(Mesh::create(world, job.mesh_of(world.size()), make_groups(job, *device_)).value()) {
   engine_ = Engine::create(*device_, *kernels_, mesh_, gpt_source(job.model), job.options).value();
   throw_if_error(engine_->initialize());
 }
@@ -83,8 +110,10 @@ std::string pack(const StateSlice& slice) {
 
 }  // namespace
 
-std::string gathered_state_digest(const Engine& engine, Communicator& world, Stream& stream) {
+std::string gathered_state_digest(Engine& engine, Communicator& world, Stream& stream) {
   std::string mine;
+  engine.begin_capture();
+  throw_if_error(engine.wait_captured());
   for (const StateSlice& slice : engine.owned_slices()) mine += pack(slice);
   const auto all = all_gather_bytes(world, stream, mine, Deadline::after_s(60)).value();
   std::map<std::string, std::vector<float>> tensors;  // whole ones by "parameter kind"

@@ -17,7 +17,8 @@ namespace leasehold {
 struct SmallJob {
   ModelConfig model;
   EngineOptions options;
-  CpuDeviceOptions device;
+  DeviceKind device_kind = DeviceKind::kCpu;  // kCuda: rank r of the world on device r, over NCCL
+  CpuDeviceOptions device;                    // kCpu
   DType precision = DType::kF32;
   int pipeline = 1;
   int tensor = 1;
@@ -38,13 +39,14 @@ class SmallRank {
 
   Engine& engine() { return *engine_; }
   const WindowLoader& loader() const { return loader_; }
-  Stream& stream() { return *stream_; }
+  Stream& stream() { return *stream_; }  // of the CPU, for the world
   // Collective. Runs steps [begin, end) and returns "loss gradient_norm" with 17 digits per step.
   std::vector<std::string> run(int64_t begin, int64_t end);
 
  private:
-  std::unique_ptr<CpuDevice> device_;
+  std::unique_ptr<Device> device_;
   std::unique_ptr<Kernels> kernels_;
+  std::unique_ptr<CpuDevice> host_;
   std::unique_ptr<Stream> stream_;
   WindowLoader loader_;
   Mesh mesh_;
@@ -53,6 +55,6 @@ class SmallRank {
 
 // The whole state of all ranks, gathered and digested in name order: the same for every layout.
 // Collective.
-std::string gathered_state_digest(const Engine& engine, Communicator& world, Stream& stream);
+std::string gathered_state_digest(Engine& engine, Communicator& world, Stream& stream);
 
 }  // namespace leasehold

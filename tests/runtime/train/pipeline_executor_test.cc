@@ -59,7 +59,7 @@ double measure_s(PipelineSchedule schedule, const PipelineShape& shape) {
                                                 shape.num_chunks, places, message, DType::kF64,
                                                 streams, arenas);
     };
-    Arenas measured = Arenas::measuring();
+    Arenas measured = Arenas::measuring(DeviceKind::kCpu);
     make(measured);
     Arenas arenas = Arenas::create(*device, measured).value();
     const auto executor = make(arenas);

@@ -59,6 +59,8 @@ void expect_any_loads_any(std::span<const StoredLayout> layouts, DType precision
       CheckpointInfo info;
       info.step = 2;
       info.lineage = new_lineage();
+      rank.engine().begin_capture();
+      throw_if_error(rank.engine().wait_captured());
       const auto slices = rank.engine().owned_slices();
       throw_if_error(save_checkpoint(posix_files(), directory / from.name, info, slices, world,
                                      rank.stream(), deadline()));

@@ -1,0 +1,80 @@
+// Training on CUDA devices, one a rank, over NCCL: the layouts of the processor's table, a chosen
+// part, keep their bits there too, and what comes out is what a CPU computes, but for rounding.
+#include <gtest/gtest.h>
+
+#include "runtime/device/cuda.h"
+#include "tests/runtime/train/layout_case.h"
+#include "tests/support/temporary_directory.h"
+
+namespace leasehold {
+namespace {
+
+// Why so many ranks cannot have a device each here; "" when they can.
+std::string why_no_devices(int num_ranks) {
+  const auto last = create_cuda_device(num_ranks - 1);
+  return last.ok() ? "" : last.status().message();
+}
+
+class LayoutsGpuTest : public testing::TestWithParam<LayoutCase> {
+ protected:
+  LayoutsGpuTest() : tokens_(directory_ / "train.bin") { write_random_tokens(tokens_, 200, 60, 5); }
+
+  LayoutTrace train(const LayoutCase& layout, DeviceKind kind, int64_t steps) const {
+    SmallJob job = job_of(layout);
+    job.device_kind = kind;
+    return train_layout(job, tokens_, layout.num_ranks(), steps);
+  }
+
+  TemporaryDirectory directory_;
+  std::string tokens_;
+};
+
+TEST_P(LayoutsGpuTest, DoesNotChangeABit) {
+  const LayoutCase& layout = GetParam();
+  const std::string why_not = why_no_devices(layout.num_ranks());
+  if (!why_not.empty()) GTEST_SKIP() << why_not;
+  const LayoutTrace one = train(layout.plain(), DeviceKind::kCuda, 2);
+  EXPECT_EQ(train(layout, DeviceKind::kCuda, 2), one);
+}
+
+TEST_F(LayoutsGpuTest, TrainsAsTheCpuDoes) {
+  const std::string why_not = why_no_devices(1);
+  if (!why_not.empty()) GTEST_SKIP() << why_not;
+  for (const bool is_llama : {false, true}) {
+    for (const DType precision : {DType::kF32, DType::kBf16}) {
+      const LayoutCase layout{.microbatches = 4, .is_llama = is_llama, .precision = precision};
+      const LayoutTrace cpu = train(layout, DeviceKind::kCpu, 4);
+      const LayoutTrace gpu = train(layout, DeviceKind::kCuda, 4);
+      // Both round to bf16 at the same places, seldom to different sides.
+      const double tolerance = precision == DType::kF32 ? 1e-5 : 2e-3;
+      for (size_t step = 0; step < cpu.losses.size(); ++step) {
+        EXPECT_NEAR(gpu.losses[step] / cpu.losses[step], 1, tolerance) << "step " << step;
+        EXPECT_NEAR(gpu.norms[step] / cpu.norms[step], 1, 10 * tolerance) << "step " << step;
+      }
+    }
+  }
+}
+
+std::vector<LayoutCase> table() {
+  const auto bf16 = DType::kBf16;
+  std::vector<LayoutCase> table = {{.data = 2, .zero = 1},
+                                   {.data = 2, .zero = 1, .precision = bf16},
+                                   {.data = 3, .zero = 3, .is_llama = true, .precision = bf16},
+                                   {.data = 2, .zero = 2, .is_llama = true},
+                                   {.pipeline = 2, .precision = bf16},
+                                   {.data = 2, .pipeline = 2, .chunks = 2, .zero = 3},
+                                   {.data = 2,
+                                    .zero = 1,
+                                    .tensor = 2,
+                                    .recompute = Recompute::kBlock,
+                                    .is_llama = true,
+                                    .precision = bf16}};
+  for (LayoutCase& layout : table) layout.microbatches = 4;
+  return table;
+}
+
+INSTANTIATE_TEST_SUITE_P(Table, LayoutsGpuTest, testing::ValuesIn(table()),
+                         [](const auto& tested) { return name_of(tested.param); });
+
+}  // namespace
+}  // namespace leasehold
