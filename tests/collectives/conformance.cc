@@ -13,63 +13,12 @@
 #include "runtime/comm/host_exchange.h"
 #include "runtime/comm/mesh.h"
 #include "runtime/device/cpu_stream.h"
+#include "tests/collectives/conformance_data.h"
 #include "tests/collectives/counting_new.h"
 
 namespace leasehold {
 
 namespace {
-
-constexpr double kLimitS = 60;
-
-std::unique_ptr<Stream> make_stream(ConformanceDevice& on, const char* name) {
-  return std::move(on.device.create_stream(name)).value();
-}
-
-// Elements in the device's memory.
-template <typename T>
-class Data {
- public:
-  Data(ConformanceDevice& on, const std::vector<T>& values)
-      : on_(on),
-        size_(static_cast<int64_t>(values.size())),
-        memory_(std::move(on.device.allocate(std::max<int64_t>(size_bytes(), 1),
-                                             MemoryKind::kDevice, "a test"))
-                    .value()) {
-    set(values);
-  }
-  static Data zeros(ConformanceDevice& on, int64_t size) {
-    return Data(on, std::vector<T>(static_cast<size_t>(size)));
-  }
-
-  Tensor view() const { return Tensor(memory_->data(), DTypeOf<T>::value, {size_}); }
-  Tensor view(int64_t begin, int64_t count) const { return view().flat(begin, count); }
-  // Both wait for the copy, and for nothing else.
-  void set(const std::vector<T>& values) { copy(memory_->data(), values.data()); }
-  std::vector<T> values() const {
-    std::vector<T> copied(static_cast<size_t>(size_));
-    copy(copied.data(), memory_->data());
-    return copied;
-  }
-
- private:
-  int64_t size_bytes() const { return size_ * static_cast<int64_t>(sizeof(T)); }
-  void copy(void* to, const void* from) const {
-    const auto stream = make_stream(on_, "test's copies");
-    stream->copy(to, from, size_bytes());
-    const Status status = stream->synchronize(Deadline::after_s(kLimitS));
-    EXPECT_TRUE(status.ok()) << status.message();
-  }
-
-  ConformanceDevice& on_;
-  int64_t size_;
-  std::unique_ptr<Memory> memory_;
-};
-
-void expect_done(const Work& work) {
-  const Status status = work.wait(Deadline::after_s(kLimitS));
-  EXPECT_TRUE(status.ok()) << status.message();
-  EXPECT_TRUE(work.ready());
-}
 
 // Small integers, so that every sum is exact in every dtype.
 template <typename T>
@@ -98,10 +47,6 @@ std::vector<T> reduced(int size, ReduceOp op, int64_t n) {
   }
   return values;
 }
-
-// Sizes around what implementations switch at: nothing, one element, odd, a segment, several
-// segments.
-constexpr int64_t kSizes[] = {0, 1, 5, 1000, 20011};
 
 template <typename T>
 void all_reduce_of(Communicator& group, ConformanceDevice& on, Stream& stream) {
@@ -162,65 +107,6 @@ void all_gather(Communicator& group, ConformanceDevice& on) {
     all_gather_of<float>(group, on, *stream, in_place);
     all_gather_of<uint8_t>(group, on, *stream, in_place);
   }
-}
-
-// Elements that are moved and never added: each arrives as it left, NaNs' payloads too.
-void bf16_moves(Communicator& group, ConformanceDevice& on) {
-  const auto stream = make_stream(on, "communication");
-  const int size = group.size(), me = group.rank();
-  for (const int64_t n : kSizes) {
-    const auto bits_of = [&](int rank) {
-      std::vector<uint16_t> bits(static_cast<size_t>(n));
-      for (size_t i = 0; i < bits.size(); ++i)
-        bits[i] = static_cast<uint16_t>(0x7f70 + 37 * static_cast<size_t>(rank) + 11 * i);
-      return bits;
-    };
-    const auto make = [&](int rank, int copies) {
-      std::vector<Bf16> values;
-      for (int copy = 0; copy < copies; ++copy) {
-        for (const uint16_t bits : bits_of(rank)) values.push_back({bits});
-      }
-      return Data<Bf16>(on, values);
-    };
-    // What lies in part `part` of `data` is rank `from`'s.
-    const auto expect_from = [&](int from, const Data<Bf16>& data, int64_t part) {
-      const std::vector<Bf16> values = data.values();
-      std::vector<uint16_t> bits;
-      for (int64_t i = 0; i < n; ++i)
-        bits.push_back(values[static_cast<size_t>(part * n + i)].bits);
-      EXPECT_EQ(bits, bits_of(from)) << n;
-    };
-    const Data<Bf16> mine = make(me, 1), to_all = make(me, size);
-    const auto gathered = Data<Bf16>::zeros(on, size * n),
-               from_all = Data<Bf16>::zeros(on, size * n);
-    std::vector<Tensor> sends, receives;
-    for (int p = 0; p < size; ++p) {
-      sends.push_back(to_all.view(p * n, n));
-      receives.push_back(from_all.view(p * n, n));
-    }
-    expect_done(group.all_gather(mine.view(), gathered.view(), *stream));
-    expect_done(group.all_to_all(sends, receives, *stream));
-    for (int p = 0; p < size; ++p) {
-      expect_from(p, gathered, p);
-      expect_from(p, from_all, p);
-    }
-    const Data<Bf16> root = make(me, 1);
-    expect_done(group.broadcast(root.view(), size - 1, *stream));
-    expect_from(size - 1, root, 0);
-    if (size == 1) continue;
-    // Round the ranks; odd ones receive first.
-    const auto received = Data<Bf16>::zeros(on, n);
-    const int next = (me + 1) % size, previous = (me + size - 1) % size;
-    std::vector<Work> works;
-    for (const bool sends_now : {me % 2 == 0, me % 2 != 0}) {
-      works.push_back(sends_now ? group.send(mine.view(), next, *stream)
-                                : group.receive(received.view(), previous, *stream));
-    }
-    for (const Work& work : works) expect_done(work);
-    expect_from(previous, received, 0);
-  }
-  const auto values = Data<Bf16>::zeros(on, 1);
-  EXPECT_THROW((void)group.all_reduce(values.view(), ReduceOp::kSum, *stream), StatusError);
 }
 
 template <typename T>
@@ -604,7 +490,7 @@ constexpr ConformanceCase kCases[] = {
     {"all_reduce", all_reduce},
     {"all_reduce_keeps_nan", all_reduce_keeps_nan},
     {"all_gather", all_gather},
-    {"bf16_moves", bf16_moves},
+    {"bf16_moves", conformance_bf16_moves},
     {"reduce_scatter", reduce_scatter},
     {"all_to_all", all_to_all},
     {"broadcast", broadcast},

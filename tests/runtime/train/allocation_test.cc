@@ -30,6 +30,7 @@ TEST_P(AllocationTest, AStepAllocatesNothing) {
 
 struct AllocationLayout {
   int data, pipeline, chunks, zero, tensor;
+  DType precision = DType::kF32;
 };
 
 class LayoutAllocationTest : public testing::TestWithParam<AllocationLayout> {};
@@ -46,6 +47,7 @@ TEST_P(LayoutAllocationTest, AStepAllocatesNothing) {
   job.options.num_chunks = layout.chunks;
   job.pipeline = layout.pipeline;
   job.tensor = layout.tensor;
+  job.precision = layout.precision;
   run_ranks(layout.data * layout.pipeline * layout.tensor, {}, [&](Communicator& world) {
     SmallRank rank(job, directory / "train.bin", world);
     float value = 0;
@@ -72,7 +74,9 @@ INSTANTIATE_TEST_SUITE_P(
     Layouts, LayoutAllocationTest,
     testing::Values(AllocationLayout{1, 1, 1, 0, 2}, AllocationLayout{2, 1, 1, 2, 1},
                     AllocationLayout{2, 1, 1, 3, 1}, AllocationLayout{1, 2, 1, 0, 1},
-                    AllocationLayout{1, 2, 2, 0, 1}, AllocationLayout{2, 2, 1, 3, 1}));
+                    AllocationLayout{1, 2, 2, 0, 1}, AllocationLayout{2, 2, 1, 3, 1},
+                    AllocationLayout{2, 1, 1, 1, 2, DType::kBf16},
+                    AllocationLayout{2, 2, 1, 3, 1, DType::kBf16}));
 
 INSTANTIATE_TEST_SUITE_P(Threads, AllocationTest, testing::Values(1, 2));
 
