@@ -59,23 +59,23 @@ struct DropoutMask {
   }
   // factors[j] of elements i + j: all 1 when p is 0. A block of four words serves four elements
   // where i + first_element is a multiple of four.
-  template <int kCount>
-  __host__ __device__ void factors(int64_t i, float (&factors)[kCount]) const {
+  template <int Count>
+  __host__ __device__ void factors(int64_t i, float (&factors)[Count]) const {
     if (p == 0) {
-      for (int j = 0; j < kCount; ++j) factors[j] = 1;
+      for (int j = 0; j < Count; ++j) factors[j] = 1;
       return;
     }
     const auto element = static_cast<uint64_t>(first_element + i);
-    if constexpr (kCount % 4 == 0) {
+    if constexpr (Count % 4 == 0) {
       if (element % 4 == 0) {
-        for (int j = 0; j < kCount; j += 4) {
+        for (int j = 0; j < Count; j += 4) {
           const RandomWords words = block(element / 4 + j / 4);
           for (int k = 0; k < 4; ++k) factors[j + k] = factor_of(words.word[k]);
         }
         return;
       }
     }
-    for (int j = 0; j < kCount; ++j) factors[j] = factor(i + j);
+    for (int j = 0; j < Count; ++j) factors[j] = factor(i + j);
   }
 };
 
