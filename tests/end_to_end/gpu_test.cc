@@ -1,0 +1,126 @@
+// The programs on GPUs, of the machine or emulated ones: the same job on any number of ranks and in
+// any layout, stopped, resumed and supervised over leases, is the same training; and a run moves
+// between GPUs and CPUs through its checkpoints.
+#include <csignal>
+
+#include "tests/end_to_end/launch_fixture.h"
+
+namespace leasehold {
+namespace {
+
+std::vector<std::string> on_gpus(std::vector<std::string> settings = {}) {
+  settings.insert(settings.begin(), "device.kind=cuda");
+  std::vector<std::string> options;
+  for (const std::string& setting : settings) options.insert(options.end(), {"--set", setting});
+  return options;
+}
+
+std::vector<std::string> stopping_after(std::vector<std::string> options, const char* step) {
+  options.insert(options.end(), {"--stop-after", step});
+  return options;
+}
+
+class GpuTest : public JobFixture, public testing::WithParamInterface<const char*> {
+ protected:
+  // Four ranks on one node is the most that the tests start.
+  void SetUp() override {
+    const Finished tried = train(4, "tried", {"--set", "device.kind=cuda", "--dry-run"});
+    if (tried.exit_code == 78) GTEST_SKIP() << tried.errors;
+    ASSERT_EQ(tried.exit_code, 0) << tried.errors;
+  }
+
+  void expect_equal(const std::string& name, const std::string& like) const {
+    EXPECT_EQ(metrics(name), metrics(like)) << name;
+    EXPECT_EQ(state_digest(name), state_digest(like)) << name;
+  }
+
+  // What stands behind "loss": on each line.
+  std::vector<double> losses(const std::string& name) const {
+    std::vector<double> found;
+    for (const std::string& line : metrics(name)) {
+      const size_t at = line.find("\"loss\": ");
+      if (at != std::string::npos) found.push_back(std::stod(line.substr(at + 8)));
+    }
+    return found;
+  }
+};
+
+TEST_P(GpuTest, NotOneBit) {
+  const std::string precision = fmt::format("device.precision={}", GetParam());
+  const auto with = [&](std::vector<std::string> settings) {
+    settings.insert(settings.end(), {precision, "run.steps=20"});
+    return on_gpus(std::move(settings));
+  };
+  ASSERT_EQ(train(1, "undisturbed", with({})).exit_code, 0);
+  ASSERT_EQ(metrics("undisturbed").size(), 20);
+  EXPECT_EQ(train(2, "data", with({})).exit_code, 0);
+  expect_equal("data", "undisturbed");
+  EXPECT_EQ(
+      train(4, "changing", stopping_after(with({"parallel.pipeline=2", "parallel.zero=3"}), "6"))
+          .exit_code,
+      75);
+  EXPECT_EQ(train(2, "changing", stopping_after(with({"parallel.zero=2"}), "12")).exit_code, 75);
+  EXPECT_EQ(train(2, "changing", with({"parallel.pipeline=2"})).exit_code, 0);
+  expect_equal("changing", "undisturbed");
+}
+
+INSTANTIATE_TEST_SUITE_P(Precision, GpuTest, testing::Values("fp32", "bf16"),
+                         [](const auto& tested) { return std::string(tested.param); });
+
+using GpuMoveTest = GpuTest;
+
+// Rounding differs, so that must be allowed; what is trained is the same but for that.
+TEST_P(GpuMoveTest, ARunMovesBetweenGpusAndCpus) {
+  const std::string steps = "run.steps=20";
+  const std::string report = "run.identity=report";
+  ASSERT_EQ(train(2, "cpu", {"--set", steps}).exit_code, 0);
+  ASSERT_EQ(train(2, "away", stopping_after({"--set", steps}, "10")).exit_code, 75);
+  ASSERT_EQ(train(2, "back", stopping_after(on_gpus({steps}), "10")).exit_code, 75);
+  // The digests of all operations say that this is another machine.
+  expect_ended(train(2, "away", on_gpus({steps})), 78, {"run.identity"});
+  ASSERT_EQ(train(2, "away", on_gpus({steps, report})).exit_code, 0);
+  ASSERT_EQ(train(2, "back", {"--set", steps, "--set", report}).exit_code, 0);
+  const std::vector<double> like = losses("cpu");
+  ASSERT_EQ(like.size(), 20);
+  for (const std::string name : {"away", "back"}) {
+    const std::vector<double> moved = losses(name);
+    ASSERT_EQ(moved.size(), like.size()) << name;
+    for (size_t i = 0; i < like.size(); ++i) EXPECT_NEAR(moved[i] / like[i], 1, 1e-4) << name << i;
+  }
+  // Up to the stop the run on CPUs is the run on CPUs.
+  for (size_t i = 0; i < 10; ++i) EXPECT_EQ(losses("away")[i], like[i]);
+}
+
+INSTANTIATE_TEST_SUITE_P(Precision, GpuMoveTest, testing::Values("fp32"),
+                         [](const auto& tested) { return std::string(tested.param); });
+
+class GpuLaunchTest : public LaunchFixture {
+ protected:
+  GpuLaunchTest() : LaunchFixture(60) {}
+};
+
+// A rank is killed, then a lease ends. Virtual nodes count their GPUs apart, which those of one
+// machine cannot.
+TEST_F(GpuLaunchTest, ALostRankAndALeaseThatEndsChangeNoBit) {
+  const Finished alone = train(1, "undisturbed", on_gpus());
+  if (alone.exit_code == 78) GTEST_SKIP() << alone.errors;
+  ASSERT_EQ(alone.exit_code, 0) << alone.errors;
+  write_calendar({{"owned-1"}, {"texas-a"}});
+  launch(on_gpus());
+  ASSERT_TRUE(wait_step(8)) << supervisor().errors();
+  const auto victim = rank(1);
+  ASSERT_TRUE(victim);
+  ::kill(victim->pid, SIGKILL);
+  ASSERT_TRUE(wait_event("restored")) << events(run_);
+  ASSERT_TRUE(wait_step(last_step() + 3)) << supervisor().errors();
+  write_calendar({{"owned-1"}, {.host = "texas-a", .end_s = now_s() + 2}});
+  const Finished finished = supervisor().wait(120);
+  ASSERT_EQ(finished.exit_code, 0) << finished.errors << events(run_);
+  EXPECT_EQ(metrics(run_), metrics("undisturbed"));
+  EXPECT_EQ(state_digest(run_), state_digest("undisturbed"));
+  EXPECT_EQ(run_events("drained").size(), 1) << events(run_);
+  EXPECT_TRUE(memory_files().empty());
+}
+
+}  // namespace
+}  // namespace leasehold
