@@ -124,6 +124,13 @@ class NcclCommunicator : public Communicator {
   std::vector<std::shared_ptr<NcclOperation>> pool_;
 };
 
+Result<std::unique_ptr<Communicator>> create_over(Communicator& bootstrap, Device& device,
+                                                  const std::string& name, double timeout_s,
+                                                  const std::shared_ptr<NcclWatch>& watch) {
+  LEASEHOLD_ASSIGN_OR_RETURN(auto host, bootstrap.split(0, bootstrap.rank(), name));
+  return NcclCommunicator::make(std::move(host), CudaDevice::from(device), name, timeout_s, watch);
+}
+
 }  // namespace
 
 bool nccl_built() { return true; }
@@ -136,9 +143,16 @@ Result<std::unique_ptr<Communicator>> create_nccl_communicator(Communicator& boo
                                                                Device& device,
                                                                const std::string& name,
                                                                double timeout_s) {
-  LEASEHOLD_ASSIGN_OR_RETURN(auto host, bootstrap.split(0, bootstrap.rank(), name));
-  return NcclCommunicator::make(std::move(host), CudaDevice::from(device), name, timeout_s,
-                                std::make_shared<NcclWatch>(kClosingLimitS));
+  return create_over(bootstrap, device, name, timeout_s,
+                     std::make_shared<NcclWatch>(kClosingLimitS));
+}
+
+std::function<Result<std::unique_ptr<Communicator>>(Communicator& host_group)> nccl_group_maker(
+    Device& device, double timeout_s) {
+  const auto watch = std::make_shared<NcclWatch>(kClosingLimitS);
+  return [watch, &device, timeout_s](Communicator& host_group) {
+    return create_over(host_group, device, host_group.name(), timeout_s, watch);
+  };
 }
 
 }  // namespace leasehold

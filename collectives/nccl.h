@@ -2,6 +2,7 @@
 // nccl_absent.cc, which is linked instead where the toolkit is missing and says so.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -19,6 +20,11 @@ Result<std::unique_ptr<Communicator>> create_nccl_communicator(Communicator& boo
                                                                Device& device,
                                                                const std::string& name,
                                                                double timeout_s);
+
+// The same for several groups of `device`, as Mesh::create wants it: one thread looks after them
+// all. `device` and the groups that it is called with must outlive what it makes.
+std::function<Result<std::unique_ptr<Communicator>>(Communicator& host_group)> nccl_group_maker(
+    Device& device, double timeout_s);
 
 // Fails a stream of a CUDA device: what follows on it is skipped, and synchronize() returns
 // `status`.

@@ -4,6 +4,13 @@ namespace leasehold {
 
 bool nccl_built() { return false; }
 
+std::function<Result<std::unique_ptr<Communicator>>(Communicator& host_group)> nccl_group_maker(
+    Device& device, double timeout_s) {
+  return [&device, timeout_s](Communicator& host_group) {
+    return create_nccl_communicator(host_group, device, host_group.name(), timeout_s);
+  };
+}
+
 // There is no such stream.
 void fail_cuda_stream(Stream&, const Status& status) { throw_if_error(status); }
 

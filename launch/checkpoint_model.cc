@@ -32,7 +32,7 @@ Result<std::unique_ptr<CheckpointModel>> CheckpointModel::load(FileSystem& files
   const auto& identity = loaded->info().identity;
   const auto precision = identity.find("device.precision");  // imported weights name none
   if (precision != identity.end()) section.precision = precision->second;
-  loaded->compute_ = make_device(section, kTimeoutS);
+  LEASEHOLD_ASSIGN_OR_RETURN(loaded->compute_, make_device(section, NodePlace{}, kTimeoutS));
   LEASEHOLD_ASSIGN_OR_RETURN(loaded->stream_, loaded->compute_.device->create_stream("compute"));
   LEASEHOLD_ASSIGN_OR_RETURN(loaded->config_, model_config_from_map(loaded->info().model));
   if (!loaded->info().tokenizer_json.empty()) {

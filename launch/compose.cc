@@ -1,22 +1,52 @@
 #include "launch/compose.h"
 
+#include <cstdlib>
 #include <optional>
 #include <sched.h>
 #include <unistd.h>
 
+#include "collectives/nccl.h"
 #include "models/family.h"
 #include "models/gpt.h"
+#include "runtime/device/cuda.h"
+#include "runtime/tensor/kernels_cuda.h"
 
 namespace leasehold {
 
-ComputeDevice make_device(const DeviceSection& section, double wait_limit_s) {
+namespace {
+
+Result<ComputeDevice> make_cuda_device(DType dtype, const NodePlace& place, double timeout_s,
+                                       double wait_limit_s) {
+  // Streams share the device's queues of work, 8 unless told otherwise: then what waits for a peer
+  // would hold up streams that do not. Read when the driver starts.
+  ::setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", 0);
   ComputeDevice made;
-  made.device = CpuDevice::create({.num_threads = static_cast<int>(section.threads),
-                                   .asynchronous = section.mode == "asynchronous",
-                                   .delay_seed = static_cast<uint64_t>(section.delay_seed),
-                                   .wait_limit_s = wait_limit_s});
-  made.kernels =
-      create_cpu_kernels(*made.device, section.precision == "bf16" ? DType::kBf16 : DType::kF32);
+  auto device = create_cuda_device(place.rank, wait_limit_s);
+  if (!device.ok()) {
+    return device.status().annotated(
+        place.size == 1 ? "node " + place.node
+                        : fmt::format("node {} with {} ranks", place.node, place.size));
+  }
+  made.device = std::move(device).value();
+  LEASEHOLD_ASSIGN_OR_RETURN(made.kernels, create_cuda_kernels(*made.device, dtype));
+  made.make_group = nccl_group_maker(*made.device, timeout_s);
+  return made;
+}
+
+}  // namespace
+
+Result<ComputeDevice> make_device(const DeviceSection& section, const NodePlace& place,
+                                  double timeout_s) {
+  const DType dtype = section.precision == "bf16" ? DType::kBf16 : DType::kF32;
+  const double wait_limit_s = after_group_timeout(timeout_s).remaining_s();
+  if (section.kind == "cuda") return make_cuda_device(dtype, place, timeout_s, wait_limit_s);
+  auto cpu = CpuDevice::create({.num_threads = static_cast<int>(section.threads),
+                                .asynchronous = section.mode == "asynchronous",
+                                .delay_seed = static_cast<uint64_t>(section.delay_seed),
+                                .wait_limit_s = wait_limit_s});
+  ComputeDevice made;
+  made.kernels = create_cpu_kernels(*cpu, dtype);
+  made.device = std::move(cpu);
   return made;
 }
 

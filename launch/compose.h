@@ -2,7 +2,9 @@
 // runtime's options.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <string>
 
 #include "launch/job_file.h"
 #include "runtime/device/cpu_device.h"
@@ -15,10 +17,23 @@ namespace leasehold {
 
 // A device and what runs on it.
 struct ComputeDevice {
-  std::unique_ptr<CpuDevice> device;
+  std::unique_ptr<Device> device;
   std::unique_ptr<Kernels> kernels;
+  // Makes the groups whose operations run on the device's streams of groups of host memory; empty
+  // where those serve themselves.
+  std::function<Result<std::unique_ptr<Communicator>>(Communicator& host_group)> make_group;
 };
-ComputeDevice make_device(const DeviceSection& section, double wait_limit_s);
+// Where a rank stands among those of its node.
+struct NodePlace {
+  std::string node;
+  int rank = 0;
+  int size = 1;
+};
+// A rank of device.kind = "cuda" takes the GPU with its number on its node. kBadConfig, with the
+// way out, where the build, the driver or the node's GPUs do not allow it. `timeout_s` is that of
+// the groups' operations.
+Result<ComputeDevice> make_device(const DeviceSection& section, const NodePlace& place,
+                                  double timeout_s);
 
 // Whether a rank may start `threads` threads: kBadConfig when the launcher bound it to fewer of the
 // machine's cores, where they would only take turns. Pure.

@@ -101,7 +101,7 @@ struct Prepared {
   Supervision supervision;
 };
 
-Result<Prepared> prepare(const TrainCommand& command, int num_ranks) {
+Result<Prepared> prepare(const TrainCommand& command, ProcessGroup& processes, int num_ranks) {
   Prepared prepared;
   if (command.world && (!command.dry_run || *command.world < 1 || *command.world > kMostRanks)) {
     return error(Code::kUsage,
@@ -121,8 +121,11 @@ Result<Prepared> prepare(const TrainCommand& command, int num_ranks) {
   }
   LEASEHOLD_ASSIGN_OR_RETURN(prepared.data, open_data(posix_files(), prepared.job));
   prepared.data_digest = prepared.data.train->file().digest().to_hex();
-  prepared.compute = make_device(
-      prepared.job.device, after_group_timeout(prepared.job.launch.stuck_timeout_s).remaining_s());
+  const NodePlace place{.node = processes.node(),
+                        .rank = processes.node_local_rank(),
+                        .size = processes.node_local_size()};
+  LEASEHOLD_ASSIGN_OR_RETURN(prepared.compute, make_device(prepared.job.device, place,
+                                                           prepared.job.launch.stuck_timeout_s));
   return prepared;
 }
 
@@ -139,7 +142,7 @@ Status run_train(const TrainCommand& command, ProcessGroup& processes, DrainRequ
   LEASEHOLD_ASSIGN_OR_RETURN(const std::unique_ptr<Stream> stream, host->create_stream("host"));
 
   const auto num_ranks = static_cast<int>(command.world.value_or(world.size()));
-  Result<Prepared> prepared = prepare(command, num_ranks);
+  Result<Prepared> prepared = prepare(command, processes, num_ranks);
   const double timeout_s = prepared.ok() ? prepared->job.launch.stuck_timeout_s : kDefaultTimeoutS;
   LEASEHOLD_RETURN_IF_ERROR(
       agree(world, *stream, prepared.status(), after_group_timeout(timeout_s)));
