@@ -98,7 +98,6 @@ Result<Programs> find_programs() {
 Result<JobFile> load_launch_job(const LaunchCommand& command) {
   LEASEHOLD_ASSIGN_OR_RETURN(JobFile job,
                              load_job(posix_files(), command.job_path, command.overrides));
-  LEASEHOLD_RETURN_IF_ERROR(check_supported(job));
   LEASEHOLD_RETURN_IF_ERROR(
       validate(job, static_cast<int>(std::max<int64_t>(
                         job.launch.min_world, job.parallel.tensor * job.parallel.pipeline))));

@@ -1,4 +1,4 @@
-// Whether a job can run: what this version lacks, and what cannot be.
+// Whether a job can run.
 #include <algorithm>
 
 #include "launch/job_file.h"
@@ -8,10 +8,6 @@
 namespace leasehold {
 
 namespace {
-
-Status lacks(const std::string& what, const std::string& way_out) {
-  return error(Code::kBadConfig, "{} is not in this version of Leasehold; {}", what, way_out);
-}
 
 // Values that divide `number` and are at least `low`, ascending.
 std::vector<int64_t> divisors(int64_t number, int64_t low) {
@@ -192,14 +188,30 @@ Status check_checkpoint(const CheckpointSection& checkpoint) {
   return ok_status();
 }
 
-}  // namespace
-
-Status check_supported(const JobFile& job) {
-  if (job.device.kind != "cpu") {
-    return lacks(fmt::format("device.kind = \"{}\"", job.device.kind), "write \"cpu\"");
+// What only the CPU's streams and kernels know.
+Status check_device(const DeviceSection& device) {
+  if (device.kind == "cuda") {
+    const std::string key = device.threads != 1       ? "device.threads"
+                            : device.mode != "inline" ? "device.mode"
+                            : device.delay_seed != 0  ? "device.delay_seed"
+                                                      : "";
+    if (key.empty()) return ok_status();
+    return error(Code::kBadConfig,
+                 "{} has no effect with device.kind = \"cuda\": leave it out, or write "
+                 "device.kind = \"cpu\"",
+                 key);
+  }
+  if (device.delay_seed > 0 && device.mode != "asynchronous") {
+    return error(
+        Code::kBadConfig,
+        "device.delay_seed = {} has no effect with device.mode = \"{}\": write device.mode "
+        "= \"asynchronous\", or leave it out",
+        device.delay_seed, device.mode);
   }
   return ok_status();
 }
+
+}  // namespace
 
 Status validate(const JobFile& job, int num_ranks) {
   LEASEHOLD_CHECK(num_ranks > 0, "{} ranks", num_ranks);
@@ -219,14 +231,7 @@ Status validate(const JobFile& job, int num_ranks) {
                  "data.validation, or leave it out",
                  job.run.validate_every_steps);
   }
-  if (job.device.delay_seed > 0 && job.device.mode != "asynchronous") {
-    return error(
-        Code::kBadConfig,
-        "device.delay_seed = {} has no effect with device.mode = \"{}\": write device.mode "
-        "= \"asynchronous\", or leave it out",
-        job.device.delay_seed, job.device.mode);
-  }
-  return ok_status();
+  return check_device(job.device);
 }
 
 }  // namespace leasehold

@@ -1,7 +1,6 @@
 // A job: everything that `mpirun leasehold-train JOB.toml` is told. The keys, their types, defaults
 // and ranges are the table in job_schema.cc, which docs/job_file.md repeats. The way in is
-//   load_job (reads, fills defaults), check_supported (what this version lacks), validate (what
-//   cannot be).
+//   load_job (reads, fills defaults), validate (what cannot be).
 #pragma once
 
 #include <cstdint>
@@ -129,10 +128,6 @@ Status complete_job(JobFile& job, int64_t tokenizer_vocab);
 // job file or no data.train, kBadData for a bad tokenizer.json.
 Result<JobFile> load_job(FileSystem& files, const std::string& path,
                          std::span<const std::string> overrides);
-
-// kBadConfig when the job asks for something that this version does not have, saying what to write.
-// Pure.
-Status check_supported(const JobFile& job);
 
 // Whether a completed job can run on `num_ranks` ranks: kBadConfig, saying which values work. Pure.
 Status validate(const JobFile& job, int num_ranks);

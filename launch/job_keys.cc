@@ -321,9 +321,9 @@ const JobKey kKeys[] = {
     {.table = "device",
      .name = "kind",
      .slot = LEASEHOLD_SLOT(device.kind),
-     .meaning = "What computes.",
-     .choices = {"cpu", "cuda"},
-     .this_version = "`cpu`"},
+     .meaning = "What computes. `cuda` wants a build with CUDA and a GPU for each rank of a node: "
+                "the one with the rank's number on it.",
+     .choices = {"cpu", "cuda"}},
     {.table = "device",
      .name = "threads",
      .slot = LEASEHOLD_SLOT(device.threads),

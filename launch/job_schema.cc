@@ -237,12 +237,12 @@ std::string job_value_toml(const JobKey& key, const JobFile& job) {
 
 std::string job_keys_markdown() {
   std::string text =
-      "| Key | Type | Default | Values | This version | Fixed on resume | Meaning |\n"
-      "|---|---|---|---|---|---|---|\n";
+      "| Key | Type | Default | Values | Fixed on resume | Meaning |\n"
+      "|---|---|---|---|---|---|\n";
   for (const JobKey& key : job_keys()) {
-    text += fmt::format("| `{}` | {} | {} | {} | {} | {} | {} |\n", key.full_name(), type_of(key),
-                        default_in_words(key), range_in_words(key), key.this_version,
-                        key.identity ? "yes" : "", key.meaning);
+    text += fmt::format("| `{}` | {} | {} | {} | {} | {} |\n", key.full_name(), type_of(key),
+                        default_in_words(key), range_in_words(key), key.identity ? "yes" : "",
+                        key.meaning);
   }
   return text;
 }

@@ -37,7 +37,6 @@ struct JobKey {
   JobRange range;                         // of numbers
   std::vector<std::string_view> choices;  // of strings; empty: any
   std::string_view computed_default;      // says a default that depends on other keys
-  std::string_view this_version;          // what check_supported allows, where that is less
 
   std::string full_name() const;  // "batch.lanes"
 };

@@ -111,7 +111,6 @@ Result<Prepared> prepare(const TrainCommand& command, ProcessGroup& processes, i
   LEASEHOLD_ASSIGN_OR_RETURN(prepared.supervision, read_supervision());
   LEASEHOLD_ASSIGN_OR_RETURN(prepared.job,
                              load_job(posix_files(), command.job_path, command.overrides));
-  LEASEHOLD_RETURN_IF_ERROR(check_supported(prepared.job));
   if (command.forecasts.empty()) LEASEHOLD_RETURN_IF_ERROR(validate(prepared.job, num_ranks));
   LEASEHOLD_RETURN_IF_ERROR(
       check_binding(prepared.job.device.threads, count_bound_cores(), count_machine_cores()));
@@ -170,7 +169,7 @@ Status run_train(const TrainCommand& command, ProcessGroup& processes, DrainRequ
   const MeshShape shape = make_mesh_shape(job.parallel, num_ranks);
   const ModelSource source = gpt_source(job.model);
   const EngineOptions engine_options = make_engine_options(job);
-  LEASEHOLD_ASSIGN_OR_RETURN(Mesh mesh, Mesh::create(world, shape));
+  LEASEHOLD_ASSIGN_OR_RETURN(Mesh mesh, Mesh::create(world, shape, compute.make_group));
   const auto arithmetic = digest_arithmetic(
       *compute.device, *compute.kernels,
       make_probe(job.model, job.batch.microbatch, job.parallel.tensor), timeout_s);

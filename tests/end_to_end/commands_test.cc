@@ -105,7 +105,7 @@ TEST_F(CommandsTest, BadJobFilesAreRefusedBeforeAnythingIsWritten) {
   refused("parallel.tensor=3", 78, {"parallel.tensor"});
   refused("parallel.pipeline=3", 78, {"parallel.pipeline", "model.layers"});
   refused("parallel.chunks=2", 78, {"parallel.chunks", "parallel.pipeline"});
-  refused("device.kind=cuda", 78, {"device.kind"});
+  refused("device.kind=tpu", 78, {"device.kind"});
   refused("model.vocab=100", 78, {"vocab"});
   expect_ended(train_tool({job_, "--bogus"}), 64, {"bogus"});
   expect_ended(train_tool({directory_ / "none.toml"}), 66, {"none.toml"});

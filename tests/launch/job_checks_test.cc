@@ -1,4 +1,4 @@
-// check_supported and validate of launch/job_file.h.
+// validate of launch/job_file.h.
 #include <gtest/gtest.h>
 #include <set>
 
@@ -14,44 +14,6 @@ void expect_refused(const Status& status, std::initializer_list<std::string> par
     EXPECT_NE(status.message().find(part), std::string::npos)
         << "'" << part << "' is not in: " << status.message();
   }
-}
-
-// Values that this version refuses, one for each key that the documentation says is limited.
-const std::vector<std::string> kNotYet = {"device.kind=cuda"};
-
-TEST(CheckSupported, AcceptsAJobOfThisVersion) {
-  EXPECT_TRUE(check_supported(make_job()).ok());
-  EXPECT_TRUE(check_supported(make_job({"parallel.zero=0", "parallel.reduction=fast",
-                                        "device.mode=asynchronous", "device.precision=bf16",
-                                        "launch.hosts=local"}))
-                  .ok());
-  EXPECT_TRUE(
-      check_supported(make_job({"model.family=llama", "parallel.recompute=attention"})).ok());
-  EXPECT_TRUE(check_supported(make_job({"lease.calendar=leases.toml", "launch.hosts=ssh",
-                                        "launch.start_timeout_s=30", "launch.margin_s=3",
-                                        "launch.mpirun_args=-x A"}))
-                  .ok());
-}
-
-TEST(CheckSupported, RefusesWhatIsNotThereYet) {
-  for (const std::string& argument : kNotYet) {
-    const auto job = parse_job(kGoodJob, "job.toml", std::vector<std::string>{argument});
-    ASSERT_TRUE(job.ok()) << argument << ": " << job.status().message();
-    const std::string key = argument.substr(0, argument.find('='));
-    expect_refused(check_supported(job.value()), {key, "not in this version"});
-  }
-}
-
-TEST(CheckSupported, TheDocumentationNamesWhatItRefuses) {
-  std::set<std::string> documented;
-  for (const JobKey& key : job_keys()) {
-    if (!key.this_version.empty()) documented.insert(key.full_name());
-  }
-  std::set<std::string> refused;
-  for (const std::string& argument : kNotYet) {
-    refused.insert(argument.substr(0, argument.find('=')));
-  }
-  EXPECT_EQ(refused, documented);
 }
 
 TEST(Validate, AcceptsEveryNumberOfRanksUpToTheLanes) {
@@ -172,6 +134,11 @@ TEST(Validate, RefusesKeysThatWouldHaveNoEffect) {
   expect_refused(validate(make_job({"device.delay_seed=3"}), 1),
                  {"device.delay_seed = 3", "asynchronous"});
   EXPECT_TRUE(validate(make_job({"device.delay_seed=3", "device.mode=asynchronous"}), 1).ok());
+  EXPECT_TRUE(validate(make_job({"device.kind=cuda", "device.precision=bf16"}), 1).ok());
+  for (const std::string key : {"device.threads=2", "device.mode=asynchronous"}) {
+    expect_refused(validate(make_job({"device.kind=cuda", key}), 1),
+                   {key.substr(0, key.find('=')), "has no effect", "\"cuda\""});
+  }
 }
 
 }  // namespace
