@@ -124,7 +124,10 @@ INSTANTIATE_TEST_SUITE_P(All, MisuseTest,
                                          Misuse{Fault::kPartialMask, "is not in the mask"},
                                          Misuse{Fault::kOtherMask, "mask"},
                                          Misuse{Fault::kOtherBarrier, "different barriers"},
-                                         Misuse{Fault::kTrap, "__trap"}));
+                                         Misuse{Fault::kTrap, "__trap"}),
+                         [](const auto& tested) {
+                           return "Fault" + std::to_string(static_cast<int>(tested.param.fault));
+                         });
 
 }  // namespace
 }  // namespace leasehold::self_test
