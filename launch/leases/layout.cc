@@ -18,8 +18,10 @@ std::string memory_in_words(int64_t bytes) {
 double relative_step_time(const Layout& layout, int64_t lanes, int64_t copies) {
   LEASEHOLD_CHECK(copies > 0, "{} copies of the model", copies);
   const auto stages = static_cast<double>(layout.pipeline);
-  const auto lanes_of_slowest = static_cast<double>((lanes + copies - 1) / copies);
-  return (lanes_of_slowest + (stages - 1) / static_cast<double>(layout.chunks)) / stages;
+  const int64_t lanes_of_slowest = (lanes + copies - 1) / copies;
+  return (static_cast<double>(lanes_of_slowest) +
+          (stages - 1) / static_cast<double>(layout.chunks)) /
+         stages;
 }
 
 }  // namespace leasehold
