@@ -96,25 +96,27 @@ INSTANTIATE_TEST_SUITE_P(Precision, GpuMoveTest, testing::Values("fp32"),
 
 class GpuLaunchTest : public LaunchFixture {
  protected:
-  GpuLaunchTest() : LaunchFixture(60) {}
+  GpuLaunchTest() : LaunchFixture(30) {}
+  // Steps of an emulated GPU are slow ones.
+  const std::vector<std::string> small_ = on_gpus({"batch.sequences=8", "batch.lanes=4"});
 };
 
 // A rank is killed, then a lease ends. Virtual nodes count their GPUs apart, which those of one
 // machine cannot.
 TEST_F(GpuLaunchTest, ALostRankAndALeaseThatEndsChangeNoBit) {
-  const Finished alone = train(1, "undisturbed", on_gpus());
+  const Finished alone = train(1, "undisturbed", small_);
   if (alone.exit_code == 78) GTEST_SKIP() << alone.errors;
   ASSERT_EQ(alone.exit_code, 0) << alone.errors;
   write_calendar({{"owned-1"}, {"texas-a"}});
-  launch(on_gpus());
-  ASSERT_TRUE(wait_step(8)) << supervisor().errors();
+  launch(small_);
+  ASSERT_TRUE(wait_step(4)) << supervisor().errors();
   const auto victim = rank(1);
   ASSERT_TRUE(victim);
   ::kill(victim->pid, SIGKILL);
   ASSERT_TRUE(wait_event("restored")) << events(run_);
-  ASSERT_TRUE(wait_step(last_step() + 3)) << supervisor().errors();
+  ASSERT_TRUE(wait_step(last_step() + 2)) << supervisor().errors();
   write_calendar({{"owned-1"}, {.host = "texas-a", .end_s = now_s() + 2}});
-  const Finished finished = supervisor().wait(120);
+  const Finished finished = supervisor().wait(180);
   ASSERT_EQ(finished.exit_code, 0) << finished.errors << events(run_);
   EXPECT_EQ(metrics(run_), metrics("undisturbed"));
   EXPECT_EQ(state_digest(run_), state_digest("undisturbed"));
