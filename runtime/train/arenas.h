@@ -11,7 +11,7 @@
 namespace leasehold {
 
 struct Arenas {
-  DeviceKind kind;
+  DeviceKind device_kind;
   Arena parameters;     // values that modules compute with (in fp32 they are the masters too)
   Arena gradients;      // one buffer per node of the canonical tree that this rank holds at a time
   Arena optimizer;      // moments, masters beside a working copy, reduced gradients of the shard

@@ -85,7 +85,7 @@ ModelState::ModelState(const FlatLayout& layout, ParameterTable& table, Communic
   if (has_working_copy_) masters_ = arenas.optimizer.allocate(DType::kF32, state);
   m_ = arenas.optimizer.allocate(DType::kF32, state);
   v_ = arenas.optimizer.allocate(DType::kF32, state);
-  if (arenas.kind != DeviceKind::kCpu) {
+  if (arenas.device_kind != DeviceKind::kCpu) {
     for (Tensor* copy : {&host_weights_, &host_m_, &host_v_})
       *copy = arenas.staging.allocate(DType::kF32, state);
   }

@@ -96,7 +96,8 @@ Status RankParts::build(const ModelSource& source, Arenas& arenas) {
       plans_, cut_model(source.parameters, source.units, num_stages_ * options_.num_chunks));
   Communicator& data = mesh_.group(Axis::kData);
   for (int chunk = 0; chunk < options_.num_chunks; ++chunk) {
-    const ModelPart& plan = plans_[static_cast<size_t>(chunk * num_stages_ + stage_)];
+    const int number = chunk * num_stages_ + stage_;
+    const ModelPart& plan = plans_[static_cast<size_t>(number)];
     parts_.push_back(std::make_unique<RankPart>(plan, mesh_.shape(), options_, zero_stage_));
     RankPart& part = *parts_.back();
     all_.push_back(&part);
@@ -271,7 +272,8 @@ GradientNorm RankParts::make_norm() const {
     const MeshCoordinates at = coordinates_of(rank, shape);
     std::vector<NormPart>& parts = ranks.emplace_back();
     for (int chunk = 0; chunk < options_.num_chunks; ++chunk) {
-      const RankPart& part = *laid_out[static_cast<size_t>(chunk * num_stages_ + at.pipeline)];
+      const int number = chunk * num_stages_ + at.pipeline;
+      const RankPart& part = *laid_out[static_cast<size_t>(number)];
       NormPart norm{.layout = &part.layout, .shard = at.data, .piece = at.tensor, .counted = {}};
       for (const auto& parameter : part.table.all())
         norm.counted.push_back(stores_parameter(*parameter, at.tensor));
