@@ -40,6 +40,7 @@ struct Product {
   Epilogue epilogue = Epilogue::kNone;
   bool aligned = true;  // all operands to 16 bytes
 
+  // NOLINTNEXTLINE(modernize-use-nullptr): clang-tidy 14 takes the comparison's zero for a pointer
   auto operator<=>(const Product&) const = default;
   std::string to_string() const;  // "forward 64 48 32 BF16 BF16 gelu_aux_bias aligned"
 };
@@ -48,7 +49,7 @@ Result<Product> parse_product(const std::string& text);
 // cuBLASLt's description of an algorithm, valid for one version of the library.
 struct Algorithm {
   std::array<uint64_t, 8> words{};
-  auto operator<=>(const Algorithm&) const = default;
+  bool operator==(const Algorithm&) const = default;
 };
 
 // Of each product that was asked for: its algorithm, or that there is none.

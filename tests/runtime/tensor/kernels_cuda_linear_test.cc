@@ -155,7 +155,7 @@ TEST_P(CudaLinears, StreamsTakeTurnsWithTheScratch) {
 
 // So wide that rows pass a few at a time, and odd, so that our kernels finish them.
 TEST_P(CudaLinears, WideProductsPassInPieces) {
-  constexpr int64_t N = 70, K = 3, O = 16385;
+  const int64_t N = 70, K = 3, O = 16385;
   const Tensor x = make("x", {N, K}), weight = make("weight", {O, K}), bias = make("bias", {O});
   const Tensor pre = make("pre", {N, O}), y = make("y", {N, O});
   linear_->forward(*stream_, x, weight, bias, Activation::kGelu, pre, y);
