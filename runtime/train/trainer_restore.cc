@@ -57,7 +57,8 @@ Status Trainer::accept(const CheckpointHandle& checkpoint) const {
         check_identity(checkpoint.info, identity_of(options_.job, checkpoint.info)));
   }
   LEASEHOLD_RETURN_IF_ERROR(check_parameters(checkpoint, engine_.parameter_shapes()));
-  if (options_.report_arithmetic) return ok_status();
+  // A fork promises no bits of what it leaves: another precision or tensor degree computes others.
+  if (options_.report_arithmetic || options_.fork) return ok_status();
   return compare_arithmetic(arithmetic_, checkpoint.info.arithmetic_class);
 }
 

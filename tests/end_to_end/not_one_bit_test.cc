@@ -124,6 +124,9 @@ TEST_F(NotOneBitTest, Bf16) {
       train_tool({"sample", run_dir("changing"), "--prompt", "in the", "--tokens", "10"});
   EXPECT_EQ(sampled.exit_code, 0) << sampled.errors;
   EXPECT_TRUE(sampled.output.starts_with("in the"));
+
+  const Finished forked = train(1, "changing", {"--set", "run.steps=52", "--fork"});
+  EXPECT_EQ(forked.exit_code, 0) << forked.errors;
 }
 
 // The tensor degree is part of a job's arithmetic; all else may change around it.

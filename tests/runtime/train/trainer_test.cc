@@ -87,5 +87,13 @@ TEST_F(TrainerTest, OtherIdentityKeysAreRefusedUnlessForked) {
   EXPECT_TRUE(std::equal(before.begin(), before.end(), after.begin()));
 }
 
+TEST_F(TrainerTest, AForkMayComputeInAnotherPrecision) {
+  EXPECT_EQ(generation("forked", {.stop_after = 4}).code(), Code::kDrained);
+  EXPECT_EQ(generation("forked", {.precision = DType::kBf16}).code(), Code::kBadConfig);
+  EXPECT_TRUE(generation("forked", {.ranks = 2, .fork = true, .precision = DType::kBf16}).ok());
+  EXPECT_EQ(metrics("forked").size(), static_cast<size_t>(kSteps));
+  EXPECT_EQ(generation("forked", {}).code(), Code::kBadConfig);
+}
+
 }  // namespace
 }  // namespace leasehold
