@@ -269,7 +269,7 @@ Status NcclGroup::wait(NcclOperation& operation, Deadline deadline) {
     status = operation.status;
   }
   // The caller may free the operation's memory now.
-  if (!status.ok()) await_aborts();
+  if (!status.ok() && operation.channel != nullptr) await_end_of_work(*operation.channel);
   return status;
 }
 

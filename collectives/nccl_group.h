@@ -91,7 +91,8 @@ class NcclGroup : public ReportSource, public std::enable_shared_from_this<NcclG
   void give_up_late(const NcclOperation& late);
   void mark_started(NcclOperation& operation);  // mutex_ held
   void abort_channel(NcclChannel& channel);
-  void await_aborts();
+  std::string describe_under_way(NcclChannel& channel) const;
+  void await_end_of_work(NcclChannel& channel);
 
   const std::shared_ptr<CudaContext> context_;
   const std::string name_;

@@ -119,6 +119,13 @@ void NcclGroup::give_up_late(const NcclOperation& late) {
                                   [&](int member) { return reporting_->describe_member(member); }));
 }
 
+std::string NcclGroup::describe_under_way(NcclChannel& channel) const {
+  std::lock_guard lock(mutex_);
+  if (channel.in_flight.empty()) return fmt::format("{}: rank {}", name_, rank_);
+  return fmt::format("{}: {} on rank {}", name_, to_string(channel.in_flight.front()->summary),
+                     rank_);
+}
+
 bool NcclGroup::look() {
   if (failed_) return false;
   // NCCL makes communicators for the thread's device.
@@ -132,7 +139,7 @@ bool NcclGroup::look() {
   const auto look_at = [&](NcclChannel& channel) {
     retire(channel);
     const Status error = find_error(channel);
-    if (!error.ok()) return give_up(error.annotated(fmt::format("{}: rank {}", name_, rank_)));
+    if (!error.ok()) return give_up(error.annotated(describe_under_way(channel)));
     const std::shared_ptr<NcclOperation> late = find_late(channel, Steady::now());
     if (late != nullptr) return give_up_late(*late);
     std::lock_guard lock(mutex_);
@@ -205,10 +212,18 @@ void NcclGroup::abort_channel(NcclChannel& channel) {
   }).detach();
 }
 
-void NcclGroup::await_aborts() {
-  std::unique_lock lock(mutex_);
-  changed_.wait_until(lock, Deadline::after_s(kAbortLimitS).time_point(),
-                      [&] { return num_aborting_ == 0; });
+// NCCL lets go of operations early in an abort, and may then wait for ranks that never come.
+void NcclGroup::await_end_of_work(NcclChannel& channel) {
+  const Deadline limit = Deadline::after_s(kAbortLimitS);
+  cudaStream_t stream = CudaStream::from(*channel.stream).handle();
+  while (context_->make_current().ok() && !limit.passed()) {
+    {
+      std::lock_guard lock(mutex_);
+      if (num_aborting_ == 0) return;
+    }
+    if (cudaStreamQuery(stream) != cudaErrorNotReady) return;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
 }
 
 void NcclGroup::leave() {
