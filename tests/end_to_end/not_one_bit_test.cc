@@ -98,7 +98,7 @@ TEST_F(NotOneBitTest, EveryLayout) {
 // In bf16, across layouts; what is stored is what fp32 stores, but the run may not go on as fp32.
 TEST_F(NotOneBitTest, Bf16) {
   const auto with = [](std::vector<std::string> settings) {
-    settings.push_back("device.precision=bf16");
+    settings.emplace_back("device.precision=bf16");
     std::vector<std::string> options;
     for (const std::string& setting : settings) options.insert(options.end(), {"--set", setting});
     return options;
