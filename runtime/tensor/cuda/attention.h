@@ -18,7 +18,7 @@ namespace leasehold::cuda {
 // Channels of a head, at most.
 constexpr int64_t kMaxHeadChannels = 256;
 
-// AttentionShape with all_heads > 0. qkv is (B, T, G, R + 2, D), H = G R.
+// AttentionShape with all_heads > 0, T below 2^31. qkv is (B, T, G, R + 2, D), H = G R.
 struct AttentionSizes {
   int64_t B = 0, T = 0, G = 0, R = 0, D = 0;
   int64_t first_head = 0, all_heads = 0;

@@ -1,5 +1,6 @@
 // Each warp has 16 or 32 queries of the block's and all keys of a tile: rows of scores stay within
-// a warp, scores stay in registers, and warps meet only where tiles are loaded.
+// a warp, scores stay in registers, and warps meet only once a tile, when it has been copied to
+// shared memory and the copy of the next one begins.
 #include "runtime/tensor/cuda/attention_matrices.h"
 
 namespace leasehold::cuda {
@@ -11,24 +12,24 @@ using bf16 = __nv_bfloat16;
 constexpr int kWarps = 4;
 constexpr int kThreads = kWarps * kWarp;
 
-// kStrips of 16 queries to a warp, tiles of kTileKeys keys, of which a warp takes kScoreKeys at a
-// time: its sums take kStrips (kChannels + kScoreKeys) / 2 registers. kBlocks to a multiprocessor.
-template <int kChannels_, int kStrips_, int kTileKeys_, int kBlocks_>
+// kStrips of 16 queries to a warp and tiles of kTileKeys keys: a warp's sums take kStrips
+// (kChannels
+// + kTileKeys) / 2 registers. kBlocks to a multiprocessor.
+template <int kChannels_, int kStrips_, int kBlocks_>
 struct ForwardPlan {
   static constexpr int kChannels = kChannels_;
   static constexpr int kStrips = kStrips_;
-  static constexpr int kTileKeys = kTileKeys_;
-  static constexpr int kScoreKeys = 32;
+  static constexpr int kTileKeys = 32;
   static constexpr int kBlocks = kBlocks_;
   static constexpr int kWarpQueries = kStrip * kStrips;
   static constexpr int kQueries = kWarps * kWarpQueries;
   using QueryTile = Tile<bf16, kQueries, kChannels>;
   using KeyTile = Tile<bf16, kTileKeys, kChannels>;
   static constexpr int kLd = KeyTile::kLd;
-  static constexpr int kSharedBytes = QueryTile::kBytes + 2 * KeyTile::kBytes;
+  static constexpr int kSharedBytes = QueryTile::kBytes + 4 * KeyTile::kBytes;
   static_assert(kSharedBytes <= kMostSharedBytes);
 
-  using Scores = Sums<kStrips, kScoreKeys / kFragment>;
+  using Scores = Sums<kStrips, kTileKeys / kFragment>;
 };
 
 // What a lane keeps of its warp's rows while the warp walks over the keys: of row group and of row
@@ -45,8 +46,8 @@ struct RunningRows {
 template <typename Plan>
 __device__ void exponentiate(float scale_log2, int first_query, typename Plan::Scores& scores,
                              RunningRows<Plan>& rows) {
-  constexpr int kColumns = Plan::kScoreKeys / kFragment;
-  const bool crosses_diagonal = first_query < Plan::kScoreKeys - 1;
+  constexpr int kColumns = Plan::kTileKeys / kFragment;
+  const bool crosses_diagonal = first_query < Plan::kTileKeys - 1;
 #pragma unroll
   for (int strip = 0; strip < Plan::kStrips; ++strip) {
 #pragma unroll
@@ -107,18 +108,17 @@ __device__ void drop(const DropoutMask& dropout, int64_t first, int64_t T,
   }
 }
 
-// The warp's queries against kScoreKeys keys of a tile.
+// The warp's queries against a tile.
 template <typename Plan>
 __device__ void add_keys(const AttentionForward<bf16>& work, const HeadPlace& head,
-                         float scale_log2, int64_t first_query, int64_t first_key,
-                         const bf16* queries, const bf16* keys, const bf16* values,
-                         RunningRows<Plan>& rows) {
+                         float scale_log2, int first_query, int first_key, const bf16* queries,
+                         const bf16* keys, const bf16* values, RunningRows<Plan>& rows) {
   // Not for queries all before these keys, nor for those that do not exist.
   if (first_key >= first_query + Plan::kWarpQueries || first_query >= work.sizes.T) return;
   typename Plan::Scores scores;
   scores.clear();
   multiply_add_rows<Plan::kChannels>(queries, keys, Plan::kLd, scores);
-  exponentiate<Plan>(scale_log2, distance(first_key, first_query, Plan::kScoreKeys), scores, rows);
+  exponentiate<Plan>(scale_log2, first_query - first_key, scores, rows);
   if (work.dropout.p != 0) {
     const int64_t T = work.sizes.T;
     drop(work.dropout, head.probability(work.sizes) + first_query * T + first_key, T, scores);
@@ -153,16 +153,18 @@ template <typename Plan>
 __global__ void __launch_bounds__(kThreads, Plan::kBlocks)
     attention_forward_bf16_kernel(AttentionForward<bf16> work, float scale_log2, bool aligned) {
   LEASEHOLD_DYNAMIC_SHARED(bf16, queries);
-  bf16* keys = queries + Plan::QueryTile::kElements;
-  bf16* values = keys + Plan::KeyTile::kElements;
+  bf16* keys = queries + Plan::QueryTile::kElements;  // two tiles, then two of values
+  bf16* values = keys + 2 * Plan::KeyTile::kElements;
   const int first_row = static_cast<int>(threadIdx.x) / kWarp * Plan::kWarpQueries;
   bf16* queries_of_warp = queries + first_row * Plan::kLd;
 
   const AttentionSizes& sizes = work.sizes;
-  const int64_t num_blocks = ceil_divide(sizes.T, Plan::kQueries);
-  const HeadPlace head = head_at(sizes, blockIdx.x / num_blocks);
-  const int64_t first = (num_blocks - 1 - blockIdx.x % num_blocks) * Plan::kQueries;
-  const int64_t first_of_warp = first + first_row;
+  const int T = static_cast<int>(sizes.T);
+  const int num_blocks = (T - 1) / Plan::kQueries + 1;
+  const int block = static_cast<int>(blockIdx.x);
+  const HeadPlace head = head_at(sizes, block / num_blocks);
+  const int first = (num_blocks - 1 - block % num_blocks) * Plan::kQueries;
+  const int first_of_warp = first + first_row;
 
   RunningRows<Plan> rows;
   rows.out.clear();
@@ -174,23 +176,28 @@ __global__ void __launch_bounds__(kThreads, Plan::kBlocks)
       rows.sum[strip][half] = 0;
     }
   }
-  load_tile<Plan::kQueries, Plan::kChannels, kThreads>(
+  const auto begin_keys = [&](int tile) {
+    const int key = tile * Plan::kTileKeys, at = tile % 2 * Plan::KeyTile::kElements;
+    begin_tile<Plan::kTileKeys, Plan::kChannels, kThreads>(
+        vectors_in(sizes, work.qkv, head.key(sizes), key, aligned), keys + at);
+    begin_tile<Plan::kTileKeys, Plan::kChannels, kThreads>(
+        vectors_in(sizes, work.qkv, head.value(sizes), key, aligned), values + at);
+    close_copies();
+  };
+  begin_tile<Plan::kQueries, Plan::kChannels, kThreads>(
       vectors_in(sizes, work.qkv, head.query(sizes), first, aligned), queries);
-  const int64_t end = first + Plan::kQueries < sizes.T ? first + Plan::kQueries : sizes.T;
-  for (int64_t key = 0; key < end; key += Plan::kTileKeys) {
-    load_tile<Plan::kTileKeys, Plan::kChannels, kThreads>(
-        vectors_in(sizes, work.qkv, head.key(sizes), key, aligned), keys);
-    load_tile<Plan::kTileKeys, Plan::kChannels, kThreads>(
-        vectors_in(sizes, work.qkv, head.value(sizes), key, aligned), values);
-    __syncthreads();
-#pragma unroll 1
-    for (int of_tile = 0; of_tile < Plan::kTileKeys; of_tile += Plan::kScoreKeys) {
-      add_keys<Plan>(work, head, scale_log2, first_of_warp, key + of_tile, queries_of_warp,
-                     keys + of_tile * Plan::kLd, values + of_tile * Plan::kLd, rows);
-    }
-    __syncthreads();
+  begin_keys(0);
+  const int end = T - first < Plan::kQueries ? T : first + Plan::kQueries;
+  const int num_tiles = (end - 1) / Plan::kTileKeys + 1;
+  for (int tile = 0; tile < num_tiles; ++tile) {
+    wait_for_copies<0>();
+    __syncthreads();  // all see this tile, and are done with the one before
+    if (tile + 1 < num_tiles) begin_keys(tile + 1);
+    const int at = tile % 2 * Plan::KeyTile::kElements;
+    add_keys<Plan>(work, head, scale_log2, first_of_warp, tile * Plan::kTileKeys, queries_of_warp,
+                   keys + at, values + at, rows);
   }
-  if (first_of_warp < sizes.T) {
+  if (first_of_warp < T) {
     finish<Plan>(queries_of_warp, out_vectors_in(sizes, work.out, head, first_of_warp, aligned),
                  work.log_sum_exp + head.statistic(sizes) + first_of_warp, rows);
   }
@@ -212,9 +219,8 @@ void attention_forward(const AttentionForward<bf16>& work, cudaStream_t stream) 
   with_padded_channels<32, 64, 96, 128, 192, 256>(work.sizes.D, [&](auto channels) {
     constexpr int kChannels = channels();
     constexpr int kStrips = kChannels <= 128 ? 2 : 1;
-    constexpr int kTileKeys = kChannels <= 96 ? 64 : 32;
     constexpr int kBlocks = kChannels <= 64 ? 3 : 2;
-    launch_plan<ForwardPlan<kChannels, kStrips, kTileKeys, kBlocks>>(work, stream);
+    launch_plan<ForwardPlan<kChannels, kStrips, kBlocks>>(work, stream);
   });
 }
 

@@ -65,7 +65,9 @@ __device__ inline void multiply_add_rows(const __nv_bfloat16* left, const __nv_b
                                          int ld, Sums<kStrips, kColumns>& sums) {
   const int lane = lane_of_warp();
   const __nv_bfloat16* of_lane = right + (lane / 16 * 8 + lane % 8) * ld + lane / 8 % 2 * 8;
-#pragma unroll 2  // more would be loaded ahead than registers hold
+  // More would be loaded ahead than registers hold.
+  [[maybe_unused]] constexpr int kUnrolled = kDepth <= 64 ? 1 : 2;
+#pragma unroll kUnrolled
   for (int depth = 0; depth < kDepth; depth += kStrip) {
     uint32_t rows[kStrips][4];
 #pragma unroll

@@ -4,13 +4,14 @@
 #include <cmath>
 
 #include "runtime/tensor/cuda/attention.h"
+#include "runtime/tensor/cuda/instructions.h"
 #include "runtime/tensor/cuda/pack.h"
 
 namespace leasehold::cuda {
 
-// Shared memory that a block may take, so that every part from sm_80 on has room for one, and those
-// with more for two.
-constexpr int kMostSharedBytes = 99 * 1024;
+// Shared memory that a block may take: two of those fit a multiprocessor from sm_90 on, one of
+// sm_80, where most kernels take less.
+constexpr int kMostSharedBytes = 100 * 1024;
 
 // Elements from one position to the next in qkv (B, T, G, R + 2, D) and in out (B, T, H, D).
 __host__ __device__ inline int64_t qkv_stride(const AttentionSizes& s) {
@@ -97,49 +98,64 @@ struct Tile {
   static constexpr int kBytes = kElements * static_cast<int>(sizeof(T));
 };
 
+// f(offset in global memory, offset in the tile, exists) for this thread's words of 16 bytes of a
+// tile. Neighbours share a row, such that a thread's words differ by constant steps.
+template <int kRows, int kChannels, int kThreads, typename T, typename F>
+__device__ inline void for_each_word(const Vectors<const T>& vectors, F&& f) {
+  constexpr int kLd = Tile<T, kRows, kChannels>::kLd;
+  constexpr int kWords = kChannels / kPack<T>, kLanes = kWords & -kWords;
+  constexpr int kRowStep = kThreads / kLanes, kRowTurns = kRows / kRowStep;
+  static_assert(kRowTurns * kRowStep == kRows);
+  const int first_row = static_cast<int>(threadIdx.x) / kLanes;
+  const int first_channel = static_cast<int>(threadIdx.x) % kLanes * kPack<T>;
+  const T* from = vectors.first + first_row * vectors.stride + first_channel;
+#pragma unroll
+  for (int turn = 0; turn < kRowTurns; ++turn) {
+    const int row = turn * kRowStep;
+#pragma unroll
+    for (int word = 0; word < kWords / kLanes; ++word) {
+      const int channel = word * kLanes * kPack<T>;
+      f(from + channel, (first_row + row) * kLd + first_channel + channel,
+        first_row + row < vectors.count && first_channel + channel < vectors.channels);
+    }
+    from += kRowStep * vectors.stride;
+  }
+}
+
+// load_tile where words of 16 bytes are not aligned.
+template <int kRows, int kChannels, int kThreads, typename T>
+__device__ inline void load_elements(const Vectors<const T>& vectors, T* tile) {
+#pragma unroll 1
+  for (int i = static_cast<int>(threadIdx.x); i < kRows * kChannels; i += kThreads) {
+    const int row = i / kChannels, channel = i % kChannels;
+    const bool exists = row < vectors.count && channel < vectors.channels;
+    tile[row * Tile<T, kRows, kChannels>::kLd + channel] =
+        exists ? vectors.first[row * vectors.stride + channel] : T(0.0F);
+  }
+}
+
 // tile = vectors; zero in rows and channels that do not exist. All kThreads of the block call it.
 template <int kRows, int kChannels, int kThreads, typename T>
 __device__ inline void load_tile(const Vectors<const T>& vectors, T* tile) {
-  constexpr int kLd = Tile<T, kRows, kChannels>::kLd;
-  const int rows = vectors.count < kRows ? static_cast<int>(vectors.count) : kRows;
-  const int thread = static_cast<int>(threadIdx.x);
-  if (vectors.aligned) {
-    // kLanes neighbours share a row, so that a thread's words differ by constant steps.
-    constexpr int kWords = kChannels / kPack<T>, kLanes = kWords & -kWords;
-    constexpr int kRowStep = kThreads / kLanes, kRowTurns = kRows / kRowStep;
-    constexpr int kWordTurns = kWords / kLanes;
-    static_assert(kRowTurns * kRowStep == kRows);
-    const int first_row = thread / kLanes, first_channel = thread % kLanes * kPack<T>;
-    const T* from = vectors.first + first_row * vectors.stride + first_channel;
-    T* to = tile + first_row * kLd + first_channel;
-    uint4 words[kRowTurns][kWordTurns];
-#pragma unroll
-    for (int turn = 0; turn < kRowTurns; ++turn) {
-#pragma unroll
-      for (int word = 0; word < kWordTurns; ++word) {
-        const int channel = word * kLanes * kPack<T>;
-        words[turn][word] = uint4{0, 0, 0, 0};
-        if (first_row + turn * kRowStep < rows && first_channel + channel < vectors.channels)
-          words[turn][word] = __ldg(reinterpret_cast<const uint4*>(from + channel));
-      }
-      from += kRowStep * vectors.stride;
-    }
-#pragma unroll
-    for (int turn = 0; turn < kRowTurns; ++turn) {
-#pragma unroll
-      for (int word = 0; word < kWordTurns; ++word) {
-        *reinterpret_cast<uint4*>(to + turn * kRowStep * kLd + word * kLanes * kPack<T>) =
-            words[turn][word];
-      }
-    }
-  } else {
-#pragma unroll 1
-    for (int i = thread; i < kRows * kChannels; i += kThreads) {
-      const int row = i / kChannels, channel = i % kChannels;
-      const bool exists = row < rows && channel < vectors.channels;
-      tile[row * kLd + channel] = exists ? vectors.first[row * vectors.stride + channel] : T(0.0F);
-    }
-  }
+  if (!vectors.aligned) return load_elements<kRows, kChannels, kThreads>(vectors, tile);
+  uint4 words[kRows * kChannels / kPack<T> / kThreads];
+  int loaded = 0;
+  for_each_word<kRows, kChannels, kThreads>(vectors, [&](const T* from, int, bool exists) {
+    words[loaded++] = exists ? __ldg(reinterpret_cast<const uint4*>(from)) : uint4{0, 0, 0, 0};
+  });
+  int stored = 0;
+  for_each_word<kRows, kChannels, kThreads>(vectors, [&](const T*, int to, bool) {
+    *reinterpret_cast<uint4*>(tile + to) = words[stored++];
+  });
+}
+
+// Begins the same; it is there behind wait_for_copies() of every thread and a barrier.
+template <int kRows, int kChannels, int kThreads, typename T>
+__device__ inline void begin_tile(const Vectors<const T>& vectors, T* tile) {
+  if (!vectors.aligned) return load_elements<kRows, kChannels, kThreads>(vectors, tile);
+  for_each_word<kRows, kChannels, kThreads>(vectors, [&](const T* from, int to, bool exists) {
+    begin_copy<16>(tile + to, exists ? from : vectors.first, exists);
+  });
 }
 
 // The reverse, of what exists, from rows ld apart. Threads 0 .. kThreads - 1 share the work.

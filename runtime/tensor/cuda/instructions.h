@@ -11,6 +11,10 @@
 //   sums (16 x 8):   0, 1 are columns pair and pair + 1 of row group, 2, 3 of row group + 8.
 // So the sums of two neighbouring products, rounded, are a left side. All lanes of a warp take part
 // in each of these functions.
+//
+// Copies from global to shared memory that bypass registers and go on while the thread does: a
+// thread closes groups of those that it began, and waits for them; what it copied is seen by others
+// behind a barrier after that.
 #pragma once
 
 #include <cstdint>
@@ -45,6 +49,32 @@ __device__ inline void multiply_add(const uint32_t (&left)[4], uint32_t right0, 
       "{%8, %9}, {%0, %1, %2, %3};"
       : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
       : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "r"(right0), "r"(right1));
+}
+
+// Begins to copy kBytes (4, 8 or 16), to which both addresses are aligned; zeros, and nothing is
+// read, where nothing exists.
+template <int kBytes>
+__device__ inline void begin_copy(void* shared, const void* global, bool exists) {
+  const auto to = static_cast<uint32_t>(__cvta_generic_to_shared(shared));
+  const auto from = __cvta_generic_to_global(global);
+  const int bytes = exists ? kBytes : 0;
+  if constexpr (kBytes == 16) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes)
+                 : "memory");
+  } else {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(to), "l"(from), "n"(kBytes),
+                 "r"(bytes)
+                 : "memory");
+  }
+}
+
+// The copies that this thread began since the last group are a group.
+__device__ inline void close_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+
+// Until all groups of this thread but the kOpen latest have been copied.
+template <int kOpen>
+__device__ inline void wait_for_copies() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(kOpen) : "memory");
 }
 
 // 2^x to about two units in the last place; 0 where that is below 2^-126.

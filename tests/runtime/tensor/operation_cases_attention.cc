@@ -42,12 +42,13 @@ OperationCase attention_case(const AttentionShape& shape, float p) {
 
 std::vector<OperationCase> attention_cases() {
   std::vector<OperationCase> cases;
-  // One position; odd sizes; one head; grouped heads; around the blocks of 64 queries; wide heads;
-  // enough kv heads that each has a task of its own.
-  const AttentionShape shapes[] = {{1, 1, 1, 1, 1},    {2, 1, 3, 2, 5},    {2, 7, 3, 1, 8},
-                                   {1, 33, 1, 4, 16},  {2, 64, 2, 1, 64},  {1, 65, 1, 1, 64},
-                                   {1, 130, 2, 3, 24}, {1, 200, 1, 1, 80}, {2, 20, 2, 2, 256},
-                                   {4, 70, 5, 1, 12}};
+  // One position; odd sizes; one head; grouped heads; around the blocks of 64 and of 128 queries;
+  // each of the widths that heads are padded to; enough kv heads that each has a task of its own.
+  const AttentionShape shapes[] = {{1, 1, 1, 1, 1},    {2, 1, 3, 2, 5},     {2, 7, 3, 1, 8},
+                                   {1, 33, 1, 4, 16},  {2, 64, 2, 1, 64},   {1, 65, 1, 1, 64},
+                                   {1, 130, 2, 3, 24}, {1, 200, 1, 1, 80},  {2, 20, 2, 2, 256},
+                                   {4, 70, 5, 1, 12},  {1, 129, 1, 2, 128}, {1, 70, 1, 1, 192},
+                                   {1, 260, 1, 1, 33}};
   for (const AttentionShape& shape : shapes) {
     cases.push_back(attention_case(shape, 0));
     cases.push_back(attention_case(shape, 0.2F));

@@ -1,15 +1,18 @@
 // The twin of runtime/tensor/cuda/instructions.h for the emulated GPU. What it offers is what that
 // one offers; the lanes of a warp meet in the instructions that the hardware executes for all of
 // them. A lane reads shared memory when it arrives, so that what others write behind it without a
-// barrier is missed.
+// barrier is missed. Of a thread's copies every other one happens when it is begun and the rest
+// when they are waited for, so that both a missing wait and a copy to what is still read show.
 #pragma once
 
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <vector>
 
 #include "runtime/tensor/cuda/dialect.h"
 #include "tests/emulated_gpu/block.h"
+#include "tests/emulated_gpu/emulation.h"
 
 namespace leasehold::cuda {
 
@@ -90,6 +93,51 @@ inline void multiply_all(void* const* deposits, unsigned) {
   });
 }
 
+struct Copy {
+  int64_t group;
+  void* to;
+  const void* from;  // null: zeros
+  size_t bytes;
+
+  void perform() const {
+    if (from == nullptr) {
+      std::memset(to, 0, bytes);
+    } else {
+      std::memcpy(to, from, bytes);
+    }
+  }
+};
+
+// Of one thread of the block that runs.
+struct ThreadCopies {
+  uint3 block{};
+  int64_t num_groups = 0;
+  uint64_t num_begun = 0;
+  std::vector<Copy> waiting;  // in the order in which they were begun
+
+  void perform_groups_but(int64_t open) {
+    size_t done = 0;
+    while (done < waiting.size() && waiting[done].group < num_groups - open)
+      waiting[done++].perform();
+    waiting.erase(waiting.begin(), waiting.begin() + static_cast<std::ptrdiff_t>(done));
+  }
+};
+
+// A stream's OS thread runs one block at a time. What a thread of an earlier block did not wait for
+// is lost.
+inline ThreadCopies& copies_of_thread() {
+  static thread_local std::vector<ThreadCopies> of_threads;
+  const size_t thread = threadIdx.x + blockDim.x * (threadIdx.y + size_t{blockDim.y} * threadIdx.z);
+  if (of_threads.size() <= thread) of_threads.resize(thread + 1);
+  ThreadCopies& copies = of_threads[thread];
+  const uint3 block = blockIdx;
+  if (copies.block.x != block.x || copies.block.y != block.y || copies.block.z != block.z) {
+    copies.waiting.clear();
+    copies.block = block;
+  }
+  return copies;
+}
+
 }  // namespace emulated
 
 inline void load_matrices(const __nv_bfloat16* row, uint32_t (&words)[4],
@@ -107,6 +155,33 @@ inline void multiply_add(const uint32_t (&left)[4], uint32_t right0, uint32_t ri
                          const emulation::Place& place = emulation::Place::current()) {
   emulated::Product product{.left = left, .right = {right0, right1}, .sums = sums};
   emulation::warp_meet(emulation::kFullMask, &product, emulated::multiply_all, place);
+}
+
+template <int kBytes>
+inline void begin_copy(void* shared, const void* global, bool exists,
+                       const emulation::Place& place = emulation::Place::current()) {
+  static_assert(kBytes == 4 || kBytes == 8 || kBytes == 16);
+  const bool aligned = reinterpret_cast<uintptr_t>(shared) % kBytes == 0 &&
+                       (!exists || reinterpret_cast<uintptr_t>(global) % kBytes == 0);
+  if (!aligned) {
+    emulation::fail_kernel(cudaErrorMisalignedAddress,
+                           "%s:%u: a copy of %d bytes from %p to %p is not aligned to them",
+                           place.file_name(), place.line(), kBytes, global, shared);
+  }
+  emulated::ThreadCopies& copies = emulated::copies_of_thread();
+  const emulated::Copy copy{copies.num_groups, shared, exists ? global : nullptr, kBytes};
+  if ((copies.num_begun++ + emulation::seed()) % 2 == 0) {
+    copy.perform();
+  } else {
+    copies.waiting.push_back(copy);
+  }
+}
+
+inline void close_copies() { ++emulated::copies_of_thread().num_groups; }
+
+template <int kOpen>
+inline void wait_for_copies() {
+  emulated::copies_of_thread().perform_groups_but(kOpen);
 }
 
 inline float exp2_approximate(float x) {
