@@ -135,7 +135,8 @@ std::vector<OperationCase> norm_cases(Kind kind) {
   cases.push_back(backward_case(kind, 5, 24, Target::kAlone, Write::kOverwrite, kEps[1]));
   // More rows than the implementations' blocks sum at once.
   cases.push_back(backward_case(kind, 1500, 16, Target::kAlone, Write::kOverwrite));
-  // Rows for which the gains' sums fit into a GPU's shared memory if it is asked for, or not at all.
+  // Rows for which the gains' sums fit into a GPU's shared memory if it is asked for, or not at
+  // all.
   for (const int64_t C : {8192, 24584})
     cases.push_back(backward_case(kind, 3, C, Target::kResidual, Write::kOverwrite));
   return cases;
