@@ -84,7 +84,7 @@ TEST_F(MutantsTest, Overruns) {
           run();
           cudaStreamSynchronize(on);
         },
-        "use-after-poison");
+        "use-after-poison|out of bounds");
   };
   for (const Fault fault : {Fault::kWriteBefore, Fault::kWriteAfter, Fault::kWriteBeforeDynamic,
                             Fault::kWriteAfterDynamic}) {
