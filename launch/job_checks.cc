@@ -188,9 +188,24 @@ Status check_checkpoint(const CheckpointSection& checkpoint) {
   return ok_status();
 }
 
-// What only the CPU's streams and kernels know.
-Status check_device(const DeviceSection& device) {
+// kMaxHeadChannels of runtime/tensor/cuda/attention.h.
+constexpr int64_t kMaxGpuHeadChannels = 256;
+
+Status check_gpu_attention(const ModelConfig& model) {
+  const int64_t channels = model.hidden / model.heads;
+  if (channels <= kMaxGpuHeadChannels) return ok_status();
+  return error(
+      Code::kBadConfig,
+      "model.hidden / model.heads = {} channels a head are more than the {} that attention "
+      "on device.kind = \"cuda\" takes: write model.heads = {} or more, or \"cpu\"",
+      channels, kMaxGpuHeadChannels,
+      (model.hidden + kMaxGpuHeadChannels - 1) / kMaxGpuHeadChannels);
+}
+
+// What only the CPU's streams and kernels know, and what only those of GPUs do not.
+Status check_device(const DeviceSection& device, const ModelConfig& model) {
   if (device.kind == "cuda") {
+    LEASEHOLD_RETURN_IF_ERROR(check_gpu_attention(model));
     const std::string key = device.threads != 1       ? "device.threads"
                             : device.mode != "inline" ? "device.mode"
                             : device.delay_seed != 0  ? "device.delay_seed"
@@ -231,7 +246,7 @@ Status validate(const JobFile& job, int num_ranks) {
                  "data.validation, or leave it out",
                  job.run.validate_every_steps);
   }
-  return check_device(job.device);
+  return check_device(job.device, job.model);
 }
 
 }  // namespace leasehold

@@ -127,6 +127,14 @@ TEST(Validate, ChecksNames) {
   EXPECT_TRUE(validate(make_job({"run.name=Gpt2.small_run-3"}), 1).ok());
 }
 
+TEST(Validate, RefusesHeadsThatAttentionOnGpusDoesNotTake) {
+  const std::vector<std::string> wide = {"model.hidden=1028", "model.heads=4"};  // 257 channels
+  EXPECT_TRUE(validate(make_job(wide), 1).ok());
+  expect_refused(validate(make_job({wide[0], wide[1], "device.kind=cuda"}), 1),
+                 {"257", "256", "model.heads = 5"});
+  EXPECT_TRUE(validate(make_job({"model.hidden=1024", wide[1], "device.kind=cuda"}), 1).ok());
+}
+
 TEST(Validate, RefusesKeysThatWouldHaveNoEffect) {
   expect_refused(validate(make_job({"run.validate_every_steps=10"}), 1),
                  {"run.validate_every_steps = 10", "data.validation"});
