@@ -95,6 +95,8 @@ struct Misuse {
   const char* said;
 };
 
+void PrintTo(const Misuse& misuse, std::ostream* out) { *out << misuse.said; }
+
 class MisuseTest : public EmulationTest, public testing::WithParamInterface<Misuse> {};
 
 TEST_P(MisuseTest, IsSaidAndFaultsTheDevice) {

@@ -7,6 +7,7 @@
 #include <functional>
 #include <gtest/gtest.h>
 #include <memory>
+#include <ostream>
 #include <string>
 
 #include "runtime/device/device.h"
@@ -36,6 +37,9 @@ struct DeviceFactory {
   std::function<std::unique_ptr<DeviceUnderTest>()> create;  // null: cannot run here, with a reason
   std::function<std::string()> why_not = [] { return std::string(); };
 };
+
+// How GoogleTest names it.
+inline void PrintTo(const DeviceFactory& factory, std::ostream* out) { *out << factory.name; }
 
 class DeviceContract : public testing::TestWithParam<DeviceFactory> {
  protected:
