@@ -23,7 +23,8 @@ function(leasehold_precompile target set)
 endfunction()
 
 # leasehold_library(NAME SOURCES a.cc ... DEPENDS other ... LINKS lib ... [PRECOMPILED tests])
-#   One static library per folder; those among the tests' own files, which have other flags, name their precompiled headers; DEPENDS names other folders' targets: the layering, enforced by the linker.
+#   One static library per folder; DEPENDS names other folders' targets: the layering, enforced by the linker. Those among
+#   the tests' own files, which have other flags, name their precompiled headers.
 function(leasehold_library name)
   cmake_parse_arguments(ARG "" "PRECOMPILED" "SOURCES;DEPENDS;LINKS" ${ARGN})
   if(NOT ARG_PRECOMPILED)
