@@ -44,11 +44,15 @@ class CpuStreamBase : public CpuStream {
   }
 
   void copy(void* to, const void* from, int64_t size_bytes) override {
-    enqueue([to, from, size_bytes] { std::memmove(to, from, static_cast<size_t>(size_bytes)); });
+    enqueue([to, from, size_bytes] {
+      if (size_bytes > 0) std::memmove(to, from, static_cast<size_t>(size_bytes));
+    });
   }
 
   void fill_zero(void* to, int64_t size_bytes) override {
-    enqueue([to, size_bytes] { std::memset(to, 0, static_cast<size_t>(size_bytes)); });
+    enqueue([to, size_bytes] {
+      if (size_bytes > 0) std::memset(to, 0, static_cast<size_t>(size_bytes));
+    });
   }
 
   Status failure() const override {
