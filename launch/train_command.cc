@@ -83,9 +83,7 @@ Status print_forecasts(JobFile job, const std::vector<LayoutOfWorld>& layouts,
         forecast_stages(job, make_mesh_shape(job.parallel, num_ranks), compute));
     int64_t most_bytes = 0;
     for (const auto& arenas : stages) {
-      int64_t bytes = 0;
-      for (const ArenaSize& arena : arenas) bytes += arena.bytes;
-      most_bytes = std::max(most_bytes, bytes);
+      most_bytes = std::max(most_bytes, device_bytes(arenas, compute.device->kind()));
     }
     fmt::print("{}\n", forecast_line(of, most_bytes));
   }

@@ -19,7 +19,10 @@ constexpr int64_t kNumVotes = std::tuple_size_v<Votes>;
 
 std::vector<ArenaSize> sizes_of(const Arenas& arenas) {
   std::vector<ArenaSize> sizes;
-  for (const Arena* arena : arenas.all()) sizes.push_back({arena->name(), arena->peak_bytes()});
+  for (const Arena* arena : arenas.all()) {
+    const MemoryKind kind = arena == &arenas.staging ? MemoryKind::kPinned : MemoryKind::kDevice;
+    sizes.push_back({arena->name(), arena->peak_bytes(), kind});
+  }
   return sizes;
 }
 
@@ -277,6 +280,14 @@ Result<Arenas> measure(Device& device, Kernels& kernels, Mesh& mesh, const Model
 }
 
 }  // namespace
+
+int64_t device_bytes(const std::vector<ArenaSize>& arenas, DeviceKind kind) {
+  int64_t bytes = 0;
+  for (const ArenaSize& arena : arenas) {
+    if (kind == DeviceKind::kCpu || arena.kind == MemoryKind::kDevice) bytes += arena.bytes;
+  }
+  return bytes;
+}
 
 Result<std::vector<ArenaSize>> Engine::forecast(Device& device, Kernels& kernels, Mesh& mesh,
                                                 const ModelSource& source,

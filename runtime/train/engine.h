@@ -60,7 +60,12 @@ struct StepResult {
 struct ArenaSize {
   std::string name;
   int64_t bytes = 0;
+  MemoryKind kind = MemoryKind::kDevice;
 };
+
+// What of a rank's memory the device has to hold: all of it where device and host are one, else
+// what is not pinned host memory.
+int64_t device_bytes(const std::vector<ArenaSize>& arenas, DeviceKind kind);
 
 class Engine {
  public:

@@ -36,14 +36,16 @@ SmallJob memory_job(const MemoryLayout& layout, int64_t microbatches = 8) {
   return job;
 }
 
-std::map<std::string, int64_t> forecast(const SmallJob& job, int num_ranks, int rank) {
+std::vector<ArenaSize> forecast_arenas(const SmallJob& job, int num_ranks, int rank) {
   const auto device = CpuDevice::create(job.device);
   const auto kernels = create_cpu_kernels(*device, job.precision);
   Mesh mesh = Mesh::planned(job.mesh_of(num_ranks), rank);
+  return Engine::forecast(*device, *kernels, mesh, gpt_source(job.model), job.options).value();
+}
+
+std::map<std::string, int64_t> forecast(const SmallJob& job, int num_ranks, int rank) {
   std::map<std::string, int64_t> sizes;
-  const auto arenas =
-      Engine::forecast(*device, *kernels, mesh, gpt_source(job.model), job.options).value();
-  for (const ArenaSize& size : arenas) sizes[size.name] = size.bytes;
+  for (const ArenaSize& size : forecast_arenas(job, num_ranks, rank)) sizes[size.name] = size.bytes;
   return sizes;
 }
 
@@ -79,6 +81,19 @@ TEST(LayoutMemoryTest, ForecastsOfWorldsThatAreNotThereAreWhatTheyAllocate) {
         EXPECT_EQ(size.bytes, expected.at(size.name)) << size.name << " of rank " << world.rank();
     });
   }
+}
+
+// What a lease says of a slot's memory is the device's: pinned host memory is not in it.
+TEST(LayoutMemoryTest, DevicesDoNotHoldPinnedMemory) {
+  const auto arenas = forecast_arenas(memory_job({}), 1, 0);
+  int64_t all = 0, staging = 0;
+  for (const ArenaSize& arena : arenas) {
+    all += arena.bytes;
+    if (arena.name == "staging") staging += arena.bytes;
+  }
+  ASSERT_GT(staging, 0);
+  EXPECT_EQ(device_bytes(arenas, DeviceKind::kCpu), all);
+  EXPECT_EQ(device_bytes(arenas, DeviceKind::kCuda), all - staging);
 }
 
 // Masters lie with the moments and are sharded as they are; what is computed with is half as large.
