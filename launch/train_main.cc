@@ -101,17 +101,24 @@ int run_train_main(int argc, char** argv) {
   app.add_option("--set", command.overrides,
                  "table.key=value: overrides the job file; may be repeated")
       ->allow_extra_args(false);
-  app.add_option("--stop-after", command.stop_after,
-                 "Drain after this step, as if a signal had asked");
-  app.add_flag("--dry-run", command.dry_run, "Print the layout and the memory by family, and end");
-  app.add_option("--world", command.world,
-                 "With --dry-run: forecast for this many ranks, which need not be there");
+  auto* stop_after = app.add_option("--stop-after", command.stop_after,
+                                    "Drain after this step, as if a signal had asked");
+  auto* dry_run = app.add_flag("--dry-run", command.dry_run,
+                               "Print the layout and the memory by family, and end");
+  auto* world =
+      app.add_option("--world", command.world,
+                     "With --dry-run: forecast for this many ranks, which need not be there");
+  auto* fork =
+      app.add_flag("--fork", command.fork, "Go on under other identity keys, as a new lineage");
   std::vector<std::string> forecasts;
   app.add_option("--forecast", forecasts,
                  "WORLD:PIPELINE:CHUNKS:ZERO: print the bytes that a rank needs, as JSON, and end; "
                  "may be repeated")
-      ->allow_extra_args(false);
-  app.add_flag("--fork", command.fork, "Go on under other identity keys, as a new lineage");
+      ->allow_extra_args(false)
+      ->excludes(dry_run)
+      ->excludes(stop_after)
+      ->excludes(world)
+      ->excludes(fork);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& problem) {

@@ -104,7 +104,7 @@ Status read_duration(const LeaseValue& value, double& duration_s) {
                in_words(value));
 }
 
-Status read_price(const LeaseValue& value, double& price) {
+Status read_amount(const LeaseValue& value, double& amount) {
   const auto* number = std::get_if<double>(&value.value);
   const auto* integer = std::get_if<int64_t>(&value.value);
   if (number == nullptr && integer == nullptr) return expected("a number", value);
@@ -112,7 +112,7 @@ Status read_price(const LeaseValue& value, double& price) {
   if (!std::isfinite(given) || given < 0) {
     return error(Code::kBadConfig, "{} is out of range; it must be at least 0", given);
   }
-  price = given;
+  amount = given;
   return ok_status();
 }
 
@@ -120,12 +120,14 @@ constexpr double kMaxMemoryGib = 1 << 20;
 
 Status read_memory(const LeaseValue& value, int64_t& bytes) {
   double gib = 0;
-  LEASEHOLD_RETURN_IF_ERROR(read_price(value, gib));
-  if (gib <= 0 || gib > kMaxMemoryGib) {
+  LEASEHOLD_RETURN_IF_ERROR(read_amount(value, gib));
+  // Less than a byte would be taken for nothing said.
+  const double given = gib * static_cast<double>(int64_t{1} << 30);
+  if (given < 1 || gib > kMaxMemoryGib) {
     return error(Code::kBadConfig, "{} is out of range; it must be above 0 and at most {}, in GiB",
                  gib, kMaxMemoryGib);
   }
-  bytes = static_cast<int64_t>(gib * static_cast<double>(int64_t{1} << 30));
+  bytes = static_cast<int64_t>(given);
   return ok_status();
 }
 
@@ -154,7 +156,7 @@ const Key<Lease> kLeaseKeys[] = {
     {.name = "begin", .read = LEASEHOLD_TIME(Lease, begin_s)},
     {.name = "end", .read = LEASEHOLD_TIME(Lease, end_s)},
     {.name = "notice", .read = LEASEHOLD_KEY(Lease, read_duration, notice_s)},
-    {.name = "price_per_slot_hour", .read = LEASEHOLD_KEY(Lease, read_price, price_per_slot_hour)},
+    {.name = "price_per_slot_hour", .read = LEASEHOLD_KEY(Lease, read_amount, price_per_slot_hour)},
     {.name = "memory_per_slot_gib",
      .read = LEASEHOLD_KEY(Lease, read_memory, memory_per_slot_bytes)},
 };

@@ -83,6 +83,23 @@ TEST_F(CommandsTest, DryRunPrintsMemoryAndTouchesNothing) {
   EXPECT_FALSE(posix_files().exists(run_dir("dry")));
 }
 
+TEST_F(CommandsTest, ForecastsStandAlone) {
+  const Finished asked = train_tool({job_, "--forecast", "4:1:1:1", "--forecast", "2:2:1:3"});
+  ASSERT_EQ(asked.exit_code, 0) << asked.errors;
+  EXPECT_NE(asked.output.find("{\"world\": 2, \"pipeline\": 2, \"chunks\": 1, \"zero\": 3, "),
+            std::string::npos)
+      << asked.output;
+  EXPECT_FALSE(posix_files().exists(run_dir("run")));
+  expect_ended(train_tool({job_, "--forecast", "4:1"}), 64, {"WORLD:PIPELINE:CHUNKS:ZERO"});
+  expect_ended(train_tool({job_, "--forecast", "4:3:1:1"}), 78, {"4:3:1:1", "parallel.pipeline"});
+  for (const std::vector<std::string>& other : std::vector<std::vector<std::string>>{
+           {"--dry-run"}, {"--stop-after", "3"}, {"--world", "2"}, {"--fork"}}) {
+    std::vector<std::string> command = {job_, "--forecast", "4:1:1:1"};
+    command.insert(command.end(), other.begin(), other.end());
+    expect_ended(train_tool(command), 64, {"--forecast", other.front()});
+  }
+}
+
 TEST_F(CommandsTest, OneRankNeedsNoMpirun) {
   ASSERT_EQ(train_tool({job_, "--set", "run.dir=" + run_dir("alone")}).exit_code, 0);
   ASSERT_EQ(train(2, "two").exit_code, 0);

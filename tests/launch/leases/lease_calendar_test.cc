@@ -81,6 +81,7 @@ reason = "power is short"
   EXPECT_EQ(owned.notice_s, 0);
   EXPECT_EQ(owned.price_per_slot_hour, 0.25);
   EXPECT_EQ(owned.provider, "");
+  EXPECT_EQ(owned.memory_per_slot_bytes, 0);
   ASSERT_EQ(calendar.curtailments.size(), 1u);
   const Curtailment& curtailment = calendar.curtailments[0];
   EXPECT_EQ(curtailment.hosts, (std::vector<std::string>{"gpu_2", "1"}));
@@ -202,9 +203,20 @@ TEST(ParseLeaseCalendar, SaysWhichTypeItExpectedAndGot) {
   expect("price_per_slot_hour", "nan", {"at least 0"});
   expect("price_per_slot_hour", "inf", {"at least 0"});
   expect("price_per_slot_hour", "\"2\"", {"expected a number"});
+  for (const char* memory : {"0", "-1", "nan", "inf", "1e-12", "1048577"}) {
+    expect("memory_per_slot_gib", memory, {"out of range"});
+  }
+  expect("memory_per_slot_gib", "\"80GiB\"", {"expected a number", "the string"});
   expect("device", "{a = 1}", {"expected a string", "a table"});
   expect("notice", "3600", {"no duration", "\"4h\""});
   expect("notice", "\"+1h\"", {"no duration"});
+}
+
+TEST(ParseLeaseCalendar, MemoryIsInGib) {
+  EXPECT_EQ(parse_with("memory_per_slot_gib = 80")->leases[0].memory_per_slot_bytes,
+            int64_t{80} << 30);
+  EXPECT_EQ(parse_with("memory_per_slot_gib = 0.5")->leases[0].memory_per_slot_bytes,
+            int64_t{1} << 29);
 }
 
 TEST(ParseLeaseCalendar, TimesNeedAnOffset) {
