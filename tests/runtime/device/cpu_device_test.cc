@@ -1,4 +1,5 @@
-// Streams, events and memory of the CPU device, in both of its modes.
+// What the CPU device does beyond the contract of all devices (cpu_device_contract_test.cc), in
+// both of its modes.
 #include "runtime/device/cpu_device.h"
 
 #include <algorithm>
@@ -151,18 +152,6 @@ TEST_P(CpuStreams, EventsOrderStreams) {
   }
 }
 
-TEST_P(CpuStreams, AnEventNotRecordedYetHoldsNobodyUp) {
-  const auto event = make_event();
-  const auto stream = make_stream();
-  EXPECT_TRUE(event->ready());
-  EXPECT_TRUE(event->wait(Deadline::after_s(0)).ok());
-  bool ran = false;
-  stream->wait(*event);
-  enqueue(*stream, [out = &ran] { *out = true; });
-  ASSERT_TRUE(stream->synchronize(soon()).ok());
-  EXPECT_TRUE(ran);
-}
-
 TEST_P(CpuStreams, TheHostWaitsForAnEvent) {
   const auto event = make_event();
   const auto stream = make_stream();
@@ -191,17 +180,6 @@ TEST_P(CpuStreams, AFailurePassesThroughEvents) {
   EXPECT_EQ(event->wait(soon()).message(), "lost");
   EXPECT_TRUE(event->ready());
   EXPECT_EQ(runs, 0);
-}
-
-TEST_P(CpuStreams, AnEventMayServeAHealthyStreamAfterAFailedOne) {
-  const auto event = make_event();
-  const auto failed = make_stream("failed");
-  const auto healthy = make_stream("healthy");
-  enqueue_failure(*failed, "lost");
-  failed->record(*event);
-  EXPECT_FALSE(failed->synchronize(soon()).ok());
-  healthy->record(*event);
-  EXPECT_TRUE(event->wait(soon()).ok());
 }
 
 // A stream that a test holds up until it says go; asynchronous mode only.
@@ -241,20 +219,6 @@ TEST_F(AsynchronousStreams, EnqueueingReturnsAtOnce) {
   EXPECT_EQ(value, 1);
 }
 
-TEST_F(AsynchronousStreams, EveryHostWaitEndsAtItsDeadline) {
-  const auto event = make_event();
-  HeldStream held(*device_);
-  held.stream().record(*event);
-  EXPECT_EQ(event->wait(Deadline::after_s(0.01)).code(), Code::kUnavailable);
-  const Status status = held.stream().synchronize(Deadline::after_s(0.01));
-  EXPECT_EQ(status.code(), Code::kUnavailable);
-  EXPECT_NE(status.message().find("held"), std::string::npos) << status.message();
-  held.go();
-  EXPECT_TRUE(event->wait(soon()).ok());
-  EXPECT_TRUE(held.stream().synchronize(soon()).ok())
-      << "a missed deadline is no failure of the stream";
-}
-
 TEST_F(AsynchronousStreams, AStreamGivesUpWaitingAtItsLimit) {
   const auto event = make_event();
   const auto device = CpuDevice::create({.asynchronous = true, .wait_limit_s = 0.02});
@@ -266,47 +230,6 @@ TEST_F(AsynchronousStreams, AStreamGivesUpWaitingAtItsLimit) {
   enqueue(*waiting, [out = &ran] { *out = true; });
   EXPECT_EQ(waiting->synchronize(soon()).code(), Code::kUnavailable);
   EXPECT_FALSE(ran);
-}
-
-TEST_F(AsynchronousStreams, WaitingIsForTheNewestRecordAtTheTimeOfTheWait) {
-  const auto event = make_event();
-  const auto first = device_->create_stream("first").value();
-  const auto waiting = device_->create_stream("waiting").value();
-  first->record(*event);
-  ASSERT_TRUE(first->synchronize(soon()).ok());
-  waiting->wait(*event);
-  HeldStream held(*device_);
-  held.stream().record(*event);  // a later record does not prolong the wait
-  EXPECT_TRUE(waiting->synchronize(soon()).ok());
-  EXPECT_FALSE(event->ready());
-}
-
-TEST_F(AsynchronousStreams, ALaterRecordOnAnotherStreamDoesNotEndAWait) {
-  const auto event = make_event();
-  HeldStream held(*device_);
-  const auto other = device_->create_stream("other").value();
-  const auto waiting = device_->create_stream("waiting").value();
-  std::atomic<bool> ran{false};
-  held.stream().record(*event);
-  waiting->wait(*event);
-  enqueue(*waiting, [out = &ran] { *out = true; });
-  other->record(*event);
-  ASSERT_TRUE(other->synchronize(soon()).ok());
-  EXPECT_TRUE(event->wait(soon()).ok());  // the newest record is reached ...
-  EXPECT_EQ(waiting->synchronize(Deadline::after_s(0.02)).code(), Code::kUnavailable);
-  EXPECT_FALSE(ran) << "... but the older one, which the stream waits for, is not";
-  held.go();
-  ASSERT_TRUE(waiting->synchronize(soon()).ok());
-  EXPECT_TRUE(ran);
-}
-
-TEST_F(AsynchronousStreams, AStreamRunsItsWorkBeforeItEnds) {
-  int runs = 0;
-  {
-    const auto stream = device_->create_stream("stream").value();
-    for (int i = 0; i < 100; ++i) enqueue(*stream, [out = &runs] { ++*out; });
-  }
-  EXPECT_EQ(runs, 100);
 }
 
 // A pipeline of two streams; how often the second one read what the first had not written yet.
@@ -348,54 +271,7 @@ TEST(CpuDevice, Names) {
   EXPECT_STREQ(device_kind_name(DeviceKind::kCuda), "cuda");
 }
 
-TEST(CpuDevice, MemoryIsZeroAlignedAndWritable) {
-  const auto device = CpuDevice::create({});
-  for (const int64_t size : {int64_t{1}, int64_t{4097}, int64_t{3} << 20}) {
-    const auto memory = device->allocate(size, MemoryKind::kDevice, "test").value();
-    EXPECT_EQ(memory->size_bytes(), size);
-    EXPECT_EQ(reinterpret_cast<uintptr_t>(memory->data()) % 4096, 0U);
-    auto* bytes = static_cast<unsigned char*>(memory->data());
-    for (int64_t i = 0; i < size; ++i) ASSERT_EQ(bytes[i], 0);
-    std::memset(bytes, 1, static_cast<size_t>(size));
-  }
-}
-
-TEST(CpuDevice, TooMuchMemoryIsRefusedByName) {
-  const auto device = CpuDevice::create({});
-  const auto memory = device->allocate(int64_t{1} << 60, MemoryKind::kDevice, "activations");
-  ASSERT_FALSE(memory.ok());
-  EXPECT_EQ(memory.status().code(), Code::kUnavailable);
-  for (const char* part : {"activations", "1152921504606846976"}) {
-    EXPECT_NE(memory.status().message().find(part), std::string::npos) << memory.status().message();
-  }
-  EXPECT_EQ(device->allocate(0, MemoryKind::kDevice, "nothing").status().code(), Code::kInternal);
-}
-
-class ForeignEvent : public Event {
- public:
-  bool ready() const override { return true; }
-  Status wait(Deadline) const override { return ok_status(); }
-};
-
-class ForeignStream : public Stream {
- public:
-  const std::string& name() const override { return name_; }
-  void record(Event&) override {}
-  void wait(const Event&) override {}
-  void copy(void*, const void*, int64_t) override {}
-  void fill_zero(void*, int64_t) override {}
-  Status synchronize(Deadline) override { return ok_status(); }
-
- private:
-  std::string name_ = "foreign";
-};
-
-TEST(CpuDevice, StreamsAndEventsOfOtherDevicesAreRefused) {
-  const auto device = CpuDevice::create({});
-  const auto stream = device->create_stream("stream").value();
-  ForeignEvent event;
-  EXPECT_THROW(stream->record(event), StatusError);
-  EXPECT_THROW(stream->wait(event), StatusError);
+TEST(CpuDevice, StreamsOfOtherDevicesAreRefused) {
   ForeignStream foreign;
   EXPECT_THROW(CpuStream::from(foreign), StatusError);
 }

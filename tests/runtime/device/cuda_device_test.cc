@@ -118,18 +118,7 @@ TEST_F(CudaStreams, NothingWaitsForAHungDeviceBeyondItsLimit) {
 }
 
 TEST_F(CudaStreams, StreamsOfOtherDevicesAreRefused) {
-  class ForeignStream : public Stream {
-   public:
-    const std::string& name() const override { return name_; }
-    void record(Event&) override {}
-    void wait(const Event&) override {}
-    void copy(void*, const void*, int64_t) override {}
-    void fill_zero(void*, int64_t) override {}
-    Status synchronize(Deadline) override { return ok_status(); }
-
-   private:
-    std::string name_ = "foreign";
-  } foreign;
+  ForeignStream foreign;
   EXPECT_THROW(CudaStream::from(foreign), StatusError);
 }
 

@@ -57,6 +57,20 @@ class DeviceContract : public testing::TestWithParam<DeviceFactory> {
   std::unique_ptr<DeviceUnderTest> under_test_;
 };
 
+// Not of any device here.
+class ForeignStream : public Stream {
+ public:
+  const std::string& name() const override { return name_; }
+  void record(Event&) override {}
+  void wait(const Event&) override {}
+  void copy(void*, const void*, int64_t) override {}
+  void fill_zero(void*, int64_t) override {}
+  Status synchronize(Deadline) override { return ok_status(); }
+
+ private:
+  std::string name_ = "foreign";
+};
+
 inline Deadline soon() { return Deadline::after_s(20); }
 
 // A stream that a test holds up until it says go.
