@@ -20,12 +20,6 @@ inline void __syncthreads(const Place& place = Place::current()) {
 inline int __syncthreads_count(int predicate, const Place& place = Place::current()) {
   return leasehold::emulation::block_barrier(predicate != 0, place);
 }
-inline int __syncthreads_or(int predicate, const Place& place = Place::current()) {
-  return leasehold::emulation::block_barrier(predicate != 0, place) != 0 ? 1 : 0;
-}
-inline int __syncthreads_and(int predicate, const Place& place = Place::current()) {
-  return leasehold::emulation::block_barrier(predicate == 0, place) == 0 ? 1 : 0;
-}
 inline void __syncwarp(unsigned mask = leasehold::emulation::kFullMask,
                        const Place& place = Place::current()) {
   leasehold::emulation::warp_barrier(mask, place);

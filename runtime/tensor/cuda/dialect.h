@@ -9,11 +9,8 @@
 //   below 64 KB.
 #pragma once
 
-#include <cstddef>
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
-
-#include "runtime/device/cuda_check.h"
 
 // An array in the block's shared memory: LEASEHOLD_SHARED(tile, float[32][33]);
 #define LEASEHOLD_SHARED(name, ...) \
@@ -27,27 +24,10 @@
 
 namespace leasehold::cuda {
 
-// Enqueues kernel(arguments...). dynamic_shared_bytes above 48 KiB need allow_shared_memory first.
-// Throws StatusError.
-template <typename... Parameters, typename... Arguments>
-void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t dynamic_shared_bytes,
-            cudaStream_t stream, Arguments... arguments) {
-  cudaLaunchConfig_t config{};
-  config.gridDim = grid;
-  config.blockDim = block;
-  config.dynamicSmemBytes = dynamic_shared_bytes;
-  config.stream = stream;
-  check_cuda(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...),
-             "cudaLaunchKernelEx");
-}
-
-// Lets a kernel ask for up to `bytes` of dynamic shared memory.
+// nvcc's own runtime knows its kernels.
 template <typename... Parameters>
-void allow_shared_memory(void (*kernel)(Parameters...), size_t bytes) {
-  check_cuda(
-      cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
-                           cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)),
-      "cudaFuncSetAttribute");
-}
+void announce(void (*)(Parameters...)) {}
 
 }  // namespace leasehold::cuda
+
+#include "runtime/tensor/cuda/launch.h"

@@ -2,11 +2,9 @@
 // It comes first in the include path of kernels' sources. What it offers is what that one offers.
 #pragma once
 
-#include <cstddef>
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
 
-#include "runtime/device/cuda_check.h"
 #include "tests/emulated_gpu/builtins.h"
 #include "tests/emulated_gpu/kernel.h"
 
@@ -26,26 +24,13 @@
 
 namespace leasehold::cuda {
 
-template <typename... Parameters, typename... Arguments>
-void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t dynamic_shared_bytes,
-            cudaStream_t stream, Arguments... arguments) {
+// The emulation calls a kernel by its signature.
+template <typename... Parameters>
+void announce(void (*kernel)(Parameters...)) {
   emulation::register_kernel(reinterpret_cast<const void*>(kernel),
                              &emulation::SignatureOf<Parameters...>::kSignature);
-  cudaLaunchConfig_t config{};
-  config.gridDim = grid;
-  config.blockDim = block;
-  config.dynamicSmemBytes = dynamic_shared_bytes;
-  config.stream = stream;
-  check_cuda(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...),
-             "cudaLaunchKernelEx");
-}
-
-template <typename... Parameters>
-void allow_shared_memory(void (*kernel)(Parameters...), size_t bytes) {
-  check_cuda(
-      cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
-                           cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)),
-      "cudaFuncSetAttribute");
 }
 
 }  // namespace leasehold::cuda
+
+#include "runtime/tensor/cuda/launch.h"
