@@ -2,7 +2,8 @@
 """Compares training steps of GPT-2 124M in Leasehold with the same steps in PyTorch on this machine.
 
 Both run as processes of their own, one after the other, in turns, so that a machine that is slow for a while is slow
-for both: fp32, the same batch, threads and optimizer. A process's figure is tokens / median step time after a warm-up;
+for both: the same batch, precision, threads and optimizer. With --device cuda, on the machine's first GPU: PyTorch then
+with scaled_dot_product_attention, fused AdamW and, with --compile, torch.compile. A process's figure is tokens / median step time after a warm-up;
 the result is the ratio of the medians over the rounds. --build names the build that holds bench/train_step.
 """
 import argparse
@@ -25,11 +26,19 @@ def parse_arguments():
     parser.add_argument("--json", type=pathlib.Path, help="file for the figures")
     for name, default in [("batch", 4), ("sequence", 64), ("threads", 2), ("warmup", 1), ("steps", 3)]:
         parser.add_argument("--" + name, type=int, default=default)
-    return parser.parse_args()
+    parser.add_argument("--microbatch", type=int, help="sequences of a microbatch (default: all)")
+    parser.add_argument("--vocab", type=int, default=50257)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
+    parser.add_argument("--compile", action="store_true", help="torch.compile PyTorch's model")
+    a = parser.parse_args()
+    a.microbatch = a.microbatch or a.batch
+    return a
 
 
 def step_flags(a):
-    return [flag for name in ("batch", "sequence", "threads", "warmup", "steps")
+    return [flag for name in ("batch", "microbatch", "sequence", "vocab", "threads", "warmup", "steps", "device",
+                              "precision")
             for flag in ("--" + name, str(getattr(a, name)))]
 
 
@@ -50,13 +59,15 @@ def run_leasehold(a):
 
 
 def run_pytorch(a):
-    return json.loads(run([a.python, HERE / "compare_pytorch_step.py", *step_flags(a)]))["tokens_per_s"]
+    return json.loads(run([a.python, HERE / "compare_pytorch_step.py", *step_flags(a),
+                           *(["--compile"] if a.compile else [])]))["tokens_per_s"]
 
 
 def main():
     a = parse_arguments()
     figures = {"leasehold": [], "pytorch": []}
-    print(f"GPT-2 124M, fp32, {a.batch} x {a.sequence} tokens, {a.threads} threads; tokens/s\n")
+    where = f"{a.threads} threads" if a.device == "cpu" else a.device
+    print(f"GPT-2 124M, {a.precision}, {a.batch} x {a.sequence} tokens, {where}; tokens/s\n")
     print(f"{'round':>6} {'leasehold':>10} {'pytorch':>10}")
     for i in range(a.rounds):
         # Who begins changes too.
@@ -67,8 +78,9 @@ def main():
     medians = {name: statistics.median(values) for name, values in figures.items()}
     ratio = medians["leasehold"] / medians["pytorch"]
     print(f"{'median':>6} {medians['leasehold']:>10.1f} {medians['pytorch']:>10.1f}\n\nratio of medians: {ratio:.2f}")
-    result = {"batch": a.batch, "sequence": a.sequence, "threads": a.threads, "steps": a.steps,
-              "cpus": os.cpu_count(), "tokens_per_s": figures, "medians": medians, "ratio": ratio}
+    result = {"device": a.device, "precision": a.precision, "compile": a.compile, "batch": a.batch,
+              "microbatch": a.microbatch, "sequence": a.sequence, "vocab": a.vocab, "threads": a.threads,
+              "steps": a.steps, "cpus": os.cpu_count(), "tokens_per_s": figures, "medians": medians, "ratio": ratio}
     if a.json:
         a.json.write_text(json.dumps(result, indent=1) + "\n")
     else:

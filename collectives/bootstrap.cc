@@ -35,10 +35,13 @@ class MpiProcessGroup : public ProcessGroup {
   std::unique_ptr<MpiRuntime> runtime_;
 };
 
-std::string node_name(const std::string& wanted) {
-  if (!wanted.empty()) return wanted;
+// "" when nobody gave one.
+std::string given_name(const std::string& wanted) {
   const char* node = std::getenv("LEASEHOLD_NODE");
-  if (node != nullptr && *node != '\0') return node;
+  return wanted.empty() && node != nullptr ? node : wanted;
+}
+
+std::string host_name() {
   char host[256] = "";
   return ::gethostname(host, sizeof(host) - 1) == 0 ? host : "unknown";
 }
@@ -54,6 +57,11 @@ int ProcessGroup::node_local_size() {
   return static_cast<int>(std::count(nodes().begin(), nodes().end(), node()));
 }
 
+void announce_node(const std::string& node) {
+  constexpr int kKeep = 0;
+  ::setenv("NCCL_HOSTID", node.c_str(), kKeep);
+}
+
 bool started_by_launcher() {
   for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK"}) {
     if (std::getenv(name) != nullptr) return true;
@@ -62,7 +70,9 @@ bool started_by_launcher() {
 }
 
 Result<std::unique_ptr<ProcessGroup>> ProcessGroup::create(const ProcessGroupOptions& options) {
-  const std::string node = node_name(options.node);
+  const std::string given = given_name(options.node);
+  if (!given.empty()) announce_node(given);
+  const std::string node = given.empty() ? host_name() : given;
   if (!started_by_launcher()) return std::unique_ptr<ProcessGroup>(new SelfProcessGroup(node));
   LEASEHOLD_ASSIGN_OR_RETURN(auto runtime,
                              MpiRuntime::create({.timeout_s = options.timeout_s, .node = node}));

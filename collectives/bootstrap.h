@@ -12,7 +12,9 @@ namespace leasehold {
 
 struct ProcessGroupOptions {
   double timeout_s = 300;  // of each operation
-  std::string node;        // the name of this rank's node; "": LEASEHOLD_NODE, else the host's name
+  // The name of this rank's node; "": LEASEHOLD_NODE, else the host's name. One that is given is
+  // also the host that NCCL counts this rank to (announce_node).
+  std::string node;
 };
 
 class ProcessGroup {
@@ -34,6 +36,11 @@ class ProcessGroup {
   // would wait for the lost peer.
   virtual Status finish() = 0;
 };
+
+// Sets NCCL_HOSTID, unless it is set: NCCL takes ranks of one host for neighbours on its buses and
+// refuses two of them on one GPU, which nodes that share a machine are not and do. Before threads
+// start.
+void announce_node(const std::string& node);
 
 // True when a launcher started this process as one of several ranks (or as one rank under mpirun).
 bool started_by_launcher();

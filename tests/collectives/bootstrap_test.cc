@@ -28,7 +28,7 @@ class ScopedVariable {
 TEST(BootstrapTest, WithoutALauncherAProgramIsAWorldOfOneRank) {
   const ScopedVariable size("OMPI_COMM_WORLD_SIZE", nullptr), pmix("PMIX_RANK", nullptr),
       pmi("PMI_RANK", nullptr);
-  const ScopedVariable node("LEASEHOLD_NODE", "lonely");
+  const ScopedVariable node("LEASEHOLD_NODE", "lonely"), nccl("NCCL_HOSTID", nullptr);
   ASSERT_FALSE(started_by_launcher());
   auto group = ProcessGroup::create({});
   ASSERT_TRUE(group.ok()) << group.status().message();
@@ -46,6 +46,18 @@ TEST(BootstrapTest, AWorldThatWasGivenUpDoesNotFinishWell) {
   ASSERT_TRUE(group.ok());
   (*group)->world().abort(Status(Code::kUnavailable, "given up"));
   EXPECT_EQ((*group)->finish().message(), "given up");
+}
+
+TEST(BootstrapTest, NcclCountsARankToTheNodeThatItWasGiven) {
+  const ScopedVariable size("OMPI_COMM_WORLD_SIZE", nullptr), pmix("PMIX_RANK", nullptr),
+      pmi("PMI_RANK", nullptr), node("LEASEHOLD_NODE", nullptr);
+  const ScopedVariable host("NCCL_HOSTID", nullptr);
+  ASSERT_TRUE(ProcessGroup::create({}).ok());
+  EXPECT_EQ(std::getenv("NCCL_HOSTID"), nullptr);  // the machine itself: NCCL knows better
+  ASSERT_TRUE(ProcessGroup::create({.node = "n"}).ok());
+  EXPECT_STREQ(std::getenv("NCCL_HOSTID"), "n");
+  ASSERT_TRUE(ProcessGroup::create({.node = "other"}).ok());
+  EXPECT_STREQ(std::getenv("NCCL_HOSTID"), "n");  // what is set stays
 }
 
 TEST(BootstrapTest, MpirunIsSeen) {

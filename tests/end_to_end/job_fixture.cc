@@ -1,6 +1,7 @@
 #include "tests/end_to_end/job_fixture.h"
 
 #include <cstdlib>
+#include <fmt/format.h>
 #include <sstream>
 
 #include "runtime/base/files.h"
@@ -77,16 +78,18 @@ std::vector<std::string> JobFixture::mpi_environment() const {
 std::vector<std::string> JobFixture::train_command(
     int ranks, const std::string& name, const std::vector<std::string>& arguments) const {
   const char* mpiexec = std::getenv("LEASEHOLD_MPIEXEC");
-  std::vector<std::string> command = {mpiexec == nullptr ? "mpirun" : mpiexec,
-                                      "-np",
-                                      std::to_string(ranks),
-                                      "--bind-to",
-                                      "none",
-                                      program("leasehold-train"),
-                                      job_,
-                                      "--set",
-                                      "run.dir=" + run_dir(name)};
-  command.insert(command.end(), arguments.begin(), arguments.end());
+  std::vector<std::string> command = {mpiexec == nullptr ? "mpirun" : mpiexec, "--bind-to", "none"};
+  const int ranks_of_node = a_node_each_ ? 1 : ranks;
+  for (int first = 0; first < ranks; first += ranks_of_node) {
+    if (first > 0) command.emplace_back(":");
+    command.insert(command.end(), {"-np", std::to_string(ranks_of_node)});
+    if (a_node_each_) {
+      command.insert(command.end(), {"-x", fmt::format("LEASEHOLD_NODE=node-{}", first)});
+    }
+    command.insert(command.end(),
+                   {program("leasehold-train"), job_, "--set", "run.dir=" + run_dir(name)});
+    command.insert(command.end(), arguments.begin(), arguments.end());
+  }
   return command;
 }
 

@@ -38,6 +38,7 @@ class JobFixture : public testing::Test {
 
   TemporaryDirectory directory_;
   std::string job_;
+  bool a_node_each_ = false;  // whether the ranks of train_command() are nodes of their own
 };
 
 }  // namespace leasehold
