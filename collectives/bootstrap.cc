@@ -41,7 +41,7 @@ std::string given_name(const std::string& wanted) {
   return wanted.empty() && node != nullptr ? node : wanted;
 }
 
-std::string host_name() {
+std::string machine_name() {
   char host[256] = "";
   return ::gethostname(host, sizeof(host) - 1) == 0 ? host : "unknown";
 }
@@ -72,7 +72,7 @@ bool started_by_launcher() {
 Result<std::unique_ptr<ProcessGroup>> ProcessGroup::create(const ProcessGroupOptions& options) {
   const std::string given = given_name(options.node);
   if (!given.empty()) announce_node(given);
-  const std::string node = given.empty() ? host_name() : given;
+  const std::string node = given.empty() ? machine_name() : given;
   if (!started_by_launcher()) return std::unique_ptr<ProcessGroup>(new SelfProcessGroup(node));
   LEASEHOLD_ASSIGN_OR_RETURN(auto runtime,
                              MpiRuntime::create({.timeout_s = options.timeout_s, .node = node}));
