@@ -1,5 +1,7 @@
 #include "runtime/device/cuda_device.h"
 
+#include <cstdlib>
+
 #include "runtime/base/check.h"
 #include "runtime/device/cuda.h"
 #include "runtime/device/cuda_context.h"
@@ -42,8 +44,16 @@ class CudaDeviceImplementation : public CudaDevice {
   std::shared_ptr<CudaContext> context_;
 };
 
-// The number of devices that this process sees, or why there is none.
+// Else the driver loads a kernel when it is first launched and waits for those that run: for ever
+// where they wait for a peer that waits so too, and beyond any deadline where the device hangs.
+void load_kernels_at_once() {
+  constexpr int kKeep = 0;
+  ::setenv("CUDA_MODULE_LOADING", "EAGER", kKeep);
+}
+
+// The number of devices that this process sees, or why there is none. The first call of CUDA.
 Result<int> count_devices() {
+  load_kernels_at_once();
   int count = 0;
   const cudaError_t result = cudaGetDeviceCount(&count);
   if (result == cudaErrorInsufficientDriver) {

@@ -30,7 +30,8 @@ struct CudaDeviceProperties {
 class CudaDevice : public Device {
  public:
   // kBadConfig, with the way out, without a driver, a device for that rank, or one that the
-  // kernels are built for.
+  // kernels are built for. The first of a process sets CUDA_MODULE_LOADING to EAGER, unless it is
+  // set.
   static Result<std::unique_ptr<CudaDevice>> create(const CudaDeviceOptions& options);
   // Every Device of kind kCuda is one. Checks.
   static CudaDevice& from(Device& device);

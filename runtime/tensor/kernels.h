@@ -17,7 +17,8 @@
 // bf16 an operation computes in fp32, sums of products and all other sums too, and each element of
 // an output of dtype() is rounded once, to nearest even, when it is stored; nothing else is rounded
 // to bf16 but what an operation names. What kAccumulate adds to a tensor of dtype() is added in
-// fp32, then rounded.
+// fp32, then rounded. Linears on a GPU may round the product itself too, before a bias, GELU or
+// what it is added to: cuBLASLt does, for some shapes.
 #pragma once
 
 #include <cstdint>
@@ -114,7 +115,7 @@ class Kernels {
   // y (N, O) = activation(x (N, K) weight (O, K)^T + bias (O) or absent). With kGelu `pre` (N, O)
   // receives the value before the activation, for backward; it may be absent when no backward
   // follows. The activation is of the value that is not rounded yet: y has the same bits with and
-  // without `pre`.
+  // without `pre`, but in bf16 on a GPU, where an algorithm is chosen for either.
   void linear_forward(Stream& stream, Tensor x, Tensor weight, Tensor bias, Activation activation,
                       Tensor pre, Tensor y);
   // dx (N, K) = dy (N, O) weight (O, K); with kGelu then times gelu'(pre (N, K)), pre being what

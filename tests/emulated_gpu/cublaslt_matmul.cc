@@ -221,10 +221,13 @@ class Matmul : public HostWork {
     }
   }
 
+  // In bf16 the product itself is rounded before it is finished, as an H100 was seen to do for some
+  // shapes.
   void finish(uint64_t row, uint64_t column, float sum) const {
     const OperationState& operation = product.operation;
     float value = alpha * sum;
     const Matrix out{d, product.d};
+    if (product.d.type == CUDA_R_16BF) value = from_bf16(to_bf16(value));
     if (beta != 0) value += beta * Matrix{const_cast<void*>(c), product.c}.get(row, column);
     if (operation.has_bias()) value += Matrix{operation.bias, product.d}.get(product.d.type, row);
     if (operation.keeps_aux()) aux().set(row, column, value);

@@ -14,6 +14,7 @@
 //   LEASEHOLD_EMULATED_GPUS          how many devices there are (default 8, at most 8)
 //   LEASEHOLD_EMULATED_GPU_MEMORY    bytes of each device (default 2 GiB, at most 16 GiB)
 //   LEASEHOLD_EMULATED_GPU_CAPABILITY  80 (default), 90, 100 or 103
+//   CUDA_MODULE_LOADING              EAGER: a kernel's first launch does not wait for the device
 //   LEASEHOLD_EMULATION_FAULT        DEVICE:LAUNCHES: that device faults at that kernel launch
 //                                    from now (1: the first)
 #pragma once

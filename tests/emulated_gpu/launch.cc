@@ -2,6 +2,7 @@
 // CUDA does; what only shows while a kernel runs becomes a sticky fault of the device.
 
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 #include "tests/emulated_gpu/device_state.h"
@@ -27,6 +28,7 @@ struct Kernel {
   const KernelSignature* signature = nullptr;
   unsigned max_threads = 0;
   int max_dynamic_bytes[kMaxDevices] = {};
+  bool loaded[kMaxDevices] = {};
 };
 
 struct Kernels {
@@ -60,6 +62,16 @@ Kernel& kernel_at(const void* address) {
     for (int& bytes : kernel.max_dynamic_bytes) bytes = kDefaultDynamicBytes;
   }
   return kernel;
+}
+
+// The driver loads a kernel when it is first launched, and may wait for the whole device then,
+// unless the environment told it before the first call to load all at once.
+bool loads_at_launch() {
+  static const bool eager = [] {
+    const char* loading = getenv("CUDA_MODULE_LOADING");
+    return loading != nullptr && strcmp(loading, "EAGER") == 0;
+  }();
+  return !eager;
 }
 
 class LaunchOperation : public Operation {
@@ -225,13 +237,19 @@ cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t* config, const void* fu
   if (error != cudaSuccess) return error;
   CUstream_st* stream = usable_stream(config->stream, "a kernel launch");
   if (stream == nullptr) return remember(cudaErrorInvalidResourceHandle);
+  const int device = leasehold::emulation::current_device();
   Kernel kernel;
   {
     FutexGuard guard(leasehold::emulation::kernels().mutex);
-    kernel = leasehold::emulation::kernel_at(function);
+    Kernel& known = leasehold::emulation::kernel_at(function);
+    kernel = known;
+    known.loaded[device] = true;
   }
   const cudaError_t invalid = leasehold::emulation::check_launch(*config, kernel);
   if (invalid != cudaSuccess) return remember(invalid);
+  if (!kernel.loaded[device] && leasehold::emulation::loads_at_launch()) {
+    leasehold::emulation::wait_for_device(device);
+  }
   stream->enqueue(new leasehold::emulation::LaunchOperation(kernel, *config, arguments));
   return cudaSuccess;
 }

@@ -111,6 +111,8 @@ __global__ void dynamic_as_found(float* out, int n) {
   }
 }
 
+__global__ void idle_kernel() {}
+
 __global__ void __launch_bounds__(32) met(int* out) {
   const unsigned t = threadIdx.x;
   int value = static_cast<int>(t);
@@ -182,6 +184,8 @@ void unwritten_shared(float* out, int n, size_t dynamic_bytes, cudaStream_t stre
 }
 
 void allow_unwritten_shared(size_t bytes) { cuda::allow_shared_memory(dynamic_as_found, bytes); }
+
+void idle(cudaStream_t stream) { launch(idle_kernel, dim3(1), dim3(1), 0, stream); }
 
 void meet(int* out, cudaStream_t stream) { launch(met, dim3(1), dim3(32), 0, stream, out); }
 

@@ -43,6 +43,8 @@ void places(int* out, dim3 grid, dim3 block, cudaStream_t stream);
 // out[i] = dynamic shared memory's element i as found.
 void unwritten_shared(float* out, int n, size_t dynamic_bytes, cudaStream_t stream);
 void allow_unwritten_shared(size_t bytes);
+// Does nothing; one test alone launches it.
+void idle(cudaStream_t stream);
 // Four lanes at a time hand their index to warp_meet; out[lane] = the sum over their four.
 void meet(int* out, cudaStream_t stream);
 

@@ -52,6 +52,29 @@ TEST_F(RuntimeTest, CallsReturnBeforeTheWorkIsDone) {
   EXPECT_EQ(cudaStreamQuery(held), cudaSuccess);
 }
 
+// As the driver does, and seen on an H100: a program that counts on kernels running beside each
+// other must have them loaded before.
+TEST_F(RuntimeTest, AKernelsFirstLaunchWaitsForTheDevice) {
+  std::atomic<bool> open = false, launched = false;
+  cudaStream_t held = stream();
+  cudaStream_t free = stream();
+  ASSERT_EQ(emulation::enqueue(held, new Gate(open)), cudaSuccess);
+  std::thread launching([&] {
+    idle(free);
+    launched = true;
+  });
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  EXPECT_FALSE(launched);
+  open = true;
+  launching.join();
+  EXPECT_EQ(cudaStreamSynchronize(held), cudaSuccess);
+  open = false;
+  ASSERT_EQ(emulation::enqueue(held, new Gate(open)), cudaSuccess);
+  idle(free);  // loaded by now
+  EXPECT_EQ(cudaStreamSynchronize(free), cudaSuccess);
+  open = true;
+}
+
 TEST_F(RuntimeTest, EventsOrderTheirNewestRecordAlone) {
   std::atomic<bool> open = false;
   std::atomic<bool> second_open = false;

@@ -38,8 +38,8 @@ struct Operand {
   std::function<int64_t(const Kernels&)> workspace_bytes;
   // Must equal the reference in every bit.
   bool exact = false;
-  // In bf16 it hangs on values that the contract rounds inside the operation, or on an output of
-  // an earlier call of the case.
+  // In bf16 it hangs on values that the contract rounds inside the operation, or lets be rounded,
+  // or on an output of an earlier call of the case.
   bool inner_roundings = false;
 };
 

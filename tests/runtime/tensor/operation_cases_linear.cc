@@ -32,8 +32,12 @@ OperationCase forward_case(const LinearExtents& e, bool has_bias, Activation act
                   activation == Activation::kGelu ? ", gelu" : "", has_pre ? ", pre" : "");
   result.operands = {
       {"x", Role::kInput, {N, K}}, {"weight", Role::kInput, {O, K}}, {"y", Role::kOutput, {N, O}}};
+  result.operands.back().inner_roundings = has_bias || activation == Activation::kGelu;
   if (has_bias) result.operands.push_back({"bias", Role::kInput, {O}});
-  if (has_pre) result.operands.push_back({"pre", Role::kOutput, {N, O}});
+  if (has_pre) {
+    result.operands.push_back({"pre", Role::kOutput, {N, O}});
+    result.operands.back().inner_roundings = has_bias;
+  }
   result.call = [activation](Kernels& kernels, Stream& stream, const Operands& t) {
     kernels.linear_forward(stream, t["x"], t["weight"], t["bias"], activation, t["pre"], t["y"]);
   };
@@ -49,6 +53,8 @@ OperationCase backward_input_case(const LinearExtents& e, Activation activation,
   result.operands = {{"dy", Role::kInput, {N, O}},
                      {"weight", Role::kInput, {O, K}},
                      {"dx", role_of(write), {N, K}}};
+  result.operands.back().inner_roundings =
+      activation == Activation::kGelu || write == Write::kAccumulate;
   if (activation == Activation::kGelu) {
     result.operands.push_back({"pre", Role::kInput, {N, K}, Element::kCompute, wide});
   }
