@@ -17,7 +17,8 @@
 
 namespace leasehold {
 
-// --sequence, --layers, --hidden, --heads and --vocab.
+// --model, whose sizes the others replace: --family, --sequence, --layers, --hidden, --heads,
+// --kv-heads, --ffn and --vocab.
 void add_model_options(CLI::App& app, ModelConfig& model);
 
 // Eight batches of random tokens. The file, which is made for it under `path`, is gone when this
