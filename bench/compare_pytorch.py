@@ -37,9 +37,10 @@ def parse_arguments():
 
 
 def step_flags(a):
-    return [flag for name in ("batch", "microbatch", "sequence", "vocab", "threads", "warmup", "steps", "device",
-                              "precision")
-            for flag in ("--" + name, str(getattr(a, name)))]
+    names = ["batch", "microbatch", "sequence", "vocab", "warmup", "steps", "device", "precision"]
+    if a.device == "cpu":
+        names.append("threads")
+    return [flag for name in names for flag in ("--" + name, str(getattr(a, name)))]
 
 
 def run(command):
