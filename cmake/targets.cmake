@@ -77,6 +77,8 @@ endfunction()
 
 # `unit_tests` builds the test programs that need no other program: what a sanitizer's build wants.
 add_custom_target(unit_tests)
+# `memory_tests` builds those of them whose subjects handle memory by hand: what tests/run has asan look at.
+add_custom_target(memory_tests)
 # `gpu_tests` builds those with label gpu.
 add_custom_target(gpu_tests)
 
@@ -104,6 +106,9 @@ function(leasehold_test name)
   leasehold_precompile(${target} tests)
   if(ARG_LABELS STREQUAL "cpu")
     add_dependencies(unit_tests ${target})
+    if(CMAKE_CURRENT_SOURCE_DIR MATCHES "/tests/(runtime|collectives|models)(/|$)")
+      add_dependencies(memory_tests ${target})
+    endif()
   elseif(ARG_LABELS STREQUAL "gpu")
     add_dependencies(gpu_tests ${target})
   endif()
