@@ -19,7 +19,6 @@ class Products {
   Products(const ModelConfig& model, int64_t N, Device& device, Kernels& kernels, Stream& stream);
 
   double flops() const;
-  int64_t bytes() const { return arena_->capacity_bytes(); }
   // Enqueued.
   void run();
 

@@ -30,16 +30,19 @@ Timing RooflineTimer::time(const Make& make) {
   wait();
 
   double host_s = 0;
-  double seconds = run(sets, std::max<int64_t>(2, timing.sets), &host_s);  // warms up
+  run(sets, std::max<int64_t>(2, timing.sets), &host_s);  // warms up
+  double seconds = 0;
   timing.calls = 1;
   const double wanted_s = options_.seconds / kBatches;
-  for (int64_t calls = 1; seconds < wanted_s; calls *= 2) {
+  for (int64_t calls = 1; seconds < wanted_s && calls <= kMostCalls; calls *= 2) {
     timing.calls = calls;
     seconds = run(sets, calls, &host_s);
   }
   std::vector<double> batches, hosts;
-  for (int i = 0; i < kBatches; ++i) {
-    batches.push_back(run(sets, timing.calls, &host_s) / static_cast<double>(timing.calls));
+  for (double done_s = 0; batches.size() < kBatches || done_s < options_.seconds;) {
+    const double batch_s = run(sets, timing.calls, &host_s);
+    done_s += batch_s;
+    batches.push_back(batch_s / static_cast<double>(timing.calls));
     const int64_t few = std::min(timing.calls, kHostCalls);
     run(sets, few, &host_s);
     hosts.push_back(host_s / static_cast<double>(few));
@@ -55,7 +58,7 @@ double RooflineTimer::run(const std::vector<std::function<void()>>& sets, int64_
   stopwatch_->reset();
   const size_t begin = stopwatch_->mark(stream_);
   const double begin_s = clock.steady_s();
-  for (int64_t i = 0; i < calls; ++i) sets[static_cast<size_t>(i) % sets.size()]();
+  for (int64_t i = 0; i < calls; ++i) sets[next_set_++ % sets.size()]();
   *host_s = clock.steady_s() - begin_s;
   const size_t end = stopwatch_->mark(stream_);
   wait();

@@ -17,7 +17,7 @@ struct TimerOptions {
 };
 
 struct Timing {
-  double seconds = 0;       // of a call: median over kBatches batches
+  double seconds = 0;       // of a call: median over kBatches batches or more
   double host_seconds = 0;  // of a call's enqueueing, on the host: the median of as many
   int64_t calls = 0;        // of a batch
   int64_t sets = 0;         // of buffers that calls take in turn
@@ -25,7 +25,7 @@ struct Timing {
 
 class RooflineTimer {
  public:
-  static constexpr int kBatches = 5;
+  static constexpr size_t kBatches = 5;
 
   // Takes its buffers from the arena, gives them contents and returns what enqueues the operation.
   // Called with a measuring arena first, whose tensors have no memory: `noise` is null then.
@@ -43,7 +43,10 @@ class RooflineTimer {
 
  private:
   static constexpr int kMostSets = 64;
-  // Of calls whose enqueueing is timed: what a stream takes without waiting for the device.
+  // Behind each other: fewer than a stream takes before it makes the host wait (CudaStream), so
+  // that the device is not left without work.
+  static constexpr int64_t kMostCalls = 128;
+  // Of those whose enqueueing is timed.
   static constexpr int64_t kHostCalls = 32;
 
   // Of `calls` calls on the device, and of their enqueueing.
@@ -55,6 +58,7 @@ class RooflineTimer {
   TimerOptions options_;
   Noise noise_;
   std::unique_ptr<Stopwatch> stopwatch_;
+  size_t next_set_ = 0;
 };
 
 }  // namespace leasehold

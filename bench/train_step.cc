@@ -13,11 +13,10 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
-#include "bench/compute.h"
-#include "bench/median.h"
 #include "bench/model_bench.h"
 #include "bench/products.h"
 #include "bench/profiling_kernels.h"
+#include "bench/train_report.h"
 #include "collectives/bootstrap.h"
 #include "models/gpt.h"
 #include "runtime/base/clock.h"
@@ -28,38 +27,12 @@ namespace leasehold {
 
 namespace {
 
-struct Settings {
-  ModelConfig model{.layers = 12, .hidden = 768, .heads = 12, .sequence = 64, .vocab = 50257};
-  ComputeOptions compute;
-  int64_t batch = 4;
-  int64_t microbatch = 0;
-  int64_t lanes = 0;
-  int zero = 1;
-  int64_t warmup = 1;
-  int64_t steps = 5;
-  bool floor = true;
-  bool profile = false;
-  std::string reduction = "canonical";
-  std::string recompute = "none";
-  std::string json_path;
-};
-
-// Of the slowest rank.
-struct Measured {
-  std::vector<double> step_s, floor_s;
-  double floor_flops = 0;  // of all ranks
-  int64_t floor_bytes = 0;
-  double profiled_step_s = 0;
-  std::optional<Profile> profile;
-  double loss = 0;  // of the last step
-};
-
 std::string tokens_path(int rank) {
   return fmt::format("{}/leasehold-train-step-{}-{}.bin",
                      std::filesystem::temp_directory_path().string(), ::getpid(), rank);
 }
 
-EngineOptions engine_options(const Settings& settings) {
+EngineOptions engine_options(const TrainStepSettings& settings) {
   EngineOptions options;
   options.B = settings.microbatch;
   options.T = settings.model.sequence;
@@ -79,7 +52,7 @@ EngineOptions engine_options(const Settings& settings) {
 // One rank's parts.
 class Bench {
  public:
-  Bench(const Settings& settings, ProcessGroup& processes)
+  Bench(const TrainStepSettings& settings, ProcessGroup& processes)
       : settings_(settings), world_(processes.world()), processes_(processes) {}
 
   Status create() {
@@ -108,14 +81,15 @@ class Bench {
     return engine_->initialize();
   }
 
-  Result<Measured> measure() {
-    Measured measured;
+  Result<TrainStepMeasured> measure() {
+    TrainStepMeasured measured;
+    measured.device_name = compute_.device->name();
+    measured.device_kind = compute_.device->kind();
     std::unique_ptr<Products> products;
     if (settings_.floor) {
       products = std::make_unique<Products>(settings_.model,
                                             settings_.microbatch * settings_.model.sequence,
                                             *compute_.device, *compute_.kernels, *stream_);
-      measured.floor_bytes = products->bytes();
       measured.floor_flops = products->flops() * static_cast<double>(settings_.batch) /
                              static_cast<double>(settings_.microbatch);
     }
@@ -134,13 +108,10 @@ class Bench {
         measured.profile = profiling_->collect();
       }
     }
+    measured.arithmetic_class = compute_.kernels->arithmetic_class();
+    measured.memory = engine_->memory();
     return measured;
   }
-
-  const std::string& device_name() const { return compute_.device->name(); }
-  DeviceKind device_kind() const { return compute_.device->kind(); }
-  std::vector<ArenaSize> memory() const { return engine_->memory(); }
-  std::string arithmetic_class() const { return compute_.kernels->arithmetic_class(); }
 
  private:
   Deadline deadline() const { return Deadline::after_s(600); }
@@ -148,7 +119,7 @@ class Bench {
   Status meet() { return barrier(world_, *host_stream_, deadline()); }
 
   // run_step returns when the device has done all of it.
-  Result<double> time_step(Measured& measured) {
+  Result<double> time_step(TrainStepMeasured& measured) {
     LEASEHOLD_RETURN_IF_ERROR(meet());
     const double begin_s = clock_.steady_s();
     LEASEHOLD_ASSIGN_OR_RETURN(const StepResult result,
@@ -168,7 +139,7 @@ class Bench {
     return clock_.steady_s() - begin_s;
   }
 
-  const Settings& settings_;
+  const TrainStepSettings& settings_;
   Communicator& world_;
   ProcessGroup& processes_;
   Clock& clock_ = system_clock();
@@ -184,151 +155,12 @@ class Bench {
   int64_t next_step_ = 0;
 };
 
-// Prints lines for people and gathers the same for scripts.
-class Report {
- public:
-  Report(const Settings& settings, int ranks, const Bench& bench, const Measured& measured)
-      : settings_(settings), ranks_(ranks), bench_(bench), measured_(measured) {
-    step_s_ = median(measured.step_s);
-    tokens_ = static_cast<double>(settings.batch * settings.model.sequence);
-  }
-
-  nlohmann::ordered_json print() {
-    head();
-    speed();
-    if (!measured_.floor_s.empty()) floor();
-    memory();
-    if (measured_.profile) profile();
-    return std::move(json_);
-  }
-
- private:
-  void head() {
-    const ModelConfig& model = settings_.model;
-    json_ = {{"device", bench_.device_name()},
-             {"arithmetic_class", bench_.arithmetic_class()},
-             {"precision", settings_.compute.section.precision},
-             {"family", model.family},
-             {"layers", model.layers},
-             {"hidden", model.hidden},
-             {"parameters", num_parameters(model)},
-             {"batch", settings_.batch},
-             {"sequence", model.sequence},
-             {"microbatch", settings_.microbatch},
-             {"ranks", ranks_},
-             {"threads", settings_.compute.section.threads},
-             {"zero", settings_.zero},
-             {"recompute", settings_.recompute},
-             {"reduction", settings_.reduction}};
-    const bool is_cpu = bench_.device_kind() == DeviceKind::kCpu;
-    fmt::print(
-        "{} parameters, {} x {} tokens in microbatches of {}, {} ranks{}, ZeRO {}, {} on {}\n",
-        num_parameters(model), settings_.batch, model.sequence, settings_.microbatch, ranks_,
-        is_cpu ? fmt::format(" x {} threads", settings_.compute.section.threads) : "",
-        settings_.zero, settings_.compute.section.precision, bench_.device_name());
-  }
-
-  void speed() {
-    const auto [least, most] = std::ranges::minmax(measured_.step_s);
-    const double flops_per_s =
-        static_cast<double>(flops_per_token(settings_.model)) * tokens_ / step_s_ / ranks_;
-    json_["step_s"] = step_s_;
-    json_["step_s_range"] = {least, most};
-    json_["steps"] = measured_.step_s.size();
-    json_["tokens_per_s"] = tokens_ / step_s_;
-    json_["model_flops_per_token"] = flops_per_token(settings_.model);
-    json_["model_tflops_per_s_of_a_rank"] = flops_per_s * 1e-12;
-    json_["loss"] = measured_.loss;
-    fmt::print(
-        "  step            {:10.5f} s   {:10.1f} tokens/s   ({:.5f} to {:.5f} s in {} steps)\n",
-        step_s_, tokens_ / step_s_, least, most, measured_.step_s.size());
-    fmt::print("  a rank          {:10.3f} TFLOP/s of the model\n", flops_per_s * 1e-12);
-    const Peak peak = find_peak(settings_.compute, bench_.device_name());
-    json_["peak_source"] = peak.source;
-    if (peak.flops_per_s > 0) {
-      json_["peak_tflops_per_s"] = peak.flops_per_s * 1e-12;
-      json_["mfu"] = flops_per_s / peak.flops_per_s;
-      fmt::print("  MFU             {:10.1f} %   of {:.1f} TFLOP/s ({})\n",
-                 100 * flops_per_s / peak.flops_per_s, peak.flops_per_s * 1e-12, peak.source);
-    } else {
-      fmt::print("  no MFU: {}\n", peak.source);
-    }
-  }
-
-  void floor() {
-    const double floor_s = median(measured_.floor_s);
-    const double flops = measured_.floor_flops;
-    json_["floor_s"] = floor_s;
-    json_["floor_share"] = floor_s / step_s_;
-    json_["floor_gflops_per_s"] = flops / floor_s / 1e9;
-    fmt::print("  products alone  {:10.5f} s   {:10.1f} tokens/s   {:.1f} GFLOP/s\n", floor_s,
-               tokens_ / floor_s, flops / floor_s / 1e9);
-    fmt::print("  share of the floor {:.1f}%\n", 100 * floor_s / step_s_);
-  }
-
-  void memory() {
-    const std::vector<ArenaSize> arenas = bench_.memory();
-    for (const ArenaSize& arena : arenas) {
-      json_["memory_bytes"][arena.name] = arena.bytes;
-      const char* where =
-          bench_.device_kind() != DeviceKind::kCpu && arena.kind == MemoryKind::kPinned
-              ? "   pinned host memory"
-              : "";
-      fmt::print("  {:<15} {:10.1f} MiB{}\n", arena.name,
-                 static_cast<double>(arena.bytes) / (1 << 20), where);
-    }
-    const int64_t bytes = device_bytes(arenas, bench_.device_kind());
-    json_["device_bytes"] = bytes;
-    fmt::print("  {:<15} {:10.1f} MiB of the device\n", "in all",
-               static_cast<double>(bytes) / (1 << 20));
-  }
-
-  void profile() {
-    const Profile& profile = *measured_.profile;
-    const double step_s = measured_.profiled_step_s;
-    fmt::print("a step by operation, rank 0 ({:.5f} s with the marks)\n", step_s);
-    auto& rows = json_["profile"]["operations"] = nlohmann::ordered_json::array();
-    const auto line = [&](const std::string& name, const std::string& calls, double seconds,
-                          const std::string& rate) {
-      fmt::print("  {:<52} {:>6} {:10.3f} ms {:6.1f} % {}\n", name, calls, 1e3 * seconds,
-                 100 * seconds / step_s, rate);
-    };
-    for (const OperationTime& of : profile.operations) {
-      nlohmann::ordered_json row = {{"operation", of.name},
-                                    {"shape", of.shape},
-                                    {"calls", of.calls},
-                                    {"seconds", of.seconds}};
-      std::string rate;
-      if (of.flops > 0) {
-        row["tflops_per_s"] = of.flops / of.seconds * 1e-12;
-        rate = fmt::format("{:8.1f} TFLOP/s", of.flops / of.seconds * 1e-12);
-      }
-      rows.push_back(std::move(row));
-      line(of.name + " " + of.shape, std::to_string(of.calls), of.seconds, rate);
-    }
-    json_["profile"]["operations_s"] = profile.operations_s;
-    json_["profile"]["span_s"] = profile.span_s;
-    json_["profile"]["step_s"] = step_s;
-    line("all operations", "", profile.operations_s, "");
-    line("between the first and the last: copies and gaps", "",
-         profile.span_s - profile.operations_s, "");
-    line("before and after", "", step_s - profile.span_s, "");
-  }
-
-  const Settings& settings_;
-  int ranks_;
-  const Bench& bench_;
-  const Measured& measured_;
-  double step_s_ = 0, tokens_ = 0;
-  nlohmann::ordered_json json_;
-};
-
-Status measure(const Settings& settings, ProcessGroup& processes) {
+Status measure(const TrainStepSettings& settings, ProcessGroup& processes) {
   Bench bench(settings, processes);
   LEASEHOLD_RETURN_IF_ERROR(bench.create());
-  LEASEHOLD_ASSIGN_OR_RETURN(const Measured measured, bench.measure());
+  LEASEHOLD_ASSIGN_OR_RETURN(const TrainStepMeasured measured, bench.measure());
   if (processes.world().rank() != 0) return ok_status();
-  const auto json = Report(settings, processes.world().size(), bench, measured).print();
+  const auto json = report(settings, processes.world().size(), measured);
   if (settings.json_path.empty()) return ok_status();
   std::ofstream file(settings.json_path);
   file << json.dump(2) << "\n";
@@ -337,7 +169,7 @@ Status measure(const Settings& settings, ProcessGroup& processes) {
 }
 
 // Every microbatch on a rank, all of them alike.
-Status complete(Settings& settings, int64_t ranks) {
+Status complete(TrainStepSettings& settings, int64_t ranks) {
   if (settings.microbatch == 0) settings.microbatch = settings.batch / ranks;
   if (settings.microbatch < 1 || settings.batch % (settings.microbatch * ranks) != 0) {
     return error(Code::kUsage, "--batch {} is no multiple of --microbatch {} on each of {} ranks",
@@ -347,7 +179,7 @@ Status complete(Settings& settings, int64_t ranks) {
 }
 
 int run(int argc, char** argv) {
-  Settings settings;
+  TrainStepSettings settings;
   CLI::App app("Times training steps of GPT-2 124M on random tokens.", "train_step");
   app.add_option("--batch", settings.batch, "Sequences of the global batch")->capture_default_str();
   add_model_options(app, settings.model);
