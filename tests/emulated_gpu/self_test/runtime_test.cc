@@ -73,6 +73,7 @@ TEST_F(RuntimeTest, AKernelsFirstLaunchWaitsForTheDevice) {
   idle(free);  // loaded by now
   EXPECT_EQ(cudaStreamSynchronize(free), cudaSuccess);
   open = true;
+  EXPECT_EQ(cudaStreamSynchronize(held), cudaSuccess);
 }
 
 TEST_F(RuntimeTest, EventsOrderTheirNewestRecordAlone) {
