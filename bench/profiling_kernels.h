@@ -41,6 +41,7 @@ class ProfilingKernels : public Kernels {
   std::string arithmetic_class() const override { return inner_.arithmetic_class(); }
   std::string algorithms() const override { return inner_.algorithms(); }
   Status use_algorithms(const std::string& text) override { return inner_.use_algorithms(text); }
+  int64_t num_choices() const override { return inner_.num_choices(); }
   int64_t layer_norm_backward_workspace_bytes(int64_t N, int64_t C) const override {
     return inner_.layer_norm_backward_workspace_bytes(N, C);
   }

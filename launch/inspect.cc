@@ -10,6 +10,7 @@
 #include "runtime/checkpoint/durable.h"
 #include "runtime/checkpoint/manifest.h"
 #include "runtime/checkpoint/state_digest.h"
+#include "runtime/tensor/algorithm_choices.h"
 
 namespace leasehold {
 
@@ -26,6 +27,7 @@ struct Report {
   std::shared_ptr<const Manifest> manifest;
   std::string state_digest;
   std::vector<std::string> problems;
+  AlgorithmChoices algorithms;  // of info
 };
 
 int64_t num_pieces(const Manifest& manifest) {
@@ -70,7 +72,9 @@ Status find_problems(FileSystem& files, const CheckpointHandle& checkpoint,
 
 // kStorage only; what is wrong with the checkpoint goes into the report.
 Result<Report> look_at(FileSystem& files, const CheckpointHandle& checkpoint) {
-  Report report = {checkpoint.path, checkpoint.info, checkpoint.manifest, "", {}};
+  Report report = {checkpoint.path, checkpoint.info, checkpoint.manifest, "", {}, {}};
+  LEASEHOLD_ASSIGN_OR_RETURN(report.algorithms,
+                             AlgorithmChoices::parse(checkpoint.info.algorithms));
   // Reads every piece, so that a checkpoint that has a digest is whole.
   const Result<Digest128> digest = state_digest(files, checkpoint);
   if (digest.ok()) {
@@ -106,6 +110,8 @@ ordered_json to_json(const Report& report) {
     }
     object["model"] = report.info.model;
     object["identity"] = report.info.identity;
+    for (const auto& [library, products] : report.algorithms.by_library())
+      object["algorithms"][library] = products;
   }
   object["problems"] = report.problems;
   return object;
@@ -132,6 +138,8 @@ std::string to_text(const Report& report) {
     line("size", fmt::format("{} bytes", size_bytes(manifest)));
     line("parameters",
          fmt::format("{} ({} elements)", manifest.num_parameters(), num_elements(manifest)));
+    for (const auto& [library, products] : report.algorithms.by_library())
+      line("algorithms", fmt::format("of {} products, by {}", products.size(), library));
     if (report.problems.empty()) line("state_digest", report.state_digest);
   }
   for (const std::string& problem : report.problems) line("problem", problem);
@@ -212,7 +220,7 @@ Inspection inspect(FileSystem& files, const std::string& path, const InspectOpti
   std::vector<Report> reports;
   for (const Candidate& candidate : *candidates) {
     if (!candidate.reason.empty()) {
-      reports.push_back({candidate.path, {}, nullptr, "", {candidate.reason}});
+      reports.push_back({candidate.path, {}, nullptr, "", {candidate.reason}, {}});
       continue;
     }
     Result<Report> report = look_at(files, candidate.handle);

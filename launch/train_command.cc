@@ -168,11 +168,14 @@ Status run_train(const TrainCommand& command, ProcessGroup& processes, DrainRequ
   const ModelSource source = gpt_source(job.model);
   const EngineOptions engine_options = make_engine_options(job);
   LEASEHOLD_ASSIGN_OR_RETURN(Mesh mesh, Mesh::create(world, shape, compute.make_group));
-  const auto arithmetic = digest_arithmetic(
-      *compute.device, *compute.kernels,
-      make_probe(job.model, job.batch.microbatch, job.parallel.tensor), timeout_s);
+  const auto digest = [&] {
+    return digest_arithmetic(*compute.device, *compute.kernels,
+                             make_probe(job.model, job.batch.microbatch, job.parallel.tensor),
+                             timeout_s);
+  };
+  const auto digests = digest();
   LEASEHOLD_RETURN_IF_ERROR(
-      agree(world, *stream, arithmetic.status(), after_group_timeout(timeout_s)));
+      agree(world, *stream, digests.status(), after_group_timeout(timeout_s)));
   auto engine = Engine::create(*compute.device, *compute.kernels, mesh, source, engine_options);
   LEASEHOLD_RETURN_IF_ERROR(agree(world, *stream, engine.status(), after_group_timeout(timeout_s)));
 
@@ -184,9 +187,10 @@ Status run_train(const TrainCommand& command, ProcessGroup& processes, DrainRequ
       options.ranks, read_failure_domains(posix_files(), job.run.dir, prepared->supervision,
                                           processes, *stream, after_group_timeout(timeout_s)));
   Progress progress(job.run.steps, system_clock(), stderr);
-  Trainer trainer(**engine, world, *stream, posix_files(), system_clock(), *arithmetic,
-                  *prepared->data.train, prepared->data.validation.get(), drain, run_progress,
-                  std::move(options), progress.observer());
+  Trainer trainer(**engine, world, *stream, posix_files(), system_clock(),
+                  {*compute.kernels, *digests, digest}, *prepared->data.train,
+                  prepared->data.validation.get(), drain, run_progress, std::move(options),
+                  progress.observer());
   return trainer.run();
 }
 

@@ -26,6 +26,9 @@ struct CheckpointInfo {
   std::string tokenizer_json;    // content of tokenizer.json, or empty
   std::string arithmetic_class;  // digest of the job's operations on fixed inputs, see
                                  // train/arithmetic_class.h
+  // Which algorithm each matrix product is computed by, as text (tensor/algorithm_choices.h); empty
+  // where there is no choice (CPUs).
+  std::string algorithms;
   // The step's line of metrics.jsonl, without what validation adds: a run that was stopped between
   // the step and its validation still writes the line. Empty at step 0.
   std::string metrics_line;

@@ -1,7 +1,10 @@
 #include "runtime/checkpoint/manifest_json.h"
 
 #include <algorithm>
+#include <sstream>
 #include <utility>
+
+#include "runtime/tensor/algorithm_choices.h"
 
 namespace leasehold {
 
@@ -98,21 +101,44 @@ Result<StoredTensor> parse_tensor(const JsonCursor& at, int64_t num_files) {
   return tensor;
 }
 
+json lines_of(const std::string& text) {
+  json lines = json::array();
+  std::istringstream stream(text);
+  for (std::string line; std::getline(stream, line);) lines.push_back(line);
+  return lines;
+}
+
+Result<std::string> parse_algorithms(const JsonCursor& at) {
+  LEASEHOLD_RETURN_IF_ERROR(at.expect_array());
+  std::string text;
+  for (size_t i = 0; i < at.size(); ++i) {
+    const JsonCursor element = at.element(i);
+    LEASEHOLD_ASSIGN_OR_RETURN(const std::string line, element.string());
+    if (line.find('\n') != std::string::npos) return element.bad("more than one line");
+    text.append(line).append("\n");
+  }
+  const Status sound = AlgorithmChoices::parse(text).status();
+  if (!sound.ok()) return at.bad(sound.message());
+  return text;
+}
+
 }  // namespace
 
 json encode_info(const CheckpointInfo& info) {
-  return {{"step", info.step},
-          {"seed", info.seed},
-          {"data_position", info.data_position},
-          {"lineage", info.lineage},
-          {"parent_lineage", info.parent_lineage},
-          {"fork_step", info.fork_step},
-          {"generation", info.generation},
-          {"identity", info.identity},
-          {"model", info.model},
-          {"tokenizer", info.tokenizer_json},
-          {"arithmetic_class", info.arithmetic_class},
-          {"metrics_line", info.metrics_line}};
+  json encoded = {{"step", info.step},
+                  {"seed", info.seed},
+                  {"data_position", info.data_position},
+                  {"lineage", info.lineage},
+                  {"parent_lineage", info.parent_lineage},
+                  {"fork_step", info.fork_step},
+                  {"generation", info.generation},
+                  {"identity", info.identity},
+                  {"model", info.model},
+                  {"tokenizer", info.tokenizer_json},
+                  {"arithmetic_class", info.arithmetic_class},
+                  {"metrics_line", info.metrics_line}};
+  if (!info.algorithms.empty()) encoded["algorithms"] = lines_of(info.algorithms);
+  return encoded;
 }
 
 json encode_tensors(const std::vector<StoredTensor>& tensors) {
@@ -159,6 +185,9 @@ Result<CheckpointInfo> parse_info(const JsonCursor& top) {
   LEASEHOLD_ASSIGN_OR_RETURN(info.tokenizer_json, top.field("tokenizer").string());
   LEASEHOLD_ASSIGN_OR_RETURN(info.arithmetic_class, top.field("arithmetic_class").string());
   LEASEHOLD_ASSIGN_OR_RETURN(info.metrics_line, top.field("metrics_line").string());
+  if (top.has("algorithms")) {
+    LEASEHOLD_ASSIGN_OR_RETURN(info.algorithms, parse_algorithms(top.field("algorithms")));
+  }
   return info;
 }
 

@@ -75,20 +75,20 @@ Status MemoryTier::reserve(const CheckpointInfo& like, Communicator& world) {
                                             .rank = rank_,
                                             .shard = plan_.describe("x.safetensors", blank)});
   if (reserved.ok()) reserved = description.status();
+  description_bytes_ = kDescriptionSlack + (description.ok() ? std::ssize(*description) : 0) +
+                       (like.algorithms.empty() ? 0 : kAlgorithmBytes);
   // From here on all ranks go on together, whatever happened.
   LEASEHOLD_ASSIGN_OR_RETURN(auto group, world.split(0, rank_, "snapshots"));
   LEASEHOLD_ASSIGN_OR_RETURN(auto stream, host_->create_stream("snapshots"));
-  auto exchange = PartnerExchange::create(
-      std::move(group), std::move(stream),
-      {.directory = options_.directory,
-       .prefix = prefix,
-       .node = options_.node,
-       .generation = options_.generation,
-       .partners = options_.partners,
-       .slot_bytes = plan_.size_bytes(),
-       .description_bytes =
-           description.ok() ? std::ssize(*description) + kDescriptionSlack : kDescriptionSlack,
-       .timeout_s = options_.timeout_s});
+  auto exchange = PartnerExchange::create(std::move(group), std::move(stream),
+                                          {.directory = options_.directory,
+                                           .prefix = prefix,
+                                           .node = options_.node,
+                                           .generation = options_.generation,
+                                           .partners = options_.partners,
+                                           .slot_bytes = plan_.size_bytes(),
+                                           .description_bytes = description_bytes_,
+                                           .timeout_s = options_.timeout_s});
   LEASEHOLD_RETURN_IF_ERROR(reserved);
   LEASEHOLD_RETURN_IF_ERROR(exchange.status());
   exchange_ = std::move(exchange).value();
@@ -216,6 +216,12 @@ Status MemoryTier::capture(Slot& slot, std::string& description) {
     changed_.notify_all();
   }
   LEASEHOLD_ASSIGN_OR_RETURN(description, encode_snapshot(snapshot));
+  if (std::ssize(description) > description_bytes_) {
+    return error(Code::kStorage,
+                 "its description takes {} bytes, {} of them for the algorithms of matrix "
+                 "products, and {} are reserved",
+                 description.size(), info_.algorithms.size(), description_bytes_);
+  }
   return slot.memory->publish(description);
 }
 

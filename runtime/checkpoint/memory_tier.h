@@ -39,9 +39,13 @@ struct MemoryTierOptions {
 
 class MemoryTier {
  public:
+  // Of a description, for algorithms of products that are met after the first step began.
+  static constexpr int64_t kAlgorithmBytes = int64_t{128} << 10;
+
   // Collective. Reserves all memory. `slices` are views of the state as it changes from step to
   // step. `like` gives the size of what descriptions hold. kBadConfig when the shared memory does
-  // not suffice.
+  // not suffice. A snapshot whose description outgrows that size (kAlgorithmBytes more where there
+  // are algorithms) fails and says so.
   static Result<std::unique_ptr<MemoryTier>> create(MemoryTierOptions options,
                                                     std::vector<StateSlice> slices,
                                                     const CheckpointInfo& like,
@@ -87,6 +91,7 @@ class MemoryTier {
   MemoryTierOptions options_;
   std::vector<StateSlice> slices_;
   ShardPlan plan_;
+  int64_t description_bytes_ = 0;  // reserved
   int world_size_ = 1;
   int rank_ = 0;
   std::unique_ptr<CpuDevice> host_;

@@ -47,7 +47,8 @@ Result<SnapshotDescription> parse_snapshot(std::string_view text, const std::str
     LEASEHOLD_RETURN_IF_ERROR(top.expect_fields(
         {"format", "version", "step", "seed", "data_position", "lineage", "parent_lineage",
          "fork_step", "generation", "identity", "model", "tokenizer", "arithmetic_class",
-         "metrics_line", "world_size", "rank", "file", "tensors", "digest"}));
+         "metrics_line", "world_size", "rank", "file", "tensors", "digest"},
+        {"algorithms"}));
     LEASEHOLD_ASSIGN_OR_RETURN(snapshot.info, parse_info(top));
     LEASEHOLD_ASSIGN_OR_RETURN(snapshot.world_size, top.field("world_size").integer(1, kMaxRanks));
     LEASEHOLD_ASSIGN_OR_RETURN(snapshot.rank,

@@ -107,10 +107,14 @@ class Kernels {
   // instruction set, tile sizes. Part of the arithmetic class.
   virtual std::string arithmetic_class() const = 0;
   // What was chosen while running and decides bits (the algorithms of matrix products, by shape),
-  // as text for a manifest; empty where nothing is. use_algorithms() takes such a text over:
-  // kBadConfig, and nothing changed, where these kernels cannot compute those bits.
+  // as text (algorithm_choices.h) of one library; empty where nothing ever is. use_algorithms()
+  // takes such a text over and forgets what was chosen here: kBadConfig, and nothing changed, where
+  // these kernels cannot compute those bits. While none of their work is being enqueued.
   virtual std::string algorithms() const { return {}; }
   virtual Status use_algorithms(const std::string& text);
+  // How often a choice was made here so far: it grows when a product is met that is not in the
+  // text.
+  virtual int64_t num_choices() const { return 0; }
 
   // y (N, O) = activation(x (N, K) weight (O, K)^T + bias (O) or absent). With kGelu `pre` (N, O)
   // receives the value before the activation, for backward; it may be absent when no backward

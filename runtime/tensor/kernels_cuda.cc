@@ -69,6 +69,8 @@ std::string CudaKernels::arithmetic_class() const {
 
 std::string CudaKernels::algorithms() const { return linear_->algorithms(); }
 
+int64_t CudaKernels::num_choices() const { return linear_->num_choices(); }
+
 Status CudaKernels::use_algorithms(const std::string& text) {
   return text.empty() ? ok_status() : linear_->use_algorithms(text);
 }

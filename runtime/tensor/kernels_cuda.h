@@ -27,6 +27,7 @@ class CudaKernels : public Kernels {
   std::string arithmetic_class() const override;
   std::string algorithms() const override;
   Status use_algorithms(const std::string& text) override;
+  int64_t num_choices() const override;
 
   int64_t layer_norm_backward_workspace_bytes(int64_t N, int64_t C) const override;
   int64_t rms_norm_backward_workspace_bytes(int64_t N, int64_t C) const override;

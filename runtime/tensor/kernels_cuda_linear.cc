@@ -142,6 +142,7 @@ class CudaLinearOf : public CudaLinear {
 
   std::string arithmetic_class() const override { return products_->table().library(); }
   std::string algorithms() const override { return products_->table().to_text(); }
+  int64_t num_choices() const override { return products_->num_choices(); }
   Status use_algorithms(const std::string& text) override {
     LEASEHOLD_ASSIGN_OR_RETURN(const cuda::AlgorithmTable table, cuda::AlgorithmTable::parse(text));
     return products_->use(table);

@@ -39,6 +39,7 @@ class CudaLinear {
   // bits.
   virtual std::string algorithms() const = 0;
   virtual Status use_algorithms(const std::string& text) = 0;
+  virtual int64_t num_choices() const = 0;  // made here so far
 };
 
 }  // namespace leasehold

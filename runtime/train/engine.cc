@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "runtime/comm/host_exchange.h"
+#include "runtime/train/agreed_algorithms.h"
 #include "runtime/train/gradient_norm.h"
 #include "runtime/train/rank_parts.h"
 #include "runtime/train/step_batch.h"
@@ -16,6 +17,10 @@ namespace leasehold {
 namespace {
 
 constexpr int64_t kNumVotes = std::tuple_size_v<Votes>;
+
+// What a rank says with 0 or 1, behind everything else.
+enum Flag : size_t { kWantsToStop, kHasFailed, kHasChosen };
+constexpr int64_t kNumFlags = 3;
 
 std::vector<ArenaSize> sizes_of(const Arenas& arenas) {
   std::vector<ArenaSize> sizes;
@@ -54,10 +59,9 @@ class EngineImplementation : public Engine {
     const Shape chunks{norm_->num_chunks(world_.rank())};
     chunk_sums_ = arenas_.batch.allocate(DType::kF64, chunks);
     host_chunk_sums_ = arenas_.staging.allocate(DType::kF64, chunks);
-    // Of each rank: losses of its microbatches, nodes of the norm, votes, whether it wants to stop,
-    // whether it failed.
+    // Of each rank: losses of its microbatches, nodes of the norm, votes, and its flags.
     max_microbatches_ = step_batch_->most_microbatches();
-    num_scalars_ = max_microbatches_ + norm_->num_values() + kNumVotes + 2;
+    num_scalars_ = max_microbatches_ + norm_->num_values() + kNumVotes + kNumFlags;
     own_scalars_ = arenas_.staging.allocate(DType::kF64, Shape{num_scalars_});
     all_scalars_ = arenas_.staging.allocate(DType::kF64, Shape{num_scalars_ * world_.size()});
     losses_.resize(static_cast<size_t>(options_.batch.num_microbatches));
@@ -107,10 +111,17 @@ class EngineImplementation : public Engine {
                               const StepRequest& request) override {
     try {
       const Status loaded = load_batch(step, loader);
-      enqueue_gradients(step);
-      LEASEHOLD_RETURN_IF_ERROR(exchange_scalars(request, loaded));
       StepResult result;
-      LEASEHOLD_RETURN_IF_ERROR(read_scalars(loaded, result));
+      for (bool again = true; again;) {
+        enqueue_gradients(step);
+        LEASEHOLD_RETURN_IF_ERROR(exchange_scalars(request, loaded));
+        bool any_chose = false;
+        LEASEHOLD_RETURN_IF_ERROR(read_scalars(loaded, result, any_chose));
+        again = false;
+        if (any_chose) {
+          LEASEHOLD_ASSIGN_OR_RETURN(again, request.algorithms->settle());
+        }
+      }
       if (!std::isfinite(result.loss) || !std::isfinite(result.gradient_norm)) {
         return error(Code::kBadData,
                      "step {}: loss {} and gradient norm {} are not finite; lower optimizer.lr, "
@@ -199,13 +210,15 @@ class EngineImplementation : public Engine {
     norm_->own_values(world_.rank(), {host_chunk_sums_.as<double>(), num_chunks},
                       scalars.subspan(static_cast<size_t>(max_microbatches_),
                                       static_cast<size_t>(norm_->num_values())));
-    std::ranges::copy(request.votes, scalars.end() - 2 - kNumVotes);
-    scalars[scalars.size() - 2] = request.stop_requested ? 1 : 0;
-    scalars[scalars.size() - 1] = loaded.ok() ? 0 : 1;
+    const auto flags = scalars.last(kNumFlags);
+    std::ranges::copy(request.votes, scalars.end() - kNumFlags - kNumVotes);
+    flags[kWantsToStop] = request.stop_requested ? 1 : 0;
+    flags[kHasFailed] = loaded.ok() ? 0 : 1;
+    flags[kHasChosen] = request.algorithms != nullptr && request.algorithms->has_new() ? 1 : 0;
     return world_.all_gather(own_scalars_, all_scalars_, *streams_.host).wait(deadline());
   }
 
-  Status read_scalars(const Status& loaded, StepResult& result) {
+  Status read_scalars(const Status& loaded, StepResult& result, bool& any_chose) {
     const double* all = all_scalars_.as<double>();
     bool failed = false;
     norm_values_.clear();
@@ -214,12 +227,14 @@ class EngineImplementation : public Engine {
       read_losses(rank, scalars);
       norm_values_.insert(norm_values_.end(), scalars + max_microbatches_,
                           scalars + max_microbatches_ + norm_->num_values());
+      const double* flags = scalars + num_scalars_ - kNumFlags;
       for (size_t i = 0; i < result.votes.size(); ++i) {
-        const double vote = scalars[num_scalars_ - 2 - kNumVotes + static_cast<int64_t>(i)];
+        const double vote = (flags - kNumVotes)[i];
         result.votes[i] = rank == 0 ? vote : std::min(result.votes[i], vote);
       }
-      if (scalars[num_scalars_ - 2] != 0) result.stop_requested = true;
-      if (scalars[num_scalars_ - 1] != 0) failed = true;
+      if (flags[kWantsToStop] != 0) result.stop_requested = true;
+      if (flags[kHasFailed] != 0) failed = true;
+      if (flags[kHasChosen] != 0) any_chose = true;
     }
     if (failed) return agree(world_, *streams_.host, loaded, deadline());
     result.loss = step_batch_->mean_loss(losses_);

@@ -22,6 +22,8 @@
 
 namespace leasehold {
 
+class AgreedAlgorithms;
+
 struct EngineOptions {
   int64_t B = 1;  // sequences per microbatch
   int64_t T = 1;  // positions per sequence
@@ -44,6 +46,9 @@ using Votes = std::array<double, 7>;
 struct StepRequest {
   bool stop_requested = false;
   Votes votes{};
+  // Where a rank's kernels chose an algorithm in the step, the ranks settle here before the state
+  // changes, and compute the step again where one was replaced. Null: each has its own.
+  AgreedAlgorithms* algorithms = nullptr;
   // Called before the optimizer changes the state; a failure ends the step as kUnavailable does.
   std::function<Status()> before_update;
 };

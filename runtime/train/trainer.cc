@@ -7,21 +7,24 @@
 namespace leasehold {
 
 Trainer::Trainer(Engine& engine, Communicator& world, Stream& stream, FileSystem& files,
-                 Clock& clock, const std::vector<OperationDigest>& arithmetic,
-                 const WindowLoader& train, const WindowLoader* validation, DrainRequest& drain,
-                 RunProgress& progress, TrainerOptions options, RunObserver observer)
+                 Clock& clock, RankArithmetic arithmetic, const WindowLoader& train,
+                 const WindowLoader* validation, DrainRequest& drain, RunProgress& progress,
+                 TrainerOptions options, RunObserver observer)
     : engine_(engine),
       world_(world),
       stream_(stream),
       files_(files),
       clock_(clock),
-      arithmetic_(arithmetic),
+      arithmetic_(std::move(arithmetic)),
       train_(train),
       validation_(validation),
       drain_(drain),
       progress_(progress),
       options_(std::move(options)),
-      observer_(std::move(observer)) {
+      observer_(std::move(observer)),
+      algorithms_(arithmetic_.kernels, world, stream, options_.node, options_.report_arithmetic,
+                  options_.timeout_s,
+                  [this](const auto& name, const auto& reason) { event(name, reason); }) {
   if (options_.ranks.empty()) {
     options_.ranks.assign(static_cast<size_t>(world_.size()), {.node = options_.node});
   }
@@ -94,9 +97,7 @@ Status Trainer::train() {
   if (stop) return drained("start-up");
   if (info_.step == 0 && validation_ != nullptr) {
     progress_.phase = Phase::kValidating;
-    LEASEHOLD_ASSIGN_OR_RETURN(const Evaluation before, engine_.evaluate(*validation_, [this] {
-      return drain_.requested();
-    }));
+    LEASEHOLD_ASSIGN_OR_RETURN(const Evaluation before, evaluate());
     if (before.interrupted) return drained("validation");
     event("validated", fmt::format("loss {:.17g} before the first step", before.mean_loss));
     if (world_.rank() == 0) observer_.on_validation(0, before.mean_loss);
@@ -124,6 +125,7 @@ Status Trainer::one_step(bool& stop) {
   const double begin_s = clock_.steady_s();
   const StepRequest request = {.stop_requested = drain_.requested(),
                                .votes = keeper_->votes(metrics_.step_time_s),
+                               .algorithms = &algorithms_,
                                .before_update = [this] { return keeper_->before_update(); }};
   LEASEHOLD_ASSIGN_OR_RETURN(const StepResult result,
                              engine_.run_step(info_.step, train_, request));
@@ -140,6 +142,7 @@ Status Trainer::one_step(bool& stop) {
               .generation = info_.generation};
   info_.data_position = static_cast<uint64_t>(metrics_.tokens / train_.T());
   info_.metrics_line = metrics_line(metrics_);
+  info_.algorithms = algorithms_.text();
   line_pending_ = true;
   stop = result.stop_requested || (options_.stop_after && info_.step >= *options_.stop_after);
   keeper_->after_step(info_, result.votes);
@@ -170,14 +173,26 @@ void Trainer::remove_snapshots(const std::function<bool(const SlotName&)>& surpl
   if (!freed.ok()) event("snapshots_left_behind", freed.status().message());
 }
 
+// Again, where ranks had to settle on another algorithm than one of them used.
+Result<Evaluation> Trainer::evaluate() {
+  while (true) {
+    LEASEHOLD_ASSIGN_OR_RETURN(const Evaluation evaluation, engine_.evaluate(*validation_, [this] {
+      return drain_.requested();
+    }));
+    if (evaluation.interrupted) return evaluation;
+    LEASEHOLD_ASSIGN_OR_RETURN(const bool again, algorithms_.settle());
+    info_.algorithms = algorithms_.text();
+    if (!again) return evaluation;
+  }
+}
+
 Result<std::optional<double>> Trainer::validate_if_due() {
   const bool periodic =
       options_.validate_every_steps > 0 && info_.step % options_.validate_every_steps == 0;
   if (validation_ == nullptr || !(periodic || info_.step == options_.steps))
     return std::optional<double>();
   progress_.phase = Phase::kValidating;
-  LEASEHOLD_ASSIGN_OR_RETURN(const Evaluation evaluation,
-                             engine_.evaluate(*validation_, [this] { return drain_.requested(); }));
+  LEASEHOLD_ASSIGN_OR_RETURN(const Evaluation evaluation, evaluate());
   if (evaluation.interrupted) return drained("validation");
   return std::optional<double>(evaluation.mean_loss);
 }

@@ -14,6 +14,7 @@
 #include "runtime/base/log.h"
 #include "runtime/checkpoint/restore.h"
 #include "runtime/checkpoint/run_directory.h"
+#include "runtime/train/agreed_algorithms.h"
 #include "runtime/train/arithmetic_class.h"
 #include "runtime/train/drain.h"
 #include "runtime/train/engine.h"
@@ -73,13 +74,20 @@ struct RunProgress {
 inline constexpr const char* kStartDigestKey = "run.start_from";
 inline constexpr const char* kStartOriginKey = "run.start_from.origin";
 
+// What decides this rank's bits.
+struct RankArithmetic {
+  Kernels& kernels;
+  std::vector<OperationDigest> digests;  // of the job's operations
+  // The same again, by the algorithms that the kernels use by now.
+  std::function<Result<std::vector<OperationDigest>>()> digest_again;
+};
+
 class Trainer {
  public:
   // References must outlive the trainer; `validation` may be null.
   Trainer(Engine& engine, Communicator& world, Stream& stream, FileSystem& files, Clock& clock,
-          const std::vector<OperationDigest>& arithmetic, const WindowLoader& train,
-          const WindowLoader* validation, DrainRequest& drain, RunProgress& progress,
-          TrainerOptions options, RunObserver observer);
+          RankArithmetic arithmetic, const WindowLoader& train, const WindowLoader* validation,
+          DrainRequest& drain, RunProgress& progress, TrainerOptions options, RunObserver observer);
   ~Trainer();
 
   // Collective. Ok when run.steps are done and saved; kDrained when it stopped on request with
@@ -89,6 +97,10 @@ class Trainer {
 
  private:
   Status claim();
+  Status agree_on_arithmetic();
+  Status digest_again();
+  Status use_algorithms(const std::string& text);
+  Status try_algorithms(const std::string& text);
   Status restore();
   Status start_anew();
   Result<CheckpointHandle> open_start();
@@ -101,9 +113,10 @@ class Trainer {
   void remove_snapshots(const std::function<bool(const SlotName&)>& surplus);
   void remove_old();
   Result<bool> line_owed();
-  Status accept(const CheckpointHandle& checkpoint) const;
+  Status accept(const CheckpointHandle& checkpoint);
   Status train();
   Status one_step(bool& stop);
+  Result<Evaluation> evaluate();
   Result<std::optional<double>> validate_if_due();
   Status publish(const std::optional<double>& validation_loss);
   Status save(const std::string& reason);
@@ -119,13 +132,14 @@ class Trainer {
   Stream& stream_;
   FileSystem& files_;
   Clock& clock_;
-  const std::vector<OperationDigest>& arithmetic_;
+  RankArithmetic arithmetic_;
   const WindowLoader& train_;
   const WindowLoader* validation_;
   DrainRequest& drain_;
   RunProgress& progress_;
   TrainerOptions options_;
   RunObserver observer_;
+  AgreedAlgorithms algorithms_;
 
   std::unique_ptr<RunDirectory> run_directory_;  // rank 0
   std::unique_ptr<StateKeeper> keeper_;

@@ -39,18 +39,47 @@ Status Trainer::claim() {
   info_ = options_.job;
   info_.generation = std::stoll(text);
   progress_.generation = info_.generation;
-  info_.arithmetic_class = to_text(arithmetic_);
   event("started", fmt::format("{} ranks", world_.size()),
         {{"world_size", std::to_string(world_.size())}});
 
+  LEASEHOLD_RETURN_IF_ERROR(agree_on_arithmetic());
   Status alike =
-      compare_arithmetic(arithmetic_, options_.node, world_, stream_, options_.timeout_s);
+      compare_arithmetic(arithmetic_.digests, options_.node, world_, stream_, options_.timeout_s);
   if (alike.code() != Code::kBadConfig || !options_.report_arithmetic) return alike;
   event("arithmetic_differs", alike.message());
   return ok_status();
 }
 
-Status Trainer::accept(const CheckpointHandle& checkpoint) const {
+// Collective. What operations make of their inputs follows the algorithms that they use.
+Status Trainer::agree_on_arithmetic() {
+  LEASEHOLD_ASSIGN_OR_RETURN(const bool replaced, algorithms_.settle());
+  if (replaced) LEASEHOLD_RETURN_IF_ERROR(agree(world_, stream_, digest_again(), deadline()));
+  info_.algorithms = algorithms_.text();
+  info_.arithmetic_class = to_text(arithmetic_.digests);
+  return ok_status();
+}
+
+Status Trainer::digest_again() {
+  LEASEHOLD_ASSIGN_OR_RETURN(arithmetic_.digests, arithmetic_.digest_again());
+  return ok_status();
+}
+
+// Local. Before anything is computed that counts.
+Status Trainer::use_algorithms(const std::string& text) {
+  LEASEHOLD_ASSIGN_OR_RETURN(const bool others, algorithms_.use(text));
+  return others ? digest_again() : ok_status();
+}
+
+// Collective. Those of a checkpoint, or if a rank cannot, those that this generation began with.
+Status Trainer::try_algorithms(const std::string& text) {
+  const std::string own = info_.algorithms;
+  const Status used = agree(world_, stream_, use_algorithms(text), deadline());
+  if (used.code() != Code::kBadConfig) return used;
+  event("algorithms_differ", used.message());
+  return agree(world_, stream_, own.empty() ? ok_status() : use_algorithms(own), deadline());
+}
+
+Status Trainer::accept(const CheckpointHandle& checkpoint) {
   LEASEHOLD_RETURN_IF_ERROR(accept_start(checkpoint.info));
   if (!options_.fork) {
     LEASEHOLD_RETURN_IF_ERROR(
@@ -59,7 +88,8 @@ Status Trainer::accept(const CheckpointHandle& checkpoint) const {
   LEASEHOLD_RETURN_IF_ERROR(check_parameters(checkpoint, engine_.parameter_shapes()));
   // A fork promises no bits of what it leaves: another precision or tensor degree computes others.
   if (options_.report_arithmetic || options_.fork) return ok_status();
-  return compare_arithmetic(arithmetic_, checkpoint.info.arithmetic_class);
+  LEASEHOLD_RETURN_IF_ERROR(use_algorithms(checkpoint.info.algorithms));
+  return compare_arithmetic(arithmetic_.digests, checkpoint.info.arithmetic_class);
 }
 
 Status Trainer::restore() {
@@ -89,6 +119,7 @@ Status Trainer::restore() {
   } else {
     LEASEHOLD_RETURN_IF_ERROR(start_anew());
   }
+  LEASEHOLD_RETURN_IF_ERROR(agree_on_arithmetic());
   if (*lineage != info_.lineage) {
     LEASEHOLD_RETURN_IF_ERROR(
         on_rank_0([&] { return run_directory_->set_lineage(info_.lineage); }));
@@ -199,7 +230,8 @@ Status Trainer::resume_from(const Restored& restored) {
     saved_step_ = -1;
   }
   if (options_.report_arithmetic) {
-    const Status alike = compare_arithmetic(arithmetic_, found.arithmetic_class);
+    if (!options_.fork) LEASEHOLD_RETURN_IF_ERROR(try_algorithms(found.algorithms));
+    const Status alike = compare_arithmetic(arithmetic_.digests, found.arithmetic_class);
     if (!alike.ok()) event("arithmetic_differs", alike.message());
   }
   event("restored", fmt::format("step {} from {}", found.step, checkpoint.path),

@@ -194,7 +194,6 @@ cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t p
   return result;
 }
 
-// What gives the least sure bits comes first, as what is fastest might.
 cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle,
                                               cublasLtMatmulDesc_t operation,
                                               cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
@@ -212,9 +211,7 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle,
   const cublasStatus_t readable =
       leasehold::emulation::read_product(operation, a, b, c, d, &product);
   if (readable != CUBLAS_STATUS_SUCCESS) return readable;
-  for (const AlgorithmKind kind :
-       {AlgorithmKind::kInPlace, AlgorithmKind::kRoundedInputs, AlgorithmKind::kSplit,
-        AlgorithmKind::kTiled, AlgorithmKind::kPlain}) {
+  for (const AlgorithmKind kind : leasehold::emulation::offered_kinds(handle->device)) {
     const AlgorithmState algorithm{.kind = kind};
     if (*count == most || !leasehold::emulation::is_wanted(product, algorithm, *preferred))
       continue;
@@ -239,7 +236,10 @@ cublasStatus_t cublasLtMatmulAlgoCheck(cublasLtHandle_t handle, cublasLtMatmulDe
   ProductState product;
   cublasStatus_t status = leasehold::emulation::read_product(operation, a, b, c, d, &product);
   if (status == CUBLAS_STATUS_SUCCESS) {
-    status = leasehold::emulation::check_algorithm(product, *algorithm, {256, 256, 256, 256});
+    const auto offered = leasehold::emulation::offered_kinds(handle->device);
+    status = std::ranges::count(offered, algorithm->kind) == 0
+                 ? CUBLAS_STATUS_NOT_SUPPORTED
+                 : leasehold::emulation::check_algorithm(product, *algorithm, {256, 256, 256, 256});
   }
   *result = {};
   result->state = status;

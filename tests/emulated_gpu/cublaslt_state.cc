@@ -1,7 +1,11 @@
 #include "tests/emulated_gpu/cublaslt_state.h"
 
 #include <algorithm>
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
 
+#include "tests/emulated_gpu/device_state.h"
 #include "tests/emulated_gpu/emulation.h"
 
 namespace leasehold::emulation {
@@ -54,7 +58,43 @@ cublasStatus_t check_epilogue(const ProductState& product) {
   return is_fine ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_SUPPORTED;
 }
 
+// By device, as the environment says or a test.
+std::array<std::atomic<int>, kMaxDevices>& heuristics() {
+  static std::array<std::atomic<int>, kMaxDevices> of_devices;
+  [[maybe_unused]] static const bool is_read = [] {
+    constexpr const char* kName = "LEASEHOLD_EMULATION_HEURISTICS";
+    const char* text = std::getenv(kName);
+    if (text == nullptr || *text == '\0') return false;
+    for (std::atomic<int>& of_device : of_devices) {
+      if (*text < '0' || *text > '2') {
+        std::fprintf(stderr, "emulated GPU: %s: write a digit from 0 to 2 for each device\n",
+                     kName);
+        std::_Exit(78);
+      }
+      of_device = *text - '0';
+      if (text[1] != '\0') ++text;
+    }
+    return true;
+  }();
+  return of_devices;
+}
+
 }  // namespace
+
+void set_heuristics(int device, Heuristics chosen) {
+  heuristics().at(static_cast<size_t>(device)) = static_cast<int>(chosen);
+}
+
+// What gives the least sure bits comes first, as what is fastest might.
+std::vector<AlgorithmKind> offered_kinds(int device) {
+  std::vector<AlgorithmKind> kinds = {AlgorithmKind::kInPlace, AlgorithmKind::kRoundedInputs,
+                                      AlgorithmKind::kSplit, AlgorithmKind::kTiled,
+                                      AlgorithmKind::kPlain};
+  const auto chosen = Heuristics(heuristics().at(static_cast<size_t>(device)).load());
+  if (chosen == Heuristics::kPlainFirst) std::ranges::reverse(kinds);
+  if (chosen == Heuristics::kWithoutTiles) std::erase(kinds, AlgorithmKind::kTiled);
+  return kinds;
+}
 
 cublasStatus_t read_product(cublasLtMatmulDesc_t operation, cublasLtMatrixLayout_t a,
                             cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t c,

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <cublasLt.h>
 #include <optional>
+#include <vector>
 
 // What a handle points at, in the vendor's own words. It belongs to the device that was current.
 // NOLINTNEXTLINE(readability-identifier-naming)
@@ -112,6 +113,8 @@ struct ProductState {
     return has_parts ? static_cast<size_t>(algorithm.splits()) * m() * n() * sizeof(float) : 0;
   }
 };
+// What the device offers, the preferred ones first.
+std::vector<AlgorithmKind> offered_kinds(int device);
 // CUBLAS_STATUS_INVALID_VALUE for descriptors that contradict each other, _NOT_SUPPORTED for what
 // the library has no kernels for.
 cublasStatus_t read_product(cublasLtMatmulDesc_t operation, cublasLtMatrixLayout_t a,

@@ -15,6 +15,8 @@
 //   LEASEHOLD_EMULATED_GPU_MEMORY    bytes of each device (default 2 GiB, at most 16 GiB)
 //   LEASEHOLD_EMULATED_GPU_CAPABILITY  80 (default), 90, 100 or 103
 //   CUDA_MODULE_LOADING              EAGER: a kernel's first launch does not wait for the device
+//   LEASEHOLD_EMULATION_HEURISTICS   what cuBLASLt offers (enum Heuristics): a digit for each
+//                                    device, the last one for all that follow
 //   LEASEHOLD_EMULATION_FAULT        DEVICE:LAUNCHES: that device faults at that kernel launch
 //                                    from now (1: the first)
 #pragma once
@@ -70,6 +72,14 @@ void fail_call(const char* function, int nth, cudaError_t error);
 void fault_at_launch(int device, int nth, cudaError_t error);
 // How many kernels `device` has been asked to run so far.
 int64_t num_launches(int device);
+// What cuBLASLt offers first, which a driver or library of another version may change; by the
+// number in LEASEHOLD_EMULATION_HEURISTICS.
+enum class Heuristics : int {
+  kFastestFirst,  // what a fast library might prefer
+  kPlainFirst,    // one chain of additions before all others
+  kWithoutTiles,  // as the first, but it does not have the tiled algorithm at all
+};
+void set_heuristics(int device, Heuristics heuristics);
 // Ends injections and faults of all devices, as a new process would. Nothing may be enqueued.
 void reset();
 

@@ -2,6 +2,7 @@
 // any layout, stopped, resumed and supervised over leases, is the same training; and a run moves
 // between GPUs and CPUs through its checkpoints.
 #include <csignal>
+#include <cstdlib>
 
 #include "tests/end_to_end/launch_fixture.h"
 
@@ -104,6 +105,38 @@ TEST_P(GpuMoveTest, ARunMovesBetweenGpusAndCpus) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Precision, GpuMoveTest, testing::Values("fp32"),
+                         [](const auto& tested) { return std::string(tested.param); });
+
+using GpuAlgorithmsTest = GpuTest;
+
+// The emulated library prefers other algorithms by then, of which only a run that begins takes
+// notice; and at last it lacks one.
+TEST_P(GpuAlgorithmsTest, AResumedRunKeepsThoseOfItsProducts) {
+  if (!LEASEHOLD_HAS_GPUS) GTEST_SKIP() << "only the emulated library changes its mind when told";
+  constexpr const char* kHeuristics = "LEASEHOLD_EMULATION_HEURISTICS";
+  const auto options = on_gpus({fmt::format("device.precision={}", GetParam()), "run.steps=6"});
+  ASSERT_EQ(train(1, "undisturbed", options).exit_code, 0);
+  ASSERT_EQ(train(2, "resumed", stopping_after(options, "2")).exit_code, 75);
+  ::setenv(kHeuristics, "1", 1);
+  const Finished another = train(1, "another", options);
+  const Finished resumed = train(1, "resumed", stopping_after(options, "4"));
+  ::setenv(kHeuristics, "2", 1);
+  const Finished refused = train(2, "resumed", options);
+  // The first GPU as at first, the second as later.
+  ::setenv(kHeuristics, "01", 1);
+  const Finished finished = train(2, "resumed", options);
+  ::unsetenv(kHeuristics);
+  ASSERT_EQ(another.exit_code, 0) << another.errors;
+  EXPECT_NE(metrics("another"), metrics("undisturbed"));
+  EXPECT_EQ(resumed.exit_code, 75) << resumed.errors;
+  expect_ended(refused, 78, {"the product ", "cannot run on cuBLASLt", "run.identity"});
+  EXPECT_EQ(finished.exit_code, 0) << finished.errors;
+  expect_equal("resumed", "undisturbed");
+  const Finished shown = tool({"inspect", run_dir("resumed")});
+  EXPECT_NE(shown.output.find(" products, by cuBLASLt "), std::string::npos) << shown.output;
+}
+
+INSTANTIATE_TEST_SUITE_P(Precision, GpuAlgorithmsTest, testing::Values("bf16"),
                          [](const auto& tested) { return std::string(tested.param); });
 
 class GpuLaunchTest : public LaunchFixture {

@@ -56,6 +56,18 @@ TEST(Inspect, OfACheckpointShowsThatOne) {
   EXPECT_TRUE(contains(shown.output, "\"good\": true")) << shown.output;
 }
 
+TEST(Inspect, ShowsTheAlgorithmsOfProducts) {
+  SavedRun run;
+  EXPECT_FALSE(contains(inspect(run.files, "run", {.json = true}).output, "algorithms"));
+  CheckpointInfo info = sample_info(30);
+  info.algorithms = "algorithms of cuBLASLt 13\nforward 1 = 2\nweight 1 = none\n";
+  EXPECT_TRUE(save_whole(run.files, "run", info, run.state).ok());
+  const std::string shown = inspect(run.files, "run", {}).output;
+  EXPECT_TRUE(contains(shown, "algorithms    of 2 products, by cuBLASLt 13\n")) << shown;
+  const std::string json = inspect(run.files, "run", {.json = true}).output;
+  EXPECT_TRUE(contains(json, "\"forward 1\": \"2\"")) << json;
+}
+
 TEST(Inspect, AllShowsEveryOneAndFailsForADamagedOne) {
   SavedRun run;
   run.damage("step-00000010/shard-00000-of-00001.safetensors");

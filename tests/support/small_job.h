@@ -38,6 +38,8 @@ class SmallRank {
   SmallRank(const SmallJob& job, const std::string& token_path, Communicator& world);
 
   Engine& engine() { return *engine_; }
+  Device& device() { return *device_; }
+  Kernels& kernels() { return *kernels_; }
   const WindowLoader& loader() const { return loader_; }
   Stream& stream() { return *stream_; }  // of the CPU, for the world
   // Collective. Runs steps [begin, end) and returns "loss gradient_norm" with 17 digits per step.

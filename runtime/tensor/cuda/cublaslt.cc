@@ -201,6 +201,7 @@ CublasLt::Plan& CublasLt::plan_of(const Product& product) {
   Plan plan{};
   describe(product, &plan);
   plan.algorithm = choose(product, &plan);
+  ++num_choices_;
   table_.set(product, plan.algorithm ? std::optional(std::bit_cast<Algorithm>(*plan.algorithm))
                                      : std::nullopt);
   return plans_.emplace(product, plan).first->second;

@@ -43,6 +43,8 @@ class CublasLt {
            void* workspace, cudaStream_t stream);
 
   const AlgorithmTable& table() const { return table_; }
+  // How many products were met that the table did not have.
+  int64_t num_choices() const { return num_choices_; }
   // Takes over the choices of a table; those made here before are forgotten. kBadConfig for one of
   // another library, or with an algorithm that cannot run here.
   Status use(const AlgorithmTable& table);
@@ -66,6 +68,7 @@ class CublasLt {
   cublasLtHandle_t handle_;
   AlgorithmTable table_;
   std::map<Product, Plan> plans_;
+  int64_t num_choices_ = 0;
 };
 
 }  // namespace leasehold::cuda

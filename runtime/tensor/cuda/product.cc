@@ -5,6 +5,8 @@
 #include <sstream>
 #include <vector>
 
+#include "runtime/tensor/algorithm_choices.h"
+
 namespace leasehold::cuda {
 
 namespace {
@@ -12,7 +14,6 @@ namespace {
 constexpr std::array kForms = {"forward", "input", "weight"};
 constexpr std::array kEpilogues = {"none",     "bias",          "gelu",          "gelu_bias",
                                    "gelu_aux", "gelu_aux_bias", "gelu_gradient", "bias_gradient"};
-constexpr const char* kHeading = "algorithms of ";
 
 template <size_t kCount>
 std::optional<uint8_t> index_of(const std::array<const char*, kCount>& names,
@@ -94,7 +95,7 @@ void AlgorithmTable::set(const Product& product, const std::optional<Algorithm>&
 }
 
 std::string AlgorithmTable::to_text() const {
-  std::string text = kHeading + library_ + "\n";
+  std::string text = kAlgorithmsHeading + library_ + "\n";
   for (const auto& [product, algorithm] : entries_) {
     text += product.to_string() + " =";
     if (!algorithm) {
@@ -110,7 +111,7 @@ std::string AlgorithmTable::to_text() const {
 Result<AlgorithmTable> AlgorithmTable::parse(const std::string& text) {
   std::istringstream stream(text);
   std::string line;
-  const std::string heading = kHeading;
+  const std::string heading = kAlgorithmsHeading;
   if (!std::getline(stream, line) || !line.starts_with(heading)) return bad_line(line);
   AlgorithmTable table(line.substr(heading.size()));
   while (std::getline(stream, line)) {

@@ -176,6 +176,31 @@ TEST_F(CublasLt, RoundsInputsUnlessThatIsForbidden) {
   EXPECT_EQ(found_.size(), all - 1);
 }
 
+TEST_F(CublasLt, PrefersOthersAndLosesOneWhenTold) {
+  describe(kDeep);
+  ASSERT_EQ(ask(), CUBLAS_STATUS_SUCCESS);
+  const auto all = found_;
+  set_heuristics(0, Heuristics::kPlainFirst);
+  ASSERT_EQ(ask(), CUBLAS_STATUS_SUCCESS);
+  ASSERT_EQ(found_.size(), all.size());
+  const auto same = [](const auto& a, const auto& b) {
+    return std::memcmp(&a.algo, &b.algo, sizeof a.algo) == 0;
+  };
+  for (size_t i = 0; i < all.size(); ++i) EXPECT_TRUE(same(found_[i], all[all.size() - 1 - i]));
+  set_heuristics(0, Heuristics::kWithoutTiles);
+  ASSERT_EQ(ask(), CUBLAS_STATUS_SUCCESS);
+  EXPECT_EQ(found_.size(), all.size() - 1);
+  int num_refused = 0;
+  for (const auto& result : all) {
+    cublasLtMatmulHeuristicResult_t checked{};
+    const cublasStatus_t status =
+        cublasLtMatmulAlgoCheck(handle_, &operation_, &a_, &b_, &d_, &d_, &result.algo, &checked);
+    if (status == CUBLAS_STATUS_NOT_SUPPORTED) ++num_refused;
+  }
+  EXPECT_EQ(num_refused, 1);
+  set_heuristics(0, Heuristics::kFastestFirst);
+}
+
 TEST_F(CublasLt, WithoutWorkspaceNothingIsSplitThere) {
   describe(kDeep);
   prefer(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,

@@ -1,6 +1,7 @@
 #include "runtime/checkpoint/manifest.h"
 
 #include <gtest/gtest.h>
+#include <utility>
 
 #include "tests/runtime/checkpoint/sample_state.h"
 
@@ -46,6 +47,48 @@ TEST(Manifest, WhatIsWrittenReadsBack) {
   ASSERT_NE(read->find("w", StateKind::kMoment2), nullptr);
   EXPECT_EQ(read->find("w", StateKind::kMoment2)->pieces.size(), 3u);
   EXPECT_EQ(read->find("x", StateKind::kMoment2), nullptr);
+}
+
+constexpr const char* kAlgorithms =
+    "algorithms of cuBLASLt 13.1.0 on a part\n"
+    "forward 8 6 6 BF16 BF16 bias aligned = 1f 0 0 0 0 0 0 0\n"
+    "weight 6 6 8 BF16 F32 none aligned = none\n";
+
+std::string sample_text_with_algorithms() {
+  CheckpointInfo info = sample_info(7);
+  info.algorithms = kAlgorithms;
+  return encode_manifest(merge_shards(info, two_shards()).value()).value();
+}
+
+// A CPU's manifest has the bytes that it had before there were algorithms.
+TEST(Manifest, AlgorithmsReadBackAndAreAbsentWhereThereAreNone) {
+  EXPECT_EQ(sample_text().find("algorithms"), std::string::npos);
+  EXPECT_EQ(parse_manifest(sample_text(), "m")->info.algorithms, "");
+  const std::string text = sample_text_with_algorithms();
+  EXPECT_NE(text.find("\"algorithms\":[\"algorithms of cuBLASLt 13.1.0 on a part\",\"forward 8"),
+            std::string::npos)
+      << text;
+  EXPECT_EQ(parse_manifest(text, "m")->info.algorithms, kAlgorithms);
+}
+
+TEST(Manifest, AlgorithmsThatAreNoTableAreRefused) {
+  const std::vector<std::pair<std::string, std::string>> edits = {
+      {"\"algorithms\":[\"algorithms of", "\"algorithms\":[\"algebra of"},
+      {" aligned = none\"", " aligned\""},
+      {"\"weight 6 6 8 BF16 F32 none aligned = none\"",
+       "\"forward 8 6 6 BF16 BF16 bias aligned = none\""},
+      {"\"weight 6 6 8 BF16 F32 none aligned = none\"", "\"a = b\\nc = d\""},
+      {"\"weight 6 6 8 BF16 F32 none aligned = none\"", "6"},
+  };
+  for (const auto& [from, to] : edits) {
+    const Status status =
+        parse_manifest(replaced(sample_text_with_algorithms(), from, to), "m").status();
+    EXPECT_EQ(status.code(), Code::kBadData) << to;
+    EXPECT_TRUE(status.message().starts_with("m: algorithms")) << status.message();
+  }
+  const Status status =
+      parse_manifest(replaced(sample_text_with_algorithms(), "= 1f 0", "= 2f 0"), "m").status();
+  EXPECT_NE(status.message().find("damaged or edited"), std::string::npos) << status.message();
 }
 
 TEST(Manifest, ShardPiecesReadBack) {

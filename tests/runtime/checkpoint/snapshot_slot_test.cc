@@ -125,6 +125,13 @@ TEST(SnapshotDescription, SurvivesTheWayAlsoPadded) {
   EXPECT_EQ(parse_snapshot(text + "    ", "x").value(), sample());
 }
 
+TEST(SnapshotDescription, CarriesTheAlgorithms) {
+  SnapshotDescription snapshot = sample();
+  snapshot.info.algorithms = "algorithms of x\nforward 1 = 2\n";
+  EXPECT_EQ(parse_snapshot(encode_snapshot(snapshot).value(), "x").value(), snapshot);
+  EXPECT_EQ(encode_snapshot(sample())->find("algorithms"), std::string::npos);
+}
+
 TEST(SnapshotDescription, EveryChangedByteIsSeen) {
   const std::string text = encode_snapshot(sample()).value();
   for (size_t i = 0; i + 1 < text.size(); ++i) {

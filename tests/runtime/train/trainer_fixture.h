@@ -27,6 +27,10 @@ struct RunSettings {
   std::vector<std::string> nodes;  // by rank; empty: one
   double lr = 3e-3;
   DType precision = DType::kF32;
+  DeviceKind device_kind = DeviceKind::kCpu;
+  int64_t steps = kSteps;
+  int64_t microbatches = 8;  // and as many lanes
+  bool report = false;       // run.identity
   // Called on rank 0 with each step's metrics.
   std::function<void(const StepMetrics&, DrainRequest&)> on_step = [](const StepMetrics&,
                                                                       DrainRequest&) {};
@@ -65,22 +69,26 @@ class TrainerTest : public testing::Test {
   Status one_rank(const std::string& name, const RunSettings& settings, FileSystem& files,
                   Communicator& world) {
     SmallJob job;
-    job.options.steps = kSteps;
+    job.options.steps = settings.steps;
+    job.options.batch = {.num_microbatches = settings.microbatches,
+                         .num_lanes = settings.microbatches};
     job.options.zero_stage = settings.zero_stage;
     job.options.optimizer.lr = settings.lr;
     job.precision = settings.precision;
+    job.device_kind = settings.device_kind;
     SmallRank rank(job, train_, world);
     const WindowLoader validation =
         WindowLoader::create(TokenFile::open(posix_files(), validation_).value(), 12, 61, 0)
             .value();
     TrainerOptions options;
     options.run_dir = run_dir(name);
-    options.steps = kSteps;
+    options.steps = settings.steps;
     options.stop_after = settings.stop_after;
     options.validate_every_steps = settings.validate_every;
     options.checkpoint_every_steps = settings.checkpoint_every;
     options.checkpoint_interval_auto = settings.checkpoint_auto;
     options.fork = settings.fork;
+    options.report_arithmetic = settings.report;
     options.timeout_s = 60;
     options.node = "here";
     options.snapshot = settings.snapshot;
@@ -93,12 +101,24 @@ class TrainerTest : public testing::Test {
     RunProgress progress;
     RunObserver observer;
     observer.on_step = [&](const StepMetrics& metrics) { settings.on_step(metrics, drain); };
-    // Another precision computes other bits.
-    const uint64_t digest = settings.precision == DType::kF32 ? 1 : 2;
-    const std::vector<OperationDigest> arithmetic = {{"linear_forward", digest}};
-    Trainer trainer(rank.engine(), world, rank.stream(), files, system_clock(), arithmetic,
-                    rank.loader(), &validation, drain, progress, options, observer);
+    const auto digest = [&] { return digests(rank, settings); };
+    Trainer trainer(rank.engine(), world, rank.stream(), files, system_clock(),
+                    {rank.kernels(), digest().value(), digest}, rank.loader(), &validation, drain,
+                    progress, options, observer);
     return trainer.run();
+  }
+
+  // On CPUs a word that stands for them: another precision computes other bits.
+  static Result<std::vector<OperationDigest>> digests(SmallRank& rank,
+                                                      const RunSettings& settings) {
+    if (settings.device_kind == DeviceKind::kCpu) {
+      const uint64_t digest = settings.precision == DType::kF32 ? 1 : 2;
+      return std::vector<OperationDigest>{{"linear_forward", digest}};
+    }
+    // Of half the rows that a step has, so that steps meet other products.
+    const ArithmeticProbe probe{
+        .hidden = 32, .ffn = 128, .heads = 4, .kv_heads = 4, .vocab = 61, .T = 12, .B = 1};
+    return digest_arithmetic(rank.device(), rank.kernels(), probe, 60);
   }
 
   // loss, grad_norm, lr and validation_loss of every line, as written.
