@@ -5,6 +5,7 @@
 #include <cstring>
 #include <sys/mman.h>
 
+#include "runtime/device/cpu_event.h"
 #include "runtime/device/cpu_stream.h"
 
 namespace leasehold {
@@ -50,6 +51,9 @@ class CpuDeviceImplementation : public CpuDevice {
   }
 
   Result<std::unique_ptr<Event>> create_event() override { return create_cpu_event(); }
+  Result<std::unique_ptr<Event>> create_timed_event() override {
+    return std::unique_ptr<Event>(std::make_unique<CpuEvent>(true));
+  }
 
   // Anonymous pages are zero already and are taken on first touch; huge ones save most of a step's
   // page walks.

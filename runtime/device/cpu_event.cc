@@ -1,6 +1,7 @@
 #include "runtime/device/cpu_event.h"
 
 #include <algorithm>
+#include <chrono>
 
 #include "runtime/base/check.h"
 
@@ -23,11 +24,13 @@ uint64_t CpuEvent::announce() {
 }
 
 void CpuEvent::reach(uint64_t ticket, const Status& status) {
+  const auto now = timed_ ? std::chrono::steady_clock::now() : Deadline::TimePoint();
   std::lock_guard lock(mutex_);
   under_way_.erase(std::remove(under_way_.begin(), under_way_.end(), ticket), under_way_.end());
   if (ticket > newest_reached_) {
     newest_reached_ = ticket;
     status_ = status;
+    time_ = now;
   }
   // Under the lock: a waiter may destroy the event as soon as it sees the record reached.
   reached_changed_.notify_all();
@@ -50,6 +53,20 @@ Status CpuEvent::wait_for(uint64_t ticket, Deadline deadline) const {
     return error(Code::kUnavailable, "an event was not reached in time");
   }
   return status_;
+}
+
+Result<Deadline::TimePoint> CpuEvent::time() const {
+  if (!timed_) return error(Code::kInternal, "an event that takes no times was asked for one");
+  std::lock_guard lock(mutex_);
+  if (announced_ == 0) return error(Code::kInternal, "an event was never recorded and has no time");
+  if (!is_reached(announced_)) return error(Code::kUnavailable, "an event is not reached yet");
+  return time_;
+}
+
+Result<double> CpuEvent::seconds_since(const Event& earlier) const {
+  LEASEHOLD_ASSIGN_OR_RETURN(const auto from, CpuEvent::from(earlier).time());
+  LEASEHOLD_ASSIGN_OR_RETURN(const auto to, time());
+  return std::chrono::duration<double>(to - from).count();
 }
 
 bool CpuEvent::is_reached(uint64_t ticket) const {

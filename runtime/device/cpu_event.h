@@ -14,6 +14,8 @@ namespace leasehold {
 
 class CpuEvent : public Event, public Waitable {
  public:
+  explicit CpuEvent(bool timed = false) : timed_(timed) {}
+
   static CpuEvent& from(Event& event);
   static const CpuEvent& from(const Event& event);
 
@@ -27,9 +29,12 @@ class CpuEvent : public Event, public Waitable {
   bool ready() const override;
   Status wait(Deadline deadline) const override { return wait_for(newest(), deadline); }
   Status wait_for(uint64_t ticket, Deadline deadline) const override;
+  Result<double> seconds_since(const Event& earlier) const override;
 
  private:
   bool is_reached(uint64_t ticket) const;
+  // When the newest record was reached.
+  Result<Deadline::TimePoint> time() const;
 
   mutable std::mutex mutex_;
   mutable std::condition_variable reached_changed_;
@@ -37,6 +42,8 @@ class CpuEvent : public Event, public Waitable {
   std::vector<uint64_t> under_way_;  // announced, not reached; keeps its capacity
   uint64_t newest_reached_ = 0;
   Status status_;  // of the newest record reached
+  const bool timed_;
+  Deadline::TimePoint time_;  // of the newest record reached
 };
 
 }  // namespace leasehold

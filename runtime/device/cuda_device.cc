@@ -34,6 +34,9 @@ class CudaDeviceImplementation : public CudaDevice {
     return CudaStream::create(context_, name);
   }
   Result<std::unique_ptr<Event>> create_event() override { return CudaEvent::create(context_); }
+  Result<std::unique_ptr<Event>> create_timed_event() override {
+    return CudaEvent::create(context_, true);
+  }
   Result<std::unique_ptr<Memory>> allocate(int64_t size_bytes, MemoryKind kind,
                                            const std::string& purpose) override {
     return allocate_cuda_memory(context_, size_bytes, kind, purpose);

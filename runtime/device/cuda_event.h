@@ -18,13 +18,17 @@ class CudaEvent : public Event {
   static CudaEvent& from(Event& event);
   static const CudaEvent& from(const Event& event);
 
-  static Result<std::unique_ptr<Event>> create(const std::shared_ptr<CudaContext>& context);
+  // `timed`: Device::create_timed_event.
+  static Result<std::unique_ptr<Event>> create(const std::shared_ptr<CudaContext>& context,
+                                               bool timed = false);
   ~CudaEvent() override;
   CudaEvent(const CudaEvent&) = delete;
   CudaEvent& operator=(const CudaEvent&) = delete;
 
   bool ready() const override;
   Status wait(Deadline deadline) const override;
+  // To half a microsecond, says the vendor.
+  Result<double> seconds_since(const Event& earlier) const override;
 
   // For streams. Of the newest record: the stream that made it (null: never recorded).
   cudaEvent_t handle() const { return handle_; }
@@ -32,9 +36,11 @@ class CudaEvent : public Event {
   std::shared_ptr<CudaStreamState> source() const;
 
  private:
-  explicit CudaEvent(std::shared_ptr<CudaContext> context) : context_(std::move(context)) {}
+  CudaEvent(std::shared_ptr<CudaContext> context, bool timed)
+      : context_(std::move(context)), timed_(timed) {}
 
   std::shared_ptr<CudaContext> context_;
+  bool timed_;
   cudaEvent_t handle_ = nullptr;
   mutable std::mutex mutex_;
   std::shared_ptr<CudaStreamState> source_;

@@ -27,6 +27,10 @@ class Event {
   // Waits for the same on the host. kUnavailable past the deadline; the failure of the stream if it
   // failed.
   virtual Status wait(Deadline deadline) const = 0;
+  // The seconds from the newest record of `earlier` to that of this event, as the streams passed
+  // them. Never waits. kInternal when one of the two takes no times (create_timed_event) or was not
+  // recorded, kUnavailable when one is not ready.
+  virtual Result<double> seconds_since(const Event& earlier) const = 0;
 };
 
 // An ordered queue of work. One host thread enqueues at a time. After a failure (a lost peer, a
@@ -66,6 +70,8 @@ class Device {
   virtual const std::string& name() const = 0;  // "cpu (2 threads)", "cuda:0 NVIDIA GB300"
   virtual Result<std::unique_ptr<Stream>> create_stream(const std::string& name) = 0;
   virtual Result<std::unique_ptr<Event>> create_event() = 0;
+  // One that also takes the time at which its stream passes it, which costs a little more.
+  virtual Result<std::unique_ptr<Event>> create_timed_event() = 0;
   // kUnavailable, naming `purpose` and the size, when there is not enough memory.
   virtual Result<std::unique_ptr<Memory>> allocate(int64_t size_bytes, MemoryKind kind,
                                                    const std::string& purpose) = 0;

@@ -1,6 +1,7 @@
 #include "tests/runtime/device/device_contract.h"
 
 #include <atomic>
+#include <chrono>
 #include <cstring>
 #include <vector>
 
@@ -146,6 +147,53 @@ TEST_P(DeviceContract, TheHostWaitsForAnEvent) {
   EXPECT_TRUE(event->ready());
 }
 
+TEST_P(DeviceContract, TimedEventsTellHowFarApartTheyAre) {
+  Device& device = under_test_->device();
+  const auto first = device.create_timed_event().value();
+  const auto second = device.create_timed_event().value();
+  int32_t* counter = device_value();
+  const auto stream = make_stream();
+  EXPECT_EQ(second->seconds_since(*first).status().code(), Code::kInternal);  // not recorded
+  for (int round = 0; round < 3; ++round) {
+    const auto begin = std::chrono::steady_clock::now();
+    stream->record(*first);
+    under_test_->add_one_slowly(*stream, counter);
+    stream->record(*second);
+    ASSERT_TRUE(stream->synchronize(soon()).ok());
+    const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - begin;
+    const double seconds = second->seconds_since(*first).value();
+    EXPECT_GT(seconds, 0);
+    EXPECT_LE(seconds, passed.count());
+    EXPECT_EQ(first->seconds_since(*first).value(), 0);
+  }
+}
+
+TEST_P(DeviceContract, AnEventThatIsNotReadyHasNoTimeYet) {
+  if (!under_test_->is_asynchronous()) GTEST_SKIP() << "nothing can be held up";
+  Device& device = under_test_->device();
+  const auto first = device.create_timed_event().value();
+  const auto second = device.create_timed_event().value();
+  GatedStream held(*under_test_, pinned_value());
+  held.stream().record(*first);
+  held.stream().record(*second);
+  EXPECT_EQ(second->seconds_since(*first).status().code(), Code::kUnavailable);
+  held.go();
+  ASSERT_TRUE(held.stream().synchronize(soon()).ok());
+  EXPECT_GE(second->seconds_since(*first).value(), 0);
+}
+
+TEST_P(DeviceContract, AnEventThatTakesNoTimesSaysSo) {
+  Device& device = under_test_->device();
+  const auto timed = device.create_timed_event().value();
+  const auto plain = make_event();
+  const auto stream = make_stream();
+  stream->record(*timed);
+  stream->record(*plain);
+  ASSERT_TRUE(stream->synchronize(soon()).ok());
+  EXPECT_EQ(plain->seconds_since(*timed).status().code(), Code::kInternal);
+  EXPECT_EQ(timed->seconds_since(*plain).status().code(), Code::kInternal);
+}
+
 TEST_P(DeviceContract, AFailurePassesThroughEvents) {
   int32_t* value = device_value();
   const auto event = make_event();
@@ -274,6 +322,7 @@ class OtherEvent : public Event {
  public:
   bool ready() const override { return true; }
   Status wait(Deadline) const override { return ok_status(); }
+  Result<double> seconds_since(const Event&) const override { return 0.0; }
 };
 
 TEST_P(DeviceContract, EventsOfOtherDevicesAreRefused) {
