@@ -37,6 +37,7 @@ class MpiCommunicator : public Communicator, public ReportingGroup {
   const std::string& name() const override { return group_.name; }
   Status health() const override { return engine_.health(group_); }
   void abort(const Status& reason) override { engine_.abort(group_, reason); }
+  double busy_s() override { return engine_.busy_s(group_); }
   void set_report_source(ReportSource* source) override {
     engine_.set_report_source(group_, source);
   }

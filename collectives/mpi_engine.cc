@@ -252,6 +252,11 @@ Status MpiEngine::health(const MpiGroup& group) const {
   return group.failure;
 }
 
+double MpiEngine::busy_s(const MpiGroup& group) const {
+  std::lock_guard lock(state_mutex_);
+  return group.busy_s;
+}
+
 void MpiEngine::abort(MpiGroup& group, const Status& reason) {
   std::lock_guard lock(progress_mutex_);
   abort_progressing(group, reason, true);
@@ -459,6 +464,9 @@ void MpiEngine::finish(MpiOperation& operation, const Status& status) {
   group.report.newest_done = true;
   group.newest_at = Steady::now();
   std::lock_guard lock(state_mutex_);
+  if (!is_message(operation.summary)) {
+    group.busy_s += std::chrono::duration<double>(group.newest_at - operation.started_at).count();
+  }
   if (group.head != nullptr) arrived_ = true;
   finish_locked(operation, status);
 }

@@ -63,6 +63,7 @@ class MpiEngine : private MpiLagListener {
   // Tries to make things move, then tells.
   bool ready(const MpiOperation& operation);
   Status health(const MpiGroup& group) const;
+  double busy_s(const MpiGroup& group) const;
   void abort(MpiGroup& group, const Status& reason);
   // Of ReportingGroup.
   void set_report_source(MpiGroup& group, ReportSource* source);

@@ -66,6 +66,7 @@ struct MpiGroup {
   MpiOperation* tail = nullptr;
   int64_t num_collectives = 0;                  // issued
   std::vector<int64_t> num_sent, num_received;  // issued, by peer
+  double busy_s = 0;                            // of Communicator
   std::vector<std::shared_ptr<MpiOperation>> operations;
 
   // Guarded by the engine's progress mutex.

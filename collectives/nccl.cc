@@ -31,6 +31,7 @@ class NcclCommunicator : public Communicator {
   const std::string& name() const override { return group_->name(); }
   Status health() const override { return group_->health(); }
   void abort(const Status& reason) override { group_->give_up(reason); }
+  double busy_s() override { return group_->busy_s(); }
 
   // A new NCCL communicator with an id of its own: one that ncclCommSplit made would share what its
   // parent holds, and could not be aborted without it.

@@ -158,6 +158,10 @@ void NcclGroup::issue(const std::shared_ptr<NcclOperation>& operation, Stream& s
     give_up(before.annotated(fmt::format("{}: the stream of rank {} failed before {}", name_, rank_,
                                          to_string(operation->summary))));
   }
+  if (measures_ && operation->begun == nullptr && !is_message(operation->summary)) {
+    const Status made = make_measured(*operation);
+    if (!made.ok()) give_up(made.annotated(name_));
+  }
   {
     std::lock_guard lock(mutex_);
     count(*operation);
@@ -176,6 +180,13 @@ void NcclGroup::issue(const std::shared_ptr<NcclOperation>& operation, Stream& s
     status = issue_locked(main_, operation);
   }
   if (!status.ok()) give_up(status);
+}
+
+// Nobody waits for the operation any more, so its events may be others.
+Status NcclGroup::make_measured(NcclOperation& operation) {
+  LEASEHOLD_ASSIGN_OR_RETURN(operation.done, CudaEvent::create(context_, true));
+  LEASEHOLD_ASSIGN_OR_RETURN(operation.begun, CudaEvent::create(context_, true));
+  return ok_status();
 }
 
 // Where the operation stands in the order that all ranks share.
@@ -219,6 +230,8 @@ Status NcclGroup::issue_locked(NcclChannel& channel,
 
 Status NcclGroup::hand_over(NcclChannel& channel, NcclOperation& operation) {
   channel.stream->wait(*operation.reached);
+  if (operation.begun != nullptr && !is_message(operation.summary))
+    channel.stream->record(*operation.begun);
   LEASEHOLD_RETURN_IF_ERROR(begin_operation(operation, channel));
   LEASEHOLD_RETURN_IF_ERROR(launch(operation, channel));
   LEASEHOLD_RETURN_IF_ERROR(settle(channel));

@@ -7,6 +7,7 @@
 // call_mutex, the group's mutex; the private group is called with neither.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -48,6 +49,8 @@ class NcclGroup : public ReportSource, public std::enable_shared_from_this<NcclG
   Status wait_until_issued(NcclOperation& operation);
 
   Status health() const;
+  // Of Communicator. Operations are measured once it was called.
+  double busy_s();
   // From any thread; returns at once, NCCL's own end of it goes on elsewhere. Peers hear of it.
   void give_up(const Status& reason);
   // The communicator is going. What is under way can no longer complete.
@@ -72,6 +75,7 @@ class NcclGroup : public ReportSource, public std::enable_shared_from_this<NcclG
   Status wait_until_made(Deadline deadline);
 
   void count(NcclOperation& operation);
+  Status make_measured(NcclOperation& operation);
   Status issue_locked(NcclChannel& channel, const std::shared_ptr<NcclOperation>& operation);
   Status hand_over(NcclChannel& channel, NcclOperation& operation);
   Status settle(NcclChannel& channel);
@@ -90,6 +94,7 @@ class NcclGroup : public ReportSource, public std::enable_shared_from_this<NcclG
   std::shared_ptr<NcclOperation> find_late(NcclChannel& channel, Deadline::TimePoint now);
   void give_up_late(const NcclOperation& late);
   void mark_started(NcclOperation& operation);  // mutex_ held
+  void note_busy(const NcclOperation& done);    // mutex_ held
   void abort_channel(NcclChannel& channel);
   std::string describe_under_way(NcclChannel& channel) const;
   void await_end_of_work(NcclChannel& channel);
@@ -112,6 +117,8 @@ class NcclGroup : public ReportSource, public std::enable_shared_from_this<NcclG
   std::atomic<bool> failed_{false};
   std::vector<std::unique_ptr<NcclLane>> lanes_;  // by 2 * peer + outgoing
   int64_t num_collectives_ = 0;
+  std::atomic<bool> measures_{false};
+  double busy_s_ = 0;
   std::vector<int64_t> num_sent_, num_received_;  // by peer
   GroupReport report_;
   Deadline::TimePoint newest_at_;

@@ -1,6 +1,7 @@
 // Inside `nccl`: what is done, what is late, what has failed, and how a group ends.
 #include <algorithm>
 #include <chrono>
+#include <limits>
 #include <thread>
 
 #include "collectives/nccl_calls.h"
@@ -35,6 +36,19 @@ std::vector<NcclChannel*> NcclGroup::channels() {
 Status NcclGroup::health() const {
   std::lock_guard lock(mutex_);
   return failure_;
+}
+
+void NcclGroup::note_busy(const NcclOperation& done) {
+  if (done.begun == nullptr || is_message(done.summary)) return;
+  const Result<double> seconds = done.done->seconds_since(*done.begun);
+  busy_s_ += seconds.ok() ? *seconds : std::numeric_limits<double>::quiet_NaN();
+}
+
+double NcclGroup::busy_s() {
+  measures_ = true;
+  if (!failed_) retire(main_);
+  std::lock_guard lock(mutex_);
+  return busy_s_;
 }
 
 void NcclGroup::finish(NcclOperation& operation, const Status& status) {
@@ -79,6 +93,7 @@ void NcclGroup::retire(NcclChannel& channel) {
         break;
       }
       mark_started(*oldest);
+      note_busy(*oldest);
       report_.newest_done = true;
       newest_at_ = Steady::now();
       finish(*oldest, ok_status());

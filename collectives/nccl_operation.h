@@ -33,6 +33,7 @@ class NcclOperation : public WorkState {
   const std::shared_ptr<NcclGroup> group;
   std::unique_ptr<Event> reached;  // recorded on the caller's stream: what the operation waits for
   std::unique_ptr<Event> done;     // recorded on the channel's stream
+  std::unique_ptr<Event> begun;    // before a collective's part there; null: is not measured
 
   // Set when issued.
   OperationSummary summary;

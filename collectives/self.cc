@@ -62,6 +62,7 @@ class SelfCommunicator : public Communicator {
     std::lock_guard lock(mutex_);
     if (!failed_) failed_ = std::make_shared<FailedOperation>(reason);
   }
+  double busy_s() override { return 0; }
 
  protected:
   Work do_all_reduce(Tensor, ReduceOp, Stream& stream) override { return issue({}, {}, stream); }

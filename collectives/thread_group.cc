@@ -41,6 +41,7 @@ ThreadGroup::ThreadGroup(ThreadWorldState& world, std::string name, std::vector<
     : world_(world),
       name_(std::move(name)),
       world_ranks_(std::move(world_ranks)),
+      busy_s_(world_ranks_.size()),
       newest_(world_ranks_.size()),
       sources_(world_ranks_.size()) {
   // As many as are under way at once when every rank talks to two others, so that later nothing
@@ -144,7 +145,7 @@ void ThreadGroup::perform(Rendezvous& rendezvous) {
       abort_locked(status);
     }
     for (const auto& part : rendezvous.parts) finish(*part, status);
-    if (rendezvous.from < 0) ++num_performed_;
+    if (rendezvous.from < 0) note_performed(rendezvous);
     const auto place = std::find_if(moving_.begin(), moving_.end(),
                                     [&](const auto& entry) { return entry.get() == &rendezvous; });
     const bool collective = rendezvous.from < 0;
@@ -157,6 +158,17 @@ void ThreadGroup::perform(Rendezvous& rendezvous) {
     if (following != moving_.end()) next = following->get();
   }
   if (next != nullptr) world_.perform_soon(*this, *next);
+}
+
+// A collective is under way since its rank came to it and the one before it was done.
+void ThreadGroup::note_performed(const Rendezvous& rendezvous) {
+  const auto now = std::chrono::steady_clock::now();
+  for (const auto& part : rendezvous.parts) {
+    const auto since = std::max(part->joined_at, performed_at_);
+    busy_s_[static_cast<size_t>(part->rank)] += std::chrono::duration<double>(now - since).count();
+  }
+  performed_at_ = now;
+  ++num_performed_;
 }
 
 void ThreadGroup::make_split_groups(Rendezvous& rendezvous) {
@@ -239,6 +251,11 @@ void ThreadGroup::abort_locked(const Status& reason) {
 Status ThreadGroup::health() {
   std::lock_guard lock(mutex_);
   return failure_;
+}
+
+double ThreadGroup::busy_s(int rank) {
+  std::lock_guard lock(mutex_);
+  return busy_s_[static_cast<size_t>(rank)];
 }
 
 void ThreadGroup::set_report_source(int rank, ReportSource* source) {

@@ -82,6 +82,8 @@ class ThreadGroup : public std::enable_shared_from_this<ThreadGroup> {
   Status wait(const ThreadOperation& operation, uint64_t ticket, Deadline deadline);
   void abort(const Status& reason);
   Status health();
+  // Of Communicator, for one rank.
+  double busy_s(int rank);
   // Of ReportingGroup, for one rank.
   void set_report_source(int rank, ReportSource* source);
   std::vector<ReportAnswer> ask_members();
@@ -90,6 +92,7 @@ class ThreadGroup : public std::enable_shared_from_this<ThreadGroup> {
   Rendezvous& find_or_add(const ThreadOperation& operation);
   // ok, or how the operation differs from what the others issued.
   Status check_agreement(const Rendezvous& rendezvous, const ThreadOperation& operation) const;
+  void note_performed(const Rendezvous& rendezvous);  // mutex_ held
   void make_split_groups(Rendezvous& rendezvous);
   void finish(ThreadOperation& operation, const Status& status);
   void abort_locked(const Status& reason);
@@ -103,7 +106,9 @@ class ThreadGroup : public std::enable_shared_from_this<ThreadGroup> {
   std::condition_variable changed_;
   Status failure_;
   std::vector<std::unique_ptr<Rendezvous>> active_, moving_, free_;
-  int64_t num_performed_ = 0;  // collectives: they take effect in the order of issue
+  int64_t num_performed_ = 0;         // collectives: they take effect in the order of issue
+  Deadline::TimePoint performed_at_;  // the newest of them
+  std::vector<double> busy_s_;        // by rank
   struct Newest {
     bool any = false;
     int64_t sequence = 0;

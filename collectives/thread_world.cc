@@ -14,7 +14,7 @@ ThreadWorldState::ThreadWorldState(int size, const ThreadWorldOptions& options)
       still_(static_cast<size_t>(size)),
       delays_(RandomSite::make(options.delay_seed, "collectives.threads")) {
   moving_.reserve(8 * static_cast<size_t>(size));  // so that later nothing allocates
-  if (options_.delay_seed != 0) mover_ = std::thread([this] { mover_main(); });
+  if (is_slow()) mover_ = std::thread([this] { mover_main(); });
 }
 
 ThreadWorldState::~ThreadWorldState() {
@@ -116,9 +116,11 @@ void ThreadWorldState::dawdle() {
 }
 
 void ThreadWorldState::perform_soon(ThreadGroup& group, Rendezvous& rendezvous) {
-  if (options_.delay_seed == 0) return group.perform(rendezvous);
+  if (!is_slow()) return group.perform(rendezvous);
   std::lock_guard lock(mutex_);
-  moving_.push_back({&group, &rendezvous, Deadline::after_s(draw_delay_s()).time_point()});
+  const double drawn_s = options_.delay_seed == 0 ? 0 : draw_delay_s();
+  moving_.push_back(
+      {&group, &rendezvous, Deadline::after_s(options_.operation_s + drawn_s).time_point()});
   changed_.notify_all();
 }
 

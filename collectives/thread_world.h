@@ -54,6 +54,8 @@ class ThreadWorldState {
   };
   void freeze(int rank, const OperationSummary& summary);
   double draw_delay_s();
+  // Whether operations take effect later, by the mover.
+  bool is_slow() const { return options_.delay_seed != 0 || options_.operation_s > 0; }
   void mover_main();
 
   ThreadWorldOptions options_;

@@ -55,6 +55,7 @@ class ThreadCommunicator : public Communicator, public ReportingGroup {
   }
   Status health() const override { return group_->health(); }
   void abort(const Status& reason) override { group_->abort(reason); }
+  double busy_s() override { return group_->busy_s(rank_); }
   void set_report_source(ReportSource* source) override {
     group_->set_report_source(rank_, source);
   }

@@ -32,6 +32,9 @@ struct ThreadWorldOptions {
   // Not 0: operations start and take effect late, by up to some hundred microseconds drawn from
   // this seed, on another thread; a missing wait shows as a wrong result.
   uint64_t delay_seed = 0;
+  // Not 0: every operation takes this long once all ranks have come, on another thread; those of a
+  // group one after another, as on a slow network.
+  double operation_s = 0;
   std::vector<ThreadFault> faults;
 };
 

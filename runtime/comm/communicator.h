@@ -95,6 +95,11 @@ class Communicator {
   // idempotent, callable from any thread. An operation whose data is being copied right now may
   // still complete: its Work tells.
   virtual void abort(const Status& reason) = 0;
+  // Seconds in which collectives of the group were under way on this rank: each from when its
+  // stream had come to it and the collectives before it were done, until it was done, waiting for
+  // peers included. Of those that are done, counted from the first call on at the latest; messages
+  // do not count. 0 with one rank, NaN when a time could not be taken. For the rank's own thread.
+  virtual double busy_s() = 0;
 
  protected:
   virtual Work do_all_reduce(Tensor data, ReduceOp op, Stream& stream) = 0;

@@ -17,6 +17,7 @@ class PlannedCommunicator : public Communicator {
   }
   Status health() const override { return ok_status(); }
   void abort(const Status&) override {}
+  double busy_s() override { return 0; }
 
  protected:
   Work do_all_reduce(Tensor, ReduceOp, Stream&) override { refuse(); }

@@ -110,6 +110,7 @@ class EngineImplementation : public Engine {
   Result<StepResult> run_step(int64_t step, const WindowLoader& loader,
                               const StepRequest& request) override {
     try {
+      streams_.meter->begin(mesh_.group(Axis::kData));
       const Status loaded = load_batch(step, loader);
       StepResult result;
       for (bool again = true; again;) {
@@ -139,6 +140,7 @@ class EngineImplementation : public Engine {
                             *streams_.compute);
       }
       LEASEHOLD_RETURN_IF_ERROR(streams_.compute->synchronize(deadline()));
+      result.communication = streams_.meter->end();
       result.num_tokens = options_.batch.num_microbatches * options_.B * options_.T;
       return result;
     } catch (const StatusError& caught) {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "runtime/checkpoint/state.h"
+#include "runtime/comm/communication_meter.h"
 #include "runtime/comm/mesh.h"
 #include "runtime/data/loader.h"
 #include "runtime/module/model_source.h"
@@ -60,6 +61,8 @@ struct StepResult {
   int64_t num_tokens = 0;       // of the global batch
   bool stop_requested = false;  // by any rank
   Votes votes{};                // minimum over ranks
+  // This rank's, over the data axis: gradients to their owners, weights to those who compute.
+  Communication communication;
 };
 
 struct ArenaSize {

@@ -28,7 +28,8 @@ Tensor GradientExchange::next_buffer() {
   for (Transit& transit : transits_) {
     if (transit.bucket != nullptr && transit.buffer == buffer_) complete(transit);
   }
-  streams_.compute->wait(*streams_.gradients_sent[buffer_]);
+  streams_.meter->around_wait(
+      *streams_.compute, [this] { streams_.compute->wait(*streams_.gradients_sent[buffer_]); });
   return buffers_[buffer_];
 }
 

@@ -129,7 +129,7 @@ void LaneGradients::finish() {
     LEASEHOLD_CHECK(pending_[b] == 0, "bucket {}: {} gradients were never written", b, pending_[b]);
   }
   if (canonical_ != nullptr) canonical_->flush(*streams_.communication);
-  streams_.order(*streams_.communication, *streams_.compute);
+  streams_.await_communication();
   add_tied_slots(layout_, kernels_, reduced_, *streams_.compute);
 }
 

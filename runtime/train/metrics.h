@@ -5,6 +5,8 @@
 #include <optional>
 #include <string>
 
+#include "runtime/comm/communication_meter.h"
+
 namespace leasehold {
 
 struct StepMetrics {
@@ -18,7 +20,8 @@ struct StepMetrics {
   int world_size = 0;
   int64_t generation = 0;
   std::optional<double>
-      validation_loss;  // for who watches; the line gets it by with_validation_loss
+      validation_loss;          // for who watches; the line gets it by with_validation_loss
+  Communication communication;  // rank 0's; for who watches, not in the line
 };
 
 // One JSON object without newline and without the validation loss; floating numbers with 17

@@ -71,6 +71,7 @@ RankParts::RankParts(const EngineOptions& options, Mesh& mesh, Kernels& kernels,
       step_batch_(batch),
       stage_(mesh.coordinates().pipeline),
       num_stages_(mesh.shape().pipeline),
+      data_(create_measured_communicator(mesh.group(Axis::kData), *streams.meter)),
       tensor_(mesh.shape().tensor == 1 ? nullptr : &mesh.group(Axis::kTensor)),
       zero_stage_(effective_stage(options.zero_stage, mesh.shape().data)) {}
 
@@ -94,7 +95,7 @@ Status RankParts::build(const ModelSource& source, Arenas& arenas) {
   }
   LEASEHOLD_ASSIGN_OR_RETURN(
       plans_, cut_model(source.parameters, source.units, num_stages_ * options_.num_chunks));
-  Communicator& data = mesh_.group(Axis::kData);
+  Communicator& data = *data_;
   for (int chunk = 0; chunk < options_.num_chunks; ++chunk) {
     const int number = chunk * num_stages_ + stage_;
     const ModelPart& plan = plans_[static_cast<size_t>(number)];
@@ -109,7 +110,7 @@ Status RankParts::build(const ModelSource& source, Arenas& arenas) {
 }
 
 void RankParts::create_gradients(Arenas& arenas) {
-  Communicator& data = mesh_.group(Axis::kData);
+  Communicator& data = *data_;
   const BatchOptions& batch = step_batch_.options();
   int64_t largest_shard = 0, largest_unit = 0;
   for (const auto& part : parts_) {
@@ -174,8 +175,8 @@ Status RankParts::create_modules(const ModelSource& source, Arenas& arenas) {
     sharded.push_back({&part.plan, &part.layout, &part.table, part.state->value_shard()});
   }
   if (zero_stage_ >= 3) {
-    materializer_ = std::make_unique<Materializer>(std::move(sharded), mesh_.group(Axis::kData),
-                                                   streams_, kernels_.dtype(), arenas);
+    materializer_ = std::make_unique<Materializer>(std::move(sharded), *data_, streams_,
+                                                   kernels_.dtype(), arenas);
   }
   for (size_t chunk = 0; chunk < parts_.size(); ++chunk) {
     hooks_.push_back(

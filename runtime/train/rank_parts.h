@@ -85,7 +85,8 @@ class RankParts : public StageWork {
   const StepBatch& step_batch_;
   int stage_;
   int num_stages_;
-  Communicator* tensor_;  // null: one rank
+  std::unique_ptr<Communicator> data_;  // the axis, measured
+  Communicator* tensor_;                // null: one rank
   int zero_stage_;
 
   std::vector<ModelPart> plans_;  // of the whole model

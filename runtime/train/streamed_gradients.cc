@@ -168,7 +168,7 @@ void StreamedGradients::take(const Bucket& bucket, int64_t round,
 
 void StreamedGradients::finish() {
   exchange_.flush();
-  streams_.order(*streams_.communication, *streams_.compute);
+  streams_.await_communication();
   add_tied_slots(layout_, kernels_, buffers_[static_cast<size_t>(root_)], *streams_.compute);
 }
 

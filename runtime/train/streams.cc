@@ -18,6 +18,7 @@ Result<Streams> Streams::create(Device& device) {
   LEASEHOLD_ASSIGN_OR_RETURN(streams.compute, device.create_stream("compute"));
   LEASEHOLD_ASSIGN_OR_RETURN(streams.communication, device.create_stream("communication"));
   LEASEHOLD_ASSIGN_OR_RETURN(streams.transfer, device.create_stream("transfer"));
+  streams.meter = std::make_unique<CommunicationMeter>(device, *streams.compute);
   return streams;
 }
 

@@ -4,6 +4,7 @@
 #include <array>
 #include <memory>
 
+#include "runtime/comm/communication_meter.h"
 #include "runtime/device/cpu_device.h"
 
 namespace leasehold {
@@ -16,6 +17,10 @@ struct Streams {
     from.record(*turn);
     to.wait(*turn);
   }
+  // The same from communication to compute; compute's standing still for it is measured.
+  void await_communication() const {
+    meter->around_wait(*compute, [this] { order(*communication, *compute); });
+  }
 
   // Events outlive the streams' work.
   std::unique_ptr<Event> turn;
@@ -23,6 +28,7 @@ struct Streams {
   std::array<std::unique_ptr<Event>, 2> values_released;  // of the two unit buffers of weights
   std::unique_ptr<Event> state_final;                     // for the capture of the state
   std::unique_ptr<Event> state_captured;
+  std::unique_ptr<CommunicationMeter> meter;  // over the data axis
   std::unique_ptr<CpuDevice> host_device;
   std::unique_ptr<Stream> compute;
   std::unique_ptr<Stream> communication;  // over the data axis

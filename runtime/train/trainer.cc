@@ -67,10 +67,20 @@ const char* phase_name(Phase phase) {
 void Trainer::show_progress() {
   progress_.step = info_.step;
   progress_.step_time_s = metrics_.step_time_s;
+  progress_.communication_s = metrics_.communication.busy_s;
+  progress_.exposed_s = metrics_.communication.exposed_s;
   if (!keeper_) return;
   progress_.committed_step = keeper_->committed_step();
   progress_.durable_step = keeper_->durable_step();
   progress_.save_time_s = keeper_->save_time_s();
+}
+
+std::vector<std::pair<std::string, std::string>> Trainer::communication_details() const {
+  const std::optional<double> hidden = communication_.hidden_share();
+  if (!hidden) return {};
+  return {{"communication_s", fmt::format("{:.6f}", communication_.busy_s)},
+          {"communication_exposed_s", fmt::format("{:.6f}", communication_.exposed_s)},
+          {"communication_hidden", fmt::format("{:.3f}", *hidden)}};
 }
 
 Result<bool> Trainer::agree_on_drain() {
@@ -117,7 +127,7 @@ Status Trainer::train() {
   LEASEHOLD_RETURN_IF_ERROR(save("the run is done"));
   keeper_.reset();
   remove_snapshots([](const SlotName&) { return true; });
-  event("finished", fmt::format("{} steps done", info_.step));
+  event("finished", fmt::format("{} steps done", info_.step), communication_details());
   return ok_status();
 }
 
@@ -139,7 +149,9 @@ Status Trainer::one_step(bool& stop) {
               .step_time_s = seconds,
               .tokens_per_s = static_cast<double>(result.num_tokens) / seconds,
               .world_size = world_.size(),
-              .generation = info_.generation};
+              .generation = info_.generation,
+              .communication = result.communication};
+  communication_ += result.communication;
   info_.data_position = static_cast<uint64_t>(metrics_.tokens / train_.T());
   info_.metrics_line = metrics_line(metrics_);
   info_.algorithms = algorithms_.text();
@@ -249,7 +261,7 @@ Status Trainer::drained(const std::string& phase) {
       : drain_.requested()                       ? fmt::format("signal {}", drain_.signal())
       : options_.stop_after ? fmt::format("--stop-after {}", *options_.stop_after)
                             : std::string("another rank was asked to stop");
-  event("drained", fmt::format("{} in phase {}", reason, phase));
+  event("drained", fmt::format("{} in phase {}", reason, phase), communication_details());
   return error(Code::kDrained, "drained after step {} of {}; start the same command again to go on",
                info_.step, options_.steps);
 }

@@ -67,6 +67,9 @@ struct RunProgress {
   std::atomic<int64_t> durable_step{-1};
   std::atomic<double> step_time_s{0};
   std::atomic<double> save_time_s{0};
+  // Of the newest step on this rank, as Communication says.
+  std::atomic<double> communication_s{0};
+  std::atomic<double> exposed_s{0};
 };
 
 // Identity keys of a run that began from a checkpoint: its state digest, and which it was. They
@@ -109,6 +112,9 @@ class Trainer {
   Status resume_from(const Restored& restored);
   Status start_keeping(bool from_memory);
   void show_progress();
+  // What was measured of communication since this generation began, for an event; empty when
+  // nothing was.
+  std::vector<std::pair<std::string, std::string>> communication_details() const;
   void drop_older_snapshots();
   void remove_snapshots(const std::function<bool(const SlotName&)>& surplus);
   void remove_old();
@@ -146,6 +152,7 @@ class Trainer {
   bool older_snapshots_remain_ = false;  // of generations before this one
   CheckpointInfo info_;                  // of the state as it is
   StepMetrics metrics_;                  // of the newest step
+  Communication communication_;          // of this generation's steps
   int64_t saved_step_ = -1;
   bool line_pending_ = false;  // the newest step's metrics line is not written yet
 };

@@ -503,6 +503,7 @@ constexpr ConformanceCase kCases[] = {
     {"host_exchange", host_exchange, true},
     {"mesh", mesh},
     {"handles", handles},
+    {"busy_time", conformance_busy_time},
     {"steady_state_allocates_nothing", steady_state_allocates_nothing},
 };
 

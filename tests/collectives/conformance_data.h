@@ -68,5 +68,6 @@ inline constexpr int64_t kSizes[] = {0, 1, 5, 1000, 20011};
 
 // Cases in files of their own.
 void conformance_bf16_moves(Communicator& group, ConformanceDevice& on);
+void conformance_busy_time(Communicator& group, ConformanceDevice& on);
 
 }  // namespace leasehold

@@ -15,6 +15,7 @@ class CountingCommunicator : public Communicator {
   const std::string& name() const override { return inner_.name(); }
   Status health() const override { return inner_.health(); }
   void abort(const Status& reason) override { inner_.abort(reason); }
+  double busy_s() override { return inner_.busy_s(); }
 
   Result<std::unique_ptr<Communicator>> split(int color, int key,
                                               const std::string& name) override {

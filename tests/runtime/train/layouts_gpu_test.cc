@@ -1,5 +1,6 @@
 // Training on CUDA devices, one a rank, over NCCL: the layouts of the processor's table, a chosen
 // part, keep their bits there too, and what comes out is what a CPU computes, but for rounding.
+#include <chrono>
 #include <gtest/gtest.h>
 
 #include "runtime/device/cuda.h"
@@ -52,6 +53,30 @@ TEST_F(LayoutsGpuTest, TrainsAsTheCpuDoes) {
         EXPECT_NEAR(gpu.norms[step] / cpu.norms[step], 1, 10 * tolerance) << "step " << step;
       }
     }
+  }
+}
+
+// By the device's own clock: every collective, and what the compute stream waited for them.
+TEST_F(LayoutsGpuTest, MeasuresCommunication) {
+  const std::string why_not = why_no_devices(2);
+  if (!why_not.empty()) GTEST_SKIP() << why_not;
+  for (const int zero : {0, 1, 2, 3}) {
+    SmallJob job = job_of({.data = 2, .zero = zero, .microbatches = 4});
+    job.device_kind = DeviceKind::kCuda;
+    run_ranks(2, {}, [&](Communicator& world) {
+      SmallRank rank(job, tokens_, world);
+      for (int64_t step = 0; step < 3; ++step) {
+        const auto begin = std::chrono::steady_clock::now();
+        const Communication measured =
+            rank.engine().run_step(step, rank.loader(), {}).value().communication;
+        const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - begin;
+        EXPECT_GT(measured.busy_s, 0) << "ZeRO " << zero;
+        EXPECT_LT(measured.busy_s, passed.count()) << "ZeRO " << zero;
+        EXPECT_GT(measured.exposed_s, 0) << "ZeRO " << zero;
+        EXPECT_LT(measured.exposed_s, passed.count()) << "ZeRO " << zero;
+        EXPECT_TRUE(measured.hidden_share()) << "ZeRO " << zero;
+      }
+    });
   }
 }
 
