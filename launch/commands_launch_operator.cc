@@ -66,7 +66,7 @@ Status run_status(const std::string& run_dir, bool json) {
   }
   if (answer.ok()) {
     const auto parsed = nlohmann::json::parse(*answer, nullptr, /*allow_exceptions=*/false);
-    fmt::print("supervised; {}\n", parsed.value("doing", ""));
+    fmt::print("supervised; {}\n{}", parsed.value("doing", ""), communication_text(*answer));
   } else {
     fmt::print("no supervisor answers{}\n",
                generation_runs(run_dir)

@@ -15,8 +15,10 @@ constexpr double kSmoothing = 0.1;  // share of the newest step in the mean step
 }  // namespace
 
 std::string progress_text(const StepMetrics& metrics, int64_t steps, double seconds_left) {
-  return fmt::format("step {}/{}  loss {:.4f}  grad norm {:.2f}  {:.0f} tokens/s  {} left",
+  const std::optional<double> hidden = metrics.communication.hidden_share();
+  return fmt::format("step {}/{}  loss {:.4f}  grad norm {:.2f}  {:.0f} tokens/s  {}{} left",
                      metrics.step, steps, metrics.loss, metrics.grad_norm, metrics.tokens_per_s,
+                     hidden ? fmt::format("{:.0f}% of communication hidden  ", 100 * *hidden) : "",
                      duration_text(seconds_left));
 }
 

@@ -9,7 +9,9 @@
 
 namespace leasehold {
 
-// "step 120/1000  loss 2.3142  grad norm 0.81  15234 tokens/s  1 min 12 s left". Pure.
+// "step 120/1000  loss 2.3142  grad norm 0.81  15234 tokens/s  91% of communication hidden  1 min
+// 12 s left"; hidden is rank 0's, behind computation, and left out where nothing was measured.
+// Pure.
 std::string progress_text(const StepMetrics& metrics, int64_t steps, double seconds_left);
 
 class Progress {

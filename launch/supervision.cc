@@ -28,7 +28,9 @@ Report make_report(const RunProgress& progress, const Supervision& supervision,
           .committed_step = progress.committed_step,
           .durable_step = progress.durable_step,
           .step_time_s = progress.step_time_s,
-          .save_time_s = progress.save_time_s};
+          .save_time_s = progress.save_time_s,
+          .communication_s = progress.communication_s,
+          .exposed_s = progress.exposed_s};
 }
 
 }  // namespace

@@ -57,7 +57,9 @@ std::string to_json(const Report& report) {
                {"committed_step", report.committed_step},
                {"durable_step", report.durable_step},
                {"step_time_s", report.step_time_s},
-               {"save_time_s", report.save_time_s}});
+               {"save_time_s", report.save_time_s},
+               {"communication_s", report.communication_s},
+               {"exposed_s", report.exposed_s}});
 }
 
 std::string to_json(const Answer& answer) {
@@ -76,9 +78,9 @@ Result<Report> parse_report(std::string_view text) {
   const std::string what = "report";
   LEASEHOLD_ASSIGN_OR_RETURN(const json root, parse_small(text, what));
   const JsonCursor top(root, what);
-  LEASEHOLD_RETURN_IF_ERROR(
-      top.expect_fields({"generation", "node", "rank", "pid", "step", "phase", "committed_step",
-                         "durable_step", "step_time_s", "save_time_s"}));
+  LEASEHOLD_RETURN_IF_ERROR(top.expect_fields({"generation", "node", "rank", "pid", "step", "phase",
+                                               "committed_step", "durable_step", "step_time_s",
+                                               "save_time_s", "communication_s", "exposed_s"}));
   Report report;
   LEASEHOLD_ASSIGN_OR_RETURN(report.generation, top.field("generation").integer());
   LEASEHOLD_ASSIGN_OR_RETURN(report.node, top.field("node").string());
@@ -96,6 +98,8 @@ Result<Report> parse_report(std::string_view text) {
   LEASEHOLD_ASSIGN_OR_RETURN(report.durable_step, top.field("durable_step").integer(-1));
   LEASEHOLD_ASSIGN_OR_RETURN(report.step_time_s, parse_seconds(top.field("step_time_s")));
   LEASEHOLD_ASSIGN_OR_RETURN(report.save_time_s, parse_seconds(top.field("save_time_s")));
+  LEASEHOLD_ASSIGN_OR_RETURN(report.communication_s, parse_seconds(top.field("communication_s")));
+  LEASEHOLD_ASSIGN_OR_RETURN(report.exposed_s, parse_seconds(top.field("exposed_s")));
   return report;
 }
 

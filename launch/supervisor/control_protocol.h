@@ -35,6 +35,10 @@ struct Report {
   int64_t durable_step = -1;    // newest durable checkpoint; -1: none
   double step_time_s = 0;       // of the newest step; 0: none yet
   double save_time_s = 0;       // of the newest durable save; 0: none yet
+  // Of the newest step: time of communication over the data axis, and how much of it computation
+  // stood still for (runtime/comm/communication_meter.h); 0: nothing was measured.
+  double communication_s = 0;
+  double exposed_s = 0;
   bool operator==(const Report&) const = default;
 };
 

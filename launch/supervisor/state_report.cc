@@ -16,6 +16,15 @@ void add_metric(std::string& text, const char* name, const char* type, const cha
                       name, type, help, value);
 }
 
+void add_by_node(std::string& text, const char* name, const char* help,
+                 const std::map<std::string, NodeNews>& nodes, double Report::*value) {
+  text += fmt::format("# HELP leasehold_{0} {1}\n# TYPE leasehold_{0} gauge\n", name, help);
+  for (const auto& [node, news] : nodes) {
+    text +=
+        fmt::format("leasehold_{}{{node=\"{}\"}} {}\n", name, news.report.node, news.report.*value);
+  }
+}
+
 int64_t count_hosts(const SupervisorState& state, HostHealth::State health) {
   int64_t count = 0;
   for (const auto& [host, record] : state.hosts) count += record.health.state == health;
@@ -79,6 +88,25 @@ std::string prometheus_text(const StateReport& report) {
              static_cast<double>(count_hosts(state, HostHealth::State::kQuarantined)));
   add_metric(text, "nodes_reporting", "gauge", "Nodes whose agents were heard.",
              static_cast<double>(report.nodes.size()));
+  add_by_node(text, "communication_seconds",
+              "Communication over the data axis in the newest step, of the node's first rank.",
+              report.nodes, &Report::communication_s);
+  add_by_node(text, "communication_exposed_seconds", "How much of it computation stood still for.",
+              report.nodes, &Report::exposed_s);
+  return text;
+}
+
+std::string communication_text(const std::string& state_json) {
+  const auto state = ordered_json::parse(state_json, nullptr, /*allow_exceptions=*/false);
+  if (!state.is_object() || !state.contains("nodes")) return "";
+  std::string text;
+  for (const auto& node : state["nodes"]) {
+    const double seconds = node.value("communication_s", 0.0);
+    if (!(seconds > 0)) continue;
+    text += fmt::format(
+        "communication of a step on {}: {:.1f} ms, {:.1f} ms of it not hidden behind computation\n",
+        node.value("node", ""), 1e3 * seconds, 1e3 * node.value("exposed_s", 0.0));
+  }
   return text;
 }
 

@@ -17,7 +17,9 @@ Report some_report() {
           .committed_step = 119,
           .durable_step = 100,
           .step_time_s = 0.1,
-          .save_time_s = 2.5};
+          .save_time_s = 2.5,
+          .communication_s = 0.0123,
+          .exposed_s = 0.001};
 }
 
 // some_report() with one member's text replaced.
@@ -72,6 +74,8 @@ TEST(ControlProtocol, BadMembersOfReportsAreNamed) {
       {"step_time_s", "\"nan\""},
       {"step_time_s", "null"},
       {"save_time_s", "true"},
+      {"communication_s", "-1e-9"},
+      {"exposed_s", "null"},
   };
   for (const auto& [member, value] : bad) {
     const Result<Report> report = parse_report(with(member, value));
