@@ -14,7 +14,6 @@ struct ConformanceDevice {
   Device& device;
   // Enqueues out = left + right, elementwise, of F64 tensors of the device; out may be either.
   std::function<void(Stream& stream, Tensor left, Tensor right, Tensor out)> add;
-  bool allocates_nothing = true;  // its streams and events do so once they are warm
 };
 
 // On a CPU device.

@@ -7,6 +7,8 @@
 
 #include "collectives/nccl.h"
 #include "collectives/threads.h"
+#include "runtime/comm/host_exchange.h"
+#include "runtime/device/cpu_stream.h"
 #include "runtime/device/cuda_stream.h"
 #include "tests/collectives/nccl_ranks.h"
 #include "tests/emulated_gpu/emulation.h"
@@ -156,6 +158,9 @@ TEST_F(NcclFailuresTest, AnAsynchronousErrorIsEverybodys) {
   run_nccl_ranks(3, 20, [&](NcclRank& rank) {
     Actor actor(rank);
     ASSERT_TRUE(actor.wait(actor.all_reduce()).ok());
+    // The news of the error would end the first one on ranks that have not seen its end yet.
+    const auto host_stream = create_inline_stream("test", kFailuresLimitS);
+    ASSERT_TRUE(barrier(rank.host, *host_stream, Deadline::after_s(kFailuresLimitS)).ok());
     tell(rank, actor.wait(actor.all_reduce()));
   });
   for (size_t rank = 0; rank < 3; ++rank) {

@@ -25,8 +25,7 @@ ConformanceDevice conformance_device(CudaDevice& device) {
                 handle);
     });
   };
-  // Looking for what became of streams still allocates a little.
-  return {device, add, false};
+  return {device, add};
 }
 
 void run_nccl_ranks(int num_ranks, double timeout_s, const std::function<void(NcclRank&)>& body) {
