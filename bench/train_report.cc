@@ -19,6 +19,7 @@ class Report {
   nlohmann::ordered_json print() {
     head();
     speed();
+    communication();
     if (!measured_.floor_s.empty()) floor();
     memory();
     if (measured_.profile) profile();
@@ -76,6 +77,19 @@ class Report {
     } else {
       fmt::print("  no MFU: {}\n", peak.source);
     }
+  }
+
+  void communication() {
+    const std::optional<double> hidden = measured_.communication.hidden_share();
+    if (!hidden) return;
+    const auto steps = static_cast<double>(measured_.step_s.size());
+    const double busy_s = measured_.communication.busy_s / steps;
+    const double exposed_s = measured_.communication.exposed_s / steps;
+    json_["communication"] = {
+        {"busy_s", busy_s}, {"exposed_s", exposed_s}, {"hidden_share", *hidden}};
+    fmt::print(
+        "  communication   {:10.5f} s   {:10.5f} s exposed, {:.1f}% hidden (mean of rank 0)\n",
+        busy_s, exposed_s, 100 * *hidden);
   }
 
   void floor() {

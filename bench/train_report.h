@@ -35,7 +35,8 @@ struct TrainStepMeasured {
   double floor_flops = 0;               // of all ranks
   double profiled_step_s = 0;
   std::optional<Profile> profile;
-  double loss = 0;  // of the last step
+  double loss = 0;              // of the last step
+  Communication communication;  // of the steps in step_s, this rank's
   // This rank's.
   std::string device_name, arithmetic_class;
   DeviceKind device_kind = DeviceKind::kCpu;

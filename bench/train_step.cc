@@ -95,7 +95,10 @@ class Bench {
     }
     for (int64_t i = -settings_.warmup; i < settings_.steps; ++i) {
       LEASEHOLD_ASSIGN_OR_RETURN(const double step_s, time_step(measured));
-      if (i >= 0) measured.step_s.push_back(step_s);
+      if (i >= 0) {
+        measured.step_s.push_back(step_s);
+        measured.communication += newest_communication_;
+      }
       if (!products) continue;
       LEASEHOLD_ASSIGN_OR_RETURN(const double floor_s, time_products(*products));
       if (i >= 0) measured.floor_s.push_back(floor_s);
@@ -126,6 +129,7 @@ class Bench {
                                engine_->run_step(next_step_++, *loader_, {}));
     const double step_s = clock_.steady_s() - begin_s;
     measured.loss = result.loss;
+    newest_communication_ = result.communication;
     return step_s;
   }
 
@@ -153,6 +157,7 @@ class Bench {
   ModelSource source_;
   std::unique_ptr<Engine> engine_;
   int64_t next_step_ = 0;
+  Communication newest_communication_;
 };
 
 Status measure(const TrainStepSettings& settings, ProcessGroup& processes) {

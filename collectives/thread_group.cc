@@ -255,7 +255,7 @@ Status ThreadGroup::health() {
 
 double ThreadGroup::busy_s(int rank) {
   std::lock_guard lock(mutex_);
-  return busy_s_[static_cast<size_t>(rank)];
+  return size() == 1 ? 0 : busy_s_[static_cast<size_t>(rank)];
 }
 
 void ThreadGroup::set_report_source(int rank, ReportSource* source) {
