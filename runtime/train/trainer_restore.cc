@@ -73,7 +73,7 @@ Status Trainer::use_algorithms(const std::string& text) {
 // Collective. Those of a checkpoint, or if a rank cannot, those that this generation began with.
 Status Trainer::try_algorithms(const std::string& text) {
   const std::string own = info_.algorithms;
-  const Status used = agree(world_, stream_, use_algorithms(text), deadline());
+  Status used = agree(world_, stream_, use_algorithms(text), deadline());
   if (used.code() != Code::kBadConfig) return used;
   event("algorithms_differ", used.message());
   return agree(world_, stream_, own.empty() ? ok_status() : use_algorithms(own), deadline());
