@@ -57,16 +57,16 @@ void Products::run() {
 }
 
 void Products::allocate(Arena& arena) {
-  int64_t most_K = 0, most_O = 0;
+  int64_t most_inputs = 0, most_outputs = 0;
   for (Product& shape : shapes_) {
-    most_K = std::max(most_K, shape.K);
-    most_O = std::max(most_O, shape.O);
+    most_inputs = std::max(most_inputs, shape.K);
+    most_outputs = std::max(most_outputs, shape.O);
     shape.weight = arena.allocate(kernels_.dtype(), {shape.O, shape.K});
     shape.dweight = arena.allocate(kernels_.gradient_dtype(), {shape.O, shape.K});
   }
-  x_ = arena.allocate(kernels_.dtype(), {N_ * most_K});
-  dx_ = arena.allocate(kernels_.dtype(), {N_ * most_K});
-  y_ = arena.allocate(kernels_.dtype(), {N_ * most_O});
+  x_ = arena.allocate(kernels_.dtype(), {N_ * most_inputs});
+  dx_ = arena.allocate(kernels_.dtype(), {N_ * most_inputs});
+  y_ = arena.allocate(kernels_.dtype(), {N_ * most_outputs});
 }
 
 }  // namespace leasehold

@@ -2,6 +2,7 @@
 #include "bench/profiling_kernels.h"
 
 #include <algorithm>
+#include <map>
 
 #include "bench/formulas.h"
 
@@ -31,8 +32,9 @@ Profile ProfilingKernels::collect() {
   }
   profile.span_s = last_s - first_s;
   for (auto& [key, operation] : by_key) {
-    operation.name = key.name;
-    if (key.N > 0) operation.shape = fmt::format("N {} K {} O {}", key.N, key.K, key.O);
+    const auto& [name, N, K, O] = key;
+    operation.name = name;
+    if (N > 0) operation.shape = fmt::format("N {} K {} O {}", N, K, O);
     profile.operations.push_back(std::move(operation));
   }
   std::ranges::stable_sort(profile.operations, std::ranges::greater(), &OperationTime::seconds);

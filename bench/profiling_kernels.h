@@ -2,8 +2,8 @@
 // time can be told by operation. Results are those of the kernels inside.
 #pragma once
 
-#include <map>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "bench/stopwatch.h"
@@ -111,12 +111,8 @@ class ProfilingKernels : public Kernels {
                 Tensor v, Tensor working) override;
 
  private:
-  // What tells operations apart in the profile; a linear's extents are zero elsewhere.
-  struct Key {
-    std::string name;
-    int64_t N = 0, K = 0, O = 0;
-    auto operator<=>(const Key&) const = default;
-  };
+  // Name and a linear's N, K and O, zero elsewhere: what tells operations apart in the profile.
+  using Key = std::tuple<std::string, int64_t, int64_t, int64_t>;
   struct Call {
     const char* name = "";
     int64_t N = 0, K = 0, O = 0;
