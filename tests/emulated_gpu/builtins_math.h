@@ -18,6 +18,7 @@ template <typename T>
 T __ldg(const T* from) {
   return *from;
 }
+inline void __stwb(uint4* to, uint4 value) { *to = value; }
 
 inline int __popc(unsigned x) { return std::popcount(x); }
 inline int __ffs(int x) { return __builtin_ffs(x); }

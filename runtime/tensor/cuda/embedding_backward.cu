@@ -127,7 +127,7 @@ struct Adder {
     if (work.accumulate) load<kVector>(to, kWidth, totals);
 #pragma unroll
     for (int j = 0; j < kWidth; ++j) totals[j] += sums[j];
-    store<kVector>(to, kWidth, totals);
+    store_global<kVector>(to, kWidth, totals);
   }
 };
 

@@ -73,17 +73,24 @@ __device__ inline void load(const T* from, int count, V (&values)[kCount]) {
   }
 }
 
+// The words of values that are rounded to T, to nearest even.
+template <typename T, typename V, int kCount, typename Access, int kWords>
+__device__ inline void pack(const V (&values)[kCount], Access (&words)[kWords]) {
+  T elements[kCount];
+#pragma unroll
+  for (int j = 0; j < kCount; ++j) elements[j] = Convert<T>::from(values[j]);
+  static_assert(sizeof elements == sizeof words);
+  std::memcpy(words, elements, sizeof elements);
+}
+
 // The reverse: to[j] = values[j], rounded to nearest even.
 template <bool kVector, typename T, typename V, int kCount>
 __device__ inline void store(T* to, int count, const V (&values)[kCount]) {
   if constexpr (kVector) {
     using Access = Word<kCount* static_cast<int>(sizeof(T))>;
     constexpr int kWords = kCount * sizeof(T) / sizeof(Access);
-    T elements[kCount];
-#pragma unroll
-    for (int j = 0; j < kCount; ++j) elements[j] = Convert<T>::from(values[j]);
     Access words[kWords];
-    std::memcpy(words, elements, sizeof elements);
+    pack<T>(values, words);
 #pragma unroll
     for (int j = 0; j < kWords; ++j) reinterpret_cast<Access*>(to)[j] = words[j];
   } else {
@@ -91,6 +98,21 @@ __device__ inline void store(T* to, int count, const V (&values)[kCount]) {
     for (int j = 0; j < kCount; ++j) {
       if (j < count) to[j] = Convert<T>::from(values[j]);
     }
+  }
+}
+
+// As store, of whole packs to global memory: by an instruction that the compiler cannot take apart.
+// In some kernels it makes single stores of a word, for reasons that are its own.
+template <bool kVector, typename T, typename V, int kCount>
+__device__ inline void store_global(T* to, int count, const V (&values)[kCount]) {
+  if constexpr (kVector && kCount * sizeof(T) % sizeof(uint4) == 0) {
+    constexpr int kWords = kCount * sizeof(T) / sizeof(uint4);
+    uint4 words[kWords];
+    pack<T>(values, words);
+#pragma unroll
+    for (int j = 0; j < kWords; ++j) __stwb(reinterpret_cast<uint4*>(to) + j, words[j]);
+  } else {
+    store<kVector>(to, count, values);
   }
 }
 

@@ -37,8 +37,8 @@ __device__ void turn(T* head, int64_t half, const float2* cosines_and_sines) {
     low[i] = x * cosine - y * sine;
     high[i] = x * sine + y * cosine;
   }
-  store<kVector>(head, kWidth, low);
-  store<kVector>(head + half, kWidth, high);
+  store_global<kVector>(head, kWidth, low);
+  store_global<kVector>(head + half, kWidth, high);
 }
 
 // Blocks: x is a group of positions and a strip of pairs, y a share of the B G kv heads, whose
