@@ -83,6 +83,7 @@ ArithmeticProbe make_probe(const ModelConfig& model, int64_t microbatch, int64_t
           .rms_norm = family.rms_norm,
           .gated_mlp = family.gated_mlp,
           .rotary = rotary,
+          .dropout = model.dropout,
           .tensor = tensor};
 }
 

@@ -26,8 +26,9 @@ struct ArithmeticProbe {
   double norm_eps = 1e-5;
   bool rms_norm = false;         // else layer norm
   bool gated_mlp = false;        // SwiGLU, else GELU
-  std::optional<Rotary> rotary;  // of queries and keys
-  int64_t tensor = 1;            // ranks that share each layer
+  std::optional<Rotary> rotary;  // of queries and keys; else a table of positions
+  double dropout = 0;
+  int64_t tensor = 1;  // ranks that share each layer
 };
 
 struct OperationDigest {
@@ -35,9 +36,9 @@ struct OperationDigest {
   uint64_t digest = 0;
 };
 
-// Local. Runs every kind of operation that the job uses on inputs drawn from a fixed seed; rows are
-// capped at 128 so that it takes milliseconds. Also digests initial values (the host's logarithm
-// and cosine).
+// Local. Runs every kind of operation that the job uses, but for `fill`, which computes nothing, on
+// inputs drawn from a fixed seed; rows are capped at 128 so that it takes milliseconds. Also
+// digests initial values (the host's logarithm and cosine).
 Result<std::vector<OperationDigest>> digest_arithmetic(Device& device, Kernels& kernels,
                                                        const ArithmeticProbe& probe,
                                                        double timeout_s);
@@ -49,7 +50,8 @@ std::string to_text(const std::vector<OperationDigest>& digests);
 // rank's.
 Status compare_arithmetic(const std::vector<OperationDigest>& mine, const std::string& node,
                           Communicator& world, Stream& stream, double timeout_s);
-// Local. Against the text of a manifest; kBadConfig naming the operation.
+// Local. Against the text of a manifest; kBadConfig naming the operation. What an older program did
+// not digest is not compared.
 Status compare_arithmetic(const std::vector<OperationDigest>& mine, const std::string& kept);
 
 }  // namespace leasehold

@@ -40,8 +40,17 @@ TEST(ArithmeticClassTest, ProbesTheOperationsOfTheModelAndNoOthers) {
     EXPECT_TRUE(llama.contains(operation)) << operation;
     EXPECT_FALSE(gpt2.contains(operation)) << operation;
   }
-  for (const char* operation : {"layer_norm_forward", "layer_norm_backward", "fc.linear_forward"}) {
+  for (const char* operation : {"layer_norm_forward", "layer_norm_backward", "fc.linear_forward",
+                                "projection.gelu_backward_input"}) {
     EXPECT_FALSE(llama.contains(operation)) << operation;
+    EXPECT_TRUE(gpt2.contains(operation)) << operation;
+  }
+  for (const char* operation :
+       {"qkv.linear_forward", "projection.linear_backward_input", "head.linear_backward_weight",
+        "attention_forward", "attention_backward", "residual_add", "residual_norm",
+        "embedding_forward", "embedding_backward", "cross_entropy", "add", "cast", "squared_norms",
+        "adamw", "initial_values"}) {
+    EXPECT_TRUE(llama.contains(operation)) << operation;
     EXPECT_TRUE(gpt2.contains(operation)) << operation;
   }
 }
@@ -53,7 +62,8 @@ TEST(ArithmeticClassTest, ProbesWhatATensorRankComputes) {
     const auto part = probe(sizes);
     EXPECT_TRUE(whole.contains("cross_entropy"));
     EXPECT_FALSE(part.contains("cross_entropy"));
-    for (const char* operation : {"cross_entropy_statistics", "cross_entropy_from_statistics"}) {
+    for (const char* operation :
+         {"cross_entropy_statistics", "cross_entropy_from_statistics", "sum_parts"}) {
       EXPECT_TRUE(part.contains(operation)) << operation;
       EXPECT_FALSE(whole.contains(operation)) << operation;
     }
@@ -75,7 +85,8 @@ TEST(ArithmeticClassTest, ProbesTheSameOperationsInBf16AndFindsOtherBits) {
       ASSERT_EQ(bf16.size(), fp32.size());
       for (const auto& [operation, digest] : bf16) {
         // The optimizer's inputs are fp32 in either.
-        const bool same = operation == "squared_norms" || operation == "initial_values";
+        const bool same =
+            operation == "squared_norms" || operation == "initial_values" || operation == "add";
         EXPECT_EQ(digest == fp32.at(operation), same) << operation;
       }
       EXPECT_EQ(bf16, probe(sizes, 3, DType::kBf16));
@@ -95,6 +106,32 @@ TEST(ArithmeticClassTest, SeesWhatAnOperationIsGiven) {
   other = kLlama;
   other.norm_eps = 0.01;
   EXPECT_NE(probe(other).at("rms_norm_forward"), plain.at("rms_norm_forward"));
+  // Dropout also adds what only it has.
+  other = kLlama;
+  other.dropout = 0.2;
+  const auto dropped = probe(other);
+  for (const char* operation : {"residual_add", "residual_norm", "embedding_forward"})
+    EXPECT_NE(dropped.at(operation), plain.at(operation)) << operation;
+  EXPECT_EQ(dropped.at("attention_forward"), plain.at("attention_forward"));
+  EXPECT_NE(dropped.at("attention_dropout_forward"), dropped.at("attention_forward"));
+  EXPECT_NE(dropped.at("attention_dropout_backward"), dropped.at("attention_backward"));
+  EXPECT_FALSE(plain.contains("attention_dropout_forward"));
+}
+
+// A checkpoint of an older program names fewer operations: those must agree, in any order.
+TEST(ArithmeticClassTest, ComparesWhatTheCheckpointNames) {
+  const std::vector<OperationDigest> mine = {{"add", 1}, {"cast", 2}, {"sum_parts", 3}};
+  EXPECT_TRUE(compare_arithmetic(mine, to_text(mine)).ok());
+  EXPECT_TRUE(compare_arithmetic(mine, to_text({{"cast", 2}, {"add", 1}})).ok());
+  const auto refused = [&](const std::vector<OperationDigest>& kept, const char* word) {
+    const Status status = compare_arithmetic(mine, to_text(kept));
+    EXPECT_EQ(status.code(), Code::kBadConfig);
+    EXPECT_NE(status.message().find(word), std::string::npos) << status.message();
+    EXPECT_NE(status.message().find("run.identity"), std::string::npos) << status.message();
+  };
+  refused({{"add", 1}, {"cast", 4}}, "other bits than the one that wrote the checkpoint in cast");
+  refused({{"add", 1}, {"newer", 2}}, "also compares newer");
+  refused({}, "does not say");
 }
 
 }  // namespace
