@@ -9,11 +9,17 @@
 #include "models/family.h"
 #include "models/gpt.h"
 #include "runtime/device/cuda.h"
+#include "runtime/device/planned_device.h"
 #include "runtime/tensor/kernels_cuda.h"
+#include "runtime/tensor/kernels_cuda_sizes.h"
 
 namespace leasehold {
 
 namespace {
+
+DType dtype_of(const DeviceSection& section) {
+  return section.precision == "bf16" ? DType::kBf16 : DType::kF32;
+}
 
 Result<ComputeDevice> make_cuda_device(DType dtype, const NodePlace& place, double timeout_s,
                                        double wait_limit_s) {
@@ -22,6 +28,7 @@ Result<ComputeDevice> make_cuda_device(DType dtype, const NodePlace& place, doub
   ::setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", 0);
   ComputeDevice made;
   auto device = create_cuda_device(place.rank, wait_limit_s);
+  if (!device.ok() && place.node.empty()) return device.status();
   if (!device.ok()) {
     return device.status().annotated(
         place.size == 1 ? "node " + place.node
@@ -37,7 +44,7 @@ Result<ComputeDevice> make_cuda_device(DType dtype, const NodePlace& place, doub
 
 Result<ComputeDevice> make_device(const DeviceSection& section, const NodePlace& place,
                                   double timeout_s) {
-  const DType dtype = section.precision == "bf16" ? DType::kBf16 : DType::kF32;
+  const DType dtype = dtype_of(section);
   const double wait_limit_s = after_group_timeout(timeout_s).remaining_s();
   if (section.kind == "cuda") return make_cuda_device(dtype, place, timeout_s, wait_limit_s);
   auto cpu = CpuDevice::create({.num_threads = static_cast<int>(section.threads),
@@ -48,6 +55,13 @@ Result<ComputeDevice> make_device(const DeviceSection& section, const NodePlace&
   made.kernels = create_cpu_kernels(*cpu, dtype);
   made.device = std::move(cpu);
   return made;
+}
+
+ComputeDevice plan_cuda_device(const DeviceSection& section) {
+  ComputeDevice planned;
+  planned.device = create_planned_device(DeviceKind::kCuda);
+  planned.kernels = create_planned_cuda_kernels(dtype_of(section));
+  return planned;
 }
 
 Status check_binding(int64_t threads, int64_t bound_cores, int64_t machine_cores) {

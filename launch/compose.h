@@ -25,7 +25,7 @@ struct ComputeDevice {
 };
 // Where a rank stands among those of its node.
 struct NodePlace {
-  std::string node;
+  std::string node;  // "": the process is no rank of a job
   int rank = 0;
   int size = 1;
 };
@@ -34,6 +34,9 @@ struct NodePlace {
 // the groups' operations.
 Result<ComputeDevice> make_device(const DeviceSection& section, const NodePlace& place,
                                   double timeout_s);
+// For device.kind = "cuda": what Engine::forecast says with it is, to the byte, what machines with
+// GPUs would allocate. It needs neither a GPU nor a build with CUDA, and computes nothing.
+ComputeDevice plan_cuda_device(const DeviceSection& section);
 
 // Whether a rank may start `threads` threads: kBadConfig when the launcher bound it to fewer of the
 // machine's cores, where they would only take turns. Pure.

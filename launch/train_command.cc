@@ -118,6 +118,12 @@ Result<Prepared> prepare(const TrainCommand& command, ProcessGroup& processes, i
   }
   LEASEHOLD_ASSIGN_OR_RETURN(prepared.data, open_data(posix_files(), prepared.job));
   prepared.data_digest = prepared.data.train->file().digest().to_hex();
+  // Forecasts of a world that is not there are made on machines without GPUs, too.
+  const bool planned = command.world || !command.forecasts.empty();
+  if (planned && prepared.job.device.kind == "cuda") {
+    prepared.compute = plan_cuda_device(prepared.job.device);
+    return prepared;
+  }
   const NodePlace place{.node = processes.node(),
                         .rank = processes.node_local_rank(),
                         .size = processes.node_local_size()};

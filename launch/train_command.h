@@ -28,7 +28,7 @@ double operation_timeout_s(const TrainCommand& command);
 // Collective over the world. Errors as Trainer::run; kBadConfig and kMissingInput before anything
 // is written. With dry_run it prints the model, the layout and the memory of a rank of each
 // pipeline stage by family to stdout and touches no file. With forecasts it prints a line for each
-// (forecast_words.h).
+// (forecast_words.h). For a world of its own, and for forecasts, no GPU is wanted.
 Status run_train(const TrainCommand& command, ProcessGroup& processes, DrainRequest& drain);
 
 }  // namespace leasehold

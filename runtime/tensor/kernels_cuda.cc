@@ -42,7 +42,7 @@ cuda::AdamWFactors factors_of(const AdamWStep& step) {
 }  // namespace
 
 CudaKernels::CudaKernels(CudaDevice& device, DType dtype, std::unique_ptr<CudaLinear> linear)
-    : device_(device), dtype_(dtype), linear_(std::move(linear)) {}
+    : CudaKernelSizes(dtype), device_(device), linear_(std::move(linear)) {}
 
 CudaKernels::~CudaKernels() = default;
 
@@ -62,7 +62,7 @@ Result<std::unique_ptr<Kernels>> create_cuda_kernels(Device& device, DType dtype
 
 std::string CudaKernels::arithmetic_class() const {
   const CudaDeviceProperties& properties = device_.properties();
-  return fmt::format("cuda kernels {}; {}; {} sm_{}{}; {}", kRevision, dtype_name(dtype_),
+  return fmt::format("cuda kernels {}; {}; {} sm_{}{}; {}", kRevision, dtype_name(dtype()),
                      properties.name, properties.compute_capability_major,
                      properties.compute_capability_minor, linear_->arithmetic_class());
 }
@@ -93,7 +93,7 @@ void CudaKernels::do_linear_backward_weight(Stream& stream, Tensor dy, Tensor x,
 
 void CudaKernels::do_residual_add(Stream& stream, Tensor x, Tensor delta, const Dropout& dropout,
                                   Tensor out) {
-  enqueue_typed(stream, dtype_, [&]<typename T>(cudaStream_t handle, T) {
+  enqueue_typed(stream, dtype(), [&]<typename T>(cudaStream_t handle, T) {
     cuda::residual_add<T>(elements<T>(x), elements<T>(delta), mask_of(dropout), elements<T>(out),
                           out.num_elements(), handle);
   });
@@ -109,7 +109,7 @@ void CudaKernels::do_add(Stream& stream, Tensor left, Tensor right, Tensor out) 
 }
 
 void CudaKernels::do_sum_parts(Stream& stream, Tensor parts, Tensor out) {
-  enqueue_typed(stream, dtype_, [&]<typename T>(cudaStream_t handle, T) {
+  enqueue_typed(stream, dtype(), [&]<typename T>(cudaStream_t handle, T) {
     cuda::sum_parts<T>(elements<T>(parts), parts.dim(0), elements<T>(out), out.num_elements(),
                        handle);
   });

@@ -6,7 +6,7 @@
 #include <memory>
 #include <string>
 
-#include "runtime/tensor/kernels.h"
+#include "runtime/tensor/kernels_cuda_sizes.h"
 
 namespace leasehold {
 
@@ -17,23 +17,16 @@ class CudaLinear;
 // to the operations are the device's.
 Result<std::unique_ptr<Kernels>> create_cuda_kernels(Device& device, DType dtype);
 
-class CudaKernels : public Kernels {
+class CudaKernels : public CudaKernelSizes {
  public:
   static Result<std::unique_ptr<CudaKernels>> create(CudaDevice& device, DType dtype);
   ~CudaKernels() override;
 
-  DType dtype() const override { return dtype_; }
   const char* name() const override { return "cuda"; }
   std::string arithmetic_class() const override;
   std::string algorithms() const override;
   Status use_algorithms(const std::string& text) override;
   int64_t num_choices() const override;
-
-  int64_t layer_norm_backward_workspace_bytes(int64_t N, int64_t C) const override;
-  int64_t rms_norm_backward_workspace_bytes(int64_t N, int64_t C) const override;
-  int64_t embedding_backward_workspace_bytes(int64_t N, int64_t V, int64_t C) const override;
-  int64_t attention_workspace_bytes(const AttentionShape& shape) const override;
-  int64_t cross_entropy_workspace_bytes(int64_t N, int64_t V) const override;
 
  protected:
   void do_linear_forward(Stream& stream, Tensor x, Tensor weight, Tensor bias,
@@ -94,7 +87,6 @@ class CudaKernels : public Kernels {
   CudaKernels(CudaDevice& device, DType dtype, std::unique_ptr<CudaLinear> linear);
 
   CudaDevice& device_;
-  DType dtype_;
   std::unique_ptr<CudaLinear> linear_;
 };
 

@@ -26,13 +26,9 @@ void check_channels(const AttentionShape& shape) {
 
 }  // namespace
 
-int64_t CudaKernels::attention_workspace_bytes(const AttentionShape& shape) const {
-  return cuda::attention_workspace_elements(sizes_of(shape)) * static_cast<int64_t>(sizeof(float));
-}
-
 void CudaKernels::do_rotary(Stream& stream, const AttentionShape& shape, const Rotary& rotary,
                             Tensor qkv, bool backward) {
-  enqueue_typed(stream, dtype_, [&]<typename T>(cudaStream_t handle, T) {
+  enqueue_typed(stream, dtype(), [&]<typename T>(cudaStream_t handle, T) {
     cuda::rotary<T>(sizes_of(shape),
                     {.theta = rotary.theta,
                      .factor = rotary.factor,
@@ -47,7 +43,7 @@ void CudaKernels::do_attention_forward(Stream& stream, const AttentionShape& sha
                                        const Dropout& dropout, Tensor out, Tensor log_sum_exp,
                                        Tensor) {
   check_channels(shape);
-  enqueue_typed(stream, dtype_, [&]<typename T>(cudaStream_t handle, T) {
+  enqueue_typed(stream, dtype(), [&]<typename T>(cudaStream_t handle, T) {
     cuda::attention_forward(cuda::AttentionForward<T>{.sizes = sizes_of(shape),
                                                       .qkv = elements<T>(qkv),
                                                       .out = elements<T>(out),
@@ -61,7 +57,7 @@ void CudaKernels::do_attention_backward(Stream& stream, const AttentionShape& sh
                                         Tensor qkv, Tensor out, Tensor log_sum_exp,
                                         const Dropout& dropout, Tensor dqkv, Tensor workspace) {
   check_channels(shape);
-  enqueue_typed(stream, dtype_, [&]<typename T>(cudaStream_t handle, T) {
+  enqueue_typed(stream, dtype(), [&]<typename T>(cudaStream_t handle, T) {
     cuda::attention_backward(
         cuda::AttentionBackward<T>{.sizes = sizes_of(shape),
                                    .dout = elements<T>(dout),

@@ -84,55 +84,42 @@ double* doubles(const Tensor& workspace) { return static_cast<double*>(workspace
 
 }  // namespace
 
-int64_t CudaKernels::layer_norm_backward_workspace_bytes(int64_t N, int64_t C) const {
-  return cuda::norm_backward_workspace_bytes(N, C, true);
-}
-int64_t CudaKernels::rms_norm_backward_workspace_bytes(int64_t N, int64_t C) const {
-  return cuda::norm_backward_workspace_bytes(N, C, false);
-}
-int64_t CudaKernels::embedding_backward_workspace_bytes(int64_t N, int64_t, int64_t) const {
-  return cuda::embedding_backward_workspace_bytes(N);
-}
-int64_t CudaKernels::cross_entropy_workspace_bytes(int64_t N, int64_t) const {
-  return N * static_cast<int64_t>(sizeof(double));
-}
-
 void CudaKernels::do_layer_norm_forward(Stream& stream, Tensor x, Tensor delta,
                                         const Dropout& dropout, Tensor sum, Tensor weight,
                                         Tensor bias, double eps, Tensor y, Tensor mean,
                                         Tensor rstd) {
-  forward_norm(stream, dtype_, x, delta, dropout, sum, weight, bias, eps, y, mean, rstd);
+  forward_norm(stream, dtype(), x, delta, dropout, sum, weight, bias, eps, y, mean, rstd);
 }
 
 void CudaKernels::do_layer_norm_backward(Stream& stream, Tensor dy, Tensor input, Tensor weight,
                                          Tensor mean, Tensor rstd, Tensor dresidual, Tensor dx,
                                          Tensor dweight, Tensor dbias, Write write,
                                          Tensor workspace) {
-  backward_norm(stream, dtype_, dy, input, weight, mean, rstd, dresidual, dx, dweight, dbias, write,
-                workspace);
+  backward_norm(stream, dtype(), dy, input, weight, mean, rstd, dresidual, dx, dweight, dbias,
+                write, workspace);
 }
 
 void CudaKernels::do_rms_norm_forward(Stream& stream, Tensor x, Tensor delta,
                                       const Dropout& dropout, Tensor sum, Tensor weight, double eps,
                                       Tensor y, Tensor rstd) {
-  forward_norm(stream, dtype_, x, delta, dropout, sum, weight, {}, eps, y, {}, rstd);
+  forward_norm(stream, dtype(), x, delta, dropout, sum, weight, {}, eps, y, {}, rstd);
 }
 
 void CudaKernels::do_rms_norm_backward(Stream& stream, Tensor dy, Tensor input, Tensor weight,
                                        Tensor rstd, Tensor dresidual, Tensor dx, Tensor dweight,
                                        Write write, Tensor workspace) {
-  backward_norm(stream, dtype_, dy, input, weight, {}, rstd, dresidual, dx, dweight, {}, write,
+  backward_norm(stream, dtype(), dy, input, weight, {}, rstd, dresidual, dx, dweight, {}, write,
                 workspace);
 }
 
 void CudaKernels::do_swiglu_forward(Stream& stream, Tensor gate_up, Tensor y) {
-  enqueue_typed(stream, dtype_, [&]<typename T>(cudaStream_t handle, T) {
+  enqueue_typed(stream, dtype(), [&]<typename T>(cudaStream_t handle, T) {
     cuda::swiglu_forward<T>(elements<T>(gate_up), elements<T>(y), y.dim(0), y.dim(1), handle);
   });
 }
 
 void CudaKernels::do_swiglu_backward(Stream& stream, Tensor dy, Tensor gate_up, Tensor dgate_up) {
-  enqueue_typed(stream, dtype_, [&]<typename T>(cudaStream_t handle, T) {
+  enqueue_typed(stream, dtype(), [&]<typename T>(cudaStream_t handle, T) {
     cuda::swiglu_backward<T>(elements<T>(dy), elements<T>(gate_up), elements<T>(dgate_up),
                              dy.dim(0), dy.dim(1), handle);
   });
@@ -141,7 +128,7 @@ void CudaKernels::do_swiglu_backward(Stream& stream, Tensor dy, Tensor gate_up, 
 void CudaKernels::do_embedding_forward(Stream& stream, Tensor tokens, Tensor token_weight,
                                        Tensor position_weight, const Dropout& dropout, Tensor out,
                                        const VocabularyShard& shard) {
-  enqueue_typed(stream, dtype_, [&]<typename T>(cudaStream_t handle, T) {
+  enqueue_typed(stream, dtype(), [&]<typename T>(cudaStream_t handle, T) {
     cuda::embedding_forward<T>({.tokens = tokens_of(stream, tokens, token_weight.dim(0), shard),
                                 .C = token_weight.dim(1),
                                 .token_weight = elements<T>(token_weight),
@@ -156,7 +143,7 @@ void CudaKernels::do_embedding_backward(Stream& stream, Tensor tokens, Tensor do
                                         const Dropout& dropout, Tensor dtoken_weight,
                                         Tensor dposition_weight, Write write, Tensor workspace,
                                         const VocabularyShard& shard) {
-  enqueue_typed(stream, dtype_, [&]<typename T>(cudaStream_t handle, T) {
+  enqueue_typed(stream, dtype(), [&]<typename T>(cudaStream_t handle, T) {
     cuda::embedding_backward<T>(
         {.tokens = tokens_of(stream, tokens, dtoken_weight.dim(0), shard),
          .C = dtoken_weight.dim(1),
@@ -173,7 +160,7 @@ void CudaKernels::do_embedding_backward(Stream& stream, Tensor tokens, Tensor do
 
 void CudaKernels::do_cross_entropy(Stream& stream, Tensor logits, Tensor targets,
                                    float gradient_scale, Tensor loss, Tensor workspace) {
-  enqueue_typed(stream, dtype_, [&]<typename T>(cudaStream_t handle, T) {
+  enqueue_typed(stream, dtype(), [&]<typename T>(cudaStream_t handle, T) {
     cuda::cross_entropy<T>(logits_of<T>(stream, logits, targets.dim(0), targets, {}),
                            gradient_scale, doubles(workspace), loss.as<double>(), handle);
   });
@@ -182,7 +169,7 @@ void CudaKernels::do_cross_entropy(Stream& stream, Tensor logits, Tensor targets
 void CudaKernels::do_cross_entropy_statistics(Stream& stream, Tensor logits, Tensor targets,
                                               const VocabularyShard& shard, bool,
                                               Tensor statistics) {
-  enqueue_typed(stream, dtype_, [&]<typename T>(cudaStream_t handle, T) {
+  enqueue_typed(stream, dtype(), [&]<typename T>(cudaStream_t handle, T) {
     cuda::cross_entropy_statistics<T>(logits_of<T>(stream, logits, targets.dim(0), targets, shard),
                                       statistics.as<double>(), handle);
   });
@@ -192,7 +179,7 @@ void CudaKernels::do_cross_entropy_from_statistics(Stream& stream, Tensor statis
                                                    Tensor targets, const VocabularyShard& shard,
                                                    float gradient_scale, Tensor logits, Tensor loss,
                                                    Tensor workspace) {
-  enqueue_typed(stream, dtype_, [&]<typename T>(cudaStream_t handle, T) {
+  enqueue_typed(stream, dtype(), [&]<typename T>(cudaStream_t handle, T) {
     cuda::cross_entropy_from_statistics<T>(
         logits_of<T>(stream, logits, targets.dim(0), targets, shard), statistics.as<double>(),
         gradient_scale, doubles(workspace), loss.as<double>(), handle);

@@ -34,6 +34,9 @@ TEST_F(CommandsTest, EvaluateAgreesWithTheRunsOwnValidation) {
   const double evaluated_loss =
       std::stod(evaluated.output.substr(evaluated.output.find("\"loss\":") + 7));
   EXPECT_EQ(own, evaluated_loss) << evaluated.output;
+  const std::vector<std::string> on_gpu = {
+      "evaluate", run_dir("run"), "--data", directory_ / "data/validation.bin", "--device", "cuda"};
+  expect_ended(train_tool(on_gpu, without_gpus()), 78, {"--device cuda: "});
 }
 
 TEST_F(CommandsTest, SampleGoesOnFromThePromptAndIsTheSameForOneSeed) {
@@ -98,6 +101,24 @@ TEST_F(CommandsTest, ForecastsStandAlone) {
     command.insert(command.end(), other.begin(), other.end());
     expect_ended(train_tool(command), 64, {"--forecast", other.front()});
   }
+}
+
+// A head node has no GPU, and perhaps a build without CUDA.
+TEST_F(CommandsTest, ForecastsForGpusNeedNone) {
+  const auto on_gpus = [&](std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), {job_, "--set", "device.kind=cuda"});
+    return train_tool(arguments, without_gpus());
+  };
+  const Finished asked = on_gpus({"--forecast", "4:1:1:1", "--forecast", "2:2:1:3"});
+  ASSERT_EQ(asked.exit_code, 0) << asked.errors;
+  EXPECT_NE(asked.output.find("{\"world\": 2, \"pipeline\": 2, \"chunks\": 1, \"zero\": 3, "),
+            std::string::npos)
+      << asked.output;
+  const Finished dry = on_gpus({"--dry-run", "--world", "4"});
+  ASSERT_EQ(dry.exit_code, 0) << dry.errors;
+  EXPECT_NE(dry.output.find("staging"), std::string::npos) << dry.output;
+  // What is there is looked at.
+  expect_ended(on_gpus({"--dry-run"}), 78, {"device.kind = \"cuda\""});
 }
 
 TEST_F(CommandsTest, OneRankNeedsNoMpirun) {

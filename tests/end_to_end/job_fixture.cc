@@ -105,10 +105,15 @@ Finished JobFixture::tool(const std::vector<std::string>& arguments) const {
   return run_program(command, directory_.path(), 60);
 }
 
-Finished JobFixture::train_tool(const std::vector<std::string>& arguments) const {
+Finished JobFixture::train_tool(const std::vector<std::string>& arguments,
+                                const std::vector<std::string>& environment) const {
   std::vector<std::string> command = {program("leasehold-train")};
   command.insert(command.end(), arguments.begin(), arguments.end());
-  return run_program(command, directory_.path(), 60);
+  return run_program(command, directory_.path(), 60, environment);
+}
+
+std::vector<std::string> JobFixture::without_gpus() {
+  return {"CUDA_VISIBLE_DEVICES=", "LEASEHOLD_EMULATED_GPUS=0"};
 }
 
 std::vector<std::string> JobFixture::metrics(const std::string& name) const {

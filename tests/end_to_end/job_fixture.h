@@ -22,7 +22,10 @@ class JobFixture : public testing::Test {
                  double timeout_s = 60) const;
   // The light tool, or leasehold-train without mpirun.
   Finished tool(const std::vector<std::string>& arguments) const;
-  Finished train_tool(const std::vector<std::string>& arguments) const;
+  Finished train_tool(const std::vector<std::string>& arguments,
+                      const std::vector<std::string>& environment = {}) const;
+  // As on a machine whose driver shows no GPU, or whose emulation has none.
+  static std::vector<std::string> without_gpus();
 
   std::string run_dir(const std::string& name) const { return directory_ / name; }
   // That it ended by itself with this code, and said each of the words.

@@ -41,14 +41,9 @@ struct AttentionBackward {
   const T* out = nullptr;
   const float* log_sum_exp = nullptr;
   T* dqkv = nullptr;
-  float* workspace = nullptr;  // attention_workspace_elements
+  float* workspace = nullptr;  // attention_workspace_bytes
   DropoutMask dropout;
 };
-
-// Floats of backward's workspace: rowsum(dout out) of every query, (B, H, T). Forward needs none.
-inline int64_t attention_workspace_elements(const AttentionSizes& sizes) {
-  return sizes.B * sizes.G * sizes.R * sizes.T;
-}
 
 // D <= kMaxHeadChannels.
 void attention_forward(const AttentionForward<float>& work, cudaStream_t stream);

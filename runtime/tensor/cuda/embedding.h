@@ -42,6 +42,5 @@ struct EmbeddingBackward {
 // Every element is a sum over its token's rows of dout in ascending order, by one thread.
 template <typename T>
 void embedding_backward(const EmbeddingBackward<T>& work, cudaStream_t stream);
-int64_t embedding_backward_workspace_bytes(int64_t N);
 
 }  // namespace leasehold::cuda

@@ -2,9 +2,6 @@
 // warp per token and strip of columns looks whether its token is the first of its table row in the
 // bucket; if so it adds up all of that row's, in order. Buckets are short (some 64 tokens) unless
 // the text repeats one token, and then nearly all warps find their row named before at once.
-#include <algorithm>
-#include <bit>
-
 #include "runtime/tensor/cuda/elementwise.h"
 #include "runtime/tensor/cuda/embedding.h"
 #include "runtime/tensor/cuda/rows.h"
@@ -22,32 +19,16 @@ constexpr int kPositionThreads = 256;
 template <int kWidth>
 constexpr int kAhead = kWidth == 8 ? 4 : 8;
 
-// A token in its bucket.
-struct Entry {
-  int32_t row;    // of the table
-  int32_t token;  // its place in (B, T)
-};
-
-// A power of two.
-int64_t num_buckets(int64_t N) {
-  constexpr int64_t kTokens = 64, kMost = 512;
-  return static_cast<int64_t>(
-      std::bit_floor(static_cast<uint64_t>(std::clamp<int64_t>(N / kTokens, 1, kMost))));
-}
-
 // The workspace: where each bucket begins, and where the last one ends; then the entries.
 struct Buckets {
-  int32_t* begins;  // (num_buckets + 1)
-  Entry* entries;   // (N)
+  int32_t* begins;      // (count + 1)
+  TokenEntry* entries;  // (N)
   int64_t count;
 };
-int64_t begins_bytes(int64_t N) {
-  return ceil_divide((num_buckets(N) + 1) * static_cast<int64_t>(sizeof(int32_t)), 16) * 16;
-}
 Buckets buckets_of(void* workspace, int64_t N) {
   auto* bytes = static_cast<char*>(workspace);
-  return {reinterpret_cast<int32_t*>(bytes), reinterpret_cast<Entry*>(bytes + begins_bytes(N)),
-          num_buckets(N)};
+  return {reinterpret_cast<int32_t*>(bytes),
+          reinterpret_cast<TokenEntry*>(bytes + token_begins_bytes(N)), num_token_buckets(N)};
 }
 
 // One block a bucket; its warps share all tokens in consecutive parts. They count twice: tokens of
@@ -209,10 +190,6 @@ void launch_backward(const EmbeddingBackward<T>& work, const Buckets& buckets,
 }
 
 }  // namespace
-
-int64_t embedding_backward_workspace_bytes(int64_t N) {
-  return begins_bytes(N) + N * static_cast<int64_t>(sizeof(Entry));
-}
 
 template <typename T>
 void embedding_backward(const EmbeddingBackward<T>& work, cudaStream_t stream) {

@@ -37,11 +37,10 @@ struct NormBackward {
   float* dweight = nullptr;
   float* dbias = nullptr;
   bool accumulate = false;
-  float* workspace = nullptr;
+  float* workspace = nullptr;  // norm_backward_workspace_bytes
 };
 // Rows are summed in groups that N and C decide; the groups' sums in a fixed tree.
 template <typename T>
 void norm_backward(const NormBackward<T>& work, cudaStream_t stream);
-int64_t norm_backward_workspace_bytes(int64_t N, int64_t C, bool has_bias);
 
 }  // namespace leasehold::cuda

@@ -1,5 +1,3 @@
-#include <algorithm>
-
 #include "runtime/tensor/cuda/column_sums.h"
 #include "runtime/tensor/cuda/norm.h"
 #include "runtime/tensor/cuda/rows.h"
@@ -8,19 +6,10 @@ namespace leasehold::cuda {
 
 namespace {
 
-constexpr int kMostThreads = 512;
 // Gradients of the gains are summed in shared memory up to this size, in global memory beyond.
 constexpr int64_t kMostSharedBytes = 96 << 10;
 
 int64_t num_gains(bool has_bias) { return has_bias ? 2 : 1; }
-
-// The rows that one block walks over: at least 8, and about 128 Ki threads in all. Of N and C
-// alone.
-int64_t group_rows(int64_t N, int64_t C) {
-  constexpr int64_t kThreads = 128 << 10;
-  const int64_t groups = std::min(N / 8, kThreads / row_threads(ceil_divide(C, 8), kMostThreads));
-  return ceil_divide(N, std::max<int64_t>(1, groups));
-}
 
 // Where a block sums the gradient of one gain, (C). Every thread adds to the packs that are its own
 // in all rows, so nothing waits. In shared memory the quarters of a pack lie apart, so that
@@ -63,7 +52,7 @@ struct GainSums {
 // With n the normalised row and h = dy weight: dx = rstd (h - mean(h) - n mean(h n)), the mean of h
 // only where the row was centred. A block takes `rows` rows, one after the other.
 template <typename T, int kWidth, bool kVector, bool kCentred, bool kShared>
-__global__ void __launch_bounds__(kMostThreads)
+__global__ void __launch_bounds__(kMostNormThreads)
     norm_backward_kernel(NormBackward<T> work, int64_t rows) {
   LEASEHOLD_SHARED(shared, float[2 * kWarp]);
   LEASEHOLD_DYNAMIC_SHARED(float, dynamic);
@@ -132,7 +121,7 @@ __global__ void __launch_bounds__(kMostThreads)
 template <typename T, int kWidth, bool kVector, bool kCentred>
 void launch_backward(const NormBackward<T>& work, int64_t rows, cudaStream_t stream) {
   const dim3 grid = grid_of(ceil_divide(work.N, rows));
-  const dim3 block(row_threads(work.C / kWidth, kMostThreads));
+  const dim3 block(row_threads(work.C / kWidth, kMostNormThreads));
   const int64_t shared_bytes = num_gains(kCentred) * work.C * static_cast<int64_t>(sizeof(float));
   if (shared_bytes > kMostSharedBytes) {
     launch(norm_backward_kernel<T, kWidth, kVector, kCentred, false>, grid, block, 0, stream, work,
@@ -147,19 +136,13 @@ void launch_backward(const NormBackward<T>& work, int64_t rows, cudaStream_t str
 
 }  // namespace
 
-int64_t norm_backward_workspace_bytes(int64_t N, int64_t C, bool has_bias) {
-  if (N == 0) return 0;
-  return ceil_divide(N, group_rows(N, C)) * num_gains(has_bias) * C *
-         static_cast<int64_t>(sizeof(float));
-}
-
 template <typename T>
 void norm_backward(const NormBackward<T>& work, cudaStream_t stream) {
   const bool is_centred = work.mean != nullptr;
   const int64_t C = work.C;
   int64_t groups = 0;
   if (work.N > 0) {
-    const int64_t rows = group_rows(work.N, C);
+    const int64_t rows = norm_group_rows(work.N, C);
     groups = ceil_divide(work.N, rows);
     with_row_access<T>(C, {work.dy, work.input, work.weight, work.dresidual, work.dx},
                        [&](auto width, auto vector) {

@@ -4,19 +4,11 @@
 #pragma once
 
 #include "runtime/tensor/cuda/pack.h"
+#include "runtime/tensor/cuda/workspaces.h"
 
 namespace leasehold::cuda {
 
-constexpr int kWarp = 32;
 constexpr unsigned kAllLanes = 0xFFFFFFFF;
-
-// The threads of a block that walks over rows of `num_packs` packs: as few turns as kMost threads
-// make possible, evenly filled.
-inline unsigned row_threads(int64_t num_packs, int64_t most) {
-  const int64_t turns = num_packs == 0 ? 1 : ceil_divide(num_packs, most);
-  const int64_t threads = ceil_divide(ceil_divide(num_packs, turns), kWarp) * kWarp;
-  return static_cast<unsigned>(threads < kWarp ? kWarp : threads);
-}
 
 // f(width, vector): the pack's width for rows of `length` elements of T, and whether accesses at
 // `addresses`, where rows lie one behind the other, are vectorised. Both integral constants.

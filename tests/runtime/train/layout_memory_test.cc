@@ -6,6 +6,8 @@
 
 #include "collectives/threads.h"
 #include "models/gpt.h"
+#include "runtime/device/planned_device.h"
+#include "runtime/tensor/kernels_cuda_sizes.h"
 #include "tests/support/small_job.h"
 #include "tests/support/temporary_directory.h"
 
@@ -94,6 +96,26 @@ TEST(LayoutMemoryTest, DevicesDoNotHoldPinnedMemory) {
   ASSERT_GT(staging, 0);
   EXPECT_EQ(device_bytes(arenas, DeviceKind::kCpu), all);
   EXPECT_EQ(device_bytes(arenas, DeviceKind::kCuda), all - staging);
+}
+
+// A GPU's forecast needs none. Weights and moments have a copy in pinned memory.
+TEST(LayoutMemoryTest, ForecastsForGpusNeedNone) {
+  for (const DType precision : {DType::kF32, DType::kBf16}) {
+    const SmallJob job = memory_job({.data = 2, .zero = 1, .precision = precision});
+    const auto device = create_planned_device(DeviceKind::kCuda);
+    const auto kernels = create_planned_cuda_kernels(precision);
+    Mesh mesh = Mesh::planned(job.mesh_of(2), 0);
+    const auto arenas =
+        Engine::forecast(*device, *kernels, mesh, gpt_source(job.model), job.options).value();
+    const auto of_cpu = forecast(job, 2, 0);
+    for (const ArenaSize& arena : arenas) {
+      if (arena.name == "staging") {
+        EXPECT_GT(arena.bytes, of_cpu.at(arena.name) + 3 * num_parameters(job.model) * 4 / 2);
+      } else if (arena.name != "scratch") {  // workspaces are the kernels' own
+        EXPECT_EQ(arena.bytes, of_cpu.at(arena.name)) << arena.name;
+      }
+    }
+  }
 }
 
 // Masters lie with the moments and are sharded as they are; what is computed with is half as large.

@@ -3,7 +3,10 @@
 #include <chrono>
 #include <gtest/gtest.h>
 
+#include "models/gpt.h"
 #include "runtime/device/cuda.h"
+#include "runtime/device/planned_device.h"
+#include "runtime/tensor/kernels_cuda_sizes.h"
 #include "tests/runtime/train/layout_case.h"
 #include "tests/support/temporary_directory.h"
 
@@ -78,6 +81,30 @@ TEST_F(LayoutsGpuTest, MeasuresCommunication) {
       }
     });
   }
+}
+
+// To the byte: what is forecast on a machine without a GPU is what one with GPUs allocates.
+TEST_P(LayoutsGpuTest, IsForecastWithoutAGpu) {
+  const LayoutCase& layout = GetParam();
+  const std::string why_not = why_no_devices(layout.num_ranks());
+  if (!why_not.empty()) GTEST_SKIP() << why_not;
+  SmallJob job = job_of(layout);
+  job.device_kind = DeviceKind::kCuda;
+  run_ranks(layout.num_ranks(), {}, [&](Communicator& world) {
+    SmallRank rank(job, tokens_, world);
+    const auto device = create_planned_device(DeviceKind::kCuda);
+    const auto kernels = create_planned_cuda_kernels(layout.precision);
+    Mesh mesh = Mesh::planned(job.mesh_of(world.size()), world.rank());
+    const auto forecast =
+        Engine::forecast(*device, *kernels, mesh, gpt_source(job.model), job.options).value();
+    const auto allocated = rank.engine().memory();
+    ASSERT_EQ(forecast.size(), allocated.size());
+    for (size_t i = 0; i < forecast.size(); ++i) {
+      EXPECT_EQ(forecast[i].name, allocated[i].name);
+      EXPECT_EQ(forecast[i].bytes, allocated[i].bytes)
+          << allocated[i].name << " of rank " << world.rank();
+    }
+  });
 }
 
 std::vector<LayoutCase> table() {
