@@ -1,5 +1,7 @@
 #include "launch/checkpoint_model.h"
 
+#include <algorithm>
+
 #include "models/gpt.h"
 
 namespace leasehold {
@@ -10,11 +12,11 @@ constexpr double kTimeoutS = 300;
 
 // Counts first, then allocates: `allocate` is run on a measuring arena and on the real one.
 template <typename Allocate>
-Result<std::unique_ptr<Arena>> make_arena(Device& device, const std::string& name,
+Result<std::unique_ptr<Arena>> make_arena(Device& device, const std::string& name, MemoryKind kind,
                                           const Allocate& allocate) {
   Arena measured = Arena::measuring(name);
   allocate(measured);
-  LEASEHOLD_ASSIGN_OR_RETURN(Arena arena, Arena::create(device, name, measured.peak_bytes()));
+  LEASEHOLD_ASSIGN_OR_RETURN(Arena arena, Arena::create(device, name, measured.peak_bytes(), kind));
   auto owned = std::make_unique<Arena>(std::move(arena));
   allocate(*owned);
   return owned;
@@ -24,15 +26,22 @@ Result<std::unique_ptr<Arena>> make_arena(Device& device, const std::string& nam
 
 Result<std::unique_ptr<CheckpointModel>> CheckpointModel::load(FileSystem& files,
                                                                const std::string& path,
-                                                               int num_threads) {
+                                                               const ModelDevice& device) {
+  if (device.kind == "cuda" && device.num_threads != 1) {
+    return error(Code::kUsage, "--threads {} has no effect with --device cuda: leave it out",
+                 device.num_threads);
+  }
   std::unique_ptr<CheckpointModel> loaded(new CheckpointModel());
   LEASEHOLD_ASSIGN_OR_RETURN(loaded->handle_, open_newest_checkpoint(files, path));
   DeviceSection section;
-  section.threads = num_threads;
+  section.kind = device.kind;
+  section.threads = device.num_threads;
   const auto& identity = loaded->info().identity;
   const auto precision = identity.find("device.precision");  // imported weights name none
   if (precision != identity.end()) section.precision = precision->second;
-  LEASEHOLD_ASSIGN_OR_RETURN(loaded->compute_, make_device(section, NodePlace{}, kTimeoutS));
+  auto compute = make_device(section, NodePlace{}, kTimeoutS);
+  if (!compute.ok()) return compute.status().annotated("--device " + device.kind);
+  loaded->compute_ = std::move(compute).value();
   LEASEHOLD_ASSIGN_OR_RETURN(loaded->stream_, loaded->compute_.device->create_stream("compute"));
   LEASEHOLD_ASSIGN_OR_RETURN(loaded->config_, model_config_from_map(loaded->info().model));
   if (!loaded->info().tokenizer_json.empty()) {
@@ -48,16 +57,17 @@ Status CheckpointModel::load_weights(FileSystem& files) {
   table_ = std::make_unique<ParameterTable>(describe_parameters(config_));
   const DType dtype = compute_.kernels->dtype();
   LEASEHOLD_ASSIGN_OR_RETURN(
-      weights_, make_arena(*compute_.device, "parameters", [&](Arena& arena) {
+      weights_, make_arena(*compute_.device, "parameters", MemoryKind::kDevice, [&](Arena& arena) {
         for (auto& parameter : table_->all())
           parameter->bind_value(arena.allocate(dtype, parameter->local_shape()));
       }));
-  // What checkpoints hold, and what is computed with unless that is narrower.
+  // What checkpoints hold, in memory of the host: on a CPU what is computed with, unless that is
+  // narrower.
   std::vector<Tensor> stored;
   std::unique_ptr<Arena> apart;
-  if (dtype != DType::kF32) {
+  if (dtype != DType::kF32 || device().kind() != DeviceKind::kCpu) {
     LEASEHOLD_ASSIGN_OR_RETURN(
-        apart, make_arena(*compute_.device, "weights", [&](Arena& arena) {
+        apart, make_arena(device(), "weights", MemoryKind::kPinned, [&](Arena& arena) {
           stored.clear();
           for (auto& parameter : table_->all())
             stored.push_back(arena.allocate(DType::kF32, parameter->local_shape()));
@@ -75,13 +85,36 @@ Status CheckpointModel::load_weights(FileSystem& files) {
                       .data = stored[p].flat(0, stored[p].num_elements())});
   }
   LEASEHOLD_RETURN_IF_ERROR(load_checkpoint(files, handle_, slices));
-  if (apart) {
-    for (size_t p = 0; p < stored.size(); ++p)
-      compute_.kernels->cast(*stream_, stored[p], table_->all()[p]->value());
-    LEASEHOLD_RETURN_IF_ERROR(stream_->synchronize(Deadline::after_s(kTimeoutS)));
-  }
+  if (apart) LEASEHOLD_RETURN_IF_ERROR(take_weights(stored));
   LEASEHOLD_ASSIGN_OR_RETURN(model_, create_gpt(config_, *table_));
   return ok_status();
+}
+
+Status CheckpointModel::take_weights(const std::vector<Tensor>& stored) {
+  const bool is_host = device().kind() == DeviceKind::kCpu;
+  const bool converts = kernels().dtype() != DType::kF32;
+  int64_t most_elements = 0;
+  for (const Tensor& weight : stored)
+    most_elements = std::max(most_elements, weight.num_elements());
+  Tensor room;  // of the device, for one weight at a time
+  std::unique_ptr<Arena> arena;
+  if (!is_host && converts) {
+    LEASEHOLD_ASSIGN_OR_RETURN(
+        arena, make_arena(device(), "a weight", MemoryKind::kDevice, [&](Arena& measured) {
+          room = measured.allocate(DType::kF32, {most_elements});
+        }));
+  }
+  for (size_t p = 0; p < stored.size(); ++p) {
+    const Tensor value = table_->all()[p]->value();
+    Tensor from = stored[p];
+    if (!is_host) {
+      const Tensor to = converts ? room.flat(0, from.num_elements()).reshape(from.shape()) : value;
+      stream_->copy(to.data(), from.data(), from.size_bytes());
+      from = to;
+    }
+    if (converts) kernels().cast(*stream_, from, value);
+  }
+  return stream_->synchronize(Deadline::after_s(kTimeoutS));
 }
 
 Result<const Tokenizer*> CheckpointModel::tokenizer() const {

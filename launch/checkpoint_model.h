@@ -1,9 +1,10 @@
 // A model as a checkpoint holds it, ready for forward passes: its description, tokenizer and
-// weights, on one rank, in the precision of the job that wrote it.
+// weights, on one rank and a CPU or GPU, in the precision of the job that wrote it.
 #pragma once
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "launch/compose.h"
 #include "runtime/checkpoint/durable.h"
@@ -11,12 +12,19 @@
 
 namespace leasehold {
 
+// What a checkpoint's model computes on.
+struct ModelDevice {
+  std::string kind = "cpu";  // or "cuda": the first GPU that the process sees
+  int num_threads = 1;       // of "cpu"
+};
+
 class CheckpointModel {
  public:
   // `path`: a checkpoint's directory (".../checkpoints/step-00000100") or a run's, of which the
-  // newest is taken. kMissingInput, kBadData. Every byte's digest is checked.
+  // newest is taken. kMissingInput, kBadData. kUsage for more than one thread with "cuda",
+  // kBadConfig where that cannot be had. Every byte's digest is checked.
   static Result<std::unique_ptr<CheckpointModel>> load(FileSystem& files, const std::string& path,
-                                                       int num_threads);
+                                                       const ModelDevice& device);
 
   const CheckpointInfo& info() const { return handle_.info; }
   const ModelConfig& config() const { return config_; }
@@ -34,6 +42,8 @@ class CheckpointModel {
  private:
   CheckpointModel() = default;
   Status load_weights(FileSystem& files);
+  // From host memory, fp32, in the order of the table, to where and what is computed with.
+  Status take_weights(const std::vector<Tensor>& stored);
 
   ComputeDevice compute_;
   std::unique_ptr<Stream> stream_;

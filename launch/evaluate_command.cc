@@ -13,14 +13,18 @@ namespace leasehold {
 Status run_evaluate(const EvaluateCommand& command) {
   FileSystem& files = posix_files();
   LEASEHOLD_ASSIGN_OR_RETURN(TokenFile file, TokenFile::open(files, command.data));
-  LEASEHOLD_ASSIGN_OR_RETURN(const auto model,
-                             CheckpointModel::load(files, command.checkpoint, command.num_threads));
+  LEASEHOLD_ASSIGN_OR_RETURN(
+      const auto model,
+      CheckpointModel::load(files, command.checkpoint, {command.device, command.num_threads}));
   LEASEHOLD_ASSIGN_OR_RETURN(
       const WindowLoader loader,
       WindowLoader::create(std::move(file), model->config().sequence, model->config().vocab, 0));
   LEASEHOLD_RETURN_IF_ERROR(model->prepare(command.batch));
 
-  Arenas measured = Arenas::measuring(DeviceKind::kCpu);
+  Arenas measured = Arenas::measuring(model->device().kind());
+  const std::unique_ptr<CpuDevice> host = CpuDevice::create({});
+  LEASEHOLD_ASSIGN_OR_RETURN(const std::unique_ptr<Stream> host_stream,
+                             host->create_stream("host"));
   const auto self = create_self_communicator("self");
   LEASEHOLD_ASSIGN_OR_RETURN(Mesh mesh, Mesh::create(*self, {}));
   const auto compute = [&](int64_t count, const BatchBuffers& batch) {
@@ -37,7 +41,7 @@ Status run_evaluate(const EvaluateCommand& command) {
   };
   const auto make = [&](Arenas& arenas) {
     return Evaluator(compute, mesh, command.batch, model->config().sequence, model->stream(),
-                     model->stream(), arenas);
+                     *host_stream, arenas);
   };
   make(measured);
   LEASEHOLD_ASSIGN_OR_RETURN(Arenas arenas, Arenas::create(model->device(), measured));

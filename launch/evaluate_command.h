@@ -11,8 +11,9 @@ namespace leasehold {
 struct EvaluateCommand {
   std::string checkpoint;
   std::string data;
-  int num_threads = 1;
-  int64_t batch = 8;  // windows at a time
+  std::string device = "cpu";  // or "cuda": the first GPU
+  int num_threads = 1;         // of "cpu"
+  int64_t batch = 8;           // windows at a time
 };
 
 // One rank. Prints one JSON object to stdout: checkpoint, step, data, loss (nats per token),

@@ -17,7 +17,8 @@ struct SampleCommand {
   double temperature = 0.8;  // 0: always the likeliest
   int64_t top_k = 0;         // 0: all
   int64_t seed = 0;
-  int num_threads = 1;
+  std::string device = "cpu";  // or "cuda": the first GPU
+  int num_threads = 1;         // of "cpu"
 };
 
 // One rank. Prints the prompt and what follows to stdout, as it comes.

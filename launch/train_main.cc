@@ -43,6 +43,15 @@ int report(const Status& status) {
   ::_exit(status.exit_code());
 }
 
+void add_device_options(CLI::App& app, std::string& device, int& num_threads) {
+  app.add_option("--device", device, "What computes; cuda: the first GPU")
+      ->check(CLI::IsMember({"cpu", "cuda"}))
+      ->capture_default_str();
+  app.add_option("--threads", num_threads, "Of --device cpu")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+}
+
 int run_evaluate_main(int argc, char** argv) {
   EvaluateCommand command;
   CLI::App app("Mean loss of a checkpoint over the windows of a token file, as one JSON object.",
@@ -50,9 +59,7 @@ int run_evaluate_main(int argc, char** argv) {
   app.add_option("CHECKPOINT", command.checkpoint, "A checkpoint's directory, or a run's")
       ->required();
   app.add_option("--data", command.data, "Token file")->required();
-  app.add_option("--threads", command.num_threads)
-      ->check(CLI::Range(1, 1024))
-      ->capture_default_str();
+  add_device_options(app, command.device, command.num_threads);
   app.add_option("--batch", command.batch, "Windows at a time")
       ->check(CLI::Range(1, 1 << 16))
       ->capture_default_str();
@@ -76,9 +83,7 @@ int run_sample_main(int argc, char** argv) {
   app.add_option("--top-k", command.top_k, "Draw from this many of the likeliest; 0: all")
       ->capture_default_str();
   app.add_option("--seed", command.seed)->capture_default_str();
-  app.add_option("--threads", command.num_threads)
-      ->check(CLI::Range(1, 1024))
-      ->capture_default_str();
+  add_device_options(app, command.device, command.num_threads);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& problem) {

@@ -1,6 +1,7 @@
 // The programs on GPUs, of the machine or emulated ones: the same job on any number of ranks and in
 // any layout, stopped, resumed and supervised over leases, is the same training; and a run moves
 // between GPUs and CPUs through its checkpoints.
+#include <algorithm>
 #include <csignal>
 #include <cstdlib>
 
@@ -11,9 +12,16 @@ namespace {
 
 constexpr int kRefused = 78;
 
-// Where the machine may lack GPUs, a job that asks for them is refused.
+// Where the machine may lack GPUs, or so many, a job that asks for them is refused for that reason.
+// Any other refusal is a failure.
 bool lacks_gpus(const Finished& finished) {
-  return !LEASEHOLD_HAS_GPUS && finished.exit_code == kRefused;
+  constexpr const char* kReasons[] = {"this machine has no NVIDIA driver",
+                                      "the driver shows no device", "of this node wants device",
+                                      "has compute capability"};
+  return !LEASEHOLD_HAS_GPUS && finished.exit_code == kRefused &&
+         std::ranges::any_of(kReasons, [&](const char* reason) {
+           return finished.errors.find(reason) != std::string::npos;
+         });
 }
 
 std::vector<std::string> on_gpus(std::vector<std::string> settings = {}) {
@@ -79,6 +87,51 @@ TEST_P(GpuTest, NotOneBit) {
 
 INSTANTIATE_TEST_SUITE_P(Precision, GpuTest, testing::Values("fp32", "bf16"),
                          [](const auto& tested) { return std::string(tested.param); });
+
+// A head node without GPUs says what these allocate.
+TEST_P(GpuTest, IsForecastWithoutAGpu) {
+  const std::vector<std::string> arguments = on_gpus(
+      {fmt::format("device.precision={}", GetParam()), "parallel.pipeline=2", "parallel.zero=3"});
+  std::vector<std::string> here = arguments;
+  here.emplace_back("--dry-run");
+  const Finished with = train(4, "dry", here);
+  ASSERT_EQ(with.exit_code, 0) << with.errors;
+  std::vector<std::string> elsewhere = {job_};
+  elsewhere.insert(elsewhere.end(), arguments.begin(), arguments.end());
+  elsewhere.insert(elsewhere.end(), {"--dry-run", "--world", "4"});
+  const Finished without = train_tool(elsewhere, without_gpus());
+  ASSERT_EQ(without.exit_code, 0) << without.errors;
+  EXPECT_EQ(without.output, with.output);
+}
+
+TEST_P(GpuTest, EvaluatesAndSamples) {
+  const std::string precision = fmt::format("device.precision={}", GetParam());
+  const std::vector<std::string> job =
+      on_gpus({precision, "run.steps=6", "run.validate_every_steps=6"});
+  ASSERT_EQ(train(1, "run", job).exit_code, 0);
+  const auto evaluate = [&](const char* device) {
+    const Finished evaluated =
+        train_tool({"evaluate", run_dir("run"), "--data", directory_ / "data/validation.bin",
+                    "--batch", "2", "--device", device});
+    EXPECT_EQ(evaluated.exit_code, 0) << evaluated.errors;
+    const size_t at = evaluated.output.find("\"loss\":");
+    return at == std::string::npos ? 0 : std::stod(evaluated.output.substr(at + 7));
+  };
+  const std::string last = metrics("run").back();
+  const double own = std::stod(last.substr(last.find("\"validation_loss\": ") + 19));
+  EXPECT_EQ(evaluate("cuda"), own);
+  EXPECT_NEAR(evaluate("cpu") / own, 1, 1e-3);
+  const std::vector<std::string> sample = {
+      "sample", run_dir("run"), "--prompt", "in the", "--tokens", "8", "--device", "cuda"};
+  const Finished sampled = train_tool(sample);
+  ASSERT_EQ(sampled.exit_code, 0) << sampled.errors;
+  EXPECT_TRUE(sampled.output.starts_with("in the"));
+  EXPECT_GE(sampled.output.size(), 14);
+  EXPECT_EQ(train_tool(sample).output, sampled.output);
+  std::vector<std::string> threads = sample;
+  threads.insert(threads.end(), {"--threads", "2"});
+  expect_ended(train_tool(threads), 64, {"--threads 2"});
+}
 
 using GpuMoveTest = GpuTest;
 
