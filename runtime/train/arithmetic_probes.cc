@@ -1,3 +1,4 @@
+// What the arithmetic class digests: each operation that a job uses, on drawn inputs.
 #include <algorithm>
 
 #include "runtime/train/arithmetic_prober.h"
