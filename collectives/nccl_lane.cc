@@ -18,7 +18,7 @@ using Stage = NcclLane::Stage;
 
 // Both directions begin together, on both ranks with whatever message comes first there.
 NcclLane& NcclGroup::lane_to(int peer, bool outgoing) {
-  const auto place = [&](bool sends) { return static_cast<size_t>(2 * peer + (sends ? 1 : 0)); };
+  const auto place = [&](bool sends) { return 2 * static_cast<size_t>(peer) + (sends ? 1 : 0); };
   if (lanes_[place(outgoing)] == nullptr) {
     for (const bool sends : {false, true}) {
       auto lane = std::make_unique<NcclLane>();

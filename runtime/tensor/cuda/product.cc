@@ -15,8 +15,8 @@ constexpr std::array kForms = {"forward", "input", "weight"};
 constexpr std::array kEpilogues = {"none",     "bias",          "gelu",          "gelu_bias",
                                    "gelu_aux", "gelu_aux_bias", "gelu_gradient", "bias_gradient"};
 
-template <size_t kCount>
-std::optional<uint8_t> index_of(const std::array<const char*, kCount>& names,
+template <size_t Count>
+std::optional<uint8_t> index_of(const std::array<const char*, Count>& names,
                                 const std::string& name) {
   const auto found = std::ranges::find(names, name);
   if (found == names.end()) return std::nullopt;
