@@ -52,8 +52,8 @@ TEST_F(RuntimeTest, CallsReturnBeforeTheWorkIsDone) {
   EXPECT_EQ(cudaStreamQuery(held), cudaSuccess);
 }
 
-// As the driver does, and seen on an H100: a program that counts on kernels running beside each
-// other must have them loaded before.
+// As a driver that loads lazily may: a program that counts on kernels running beside each other
+// must have them loaded before.
 TEST_F(RuntimeTest, AKernelsFirstLaunchWaitsForTheDevice) {
   std::atomic<bool> open = false, launched = false;
   cudaStream_t held = stream();
