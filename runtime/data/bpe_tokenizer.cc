@@ -20,14 +20,17 @@ class BpeTokenizer : public Tokenizer {
         splitter_(std::move(splitter)),
         first_(collect(description.added, false)),
         second_(collect(description.added, true)),
-        end_of_document_(find_end_of_document(description.added)),
         json_(description.json.empty() ? write_huggingface_tokenizer(description)
-                                       : description.json) {}
+                                       : description.json) {
+    if (const auto end = find_end_of_document(description.added))
+      set_own_document_tokens({.begin = std::nullopt, .ends = {*end}});
+  }
 
   std::string_view name() const override { return "byte-level BPE"; }
   int64_t vocab_size() const override { return vocabulary_.num_ids(); }
-  std::optional<int32_t> end_of_document() const override { return end_of_document_; }
-  std::string to_json() const override { return json_; }
+  std::optional<int32_t> token_id(std::string_view content) const override {
+    return vocabulary_.find(content);
+  }
 
   Result<std::vector<int32_t>> encode(std::string_view text) const override {
     if (text.size() > kMaxTextBytes) {
@@ -74,6 +77,9 @@ class BpeTokenizer : public Tokenizer {
     }
     return 0;
   }
+
+ protected:
+  std::string description() const override { return json_; }
 
  private:
   // Positions within a piece are 32 bits.
@@ -124,7 +130,6 @@ class BpeTokenizer : public Tokenizer {
   BpeVocabulary vocabulary_;
   TextSplitter splitter_;
   AddedTokens first_, second_;
-  std::optional<int32_t> end_of_document_;
   std::string json_;
   mutable std::mutex mutex_;
   mutable std::vector<std::unique_ptr<Worker>> workers_;  // those not in use

@@ -168,6 +168,13 @@ void BpeVocabulary::add(int64_t id, std::string_view bytes) {
   present_[index] = true;
 }
 
+std::optional<int32_t> BpeVocabulary::find(std::string_view bytes) const {
+  for (size_t id = 0; id < bytes_.size(); ++id) {
+    if (present_[id] && bytes_[id] == bytes) return static_cast<int32_t>(id);
+  }
+  return std::nullopt;
+}
+
 void BpeVocabulary::push_candidate(BpeScratch& scratch, int32_t at) const {
   const BpeScratch::Symbol& symbol = scratch.symbols[static_cast<size_t>(at)];
   if (symbol.next < 0) return;

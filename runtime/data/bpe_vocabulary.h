@@ -58,6 +58,8 @@ class BpeVocabulary {
     return id >= 0 && id < num_ids() && present_[static_cast<size_t>(id)];
   }
   const std::string& bytes(int32_t id) const { return bytes_[static_cast<size_t>(id)]; }
+  // The id of the token of these bytes; the smallest of several. Looks at all of them.
+  std::optional<int32_t> find(std::string_view bytes) const;
   // Gives an id its bytes: for added tokens. The id must be free and below kMaxIds.
   void add(int64_t id, std::string_view bytes);
 

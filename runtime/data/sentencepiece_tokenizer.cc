@@ -66,14 +66,18 @@ class SentencePieceTokenizer : public Tokenizer {
     std::vector<int> with_newline, with_space;
     newline_is_space_ = plain_->Encode("a\nb", &with_newline).ok() &&
                         plain_->Encode("a b", &with_space).ok() && with_newline == with_space;
+    DocumentTokens tokens;
+    if (plain_->bos_id() >= 0) tokens.begin = plain_->bos_id();
+    if (plain_->eos_id() >= 0) tokens.ends.push_back(plain_->eos_id());
+    set_own_document_tokens(std::move(tokens));
   }
 
   std::string_view name() const override { return "sentencepiece"; }
   int64_t vocab_size() const override { return plain_->GetPieceSize(); }
-  std::optional<int32_t> end_of_document() const override {
-    return plain_->eos_id() < 0 ? std::nullopt : std::optional<int32_t>(plain_->eos_id());
+  std::optional<int32_t> token_id(std::string_view content) const override {
+    const int id = plain_->PieceToId(content);
+    return plain_->IdToPiece(id) == content ? std::optional<int32_t>(id) : std::nullopt;
   }
-  std::string to_json() const override { return wrap_sentencepiece_model(bytes_, vocab_size()); }
 
   Result<std::vector<int32_t>> encode(std::string_view text) const override {
     return encode(text, /*begins=*/true);
@@ -127,6 +131,11 @@ class SentencePieceTokenizer : public Tokenizer {
       if (may_cut(text, at)) return static_cast<int64_t>(at);
     }
     return 0;
+  }
+
+ protected:
+  std::string description() const override {
+    return wrap_sentencepiece_model(bytes_, vocab_size());
   }
 
  private:

@@ -49,7 +49,14 @@ class ByteTokenizer : public Tokenizer {
     return static_cast<int64_t>(text.size());
   }
 
-  std::string to_json() const override {
+  // A byte as it is.
+  std::optional<int32_t> token_id(std::string_view content) const override {
+    if (content.size() != 1) return std::nullopt;
+    return static_cast<uint8_t>(content[0]);
+  }
+
+ protected:
+  std::string description() const override {
     return fmt::format("{{\"format\": \"{}\", \"version\": {}, \"name\": \"{}\", \"vocab\": {}}}\n",
                        kFormat, kFormatVersion, kName, kVocab);
   }
@@ -68,6 +75,10 @@ constexpr std::array kKinds = {
 std::string known_names() { return fmt::format("{}", fmt::join(tokenizer_names(), ", ")); }
 
 }  // namespace
+
+std::string Tokenizer::to_json() const {
+  return tokens_ == own_tokens_ ? description() : add_document_tokens(description(), tokens_);
+}
 
 std::vector<std::string_view> tokenizer_names() {
   std::vector<std::string_view> names;
@@ -136,8 +147,10 @@ Result<std::unique_ptr<Tokenizer>> load_file(FileSystem& files, const std::strin
 
 }  // namespace
 
-Result<std::unique_ptr<Tokenizer>> parse_tokenizer_json(std::string_view json,
-                                                        const std::string& path) {
+namespace {
+
+Result<std::unique_ptr<Tokenizer>> parse_description(std::string_view json,
+                                                     const std::string& path) {
   auto root = parse_strict_json(json, path, kTokenizerJsonDepth);
   if (!root.ok()) {
     return error(Code::kBadData, "{}; make it again with `leasehold prepare`",
@@ -150,6 +163,19 @@ Result<std::unique_ptr<Tokenizer>> parse_tokenizer_json(std::string_view json,
   LEASEHOLD_ASSIGN_OR_RETURN(const BpeDescription description,
                              parse_huggingface_tokenizer(root.value(), json, path));
   return create_bpe_tokenizer(description, path);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Tokenizer>> parse_tokenizer_json(std::string_view json,
+                                                        const std::string& path) {
+  LEASEHOLD_ASSIGN_OR_RETURN(NotedJson noted, split_document_tokens(json, path));
+  LEASEHOLD_ASSIGN_OR_RETURN(auto tokenizer, parse_description(noted.json, path));
+  if (noted.tokens) {
+    LEASEHOLD_RETURN_IF_ERROR(check_document_tokens(*noted.tokens, tokenizer->vocab_size(), path));
+    tokenizer->set_document_tokens(std::move(*noted.tokens));
+  }
+  return tokenizer;
 }
 
 Result<std::unique_ptr<Tokenizer>> load_tokenizer(FileSystem& files,

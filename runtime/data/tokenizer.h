@@ -13,6 +13,7 @@
 
 #include "runtime/base/files.h"
 #include "runtime/base/status.h"
+#include "runtime/data/document_tokens.h"
 
 namespace leasehold {
 
@@ -36,10 +37,39 @@ class Tokenizer {
   // How many leading bytes of `text` can be encoded now, whatever follows: encode(prefix) +
   // encode_rest(rest) is encode(whole). 0: read more first. For streams.
   virtual int64_t separable_prefix(std::string_view text) const = 0;
-  // The token that ends a document, where there is one.
-  virtual std::optional<int32_t> end_of_document() const { return std::nullopt; }
+  // The id of the token that is written so ("</s>"), where the vocabulary has it.
+  virtual std::optional<int32_t> token_id(std::string_view content) const = 0;
+
+  // The token that ends a document, where one is known: what prepare puts after each.
+  std::optional<int32_t> end_of_document() const {
+    return tokens_.ends.empty() ? std::nullopt : std::optional<int32_t>(tokens_.ends.front());
+  }
+  // The token in front of a document, where one is known.
+  std::optional<int32_t> beginning_of_document() const { return tokens_.begin; }
+  // All tokens at which generated text ends; the first is end_of_document().
+  std::span<const int32_t> end_tokens() const { return tokens_.ends; }
+  const DocumentTokens& document_tokens() const { return tokens_; }
+  // Names other tokens, which to_json keeps. Before the tokenizer is shared among threads.
+  void set_document_tokens(DocumentTokens tokens) { tokens_ = std::move(tokens); }
+
   // The content of tokenizer.json, which parse_tokenizer_json gives back.
-  virtual std::string to_json() const = 0;
+  std::string to_json() const;
+  // One line each that the caller shows the user, as to what was passed over or runs elsewhere.
+  const std::vector<std::string>& notices() const { return notices_; }
+  void add_notice(std::string notice) { notices_.push_back(std::move(notice)); }
+
+ protected:
+  // The tokens that follow from description() alone, without other files: no note is kept of them.
+  void set_own_document_tokens(DocumentTokens tokens) {
+    own_tokens_ = tokens;
+    tokens_ = std::move(tokens);
+  }
+  // tokenizer.json without the note of document_tokens.h.
+  virtual std::string description() const = 0;
+
+ private:
+  DocumentTokens own_tokens_, tokens_;
+  std::vector<std::string> notices_;
 };
 
 // By name. kUsage, saying which exist, for an unknown one.

@@ -32,7 +32,10 @@ class WordTokenizer : public Tokenizer {
     const size_t space = text.rfind(' ');
     return space == std::string_view::npos ? 0 : static_cast<int64_t>(space) + 1;
   }
-  std::string to_json() const override { return "{\"name\": \"word\"}"; }
+  std::optional<int32_t> token_id(std::string_view) const override { return std::nullopt; }
+
+ protected:
+  std::string description() const override { return "{\"name\": \"word\"}"; }
 };
 
 class PrepareTest : public ::testing::Test {

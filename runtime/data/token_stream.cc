@@ -1,0 +1,57 @@
+#include "runtime/data/token_stream.h"
+
+#include <algorithm>
+
+#include "runtime/data/utf8.h"
+
+namespace leasehold {
+
+namespace {
+
+constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD: a decoder's half character
+
+// How many bytes at the end of `text` may still become another character.
+size_t unfinished_bytes(std::string_view text) {
+  size_t held = 0;
+  while (text.substr(0, text.size() - held).ends_with(kReplacement)) held += kReplacement.size();
+  if (held > 0) return held;
+  // At most three bytes that begin a character and do not end it.
+  for (size_t bytes = 1; bytes <= std::min<size_t>(3, text.size()); ++bytes) {
+    const auto first = static_cast<uint8_t>(text[text.size() - bytes]);
+    if (first < 0x80) return 0;
+    if (first < 0xC0) continue;
+    if (first < 0xC2 || first > 0xF4) return 0;
+    return utf8_character_bytes(text.substr(text.size() - bytes)) == 0 ? bytes : 0;
+  }
+  return 0;
+}
+
+}  // namespace
+
+Status TokenStream::skip(std::span<const int32_t> ids) {
+  ids_.insert(ids_.end(), ids.begin(), ids.end());
+  LEASEHOLD_ASSIGN_OR_RETURN(whole_, tokenizer_->decode(ids_));
+  shown_ = whole_;
+  return ok_status();
+}
+
+Result<std::string> TokenStream::push(int32_t id) {
+  ids_.push_back(id);
+  LEASEHOLD_ASSIGN_OR_RETURN(whole_, tokenizer_->decode(ids_));
+  const std::string_view ready =
+      std::string_view(whole_).substr(0, whole_.size() - unfinished_bytes(whole_));
+  // A decoder that rewrites what it gave before is waited for.
+  if (!ready.starts_with(shown_)) return std::string();
+  std::string added(ready.substr(shown_.size()));
+  shown_ += added;
+  return added;
+}
+
+std::string TokenStream::finish() {
+  const auto [same, whole] = std::ranges::mismatch(shown_, whole_);
+  std::string rest(whole, whole_.end());
+  shown_ = whole_;
+  return rest;
+}
+
+}  // namespace leasehold

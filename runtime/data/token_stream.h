@@ -1,0 +1,33 @@
+// The text of tokens that come one by one, as `leasehold-train sample` shows it. Half a character
+// is held back until the rest of it comes.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "runtime/data/tokenizer.h"
+
+namespace leasehold {
+
+class TokenStream {
+ public:
+  // `tokenizer` must outlive the stream.
+  explicit TokenStream(const Tokenizer& tokenizer) : tokenizer_(&tokenizer) {}
+
+  // Takes tokens whose text the reader has already (a prompt). Errors as Tokenizer::decode.
+  Status skip(std::span<const int32_t> ids);
+  // Takes one token and returns the text that it adds, which may be empty.
+  Result<std::string> push(int32_t id);
+  // Returns what was held back.
+  std::string finish();
+
+ private:
+  const Tokenizer* tokenizer_;
+  std::vector<int32_t> ids_;  // all of them: a token's text may depend on those before it
+  std::string whole_;         // their text
+  std::string shown_;
+};
+
+}  // namespace leasehold

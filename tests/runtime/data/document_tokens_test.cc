@@ -1,0 +1,67 @@
+#include "runtime/data/document_tokens.h"
+
+#include <gtest/gtest.h>
+
+#include "runtime/data/token_stream.h"
+#include "tests/runtime/data/bpe_fixture.h"
+
+namespace leasehold {
+namespace {
+
+TEST(DocumentTokens, ANoteComesOffAgain) {
+  const std::string json = "{\"a\": {\"b\": 1}}\n";
+  for (const DocumentTokens& tokens :
+       {DocumentTokens{}, DocumentTokens{7, {}}, DocumentTokens{std::nullopt, {3, 0, 5}}}) {
+    const auto back = split_document_tokens(add_document_tokens(json, tokens), "t.json");
+    ASSERT_TRUE(back.ok()) << back.status().message();
+    EXPECT_EQ(back.value().json, json);
+    EXPECT_EQ(back.value().tokens, tokens);
+  }
+  EXPECT_EQ(split_document_tokens(json, "t.json").value().json, json);
+  EXPECT_FALSE(split_document_tokens(json, "t.json").value().tokens.has_value());
+}
+
+TEST(DocumentTokens, ADamagedNoteIsRefused) {
+  const std::string start = "{\"leasehold_tokens\": ";
+  for (const char* rest :
+       {"", "{}, \"a\": 1}", "{\"begin\": -1, \"ends\": []}, \"a\": 1}",
+        "{\"begin\": null, \"ends\": [2.5]}, \"a\": 1}", "{\"begin\": null}, \"a\": 1}",
+        "{\"begin\": null, \"ends\": 3}, \"a\": 1}", "{\"begin\": null, \"ends\": ["}) {
+    const Status status = split_document_tokens(start + rest, "t.json").status();
+    EXPECT_EQ(status.code(), Code::kBadData) << rest;
+    EXPECT_TRUE(status.message().starts_with("t.json: ")) << status.message();
+  }
+}
+
+TEST(DocumentTokens, TravelWithTheDescription) {
+  const auto tokenizer = bpe_fixture_tokenizer("llama3");
+  const std::string plain = tokenizer->to_json();
+  const int32_t tool = tokenizer->token_id("<tool>").value();
+  EXPECT_EQ(tokenizer->token_id("no such token"), std::nullopt);
+  tokenizer->set_document_tokens({5, {tool, 6}});
+  const auto again = parse_tokenizer_json(tokenizer->to_json(), "t.json").value();
+  EXPECT_EQ(again->end_of_document(), tool);
+  EXPECT_EQ(again->beginning_of_document(), 5);
+  EXPECT_EQ(again->end_tokens().size(), 2u);
+  EXPECT_EQ(again->to_json(), tokenizer->to_json());
+  EXPECT_EQ(split_document_tokens(again->to_json(), "t.json").value().json, plain);
+  const Status status =
+      parse_tokenizer_json(add_document_tokens(plain, {1 << 23, {}}), "t.json").status();
+  EXPECT_EQ(status.code(), Code::kBadData);
+}
+
+TEST(TokenStream, HoldsBackHalfACharacter) {
+  const auto bytes = create_tokenizer("byte").value();
+  TokenStream stream(*bytes);
+  ASSERT_TRUE(stream.skip(bytes->encode("prompt ").value()).ok());
+  std::vector<std::string> parts;
+  const auto ids = bytes->encode("a\xC3\xA9\xF0\x9F\x98\x80\xFF-\xE2\x98").value();
+  for (const int32_t id : ids) parts.push_back(stream.push(id).value());
+  EXPECT_EQ(parts, (std::vector<std::string>{"a", "", "\xC3\xA9", "", "", "", "\xF0\x9F\x98\x80",
+                                             "\xFF", "-", "", ""}));
+  EXPECT_EQ(stream.finish(), "\xE2\x98");
+  EXPECT_EQ(stream.finish(), "");
+}
+
+}  // namespace
+}  // namespace leasehold
