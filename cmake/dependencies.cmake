@@ -11,7 +11,7 @@ pkg_check_modules(openblas REQUIRED IMPORTED_TARGET openblas)
 pkg_check_modules(pcre2 REQUIRED IMPORTED_TARGET libpcre2-8)
 # Not by pkg-config, whose sentencepiece.pc adds the trainer, which only tests want.
 find_library(LEASEHOLD_SENTENCEPIECE sentencepiece REQUIRED)
-pkg_check_modules(httplib REQUIRED IMPORTED_TARGET cpp-httplib)
+find_package(Boost 1.74 CONFIG REQUIRED)  # its headers alone
 set(MPI_CXX_SKIP_MPICXX ON)
 find_package(MPI REQUIRED COMPONENTS CXX)
 if(LEASEHOLD_BUILD_TESTS)

@@ -3,9 +3,15 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <csignal>
-#include <httplib.h>
+#include <limits>
 #include <optional>
+#include <utility>
+
+#include <boost/asio/buffer.hpp>
+#include <boost/beast/core/string.hpp>
+#include <boost/beast/http/empty_body.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/status.hpp>
 
 #include "launch/supervisor/control_protocol.h"
 
@@ -13,211 +19,162 @@ namespace leasehold {
 
 namespace {
 
+namespace http = boost::beast::http;
+
+using Parser = http::request_parser<http::empty_body>;
+using Head = http::request_header<>;
+
 constexpr size_t kReceiveBytes = 4096;
-constexpr std::string_view kLineEnd = "\r\n";
 constexpr std::string_view kHeadEnd = "\r\n\r\n";
-constexpr const char* kTooLong = "headers too long";
 
-// Others do not reach the library: a Range would go through a recursive regular expression, a
-// Content-Encoding would be decompressed, a Content-Type might start a parser of forms.
-constexpr std::array<std::string_view, 4> kUsedHeaders = {"authorization", "content-length",
-                                                          "transfer-encoding", "expect"};
+std::string_view view(boost::beast::string_view text) { return {text.data(), text.size()}; }
 
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-
-bool equal_ignoring_case(std::string_view a, std::string_view b) {
-  return std::ranges::equal(a, b, {}, lower, lower);
-}
-
-// The request line and the lines of headers that are used; nothing when the head is malformed.
-// `head` ends with an empty line.
-std::optional<std::string> used_head(std::string_view head) {
-  std::string used;
-  head.remove_suffix(kLineEnd.size());  // the empty line; the last header keeps its end
-  for (bool is_first = true; !head.empty(); is_first = false) {
-    const size_t end = head.find(kLineEnd);
-    const std::string_view line = head.substr(0, end);
-    head.remove_prefix(end + kLineEnd.size());
-    const bool has_control = std::ranges::any_of(
-        line, [](char c) { return (c >= 0 && c < ' ' && c != '\t') || c == '\x7f'; });
-    if (has_control) return std::nullopt;
-    const size_t colon = line.find(':');
-    if (!is_first && (colon == 0 || colon == std::string_view::npos)) return std::nullopt;
-    const auto is_named = [&](std::string_view name) {
-      return equal_ignoring_case(line.substr(0, colon), name);
-    };
-    if (is_first || std::ranges::any_of(kUsedHeaders, is_named)) used.append(line).append(kLineEnd);
-  }
-  return used.append(kLineEnd);
-}
-
-// What the library reads from and writes to: the head that was read already, then the body from the
-// peer. What is written goes out in one piece.
-class PeerStream : public httplib::Stream {
- public:
-  PeerStream(HttpPeer& peer, std::string received) : peer_(peer), received_(std::move(received)) {}
-
-  bool is_readable() const override { return true; }
-  bool is_writable() const override { return true; }
-  ssize_t read(char* buffer, size_t size) override {
-    if (taken_ < received_.size()) {
-      const size_t count = std::min(size, received_.size() - taken_);
-      received_.copy(buffer, count, taken_);
-      taken_ += count;
-      return static_cast<ssize_t>(count);
-    }
-    if (!flush()) return -1;  // "100 Continue" goes before the body
-    const Result<size_t> got = peer_.receive(buffer, size);
-    return got.ok() ? static_cast<ssize_t>(*got) : -1;
-  }
-  ssize_t write(const char* bytes, size_t size) override {
-    written_.append(bytes, size);
-    return static_cast<ssize_t>(size);
-  }
-  void get_remote_ip_and_port(std::string& /*ip*/, int& /*port*/) const override {}
-  void get_local_ip_and_port(std::string& /*ip*/, int& /*port*/) const override {}
-  socket_t socket() const override { return 0; }  // compared with FD_SETSIZE only
-
-  bool flush() {
-    if (written_.empty()) return true;
-    return peer_.send(std::exchange(written_, {})).ok();
-  }
-
- private:
-  HttpPeer& peer_;
-  std::string received_;
-  size_t taken_ = 0;
-  std::string written_;
+// A response, with the headers that only some responses have.
+struct Reply {
+  HttpResponse response;
+  std::string headers;  // whole lines
 };
 
-class HttplibService : public HttpService, private httplib::Server {
+Reply refuse(int status, const std::string& message, std::string headers = "") {
+  return {refusal(status, message), std::move(headers)};
+}
+
+// A whole head, with the part of the body that came with it.
+struct Received {
+  std::string bytes;
+  size_t head_size = 0;
+};
+
+void send_reply(HttpPeer& peer, const Reply& reply, bool with_body = true) {
+  const HttpResponse& response = reply.response;
+  const auto reason = view(http::obsolete_reason(static_cast<http::status>(response.status)));
+  std::string text = fmt::format(
+      "HTTP/1.1 {} {}\r\n{}Connection: close\r\nContent-Type: {}\r\n"
+      "Content-Length: {}\r\n\r\n",
+      response.status, reason, reply.headers, response.content_type, response.body.size());
+  if (with_body) text += response.body;
+  (void)peer.send(text);  // nobody to tell when the peer is gone
+}
+
+class BeastService : public HttpService {
  public:
-  HttplibService(std::vector<HttpRoute> routes, std::string token, int64_t max_body_bytes)
-      : routes_(std::move(routes)), token_(std::move(token)), max_body_bytes_(max_body_bytes) {
-    set_pre_routing_handler([this](const httplib::Request& request, httplib::Response& response) {
-      const std::optional<HttpResponse> refused = refuse(request, response);
-      if (!refused) return HandlerResponse::Unhandled;
-      put(*refused, response);
-      return HandlerResponse::Handled;
-    });
-    set_exception_handler(
-        [](const httplib::Request&, httplib::Response& response, const std::exception_ptr&) {
-          put(refusal(500, "the supervisor failed at this request; its log tells more"), response);
-        });
-    // What the library itself refuses comes without a body.
-    set_error_handler([](const httplib::Request&, httplib::Response& response) {
-      if (response.body.empty()) put(refusal(response.status, "malformed request"), response);
-    });
-    for (const HttpRoute& route : routes_) add(route);
-  }
+  BeastService(std::vector<HttpRoute> routes, std::string token, int64_t max_body_bytes)
+      : routes_(std::move(routes)), token_(std::move(token)), max_body_bytes_(max_body_bytes) {}
 
   void serve(HttpPeer& peer) const override {
-    std::string received;
-    std::array<char, kReceiveBytes> buffer;
-    size_t end = std::string::npos;
-    while ((end = received.find(kHeadEnd)) == std::string::npos) {
-      if (std::ssize(received) > kMaxHeadBytes) return refuse_head(peer, 431, kTooLong);
-      const Result<size_t> got = peer.receive(buffer.data(), buffer.size());
-      if (!got.ok()) return refuse_head(peer, 408, "the request did not come in time");
-      if (*got == 0) return;
-      received.append(buffer.data(), *got);
+    const std::optional<Received> received = receive_head(peer);
+    if (!received) return;
+    Parser parser;
+    parser.header_limit(kMaxHeadBytes);
+    // The parser never sees a body; refuse_body() has the limit. (boost::none means 0 in 1.74.)
+    parser.body_limit(std::numeric_limits<uint64_t>::max());
+    boost::system::error_code failure;
+    parser.put(boost::asio::buffer(received->bytes.data(), received->head_size), failure);
+    if (!parser.is_header_done()) {
+      return send_reply(peer, refuse(400, "malformed request: " + failure.message()));
     }
-    end += kHeadEnd.size();
-    if (std::cmp_greater(end, kMaxHeadBytes)) return refuse_head(peer, 431, kTooLong);
-    std::optional<std::string> head = used_head(std::string_view(received).substr(0, end));
-    if (!head) return refuse_head(peer, 400, "malformed headers");
-    PeerStream stream(peer, std::move(*head) + received.substr(end));
-    bool is_closed = false;
-    // Not const in the library, but made for several threads.
-    const_cast<HttplibService*>(this)->process_request(stream, /*close_connection=*/true, is_closed,
-                                                       nullptr);
-    stream.flush();
+    send_reply(peer, answer(peer, parser, *received), parser.get().method() != http::verb::head);
   }
 
  private:
-  static void put(const HttpResponse& ours, httplib::Response& response) {
-    response.status = ours.status;
-    response.set_content(ours.body, ours.content_type);
-  }
-
-  // A head that the library does not get to see.
-  static void refuse_head(HttpPeer& peer, int status, const std::string& message) {
-    const std::string body = error_to_json(message);
-    // Nobody to tell when the peer is gone.
-    (void)peer.send(
-        fmt::format("HTTP/1.1 {} {}\r\nConnection: close\r\nContent-Type: application/json\r\n"
-                    "Content-Length: {}\r\n\r\n{}",
-                    status, message, body.size(), body));
-  }
-
-  void add(const HttpRoute& route) {
-    if (route.method == "GET") {
-      Get(route.path, [&route](const httplib::Request&, httplib::Response& response) {
-        put(route.answer(""), response);
-      });
-      return;
+  // Returns nothing when the peer has left, or was refused here.
+  static std::optional<Received> receive_head(HttpPeer& peer) {
+    Received received;
+    std::array<char, kReceiveBytes> buffer;
+    size_t end = std::string::npos;
+    while ((end = received.bytes.find(kHeadEnd)) == std::string::npos) {
+      if (std::cmp_greater(received.bytes.size(), kMaxHeadBytes)) break;
+      const Result<size_t> got = peer.receive(buffer.data(), buffer.size());
+      if (!got.ok()) {
+        send_reply(peer, refuse(408, "the request did not come in time"));
+        return std::nullopt;
+      }
+      if (*got == 0) return std::nullopt;
+      received.bytes.append(buffer.data(), *got);
     }
-    Post(route.path, [&route](const httplib::Request& request, httplib::Response& response,
-                              const httplib::ContentReader& read) {
-      std::string body;
-      const auto append = [&](const char* bytes, size_t size) {
-        body.append(bytes, size);
-        return true;
-      };
-      // Without a length the library would read until the peer closes.
-      const bool is_whole = !request.has_header("Content-Length") || read(append);
-      put(is_whole ? route.answer(body) : refusal(408, "the body did not come in time"), response);
-    });
+    received.head_size = end + kHeadEnd.size();
+    if (end == std::string::npos || std::cmp_greater(received.head_size, kMaxHeadBytes)) {
+      send_reply(peer, refuse(431, "headers too long"));
+      return std::nullopt;
+    }
+    return received;
   }
 
-  // Nothing when the request may be read on and answered.
-  std::optional<HttpResponse> refuse(const httplib::Request& request,
-                                     httplib::Response& response) const {
-    if (!is_authorized(request)) {
-      response.set_header("WWW-Authenticate", "Bearer");
-      return refusal(401, "send the job's token: Authorization: Bearer TOKEN");
+  Reply answer(HttpPeer& peer, const Parser& parser, const Received& received) const {
+    const Head& head = parser.get();
+    if ((head.version() != 10 && head.version() != 11) || head.method() == http::verb::unknown) {
+      return refuse(400, "malformed request: neither HTTP/1.0 nor HTTP/1.1, or no known method");
     }
+    if (!is_authorized(head)) {
+      return refuse(401, "send the job's token: Authorization: Bearer TOKEN",
+                    "WWW-Authenticate: Bearer\r\n");
+    }
+    const std::string_view target = view(head.target());
+    const std::string_view path = target.substr(0, target.find_first_of("?#"));
     const HttpRoute* at_path = nullptr;
-    bool is_route = false;
-    for (const HttpRoute& route : routes_) {
-      if (route.path != request.path) continue;
-      at_path = &route;
-      is_route = is_route || route.method == request.method;
+    const HttpRoute* route = nullptr;
+    for (const HttpRoute& candidate : routes_) {
+      if (candidate.path != path) continue;
+      at_path = &candidate;
+      if (candidate.method == view(head.method_string())) route = &candidate;
     }
-    if (at_path == nullptr) return refusal(404, fmt::format("no such path; {}", paths()));
-    if (!is_route) {
-      response.set_header("Allow", at_path->method);
-      return refusal(405, fmt::format("{} takes {} only", at_path->path, at_path->method));
+    if (at_path == nullptr) return refuse(404, "no such path; " + paths());
+    if (route == nullptr) {
+      return refuse(405, fmt::format("{} takes {} only", at_path->path, at_path->method),
+                    fmt::format("Allow: {}\r\n", at_path->method));
     }
-    return refuse_body(request);
+    if (std::optional<Reply> refused = refuse_body(parser)) return *std::move(refused);
+    const std::optional<std::string> body = receive_body(peer, parser, received);
+    if (!body) return refuse(408, "the body did not come in time");
+    try {
+      return {route->answer(*body), ""};
+    } catch (...) {
+      return refuse(500, "the supervisor failed at this request; its log tells more");
+    }
   }
 
-  std::optional<HttpResponse> refuse_body(const httplib::Request& request) const {
-    if (request.has_header("Transfer-Encoding")) {
-      return refusal(411, "send a Content-Length, not a Transfer-Encoding");
+  // Returns nothing when the body may be read.
+  std::optional<Reply> refuse_body(const Parser& parser) const {
+    const Head& head = parser.get();
+    if (head.count(http::field::transfer_encoding) > 0) {
+      return refuse(411, "send a Content-Length, not a Transfer-Encoding");
     }
-    const size_t num_lengths = request.get_header_value_count("Content-Length");
-    if (num_lengths == 0) return std::nullopt;
-    const std::string text = request.get_header_value("Content-Length");
-    uint64_t length = 0;
-    const auto [stop, failure] = std::from_chars(text.data(), text.data() + text.size(), length);
-    const bool is_huge = failure == std::errc::result_out_of_range;
-    if (num_lengths > 1 || stop != text.data() + text.size() ||
-        (failure != std::errc() && !is_huge)) {
-      return refusal(400, "malformed Content-Length");
+    // The parser accepts a length that is given several times.
+    if (head.count(http::field::content_length) > 1 ||
+        view(head[http::field::content_length]).find(',') != std::string_view::npos) {
+      return refuse(400, "malformed Content-Length");
     }
-    if (is_huge || length > static_cast<uint64_t>(max_body_bytes_)) {
-      return refusal(413, fmt::format("at most {} bytes are taken", max_body_bytes_));
+    if (std::cmp_greater(parser.content_length().value_or(0), max_body_bytes_)) {
+      return refuse(413, fmt::format("at most {} bytes are taken", max_body_bytes_));
     }
     return std::nullopt;
   }
 
-  bool is_authorized(const httplib::Request& request) const {
+  static std::optional<std::string> receive_body(HttpPeer& peer, const Parser& parser,
+                                                 const Received& received) {
+    const Head& head = parser.get();
+    const size_t size = parser.content_length().value_or(0);
+    std::string body = received.bytes.substr(received.head_size, size);
+    const bool waits = boost::beast::iequals(head[http::field::expect], "100-continue");
+    if (body.size() < size && waits && head.version() == 11) {
+      if (!peer.send("HTTP/1.1 100 Continue\r\n\r\n").ok()) return std::nullopt;
+    }
+    std::array<char, kReceiveBytes> buffer;
+    while (body.size() < size) {
+      const size_t wanted = std::min(buffer.size(), size - body.size());
+      const Result<size_t> got = peer.receive(buffer.data(), wanted);
+      if (!got.ok() || *got == 0) return std::nullopt;
+      body.append(buffer.data(), *got);
+    }
+    return body;
+  }
+
+  bool is_authorized(const Head& head) const {
     constexpr std::string_view kScheme = "Bearer ";
-    if (request.get_header_value_count("Authorization") != 1) return false;
-    const std::string value = request.get_header_value("Authorization");
-    return equal_ignoring_case(std::string_view(value).substr(0, kScheme.size()), kScheme) &&
-           same_token(std::string_view(value).substr(kScheme.size()), token_);
+    if (head.count(http::field::authorization) != 1) return false;
+    const boost::beast::string_view value = head[http::field::authorization];
+    return boost::beast::iequals(value.substr(0, kScheme.size()), "Bearer ") &&
+           same_token(view(value.substr(kScheme.size())), token_);
   }
 
   std::string paths() const {
@@ -240,13 +197,7 @@ HttpResponse refusal(int status, const std::string& message) {
 
 std::unique_ptr<HttpService> HttpService::create(std::vector<HttpRoute> routes, std::string token,
                                                  int64_t max_body_bytes) {
-  // The library's constructor ignores SIGPIPE for the whole process, which mpirun would inherit.
-  struct sigaction before = {};
-  sigaction(SIGPIPE, nullptr, &before);
-  auto service =
-      std::make_unique<HttplibService>(std::move(routes), std::move(token), max_body_bytes);
-  sigaction(SIGPIPE, &before, nullptr);
-  return service;
+  return std::make_unique<BeastService>(std::move(routes), std::move(token), max_body_bytes);
 }
 
 }  // namespace leasehold

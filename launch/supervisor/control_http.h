@@ -1,6 +1,6 @@
-// One HTTP request from untrusted bytes, one response. cpp-httplib parses and formats; what it
-// leaves open is closed here: the head is read whole, up to a limit, and only the headers that we
-// use are passed on; a body is read only after the token, path, method and size were found good.
+// Answers one HTTP request made of untrusted bytes. The head is read whole, up to a limit, and
+// given to Boost.Beast's parser. A body is read only after token, path, method and size were found
+// good.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +26,7 @@ HttpResponse refusal(int status, const std::string& message);  // as {"error": m
 
 struct HttpRoute {
   std::string method;  // "GET" or "POST"
-  std::string path;    // no character that is special in a regular expression
+  std::string path;    // compared as it is: no escapes are decoded
   std::function<HttpResponse(const std::string& body)> answer;  // any thread
 };
 
@@ -41,7 +41,7 @@ class HttpPeer {
 
 class HttpService {
  public:
-  // `max_body_bytes` limits a request's body. To be made before threads that use signals start.
+  // `max_body_bytes` limits a request's body.
   static std::unique_ptr<HttpService> create(std::vector<HttpRoute> routes, std::string token,
                                              int64_t max_body_bytes);
   virtual ~HttpService() = default;
