@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "launch/ascii_toml.h"
 #include "launch/toml_library.h"
 
 namespace leasehold {
@@ -51,7 +52,8 @@ int64_t line_of(const toml::node& node) { return node.source().begin.line; }
 }  // namespace
 
 Result<std::vector<JobEntry>> read_job_toml(std::string_view text, const std::string& path) {
-  const toml::parse_result parsed = toml::parse(text, path);
+  LEASEHOLD_ASSIGN_OR_RETURN(const std::string ascii, toml_in_ascii(text, path));
+  const toml::parse_result parsed = toml::parse(ascii, path);
   if (!parsed) {
     return error(Code::kBadConfig, "{}:{}: not TOML: {}", path, parsed.error().source().begin.line,
                  parsed.error().description());

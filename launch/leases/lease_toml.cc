@@ -4,6 +4,7 @@
 #include <array>
 #include <fmt/format.h>
 
+#include "launch/ascii_toml.h"
 #include "launch/leases/lease_times.h"
 #include "launch/nearest_name.h"
 #include "launch/toml_library.h"
@@ -110,7 +111,8 @@ std::string in_words(const LeaseValue& value) {
 }
 
 Result<LeaseTables> read_lease_toml(std::string_view text, const std::string& path) {
-  const toml::parse_result parsed = toml::parse(text, path);
+  LEASEHOLD_ASSIGN_OR_RETURN(const std::string ascii, toml_in_ascii(text, path));
+  const toml::parse_result parsed = toml::parse(ascii, path);
   if (!parsed) {
     return error(Code::kBadConfig, "{}:{}: not TOML: {}", path, parsed.error().source().begin.line,
                  parsed.error().description());

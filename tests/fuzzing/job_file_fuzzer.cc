@@ -1,7 +1,9 @@
 // Job files. The input is the text; lines behind a line "===" are arguments of --set.
+#include <algorithm>
 #include <string>
 #include <vector>
 
+#include "launch/ascii_toml.h"
 #include "launch/job_file.h"
 #include "launch/job_schema.h"
 #include "tests/fuzzing/require.h"
@@ -27,6 +29,16 @@ void require_good_error(const Status& status) {
   LEASEHOLD_FUZZ_REQUIRE(!status.message().empty());
 }
 
+// What the TOML library gets of any text: ASCII, with the same lines.
+void try_ascii(std::string_view text) {
+  const Result<std::string> ascii = toml_in_ascii(text, kPath);
+  if (!ascii.ok()) return require_good_error(ascii.status());
+  const auto is_ascii = [](char c) { return (c & 0x80) == 0; };
+  LEASEHOLD_FUZZ_REQUIRE(std::all_of(ascii->begin(), ascii->end(), is_ascii));
+  LEASEHOLD_FUZZ_REQUIRE(std::count(ascii->begin(), ascii->end(), '\n') ==
+                         std::count(text.begin(), text.end(), '\n'));
+}
+
 // The job's given keys, written out again.
 std::string to_toml(const JobFile& job) {
   std::string text;
@@ -49,6 +61,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::vector<std::string> overrides;
   if (end != std::string_view::npos) overrides = lines_of(input.substr(end + kSeparator.size()));
 
+  try_ascii(input.substr(0, end));
   const auto parsed = parse_job(input.substr(0, end), kPath, overrides);
   if (!parsed.ok()) {
     require_good_error(parsed.status());
