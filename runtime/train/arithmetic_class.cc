@@ -53,6 +53,13 @@ std::string first_difference(const std::string& mine, const std::string& theirs)
   return their_words >> their_word ? their_word.substr(0, their_word.find('=')) : "";
 }
 
+// The parts of two machines that make an operation differ between them.
+std::string_view differing_parts(std::string_view operation) {
+  const bool is_of_libm =
+      operation == "initial_values" || operation == "schedule" || operation.starts_with("rotary");
+  return is_of_libm ? "C libraries (cos, sin, log, pow)" : "processors or BLAS libraries";
+}
+
 }  // namespace
 
 Status compare_arithmetic(const std::vector<OperationDigest>& mine, const std::string& node,
@@ -66,13 +73,11 @@ Status compare_arithmetic(const std::vector<OperationDigest>& mine, const std::s
     const std::string operation = first_difference(first, texts[rank].substr(end + 1));
     if (operation.empty()) continue;
     return error(Code::kBadConfig,
-                 "rank {} on node {} computes other bits than rank 0 on node {} in {}: their "
-                 "processors or BLAS libraries "
+                 "rank {} on node {} computes other bits than rank 0 on node {} in {}: their {} "
                  "differ; use like nodes, or set run.identity = \"report\" to go on with training "
-                 "that depends on the "
-                 "layout",
+                 "that depends on the layout",
                  rank, texts[rank].substr(0, end), texts[0].substr(0, texts[0].find('\n')),
-                 operation);
+                 operation, differing_parts(operation));
   }
   return ok_status();
 }
@@ -94,9 +99,9 @@ Status compare_arithmetic(const std::vector<OperationDigest>& mine, const std::s
     if (found->second == word) continue;
     return error(Code::kBadConfig,
                  "this machine computes other bits than the one that wrote the checkpoint in {}: "
-                 "resume on a like machine "
-                 "and build, or set run.identity = \"report\"",
-                 operation);
+                 "their {} differ; resume on a like machine and build, or set run.identity = "
+                 "\"report\"",
+                 operation, differing_parts(operation));
   }
   if (compared) return ok_status();
   return error(Code::kBadConfig,

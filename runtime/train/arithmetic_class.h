@@ -38,7 +38,8 @@ struct OperationDigest {
 
 // Local. Runs every kind of operation that the job uses, but for `fill`, which computes nothing, on
 // inputs drawn from a fixed seed; rows are capped at 128 so that it takes milliseconds. Also
-// digests initial values (the host's logarithm and cosine).
+// digests initial values (the host's logarithm and cosine) and the schedule (its cosine and
+// powers).
 Result<std::vector<OperationDigest>> digest_arithmetic(Device& device, Kernels& kernels,
                                                        const ArithmeticProbe& probe,
                                                        double timeout_s);

@@ -83,6 +83,14 @@ class Prober {
     digests_.push_back({operation, digester.finish().low});
   }
 
+  // Digests values of the host's.
+  void digest_host(const std::string& operation, const std::vector<double>& values) {
+    if (counting()) return;
+    Digester digester;
+    digester.update(values.data(), values.size() * sizeof(double));
+    digests_.push_back({operation, digester.finish().low});
+  }
+
   std::vector<OperationDigest> take() { return std::move(digests_); }
   int64_t largest_bytes() const { return largest_bytes_; }  // of all that was allocated
 

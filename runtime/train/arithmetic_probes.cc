@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "runtime/train/arithmetic_prober.h"
+#include "runtime/train/optimizer.h"
 
 namespace leasehold {
 
@@ -251,6 +252,23 @@ void probe_optimizer(Prober& prober) {
   prober.digest("initial_values", {gradient});
 }
 
+// The host's cosine and powers, which no kernel shows: learning rates, and AdamW's corrections.
+void probe_schedule(Prober& prober) {
+  constexpr int64_t kSteps = 2000;
+  const OptimizerOptions options{.lr = 1, .min_lr = 0.1, .beta1 = 0.9, .beta2 = 0.95};
+  const OptimizerOptions slow{.lr = 1, .min_lr = 0.1, .beta1 = 0.99, .beta2 = 0.999};
+  std::vector<double> values;
+  for (int64_t step = 0; step < kSteps; ++step) {
+    values.push_back(learning_rate(options, step, kSteps));
+    for (const OptimizerOptions& betas : {options, slow}) {
+      const AdamWStep factors = adamw_step(betas, values.back(), step, false, 1, 1);
+      values.push_back(factors.correction1);
+      values.push_back(factors.correction2);
+    }
+  }
+  prober.digest_host("schedule", values);
+}
+
 }  // namespace
 
 void probe_operations(Prober& prober, const ArithmeticProbe& sizes) {
@@ -276,6 +294,7 @@ void probe_operations(Prober& prober, const ArithmeticProbe& sizes) {
   probe_sums(prober, rows, sizes.hidden, sizes.tensor);
   sizes.tensor == 1 ? probe_loss(prober, rows, V) : probe_cut_loss(prober, rows, V, sizes.tensor);
   probe_optimizer(prober);
+  probe_schedule(prober);
 }
 
 }  // namespace leasehold

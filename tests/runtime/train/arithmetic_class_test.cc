@@ -49,7 +49,7 @@ TEST(ArithmeticClassTest, ProbesTheOperationsOfTheModelAndNoOthers) {
        {"qkv.linear_forward", "projection.linear_backward_input", "head.linear_backward_weight",
         "attention_forward", "attention_backward", "residual_add", "residual_norm",
         "embedding_forward", "embedding_backward", "cross_entropy", "add", "cast", "squared_norms",
-        "adamw", "initial_values"}) {
+        "adamw", "initial_values", "schedule"}) {
     EXPECT_TRUE(llama.contains(operation)) << operation;
     EXPECT_TRUE(gpt2.contains(operation)) << operation;
   }
@@ -84,9 +84,9 @@ TEST(ArithmeticClassTest, ProbesTheSameOperationsInBf16AndFindsOtherBits) {
       const auto fp32 = probe(sizes), bf16 = probe(sizes, 1, DType::kBf16);
       ASSERT_EQ(bf16.size(), fp32.size());
       for (const auto& [operation, digest] : bf16) {
-        // The optimizer's inputs are fp32 in either.
-        const bool same =
-            operation == "squared_norms" || operation == "initial_values" || operation == "add";
+        // The optimizer's inputs are fp32 in either, and the host's values double.
+        const bool same = operation == "squared_norms" || operation == "initial_values" ||
+                          operation == "schedule" || operation == "add";
         EXPECT_EQ(digest == fp32.at(operation), same) << operation;
       }
       EXPECT_EQ(bf16, probe(sizes, 3, DType::kBf16));
@@ -132,6 +132,19 @@ TEST(ArithmeticClassTest, ComparesWhatTheCheckpointNames) {
   refused({{"add", 1}, {"cast", 4}}, "other bits than the one that wrote the checkpoint in cast");
   refused({{"add", 1}, {"newer", 2}}, "also compares newer");
   refused({}, "does not say");
+}
+
+TEST(ArithmeticClassTest, SaysWhichLibrariesMakeTheDifference) {
+  for (const auto& [operation, libraries] :
+       std::map<std::string, std::string>{{"qkv.linear_forward", "BLAS libraries differ"},
+                                          {"attention_forward", "BLAS libraries"},
+                                          {"schedule", "C libraries"},
+                                          {"initial_values", "C libraries"},
+                                          {"rotary_backward", "C libraries"}}) {
+    const Status status = compare_arithmetic({{operation, 1}}, to_text({{operation, 2}}));
+    EXPECT_EQ(status.code(), Code::kBadConfig);
+    EXPECT_NE(status.message().find(libraries), std::string::npos) << status.message();
+  }
 }
 
 }  // namespace
