@@ -5,6 +5,7 @@ option(LEASEHOLD_WARNINGS_AS_ERRORS "Treat compiler warnings as errors" ON)
 set(LEASEHOLD_MARCH "x86-64-v3" CACHE STRING
     "Instruction set of the build; part of the arithmetic class, so never 'native' for a job that moves")
 set(LEASEHOLD_SANITIZE "" CACHE STRING "Sanitizers to build with: empty, 'address,undefined' or 'thread'")
+option(LEASEHOLD_SANITIZER_LINES "Sanitizers report lines beside functions; takes longer to build" ON)
 option(LEASEHOLD_PRECOMPILE "Compile the common headers once for all files" ON)
 option(LEASEHOLD_FUZZ "Build the fuzzers of tests/fuzzing (clang only; see the preset 'fuzz')" OFF)
 
@@ -16,6 +17,27 @@ if(NOT LEASEHOLD_GPU MATCHES "^(absent|cuda|emulated)$")
 endif()
 # Machine code for each, and of the last also the form that drivers compile for newer parts.
 set(LEASEHOLD_CUDA_ARCHITECTURES "80-real;90-real;100-real;103" CACHE STRING "GPU architectures of a build with cuda")
+
+# Builds that take a part of another one (build/release, up to date), which tests/run does: the emulation takes the
+# libraries that are the same with every kind of GPU, and asan the tests' own files, so that it is the product alone
+# that is instrumented.
+set(LEASEHOLD_LIBRARIES_FROM "" CACHE PATH "Another build, whose libraries that are marked HOST_ONLY are used here")
+set(LEASEHOLD_TESTS_FROM "" CACHE PATH "Another build, whose compiled files of the tests are used here")
+foreach(from LEASEHOLD_LIBRARIES_FROM LEASEHOLD_TESTS_FROM)
+  if(${from})
+    set(options CMAKE_CXX_COMPILER LEASEHOLD_MARCH)
+    if(from STREQUAL LEASEHOLD_LIBRARIES_FROM)
+      list(APPEND options CMAKE_BUILD_TYPE LEASEHOLD_SANITIZE)
+    endif()
+    load_cache(${${from}} READ_WITH_PREFIX theirs_ ${options})
+    foreach(option ${options})
+      if(NOT "${theirs_${option}}" STREQUAL "${${option}}")
+        message(FATAL_ERROR "${from}: ${${from}} is built with ${option} '${theirs_${option}}' and this build with "
+          "'${${option}}', so the one does not fit the other; build all with -D ${from}=")
+      endif()
+    endforeach()
+  endif()
+endforeach()
 
 find_program(LEASEHOLD_CCACHE ccache)
 if(LEASEHOLD_CCACHE)
@@ -54,7 +76,7 @@ if(LEASEHOLD_SANITIZE)
     set(flags $<$<NOT:$<BOOL:$<TARGET_PROPERTY:LEASEHOLD_NO_TSAN>>>:${flags}>)
   endif()
   target_compile_options(leasehold_flags INTERFACE
-    ${flags} -fno-omit-frame-pointer -fno-sanitize-recover=all -g1
+    ${flags} -fno-omit-frame-pointer -fno-sanitize-recover=all $<$<BOOL:${LEASEHOLD_SANITIZER_LINES}>:-g1>
     $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
   # Null pointers and objects' borders are seen by the address sanitizer too; a fifth of the build's time.
   if(LEASEHOLD_SANITIZE STREQUAL "address,undefined")

@@ -12,8 +12,6 @@ namespace {
 
 class LaunchLeasesTest : public LaunchFixture {
  protected:
-  LaunchLeasesTest() : LaunchFixture(1200) {}
-
   // Each generation after the first goes on from exactly the step at which the one before it
   // drained.
   void expect_no_step_lost(size_t changes) {
@@ -37,7 +35,7 @@ TEST_F(LaunchLeasesTest, ALeaseThatEndsCostsNoStep) {
   write_calendar({{"owned-1"}, {"texas-a"}});
   launch();
   ASSERT_TRUE(wait_step(20)) << supervisor().errors();
-  const double end_s = now_s() + 2;
+  const double end_s = now_s() + 1.5;  // the margin is a second
   write_calendar({{"owned-1"}, {.host = "texas-a", .end_s = end_s}});
   expect_like_undisturbed();
   expect_no_step_lost(1);
@@ -50,7 +48,7 @@ TEST_F(LaunchLeasesTest, ATrancheJoinsAndTheWorldDividesTheLanesNoMore) {
   write_calendar({{"owned-1"}});
   launch();
   ASSERT_TRUE(wait_step(20)) << supervisor().errors();
-  const double begin_s = now_s() + 1.5;
+  const double begin_s = now_s() + 0.7;
   write_calendar({{"owned-1"}, {.host = "texas-a", .slots = 2, .begin_s = begin_s}});
   expect_like_undisturbed();
   expect_no_step_lost(1);

@@ -10,8 +10,9 @@ namespace leasehold {
 namespace {
 
 constexpr int64_t kFollowedSteps = 200;
-// Nats per token, at every step and at the last one: somewhat more than what is measured.
-constexpr double kBand = 0.07, kLastBand = 0.002;
+// Nats per token, at every step and at the last one: somewhat more than what is measured with any of
+// OpenBLAS's kernel sets (0.0703 and 0.0029 for GPT-2 with those that have fused multiply-adds).
+constexpr double kBand = 0.1, kLastBand = 0.006;
 
 // Sixteen windows, learned by heart: the loss falls from ln 61 to a small part of it.
 std::vector<double> train_losses(const std::string& family, DType precision,
