@@ -3,8 +3,8 @@
 
 AdamW with decay on matrices only, gradient norm and clipping, tied head, no dropout, random tokens: what bench/train_step
 does. Written for speed within what PyTorch offers. On a CPU, where 1.13 is enough: fp32, one packed qkv product, batched
-attention with an additive mask, AdamW tensor by tensor (the form over lists makes temporaries of the whole model),
-gradients dropped instead of set to zero. On a GPU: scaled_dot_product_attention, fused AdamW, --compile for
+attention with an additive mask, fused AdamW where PyTorch has it for CPUs (2.4 and later), else tensor by tensor (the
+form over lists makes temporaries of the whole model), gradients dropped instead of set to zero. On a GPU: scaled_dot_product_attention, fused AdamW, --compile for
 torch.compile, and for --precision bf16 autocast over fp32 weights. --microbatch accumulates gradients. The interpreter
 needs PyTorch (Debian: python3-torch, /usr/bin/python3).
 """
@@ -87,12 +87,25 @@ class Gpt(nn.Module):
         return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
 
+def optimizer_form(a):
+    """PyTorch's name of the fastest form of AdamW that it has for the device."""
+    has_fused = a.device == "cuda" or tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 4)
+    return "fused" if has_fused else "for-loop"
+
+
+def instructions(a):
+    if a.device == "cuda":
+        return torch.cuda.get_device_name()
+    capability = getattr(torch.backends, "cpu", None)
+    return capability.get_cpu_capability() if capability else "instructions unknown"
+
+
 def make_optimizer(model, a):
     matrices = [p for p in model.parameters() if p.dim() > 1]
     others = [p for p in model.parameters() if p.dim() <= 1]
     return torch.optim.AdamW([{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}],
                              lr=6e-4, betas=(0.9, 0.95),
-                             **({"fused": True} if a.device == "cuda" else {"foreach": False}))
+                             **({"fused": True} if optimizer_form(a) == "fused" else {"foreach": False}))
 
 
 def train_step(model, optimizer, tokens, targets, a):
@@ -124,7 +137,8 @@ def main():
             torch.cuda.synchronize()
         if step >= a.warmup:
             times.append(time.perf_counter() - begin)
-    print(json.dumps({"torch": torch.__version__, "parameters": sum(p.numel() for p in model.parameters()),
+    print(json.dumps({"torch": torch.__version__, "optimizer": optimizer_form(a), "instructions": instructions(a),
+                      "parameters": sum(p.numel() for p in model.parameters()),
                       "step_times_s": times, "tokens_per_s": a.batch * a.sequence / statistics.median(times),
                       "last_loss": loss}))
 

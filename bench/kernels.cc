@@ -5,7 +5,6 @@
 #include "runtime/tensor/kernels.h"
 
 #include <algorithm>
-#include <cblas.h>
 #include <chrono>
 #include <fmt/format.h>
 #include <fstream>
@@ -19,6 +18,7 @@
 #include "bench/median.h"
 #include "runtime/device/cpu_device.h"
 #include "runtime/tensor/arena.h"
+#include "runtime/tensor/blas/blas.h"
 
 namespace leasehold {
 
@@ -190,10 +190,10 @@ class Bench {
     const int64_t lda = transpose_a == CblasTrans ? M : K;
     const int64_t ldb = transpose_b == CblasTrans ? K : N;
     add(row, call, [&] {
-      cblas_sgemm(CblasRowMajor, transpose_a, transpose_b, static_cast<blasint>(M),
-                  static_cast<blasint>(N), static_cast<blasint>(K), 1, a.as<float>(),
-                  static_cast<blasint>(lda), b.as<float>(), static_cast<blasint>(ldb), 0,
-                  c.as<float>(), static_cast<blasint>(N));
+      blas::library().sgemm(CblasRowMajor, transpose_a, transpose_b, static_cast<blasint>(M),
+                            static_cast<blasint>(N), static_cast<blasint>(K), 1, a.as<float>(),
+                            static_cast<blasint>(lda), b.as<float>(), static_cast<blasint>(ldb), 0,
+                            c.as<float>(), static_cast<blasint>(N));
     });
   }
 
@@ -210,9 +210,9 @@ class Bench {
     while (seconds.size() < 5 || (now_s() < end && seconds.size() < 1000)) {
       run(call, seconds);
       if (!rival) continue;
-      openblas_set_num_threads(num_threads_);
+      blas::library().set_num_threads(num_threads_);
       run(rival, rival_seconds);
-      openblas_set_num_threads(1);  // as the kernels need it
+      blas::library().set_num_threads(1);  // as the kernels need it
     }
     row.seconds = median(seconds);
     if (rival) row.rival_seconds = median(rival_seconds);
@@ -249,6 +249,7 @@ void run_all(Bench& bench, int64_t B, int64_t T) {
 }
 
 void print_table(const Bench& bench) {
+  fmt::print("{}\n\n", bench.arithmetic_class());
   fmt::print("{:<28} {:<36} {:>9} {:>8} {:>7}  {:<24} {}\n", "operation", "shape", "ms", "rate", "",
              "of", "rate over OpenBLAS's threads");
   double products_s = 0, rivals_s = 0, others_s = 0;

@@ -50,6 +50,7 @@ class Report {
         num_parameters(model), settings_.batch, model.sequence, settings_.microbatch, ranks_,
         is_cpu ? fmt::format(" x {} threads", settings_.compute.section.threads) : "",
         settings_.zero, settings_.compute.section.precision, measured_.device_name);
+    fmt::print("  {}\n", measured_.arithmetic_class);
   }
 
   void speed() {

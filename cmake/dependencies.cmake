@@ -7,7 +7,7 @@ find_package(tomlplusplus REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET libxxhash)
-pkg_check_modules(openblas REQUIRED IMPORTED_TARGET openblas)
+pkg_check_modules(openblas REQUIRED openblas)  # its header; programs open the library while they run
 pkg_check_modules(pcre2 REQUIRED IMPORTED_TARGET libpcre2-8)
 # Not by pkg-config, whose sentencepiece.pc adds the trainer, which only tests want.
 find_library(LEASEHOLD_SENTENCEPIECE sentencepiece REQUIRED)

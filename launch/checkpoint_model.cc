@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "launch/kernel_sets.h"
 #include "models/gpt.h"
 
 namespace leasehold {
@@ -39,6 +40,7 @@ Result<std::unique_ptr<CheckpointModel>> CheckpointModel::load(FileSystem& files
   const auto& identity = loaded->info().identity;
   const auto precision = identity.find("device.precision");  // imported weights name none
   if (precision != identity.end()) section.precision = precision->second;
+  if (device.kind == "cpu") LEASEHOLD_RETURN_IF_ERROR(open_kernel_set_of(loaded->info()).status());
   auto compute = make_device(section, NodePlace{}, kTimeoutS);
   if (!compute.ok()) return compute.status().annotated("--device " + device.kind);
   loaded->compute_ = std::move(compute).value();

@@ -29,9 +29,10 @@ struct NodePlace {
   int rank = 0;
   int size = 1;
 };
-// A rank of device.kind = "cuda" takes the GPU with its number on its node. kBadConfig, with the
-// way out, where the build, the driver or the node's GPUs do not allow it. `timeout_s` is that of
-// the groups' operations.
+// With device.kind = "cpu" the CPU kernels use the library of matrix products as the process has
+// opened it. A rank of device.kind = "cuda" takes the GPU with its number on its node. kBadConfig,
+// with the way out, where the build, the driver or the node's GPUs do not allow it. `timeout_s` is
+// that of the groups' operations.
 Result<ComputeDevice> make_device(const DeviceSection& section, const NodePlace& place,
                                   double timeout_s);
 // For device.kind = "cuda": what Engine::forecast says with it is, to the byte, what machines with

@@ -52,7 +52,8 @@ Status run_evaluate(const EvaluateCommand& command) {
                                          {"step", model->info().step},
                                          {"data", command.data},
                                          {"loss", evaluation.mean_loss},
-                                         {"tokens", evaluation.num_targets}};
+                                         {"tokens", evaluation.num_targets},
+                                         {"arithmetic", model->kernels().arithmetic_class()}};
   fmt::print("{}\n", result.dump());
   return ok_status();
 }

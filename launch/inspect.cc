@@ -110,6 +110,7 @@ ordered_json to_json(const Report& report) {
     }
     object["model"] = report.info.model;
     object["identity"] = report.info.identity;
+    if (!report.info.cpu_kernels.empty()) object["cpu_kernels"] = report.info.cpu_kernels;
     for (const auto& [library, products] : report.algorithms.by_library())
       object["algorithms"][library] = products;
   }
@@ -140,6 +141,8 @@ std::string to_text(const Report& report) {
          fmt::format("{} ({} elements)", manifest.num_parameters(), num_elements(manifest)));
     for (const auto& [library, products] : report.algorithms.by_library())
       line("algorithms", fmt::format("of {} products, by {}", products.size(), library));
+    if (!report.info.cpu_kernels.empty())
+      line("cpu kernels", report.info.cpu_kernels + " of OpenBLAS");
     if (report.problems.empty()) line("state_digest", report.state_digest);
   }
   for (const std::string& problem : report.problems) line("problem", problem);

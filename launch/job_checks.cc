@@ -206,10 +206,11 @@ Status check_gpu_attention(const ModelConfig& model) {
 Status check_device(const DeviceSection& device, const ModelConfig& model) {
   if (device.kind == "cuda") {
     LEASEHOLD_RETURN_IF_ERROR(check_gpu_attention(model));
-    const std::string key = device.threads != 1       ? "device.threads"
-                            : device.mode != "inline" ? "device.mode"
-                            : device.delay_seed != 0  ? "device.delay_seed"
-                                                      : "";
+    const std::string key = device.threads != 1            ? "device.threads"
+                            : device.cpu_kernels != "auto" ? "device.cpu_kernels"
+                            : device.mode != "inline"      ? "device.mode"
+                            : device.delay_seed != 0       ? "device.delay_seed"
+                                                           : "";
     if (key.empty()) return ok_status();
     return error(Code::kBadConfig,
                  "{} has no effect with device.kind = \"cuda\": leave it out, or write "

@@ -65,8 +65,9 @@ struct DeviceSection {
   std::string kind = "cpu";
   int64_t threads = 1;
   std::string precision = "fp32";
-  std::string mode = "inline";  // or "asynchronous"
-  int64_t delay_seed = 0;       // asynchronous mode: 0 means no delays
+  std::string cpu_kernels = "auto";  // or a kernel set (runtime/tensor/blas/kernel_sets.h)
+  std::string mode = "inline";       // or "asynchronous"
+  int64_t delay_seed = 0;            // asynchronous mode: 0 means no delays
 };
 
 struct CheckpointSection {

@@ -338,6 +338,15 @@ const JobKey kKeys[] = {
      .identity = true,
      .choices = {"fp32", "bf16"}},
     {.table = "device",
+     .name = "cpu_kernels",
+     .slot = LEASEHOLD_SLOT(device.cpu_kernels),
+     .meaning =
+         "Kernel set of OpenBLAS, by which all ranks compute; sets give different bits. `auto`: "
+         "the one that the run has been computed with, at its start the best that every rank's "
+         "processor runs. A resumed run refuses another one.",
+     .choices = {"auto", "SkylakeX", "Haswell", "Sandybridge", "Nehalem", "Prescott", "Cooperlake",
+                 "SapphireRapids", "Zen"}},
+    {.table = "device",
      .name = "mode",
      .slot = LEASEHOLD_SLOT(device.mode),
      .meaning = "For tests: `asynchronous` runs CPU streams on threads of their own, with equal "

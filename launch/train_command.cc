@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "launch/compose.h"
+#include "launch/kernel_sets.h"
 #include "launch/progress.h"
 #include "launch/supervision.h"
 #include "launch/supervisor/forecast_words.h"
@@ -47,9 +48,12 @@ Result<StageSizes> forecast_stages(const JobFile& job, const MeshShape& shape,
   return stages;
 }
 
-Status print_memory(const JobFile& job, const MeshShape& shape, ComputeDevice& compute) {
+Status print_memory(const JobFile& job, const MeshShape& shape, const ChosenKernelSet& kernel_set,
+                    ComputeDevice& compute) {
   LEASEHOLD_ASSIGN_OR_RETURN(const StageSizes stages, forecast_stages(job, shape, compute));
   print_layout(job, shape);
+  if (!kernel_set.kernel_set.empty())
+    fmt::print("cpu kernels: {} of OpenBLAS: {}\n", kernel_set.kernel_set, kernel_set.reason);
   fmt::print("memory of a rank, bytes:\n  {:<14}", "");
   for (int stage = 0; stage < shape.pipeline; ++stage)
     fmt::print(" {:>16}", shape.pipeline == 1 ? "" : fmt::format("stage {}", stage));
@@ -94,12 +98,11 @@ Status print_forecasts(JobFile job, const std::vector<LayoutOfWorld>& layouts,
 struct Prepared {
   JobFile job;
   TokenLoaders data;
-  ComputeDevice compute;
   std::string data_digest;
   Supervision supervision;
 };
 
-Result<Prepared> prepare(const TrainCommand& command, ProcessGroup& processes, int num_ranks) {
+Result<Prepared> prepare(const TrainCommand& command, int num_ranks) {
   Prepared prepared;
   if (command.world && (!command.dry_run || *command.world < 1 || *command.world > kMostRanks)) {
     return error(Code::kUsage,
@@ -118,18 +121,20 @@ Result<Prepared> prepare(const TrainCommand& command, ProcessGroup& processes, i
   }
   LEASEHOLD_ASSIGN_OR_RETURN(prepared.data, open_data(posix_files(), prepared.job));
   prepared.data_digest = prepared.data.train->file().digest().to_hex();
-  // Forecasts of a world that is not there are made on machines without GPUs, too.
-  const bool planned = command.world || !command.forecasts.empty();
-  if (planned && prepared.job.device.kind == "cuda") {
-    prepared.compute = plan_cuda_device(prepared.job.device);
-    return prepared;
-  }
+  return prepared;
+}
+
+// Forecasts of a world that is not there are made on machines without GPUs, and with processors
+// that will not train, too.
+bool is_planned(const TrainCommand& command) { return command.world || !command.forecasts.empty(); }
+
+Result<ComputeDevice> make_compute(const TrainCommand& command, const JobFile& job,
+                                   ProcessGroup& processes) {
+  if (is_planned(command) && job.device.kind == "cuda") return plan_cuda_device(job.device);
   const NodePlace place{.node = processes.node(),
                         .rank = processes.node_local_rank(),
                         .size = processes.node_local_size()};
-  LEASEHOLD_ASSIGN_OR_RETURN(prepared.compute, make_device(prepared.job.device, place,
-                                                           prepared.job.launch.stuck_timeout_s));
-  return prepared;
+  return make_device(job.device, place, job.launch.stuck_timeout_s);
 }
 
 }  // namespace
@@ -145,12 +150,21 @@ Status run_train(const TrainCommand& command, ProcessGroup& processes, DrainRequ
   LEASEHOLD_ASSIGN_OR_RETURN(const std::unique_ptr<Stream> stream, host->create_stream("host"));
 
   const auto num_ranks = static_cast<int>(command.world.value_or(world.size()));
-  Result<Prepared> prepared = prepare(command, processes, num_ranks);
+  Result<Prepared> prepared = prepare(command, num_ranks);
   const double timeout_s = prepared.ok() ? prepared->job.launch.stuck_timeout_s : kDefaultTimeoutS;
   LEASEHOLD_RETURN_IF_ERROR(
       agree(world, *stream, prepared.status(), after_group_timeout(timeout_s)));
   const JobFile& job = prepared->job;
-  ComputeDevice& compute = prepared->compute;
+  // What is only planned computes nothing.
+  ChosenKernelSet kernel_set;
+  if (!is_planned(command)) {
+    const bool may_change = command.fork || job.run.identity == "report";
+    LEASEHOLD_ASSIGN_OR_RETURN(kernel_set,
+                               open_kernel_set(job, may_change, processes, *stream, timeout_s));
+  }
+  Result<ComputeDevice> made = make_compute(command, job, processes);
+  LEASEHOLD_RETURN_IF_ERROR(agree(world, *stream, made.status(), after_group_timeout(timeout_s)));
+  ComputeDevice& compute = *made;
 
   const bool only_forecasts = command.dry_run || !command.forecasts.empty();
   RunProgress run_progress;
@@ -164,7 +178,7 @@ Status run_train(const TrainCommand& command, ProcessGroup& processes, DrainRequ
   if (only_forecasts) {
     Status printed;
     if (world.rank() == 0 && command.forecasts.empty()) {
-      printed = print_memory(job, make_mesh_shape(job.parallel, num_ranks), compute);
+      printed = print_memory(job, make_mesh_shape(job.parallel, num_ranks), kernel_set, compute);
     } else if (world.rank() == 0) {
       printed = print_forecasts(job, command.forecasts, compute);
     }
@@ -188,6 +202,8 @@ Status run_train(const TrainCommand& command, ProcessGroup& processes, DrainRequ
   TrainerOptions options = make_trainer_options(job, prepared->data_digest, processes.node());
   options.stop_after = command.stop_after;
   options.fork = command.fork;
+  options.job.cpu_kernels = kernel_set.kernel_set;
+  options.kernel_set_reason = kernel_set.reason;
   options.generation = prepared->supervision.generation;
   LEASEHOLD_ASSIGN_OR_RETURN(
       options.ranks, read_failure_domains(posix_files(), job.run.dir, prepared->supervision,

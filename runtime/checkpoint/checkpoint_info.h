@@ -29,6 +29,9 @@ struct CheckpointInfo {
   // Which algorithm each matrix product is computed by, as text (tensor/algorithm_choices.h); empty
   // where there is no choice (CPUs).
   std::string algorithms;
+  // The kernel set of OpenBLAS that the state was computed with (tensor/blas/kernel_sets.h); empty
+  // where products are not its, or in what an older program wrote.
+  std::string cpu_kernels;
   // The step's line of metrics.jsonl, without what validation adds: a run that was stopped between
   // the step and its validation still writes the line. Empty at step 0.
   std::string metrics_line;

@@ -138,6 +138,7 @@ json encode_info(const CheckpointInfo& info) {
                   {"arithmetic_class", info.arithmetic_class},
                   {"metrics_line", info.metrics_line}};
   if (!info.algorithms.empty()) encoded["algorithms"] = lines_of(info.algorithms);
+  if (!info.cpu_kernels.empty()) encoded["cpu_kernels"] = info.cpu_kernels;
   return encoded;
 }
 
@@ -185,6 +186,9 @@ Result<CheckpointInfo> parse_info(const JsonCursor& top) {
   LEASEHOLD_ASSIGN_OR_RETURN(info.tokenizer_json, top.field("tokenizer").string());
   LEASEHOLD_ASSIGN_OR_RETURN(info.arithmetic_class, top.field("arithmetic_class").string());
   LEASEHOLD_ASSIGN_OR_RETURN(info.metrics_line, top.field("metrics_line").string());
+  if (top.has("cpu_kernels")) {
+    LEASEHOLD_ASSIGN_OR_RETURN(info.cpu_kernels, top.field("cpu_kernels").string());
+  }
   if (top.has("algorithms")) {
     LEASEHOLD_ASSIGN_OR_RETURN(info.algorithms, parse_algorithms(top.field("algorithms")));
   }

@@ -301,7 +301,9 @@ class Kernels {
 };
 
 class CpuDevice;
-// Kernels of f32 or bf16 on the device's thread pool and OpenBLAS.
+// Kernels of f32 or bf16 on the device's thread pool and OpenBLAS, with the kernel set that the
+// process has opened it with (blas/blas.h), or the best of this processor. Throws StatusError where
+// it cannot be opened.
 std::unique_ptr<Kernels> create_cpu_kernels(CpuDevice& device, DType dtype = DType::kF32);
 
 }  // namespace leasehold

@@ -2,11 +2,11 @@
 #include "runtime/tensor/kernels_cpu.h"
 
 #include <algorithm>
-#include <cblas.h>
 #include <limits>
 #include <vector>
 
 #include "runtime/device/cpu_stream.h"
+#include "runtime/tensor/blas/blas.h"
 #include "runtime/tensor/kernels_cpu_attention.h"
 #include "runtime/tensor/kernels_cpu_elements.h"
 #include "runtime/tensor/kernels_cpu_gemm_bf16.h"
@@ -35,7 +35,7 @@ template <typename E>
 class CpuKernels : public Kernels {
  public:
   explicit CpuKernels(CpuDevice& device) : pool_(device.thread_pool()) {
-    openblas_set_num_threads(1);
+    blas::library();  // opens it, unless it is open: here a failure is heard
     if (cpu::kIsNarrow<E>)
       panels_.resize(static_cast<size_t>(pool_.num_threads() * cpu::kPanelFloats));
   }
@@ -48,7 +48,7 @@ class CpuKernels : public Kernels {
     const cpu::TileGrid tiles = cpu::plan_tiles(cpu::Product{.M = 2048, .N = 3072, .K = 768});
     const std::string common =
         fmt::format("cpu kernels {}; {}; core {}; {}; tiles {} x {}, {} query rows", cpu::kRevision,
-                    openblas_get_config(), openblas_get_corename(), LEASEHOLD_INSTRUCTION_SET,
+                    blas::library().config, blas::library().kernel_set, LEASEHOLD_INSTRUCTION_SET,
                     tiles.rows, tiles.columns, cpu::kQueryRows);
     if (!cpu::kIsNarrow<E>) return common;
     return fmt::format("{}; bf16 in panels {} x {} x {}", common, cpu::kPanelRows,

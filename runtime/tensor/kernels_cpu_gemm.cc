@@ -1,7 +1,8 @@
 #include "runtime/tensor/kernels_cpu_gemm.h"
 
-#include <cblas.h>
 #include <limits>
+
+#include "runtime/tensor/blas/blas.h"
 
 namespace leasehold::cpu {
 
@@ -47,9 +48,10 @@ void sgemm(Transpose transpose_a, Transpose transpose_b, int64_t M, int64_t N, i
   const auto as_cblas = [](Transpose t) {
     return t == Transpose::kYes ? CblasTrans : CblasNoTrans;
   };
-  cblas_sgemm(CblasRowMajor, as_cblas(transpose_a), as_cblas(transpose_b), static_cast<blasint>(M),
-              static_cast<blasint>(N), static_cast<blasint>(K), alpha, a, static_cast<blasint>(lda),
-              b, static_cast<blasint>(ldb), beta, c, static_cast<blasint>(ldc));
+  blas::library().sgemm(CblasRowMajor, as_cblas(transpose_a), as_cblas(transpose_b),
+                        static_cast<blasint>(M), static_cast<blasint>(N), static_cast<blasint>(K),
+                        alpha, a, static_cast<blasint>(lda), b, static_cast<blasint>(ldb), beta, c,
+                        static_cast<blasint>(ldc));
 }
 
 TileGrid plan_tiles(const Product& product, const TileLimits& limits) {

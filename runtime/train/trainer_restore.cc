@@ -1,6 +1,7 @@
 // How a run begins: the claim of run.dir, and the state that it goes on from.
 #include "runtime/checkpoint/state_digest.h"
 #include "runtime/comm/host_exchange.h"
+#include "runtime/train/agreed_kernel_set.h"
 #include "runtime/train/trainer.h"
 
 namespace leasehold {
@@ -41,6 +42,11 @@ Status Trainer::claim() {
   progress_.generation = info_.generation;
   event("started", fmt::format("{} ranks", world_.size()),
         {{"world_size", std::to_string(world_.size())}});
+  if (!info_.cpu_kernels.empty()) {
+    event("cpu_kernels",
+          fmt::format("{} of OpenBLAS: {}", info_.cpu_kernels, options_.kernel_set_reason),
+          {{"kernel_set", info_.cpu_kernels}});
+  }
 
   LEASEHOLD_RETURN_IF_ERROR(agree_on_arithmetic());
   Status alike =
@@ -88,6 +94,8 @@ Status Trainer::accept(const CheckpointHandle& checkpoint) {
   LEASEHOLD_RETURN_IF_ERROR(check_parameters(checkpoint, engine_.parameter_shapes()));
   // A fork promises no bits of what it leaves: another precision or tensor degree computes others.
   if (options_.report_arithmetic || options_.fork) return ok_status();
+  LEASEHOLD_RETURN_IF_ERROR(
+      check_kernel_set(checkpoint.info.cpu_kernels, options_.job.cpu_kernels));
   LEASEHOLD_RETURN_IF_ERROR(use_algorithms(checkpoint.info.algorithms));
   return compare_arithmetic(arithmetic_.digests, checkpoint.info.arithmetic_class);
 }
@@ -231,6 +239,11 @@ Status Trainer::resume_from(const Restored& restored) {
   }
   if (options_.report_arithmetic) {
     if (!options_.fork) LEASEHOLD_RETURN_IF_ERROR(try_algorithms(found.algorithms));
+    const Status same_set = check_kernel_set(found.cpu_kernels, info_.cpu_kernels);
+    if (!same_set.ok()) {
+      event("cpu_kernels_differ",
+            fmt::format("{} so far, {} from here on", found.cpu_kernels, info_.cpu_kernels));
+    }
     const Status alike = compare_arithmetic(arithmetic_.digests, found.arithmetic_class);
     if (!alike.ok()) event("arithmetic_differs", alike.message());
   }

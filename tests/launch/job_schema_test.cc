@@ -4,6 +4,7 @@
 #include <set>
 
 #include "runtime/base/files.h"
+#include "runtime/tensor/blas/kernel_sets.h"
 #include "tests/launch/job_text.h"
 
 namespace leasehold {
@@ -25,6 +26,13 @@ TEST(JobKeys, AreDistinctAndComplete) {
     EXPECT_EQ(nearest_job_table(key.table), key.table);
   }
   EXPECT_EQ(find_job_key("run", "nothing"), nullptr);
+}
+
+// The job file's choices are the sets that there are, in their order.
+TEST(JobKeys, CpuKernelsAreTheKernelSets) {
+  std::vector<std::string_view> names = {"auto"};
+  for (const blas::KernelSet& set : blas::kernel_sets()) names.push_back(set.name);
+  EXPECT_EQ(find_job_key("device", "cpu_kernels")->choices, names);
 }
 
 // What --set stores, the printed value gives back: every key is wired to its own place and type.

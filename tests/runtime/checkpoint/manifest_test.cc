@@ -91,6 +91,19 @@ TEST(Manifest, AlgorithmsThatAreNoTableAreRefused) {
   EXPECT_NE(status.message().find("damaged or edited"), std::string::npos) << status.message();
 }
 
+TEST(Manifest, TheKernelSetReadsBackAndIsAbsentWhereNoneIsKnown) {
+  EXPECT_EQ(sample_text().find("cpu_kernels"), std::string::npos);
+  EXPECT_EQ(parse_manifest(sample_text(), "m")->info.cpu_kernels, "");
+  CheckpointInfo info = sample_info(7);
+  info.cpu_kernels = "Haswell";
+  const std::string text = encode_manifest(merge_shards(info, two_shards()).value()).value();
+  EXPECT_EQ(parse_manifest(text, "m")->info.cpu_kernels, "Haswell");
+  const Status status =
+      parse_manifest(replaced(text, "\"Haswell\"", "[\"Haswell\"]"), "m").status();
+  EXPECT_EQ(status.code(), Code::kBadData);
+  EXPECT_NE(status.message().find("cpu_kernels"), std::string::npos) << status.message();
+}
+
 TEST(Manifest, ShardPiecesReadBack) {
   for (const ShardPieces& shard : two_shards()) {
     EXPECT_EQ(parse_shard_pieces(encode_shard_pieces(shard).value(), "rank 0").value(), shard);

@@ -1,6 +1,5 @@
 #include "runtime/tensor/kernels_cpu_gemm.h"
 
-#include <cblas.h>
 #include <cmath>
 #include <gtest/gtest.h>
 #include <limits>
@@ -115,7 +114,6 @@ double error_of(const Call& call, float beta, uint64_t seed) {
 
 // Some OpenBLAS releases are wrong on some parts, or when several threads call at once.
 TEST(OpenBlas, IsRightForOddExtentsWithThreeThreadsCalling) {
-  openblas_set_num_threads(1);  // as the CPU kernels call it
   std::vector<double> worst(3);
   std::vector<std::thread> threads;
   for (size_t t = 0; t < worst.size(); ++t) {

@@ -1,0 +1,51 @@
+#include "runtime/checkpoint/newest_record.h"
+
+#include "runtime/checkpoint/durable.h"
+#include "runtime/checkpoint/snapshot_description.h"
+#include "runtime/checkpoint/snapshot_slot.h"
+
+namespace leasehold {
+
+namespace {
+
+void take_newer(std::optional<NewestRecord>& newest, NewestRecord found) {
+  if (!newest || found.info.step > newest->info.step) newest = std::move(found);
+}
+
+// Of one node, whose slots' names say so.
+void look_in_memory(FileSystem& files, const std::string& run_dir, const std::string& directory,
+                    const std::string& node, std::optional<NewestRecord>& newest) {
+  constexpr int64_t kLineageBytes = 4096;
+  auto lineage = read_file(files, join_path(run_dir, "lineage"), kLineageBytes);
+  if (!lineage.ok()) return;
+  while (lineage->ends_with('\n')) lineage->pop_back();
+  const std::string prefix = run_prefix(run_dir);
+  const auto slots = list_slots(directory, prefix);
+  if (!slots.ok()) return;
+  for (const std::string& slot : *slots) {
+    const auto name = parse_slot_name(prefix, slot);
+    if (!name || name->node != node) continue;
+    const std::string path = join_path(directory, slot + ".json");
+    const auto text = read_file(posix_files(), path);
+    if (!text.ok()) continue;
+    auto description = parse_snapshot(*text, path);
+    if (!description.ok() || description->info.lineage != *lineage) continue;
+    take_newer(newest, {path, std::move(description->info)});
+  }
+}
+
+}  // namespace
+
+std::optional<NewestRecord> find_newest_record(FileSystem& files, const std::string& run_dir,
+                                               const std::string& memory_directory,
+                                               const std::string& node) {
+  std::optional<NewestRecord> newest;
+  std::vector<CheckpointRejected> rejected;
+  const auto checkpoints = list_checkpoints(files, run_dir, rejected);
+  if (checkpoints.ok() && !checkpoints->empty())
+    newest = {checkpoints->front().path, checkpoints->front().info};
+  if (!memory_directory.empty()) look_in_memory(files, run_dir, memory_directory, node, newest);
+  return newest;
+}
+
+}  // namespace leasehold

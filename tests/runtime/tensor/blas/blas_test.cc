@@ -1,0 +1,130 @@
+// The library that was asked for is the one that computes.
+#include "runtime/tensor/blas/blas.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <gtest/gtest.h>
+#include <thread>
+
+#include "runtime/tensor/blas/processor.h"
+
+namespace leasehold::blas {
+namespace {
+
+// A (96, 700) (700, 80) product of fixed numbers: more than one block of every set's depth.
+std::vector<float> product() {
+  constexpr int kM = 96, kN = 80, kK = 700;
+  std::vector<float> a(kM * kK), b(kK * kN), c(kM * kN);
+  for (size_t i = 0; i < a.size(); ++i) a[i] = static_cast<float>(i * 7919 % 1009) / 1009 - 0.5F;
+  for (size_t i = 0; i < b.size(); ++i) b[i] = static_cast<float>(i * 6007 % 997) / 997 - 0.5F;
+  library().sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, kM, kN, kK, 1, a.data(), kK, b.data(),
+                  kN, 0, c.data(), kN);
+  return c;
+}
+
+class BlasTest : public testing::Test {
+ protected:
+  BlasTest() {
+    if (const char* value = std::getenv("OPENBLAS_CORETYPE")) before_ = value;
+    ::unsetenv("OPENBLAS_CORETYPE");
+  }
+  // The other tests of this program get what they would have got.
+  ~BlasTest() override {
+    if (!before_.empty()) ::setenv("OPENBLAS_CORETYPE", before_.c_str(), 1);
+    const auto offered = offered_kernel_sets();
+    if (!offered.ok()) return;
+    EXPECT_TRUE(open_library_with_first(offered->sets).ok());
+  }
+  std::string before_;
+};
+
+TEST_F(BlasTest, ComputesByTheSetThatItWasOpenedWith) {
+  const auto offered = offered_kernel_sets();
+  ASSERT_TRUE(offered.ok()) << offered.status().message();
+  if (offered->sets.empty()) GTEST_SKIP() << "no x86: the library chooses";
+  std::vector<float> best;
+  size_t num_opened = 0;
+  for (const std::string& set : offered->sets) {
+    const auto used = open_library(set);
+    ASSERT_TRUE(used.ok()) << used.status().message();
+    if (*used != set) continue;  // not in this build of the library
+    ++num_opened;
+    EXPECT_EQ(library().kernel_set, set);
+    const std::vector<float> c = product();
+    if (best.empty()) best = c;
+    for (size_t i = 0; i < c.size(); ++i) ASSERT_NEAR(c[i], best[i], 1e-4) << set;
+    // Sets without fused multiply-adds round more often.
+    if (set == "Prescott") {
+      EXPECT_NE(std::memcmp(c.data(), best.data(), c.size() * sizeof(float)), 0);
+    }
+    EXPECT_EQ(product(), c);
+  }
+  EXPECT_GE(num_opened, 2U);
+}
+
+// Not one bit between the two, so a run on AMD processors goes on on Intel's.
+TEST_F(BlasTest, HaswellAndZenComputeTheSameBits) {
+  if (open_library("Haswell").value() != "Haswell") GTEST_SKIP() << "no set Haswell here";
+  const std::vector<float> haswell = product();
+  if (open_library("Zen").value() != "Zen") GTEST_SKIP() << "no set Zen here";
+  EXPECT_EQ(product(), haswell);
+}
+
+TEST_F(BlasTest, SaysWhenTheLibraryTakesAnotherSet) {
+  const auto offered = offered_kernel_sets();
+  if (!offered.ok() || offered->sets.empty()) GTEST_SKIP() << "no x86: the library chooses";
+  const auto used = open_library("Nonsense");
+  ASSERT_TRUE(used.ok());
+  EXPECT_NE(*used, "Nonsense");
+  EXPECT_EQ(open_library_with_first({"Nonsense", offered->sets.front()}).value(),
+            offered->sets.front());
+  const Status none = open_library_with_first({"Nonsense"}).status();
+  EXPECT_EQ(none.code(), Code::kBadConfig);
+  EXPECT_NE(none.message().find("OpenBLAS"), std::string::npos) << none.message();
+  EXPECT_NE(none.message().find("Nonsense"), std::string::npos) << none.message();
+}
+
+TEST_F(BlasTest, TheVariableOfTheLibraryIsAWishAndStaysAsItWas) {
+  const auto free = offered_kernel_sets();
+  if (!free.ok() || free->sets.empty()) GTEST_SKIP() << "no x86: the library chooses";
+  EXPECT_FALSE(free->pinned);
+  ::setenv("OPENBLAS_CORETYPE", "nehalem", 1);
+  const auto wished = offered_kernel_sets();
+  ASSERT_TRUE(wished.ok()) << wished.status().message();
+  EXPECT_TRUE(wished->pinned);
+  EXPECT_EQ(wished->sets, std::vector<std::string>{"Nehalem"});
+  EXPECT_TRUE(open_library("Prescott").ok());
+  EXPECT_STREQ(std::getenv("OPENBLAS_CORETYPE"), "nehalem");
+  ::setenv("OPENBLAS_CORETYPE", "Pentium", 1);
+  const Status unknown = offered_kernel_sets().status();
+  EXPECT_EQ(unknown.code(), Code::kBadConfig);
+  for (const char* part : {"Pentium", "OPENBLAS_CORETYPE", "Haswell"})
+    EXPECT_NE(unknown.message().find(part), std::string::npos) << unknown.message();
+  ::unsetenv("OPENBLAS_CORETYPE");
+  EXPECT_TRUE(open_library("Haswell").ok());
+  EXPECT_EQ(std::getenv("OPENBLAS_CORETYPE"), nullptr);
+  EXPECT_EQ(std::getenv("OPENBLAS_NUM_THREADS"), nullptr);
+}
+
+TEST_F(BlasTest, RefusesASetThatTheProcessorDoesNotRun) {
+  const Processor processor = this_processor();
+  for (const KernelSet& set : kernel_sets()) {
+    if (!processor.has_known_sets || missing_features(set, processor.features).empty()) continue;
+    ::setenv("OPENBLAS_CORETYPE", std::string(set.name).c_str(), 1);
+    const Status refused = offered_kernel_sets().status();
+    EXPECT_EQ(refused.code(), Code::kBadConfig) << set.name;
+    EXPECT_NE(refused.message().find("lacks"), std::string::npos) << refused.message();
+  }
+  ::unsetenv("OPENBLAS_CORETYPE");
+}
+
+TEST_F(BlasTest, ThreadsThatNeedItAtOnceGetOne) {
+  std::vector<const Library*> seen(4);
+  std::vector<std::thread> threads;
+  for (const Library*& slot : seen) threads.emplace_back([&slot] { slot = &library(); });
+  for (std::thread& thread : threads) thread.join();
+  for (const Library* slot : seen) EXPECT_EQ(slot, seen.front());
+}
+
+}  // namespace
+}  // namespace leasehold::blas
