@@ -9,6 +9,7 @@ find_package(PkgConfig REQUIRED)
 pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET libxxhash)
 pkg_check_modules(openblas REQUIRED openblas)  # its header; programs open the library while they run
 pkg_check_modules(pcre2 REQUIRED IMPORTED_TARGET libpcre2-8)
+pkg_check_modules(utf8proc REQUIRED IMPORTED_TARGET libutf8proc)
 # Not by pkg-config, whose sentencepiece.pc adds the trainer, which only tests want.
 find_library(LEASEHOLD_SENTENCEPIECE sentencepiece REQUIRED)
 find_package(Boost 1.74 CONFIG REQUIRED)  # its headers alone

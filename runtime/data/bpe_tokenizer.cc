@@ -1,30 +1,30 @@
 #include "runtime/data/bpe_tokenizer.h"
 
-#include <array>
 #include <mutex>
+#include <unordered_map>
+#include <unordered_set>
 
 #include "runtime/data/added_tokens.h"
 #include "runtime/data/piece_cache.h"
 #include "runtime/data/text_splitter.h"
+#include "runtime/data/unicode_nfc.h"
 
 namespace leasehold {
 
 namespace {
 
-constexpr std::array kEndOfDocument = {"<|endoftext|>", "<|end_of_text|>"};
-
 class BpeTokenizer : public Tokenizer {
  public:
-  BpeTokenizer(BpeVocabulary vocabulary, TextSplitter splitter, const BpeDescription& description)
+  // `added`: description.added with their ids.
+  BpeTokenizer(BpeVocabulary vocabulary, TextSplitter splitter, const BpeDescription& description,
+               std::unique_ptr<NfcNormalizer> nfc, const std::vector<AddedToken>& added)
       : vocabulary_(std::move(vocabulary)),
         splitter_(std::move(splitter)),
-        first_(collect(description.added, false)),
-        second_(collect(description.added, true)),
+        nfc_(std::move(nfc)),
+        first_(collect(added, false)),
+        second_(collect(added, true)),
         json_(description.json.empty() ? write_huggingface_tokenizer(description)
-                                       : description.json) {
-    if (const auto end = find_end_of_document(description.added))
-      set_own_document_tokens({.begin = std::nullopt, .ends = {*end}});
-  }
+                                       : description.json) {}
 
   std::string_view name() const override { return "byte-level BPE"; }
   int64_t vocab_size() const override { return vocabulary_.num_ids(); }
@@ -50,9 +50,11 @@ class BpeTokenizer : public Tokenizer {
       if (status.ok()) status = splitter_.split(part, worker->splitting, encode_piece);
     };
     const auto add = [&](int32_t id) { ids.push_back(id); };
-    split_at_added(
-        first_, text,
-        [&](std::string_view part) { split_at_added(second_, part, encode_text, add); }, add);
+    const auto encode_part = [&](std::string_view part) {
+      if (nfc_) part = nfc_->normalize(part, worker->normalized);
+      split_at_added(second_, part, encode_text, add);
+    };
+    split_at_added(first_, text, encode_part, add);
     give_back(std::move(worker));
     if (!status.ok()) return status;
     return ids;
@@ -61,11 +63,12 @@ class BpeTokenizer : public Tokenizer {
   Result<std::string> decode(std::span<const int32_t> ids) const override {
     std::string text;
     for (size_t i = 0; i < ids.size(); ++i) {
-      if (!vocabulary_.has(ids[i])) {
+      if (ids[i] < 0 || ids[i] >= vocab_size()) {
         return error(Code::kBadData,
                      "token {} is {}, which the tokenizer's vocabulary does not have (ids 0 to {})",
                      i, ids[i], vocab_size() - 1);
       }
+      // An id between others that no token has is no text, as in Hugging Face's library.
       text += vocabulary_.bytes(ids[i]);
     }
     return text;
@@ -73,7 +76,7 @@ class BpeTokenizer : public Tokenizer {
 
   int64_t separable_prefix(std::string_view text) const override {
     for (size_t at = text.size(); at-- > 1;) {
-      if (splitter_.may_cut(text, at)) return static_cast<int64_t>(at);
+      if (splitter_.may_cut(text, at) && may_cut_normal(text, at)) return static_cast<int64_t>(at);
     }
     return 0;
   }
@@ -91,24 +94,32 @@ class BpeTokenizer : public Tokenizer {
     TextSplitter::Scratch splitting;
     BpeScratch merging;
     PieceCache cache;
+    std::string normalized;
   };
 
-  static AddedTokens collect(const std::vector<AddedToken>& added, bool normalized) {
-    std::vector<std::pair<std::string, int32_t>> tokens;
+  AddedTokens collect(const std::vector<AddedToken>& added, bool normalized) const {
+    std::vector<AddedTokens::Token> tokens;
     for (const AddedToken& token : added) {
-      if (token.normalized == normalized)
-        tokens.emplace_back(token.content, static_cast<int32_t>(token.id));
+      if (token.normalized != normalized) continue;
+      std::string room;
+      const std::string_view content =
+          nfc_ && normalized ? nfc_->normalize(token.content, room) : token.content;
+      tokens.push_back(
+          {std::string(content), static_cast<int32_t>(token.id), token.lstrip, token.rstrip});
     }
     return AddedTokens(std::move(tokens));
   }
 
-  static std::optional<int32_t> find_end_of_document(const std::vector<AddedToken>& added) {
-    for (const char* content : kEndOfDocument) {
-      for (const AddedToken& token : added) {
-        if (token.content == content) return static_cast<int32_t>(token.id);
-      }
-    }
-    return std::nullopt;
+  // Whether normalization leaves alone what may_cut has looked at.
+  bool may_cut_normal(std::string_view text, size_t at) const {
+    if (!nfc_) return true;
+    const auto stable_before = [&](size_t end) {
+      const size_t begin = utf8_previous(text, end);
+      return nfc_->is_stable(text.substr(begin, end - begin));
+    };
+    const std::string_view next = text.substr(at);
+    return nfc_->is_stable(next.substr(0, utf8_character_bytes(next))) && stable_before(at) &&
+           (text[at - 1] != '\n' || stable_before(at - 1));
   }
 
   std::unique_ptr<Worker> take_worker() const {
@@ -129,11 +140,71 @@ class BpeTokenizer : public Tokenizer {
 
   BpeVocabulary vocabulary_;
   TextSplitter splitter_;
+  std::unique_ptr<NfcNormalizer> nfc_;  // null: text stays as it is
   AddedTokens first_, second_;
   std::string json_;
   mutable std::mutex mutex_;
   mutable std::vector<std::unique_ptr<Worker>> workers_;  // those not in use
 };
+
+// What is not done here, but by Hugging Face's library.
+Status left_to_library(const Status& status) {
+  return Status(Code::kUnavailable, status.message());
+}
+
+// The ids that Hugging Face's library gives, whatever the file says: those of the vocabulary, or
+// the next ones after it. Tokens given twice count once. kBadData for an id of another token.
+Result<std::vector<AddedToken>> number_added(const BpeDescription& description,
+                                             const BpeVocabulary& vocabulary,
+                                             const std::string& file,
+                                             std::vector<std::string>& notices) {
+  std::unordered_map<std::string_view, int64_t> ids;
+  for (const auto& [token, id] : description.source.vocab) ids.emplace(token, id);
+  auto next = static_cast<int64_t>(ids.size());
+  std::unordered_set<std::string_view> seen;
+  std::vector<AddedToken> numbered;
+  for (const AddedToken& token : description.added) {
+    if (!seen.insert(token.content).second) continue;
+    numbered.push_back(token);
+    int64_t& id = numbered.back().id;
+    const auto found = ids.find(token.content);
+    if (found != ids.end()) {
+      id = found->second;
+    } else if (!vocabulary.has(next)) {  // else the library's versions differ
+      id = next++;
+    }
+    if (id == token.id) continue;
+    if (vocabulary.has(token.id)) {
+      return error(Code::kBadData,
+                   "{}: the added token '{}' has the id {} of '{}'; give it its own", file,
+                   token.content, token.id,
+                   bytes_to_printable(vocabulary.bytes(static_cast<int32_t>(token.id))));
+    }
+    notices.push_back(fmt::format(
+        "{}: the added token '{}' has the id {}, as Hugging Face's library numbers it, not {}",
+        file, token.content, id, token.id));
+  }
+  return numbered;
+}
+
+Status check_added(const AddedToken& token, const TextSplitter& splitter, const NfcNormalizer* nfc,
+                   const std::string& file) {
+  std::string room;
+  const std::string_view normal = nfc ? nfc->normalize(token.content, room) : token.content;
+  if (splitter.may_hold_cut(token.content) || splitter.may_hold_cut(normal)) {
+    return error(Code::kUnavailable,
+                 "{}: the added token '{}' holds a letter before a space or newline, which is not "
+                 "implemented",
+                 file, token.content);
+  }
+  if ((token.lstrip && splitter.may_strip_over_cut(token.content, /*left=*/true)) ||
+      (token.rstrip && splitter.may_strip_over_cut(token.content, /*left=*/false))) {
+    return error(Code::kUnavailable,
+                 "{}: the added token '{}' with {} next to a letter is not implemented", file,
+                 token.content, token.lstrip ? "lstrip" : "rstrip");
+  }
+  return ok_status();
+}
 
 }  // namespace
 
@@ -141,31 +212,20 @@ Result<std::unique_ptr<Tokenizer>> create_bpe_tokenizer(const BpeDescription& de
                                                         const std::string& file) {
   LEASEHOLD_ASSIGN_OR_RETURN(BpeVocabulary vocabulary,
                              BpeVocabulary::create(description.source, file));
-  LEASEHOLD_ASSIGN_OR_RETURN(TextSplitter splitter,
-                             TextSplitter::create(description.patterns, file));
-  std::vector<bool> added_before;
-  for (const AddedToken& token : description.added) {
-    const auto id = static_cast<size_t>(token.id);
-    if (splitter.may_hold_cut(token.content)) {
-      return error(Code::kBadData,
-                   "{}: the added token '{}' holds a letter before a space or newline, which is "
-                   "not implemented; take it out of added_tokens",
-                   file, token.content);
-    }
-    const bool twice = id < added_before.size() && added_before[id];
-    const std::string* bytes =
-        vocabulary.has(token.id) ? &vocabulary.bytes(static_cast<int32_t>(token.id)) : nullptr;
-    if (twice || (bytes != nullptr && *bytes != token.content)) {
-      return error(Code::kBadData,
-                   "{}: the added token '{}' has the id {} of '{}'; give it its own", file,
-                   token.content, token.id, bytes_to_printable(*bytes));
-    }
-    if (bytes == nullptr) vocabulary.add(token.id, token.content);
-    if (id >= added_before.size()) added_before.resize(id + 1);
-    added_before[id] = true;
+  auto splitter = TextSplitter::create(description.stages, file);
+  if (!splitter.ok()) return left_to_library(splitter.status());
+  auto nfc = description.nfc ? std::make_unique<NfcNormalizer>() : nullptr;
+  std::vector<std::string> notices;
+  LEASEHOLD_ASSIGN_OR_RETURN(const std::vector<AddedToken> added,
+                             number_added(description, vocabulary, file, notices));
+  for (const AddedToken& token : added) {
+    LEASEHOLD_RETURN_IF_ERROR(check_added(token, splitter.value(), nfc.get(), file));
+    LEASEHOLD_RETURN_IF_ERROR(vocabulary.add_whole(token.id, token.content, file));
   }
-  return std::unique_ptr<Tokenizer>(
-      new BpeTokenizer(std::move(vocabulary), std::move(splitter), description));
+  auto made = std::make_unique<BpeTokenizer>(std::move(vocabulary), std::move(splitter).value(),
+                                             description, std::move(nfc), added);
+  for (std::string& notice : notices) made->add_notice(std::move(notice));
+  return std::unique_ptr<Tokenizer>(std::move(made));
 }
 
 }  // namespace leasehold

@@ -104,7 +104,7 @@ Result<BpeVocabulary> BpeVocabulary::create(const BpeSource& source, const std::
     const std::string printable = bytes_to_printable(std::string(1, static_cast<char>(byte)));
     const auto found = ids.find(printable);
     if (found == ids.end()) {
-      return error(Code::kBadData,
+      return error(Code::kUnavailable,
                    "{}: the vocabulary has no token for the byte {:#04x} ('{}'), so it is no "
                    "byte-level one; {}",
                    file, byte, printable, kBpeWayOut);
@@ -139,6 +139,7 @@ Status BpeVocabulary::add_vocab(const BpeSource& source, const std::string& file
 Status BpeVocabulary::add_merges(const BpeSource& source,
                                  const std::unordered_map<std::string_view, int32_t>& ids) {
   merges_.reserve(source.merges.size());
+  merged_.resize(bytes_.size());
   int32_t rank = 0;
   for (const BpeSource::Merge& merge : source.merges) {
     const std::string merged = merge.left + merge.right;
@@ -149,6 +150,7 @@ Status BpeVocabulary::add_merges(const BpeSource& source,
                    "{}: the merge '{} {}' names '{}', which is not in the vocabulary; {}",
                    merge.place, merge.left, merge.right, token, kBpeWayOut);
     }
+    merged_[static_cast<size_t>(ids.at(merged))] = true;
     if (!merges_.insert(ids.at(merge.left), ids.at(merge.right), {rank++, ids.at(merged)})) {
       return error(Code::kBadData, "{}: the merge '{} {}' was given before; {}", merge.place,
                    merge.left, merge.right, kBpeWayOut);
@@ -166,6 +168,33 @@ void BpeVocabulary::add(int64_t id, std::string_view bytes) {
   }
   bytes_[index] = bytes;
   present_[index] = true;
+}
+
+Status BpeVocabulary::add_whole(int64_t id, const std::string& content, const std::string& file) {
+  if (id < 0 || id >= kMaxIds) {
+    return error(Code::kBadData, "{}: the added token '{}' has the id {}; ids are 0 to {}; {}",
+                 file, content, id, kMaxIds - 1, kBpeWayOut);
+  }
+  if (!has(id)) {
+    add(id, content);
+    return ok_status();
+  }
+  // The trainer may have put it into the vocabulary: as it is, not in printable characters.
+  std::string& bytes = bytes_[static_cast<size_t>(id)];
+  const bool same = bytes == content || printable_to_bytes(content) == bytes;
+  if (!same) {
+    return error(Code::kBadData, "{}: the added token '{}' has the id {} of '{}'; give it its own",
+                 file, content, id, bytes_to_printable(bytes));
+  }
+  if (!comes_from_text(id)) bytes = content;
+  return ok_status();
+}
+
+// Whether merge() may give it.
+bool BpeVocabulary::comes_from_text(int64_t id) const {
+  const std::string& text = bytes_[static_cast<size_t>(id)];
+  if (text.size() == 1 || merged_[static_cast<size_t>(id)]) return true;
+  return whole_.contains(text) && utf8_prefix_bytes(text) == text.size();
 }
 
 std::optional<int32_t> BpeVocabulary::find(std::string_view bytes) const {

@@ -50,7 +50,8 @@ class BpeVocabulary {
   static constexpr int64_t kMaxIds = int64_t{1} << 24;
 
   // kBadData, starting with `file` or the merge's place: ids that are negative, given twice or not
-  // below kMaxIds; a byte without a token; merges of or to unknown tokens, or given twice.
+  // below kMaxIds; merges of or to unknown tokens, or given twice. kUnavailable for a byte without
+  // a token.
   static Result<BpeVocabulary> create(const BpeSource& source, const std::string& file);
 
   int64_t num_ids() const { return static_cast<int64_t>(bytes_.size()); }  // largest id + 1
@@ -60,8 +61,9 @@ class BpeVocabulary {
   const std::string& bytes(int32_t id) const { return bytes_[static_cast<size_t>(id)]; }
   // The id of the token of these bytes; the smallest of several. Looks at all of them.
   std::optional<int32_t> find(std::string_view bytes) const;
-  // Gives an id its bytes: for added tokens. The id must be free and below kMaxIds.
-  void add(int64_t id, std::string_view bytes);
+  // Gives an id the bytes of an added token, unless text merges to it. kBadData, starting with
+  // `file`, when another token has it or it is not below kMaxIds.
+  Status add_whole(int64_t id, const std::string& content, const std::string& file);
 
   // Appends the tokens of one piece: the lowest-ranked merge first, of equal ones the leftmost, as
   // Hugging Face does. O(n log n). At most 2^31 - 1 bytes.
@@ -93,10 +95,13 @@ class BpeVocabulary {
                    std::unordered_map<std::string_view, int32_t>& ids);
   Status add_merges(const BpeSource& source,
                     const std::unordered_map<std::string_view, int32_t>& ids);
+  void add(int64_t id, std::string_view bytes);
+  bool comes_from_text(int64_t id) const;
   void push_candidate(BpeScratch& scratch, int32_t at) const;
 
   std::vector<std::string> bytes_;
   std::vector<bool> present_;
+  std::vector<bool> merged_;  // by id of the vocabulary: what two others merge to
   std::array<int32_t, 256> byte_ids_{};
   MergeTable merges_;
   std::unordered_map<std::string, int32_t> whole_;  // with ignore_merges: tokens by bytes

@@ -18,6 +18,9 @@ namespace leasehold {
 inline constexpr std::string_view kGpt2Pattern =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
+inline constexpr std::string_view kQwen2Pattern =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+
 // The pattern as PCRE2 is to read it (pure; fuzzed). kBadData, starting with `where` and naming the
 // construct, for what is not taken: lookbehind, anchors, \w, \b, backreferences, ...
 Result<std::string> translate_split_pattern(std::string_view pattern, const std::string& where);

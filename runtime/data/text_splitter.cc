@@ -7,6 +7,10 @@ namespace leasehold {
 
 namespace {
 
+// In the order of SplitBehavior.
+constexpr std::array<std::string_view, 5> kBehaviors = {"Isolated", "Removed", "MergedWithPrevious",
+                                                        "MergedWithNext", "Contiguous"};
+
 // Characters of every kind that patterns tell apart.
 constexpr std::array<std::string_view, 11> kKinds = {
     "a",           "S", "7", "'", "!", "/", " ", "\n", "\r", "\xCC\x81" /* combining acute */,
@@ -16,7 +20,7 @@ constexpr std::array<std::string_view, 11> kKinds = {
 constexpr std::array<std::string_view, 4> kTriedPatterns = {
     kGpt2Pattern,
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)",
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)",
+    kQwen2Pattern,
     R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)"};
 
 bool is_ascii_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
@@ -36,25 +40,36 @@ std::vector<std::string> strings_of(int length) {
 
 }  // namespace
 
-TextSplitter::TextSplitter(std::vector<SplitPattern> stages, SplitPattern letter, SplitPattern word,
+std::string_view split_behavior_name(SplitBehavior behavior) {
+  return kBehaviors[static_cast<size_t>(behavior)];
+}
+
+std::optional<SplitBehavior> parse_split_behavior(std::string_view name) {
+  const auto found = std::ranges::find(kBehaviors, name);
+  if (found == kBehaviors.end()) return std::nullopt;
+  return static_cast<SplitBehavior>(found - kBehaviors.begin());
+}
+
+TextSplitter::TextSplitter(std::vector<Stage> stages, SplitPattern letter, SplitPattern word,
                            SplitPattern visible)
     : stages_(std::move(stages)),
       letter_(std::move(letter)),
       word_(std::move(word)),
       visible_(std::move(visible)) {}
 
-Result<TextSplitter> TextSplitter::create(const std::vector<std::string>& patterns,
+Result<TextSplitter> TextSplitter::create(const std::vector<SplitStage>& wanted,
                                           const std::string& where) {
-  std::vector<SplitPattern> stages;
-  for (const std::string& pattern : patterns) {
-    LEASEHOLD_ASSIGN_OR_RETURN(SplitPattern stage, SplitPattern::compile(pattern, where));
-    stages.push_back(std::move(stage));
+  std::vector<Stage> stages;
+  for (const SplitStage& stage : wanted) {
+    LEASEHOLD_ASSIGN_OR_RETURN(SplitPattern pattern, SplitPattern::compile(stage.pattern, where));
+    stages.push_back({std::move(pattern), stage.behavior, stage.invert});
   }
   LEASEHOLD_ASSIGN_OR_RETURN(SplitPattern letter, SplitPattern::compile("\\p{L}", where));
   LEASEHOLD_ASSIGN_OR_RETURN(SplitPattern word, SplitPattern::compile("[\\p{L}\\p{N}]", where));
   LEASEHOLD_ASSIGN_OR_RETURN(SplitPattern visible, SplitPattern::compile("\\S", where));
   TextSplitter made(std::move(stages), std::move(letter), std::move(word), std::move(visible));
-  const bool tried = patterns.size() == 1 && std::ranges::count(kTriedPatterns, patterns[0]) > 0;
+  const bool tried = wanted.size() == 1 && wanted[0].behavior == SplitBehavior::kIsolated &&
+                     std::ranges::count(kTriedPatterns, wanted[0].pattern) > 0;
   if (tried) {
     made.cut_before_space_ = made.cut_behind_newline_ = true;
   } else {
@@ -67,7 +82,7 @@ std::span<const std::string_view> TextSplitter::tried_patterns() { return kTried
 
 TextSplitter::Scratch TextSplitter::make_scratch() const {
   Scratch scratch;
-  for (const SplitPattern& stage : stages_) scratch.stages_.emplace_back(stage, /*deep=*/true);
+  for (const Stage& stage : stages_) scratch.stages_.emplace_back(stage.pattern, /*deep=*/true);
   return scratch;
 }
 
@@ -75,15 +90,17 @@ TextSplitter::Scratch TextSplitter::make_scratch() const {
 Status TextSplitter::try_cut(std::string_view left, std::string_view right, Scratch& scratch,
                              bool& holds) const {
   const std::string whole = std::string(left) + std::string(right);
-  std::string apart_ends(whole.size() + 1, '0'), whole_ends = apart_ends;
-  size_t at = 0;
-  const auto mark_apart = [&](std::string_view part) { apart_ends[at += part.size()] = '1'; };
-  LEASEHOLD_RETURN_IF_ERROR(split(left, scratch, mark_apart));
-  LEASEHOLD_RETURN_IF_ERROR(split(right, scratch, mark_apart));
-  at = 0;
-  LEASEHOLD_RETURN_IF_ERROR(
-      split(whole, scratch, [&](std::string_view part) { whole_ends[at += part.size()] = '1'; }));
-  holds = holds && apart_ends == whole_ends;
+  using Pieces = std::vector<std::pair<size_t, size_t>>;  // where they begin, and their lengths
+  const auto add_pieces = [&](std::string_view text, size_t begin, Pieces& pieces) {
+    return split(text, scratch, [&](std::string_view part) {
+      pieces.emplace_back(begin + static_cast<size_t>(part.data() - text.data()), part.size());
+    });
+  };
+  Pieces apart, together;
+  LEASEHOLD_RETURN_IF_ERROR(add_pieces(left, 0, apart));
+  LEASEHOLD_RETURN_IF_ERROR(add_pieces(right, left.size(), apart));
+  LEASEHOLD_RETURN_IF_ERROR(add_pieces(whole, 0, together));
+  holds = holds && apart == together;
   return ok_status();
 }
 
@@ -168,6 +185,12 @@ bool TextSplitter::may_hold_cut(std::string_view token) const {
     }
   }
   return false;
+}
+
+bool TextSplitter::may_strip_over_cut(std::string_view token, bool left) const {
+  // A cut has a letter right behind it, or a letter or number right before it.
+  if (left) return is_letter(token.substr(0, utf8_character_bytes(token)));
+  return is_word(token.substr(utf8_previous(token, token.size())));
 }
 
 }  // namespace leasehold

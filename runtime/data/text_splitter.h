@@ -2,6 +2,7 @@
 // that belong to none, the runs cut by patterns one after the other.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -12,14 +13,34 @@
 
 namespace leasehold {
 
+// The use that Hugging Face's Split makes of what a pattern matches.
+enum class SplitBehavior {
+  kIsolated,            // a piece of its own
+  kRemoved,             // left out
+  kMergedWithPrevious,  // one piece with what is before, if that was no match
+  kMergedWithNext,      // one piece with what comes after, if that is no match
+  kContiguous,          // matches next to each other are one piece, and so is the rest
+};
+std::string_view split_behavior_name(SplitBehavior behavior);  // "Isolated", ...
+std::optional<SplitBehavior> parse_split_behavior(std::string_view name);
+
+struct SplitStage {
+  std::string pattern;
+  SplitBehavior behavior = SplitBehavior::kIsolated;
+  bool invert = false;  // what does not match counts as the matches, and the other way round
+
+  bool operator==(const SplitStage&) const = default;
+};
+
 class TextSplitter {
  public:
   // kBadData, starting with `where`, also when the patterns leave no place at which a stream may be
   // cut.
-  static Result<TextSplitter> create(const std::vector<std::string>& patterns,
+  static Result<TextSplitter> create(const std::vector<SplitStage>& stages,
                                      const std::string& where);
 
-  // Those for which create() need not try whether a stream may be cut, for it has been.
+  // Single, isolated ones for which create() need not try whether a stream may be cut, for it has
+  // been.
   static std::span<const std::string_view> tried_patterns();
 
   class Scratch {
@@ -29,7 +50,8 @@ class TextSplitter {
   };
   Scratch make_scratch() const;
 
-  // Calls piece(part) for every piece, in order; their concatenation is `text`.
+  // Calls piece(part) for every piece, in order, as a view into `text`. Their concatenation is
+  // `text` but for what a stage removes.
   template <typename Piece>
   Status split(std::string_view text, Scratch& scratch, const Piece& piece) const {
     while (!text.empty()) {
@@ -49,9 +71,13 @@ class TextSplitter {
   bool may_cut(std::string_view text, size_t at) const;
   // Whether an added token of this text might reach over such a place.
   bool may_hold_cut(std::string_view token) const;
+  // Whether white space that such a token takes with it, on its left or right, might reach over
+  // one.
+  bool may_strip_over_cut(std::string_view token, bool left) const;
 
  private:
-  TextSplitter(std::vector<SplitPattern> stages, SplitPattern letter, SplitPattern word,
+  struct Stage;
+  TextSplitter(std::vector<Stage> stages, SplitPattern letter, SplitPattern word,
                SplitPattern visible);
   bool is(const SplitPattern& kind, std::string_view character) const;
   bool is_letter(std::string_view character) const;
@@ -61,29 +87,70 @@ class TextSplitter {
   Status try_cut(std::string_view left, std::string_view right, Scratch& scratch,
                  bool& holds) const;
 
+  struct Stage {
+    SplitPattern pattern;
+    SplitBehavior behavior;
+    bool invert;
+  };
+
+  // Calls part(begin, end, is_match) for the matches and what lies between, in order.
+  template <typename Part>
+  static Status for_each_match(const Stage& stage, SplitPattern::Scratch& scratch,
+                               std::string_view text, const Part& part) {
+    for (size_t at = 0; at < text.size();) {
+      const SplitPattern::Match match = stage.pattern.find(scratch, text, at);
+      if (match.error != 0) return SplitPattern::match_error(match.error);
+      const size_t begin = match.found ? match.begin : text.size();
+      if (begin > at) LEASEHOLD_RETURN_IF_ERROR(part(at, begin, stage.invert));
+      if (!match.found) break;
+      LEASEHOLD_RETURN_IF_ERROR(part(match.begin, match.end, !stage.invert));
+      at = match.end;
+    }
+    return ok_status();
+  }
+
   template <typename Piece>
   Status stage(size_t index, std::string_view text, Scratch& scratch, const Piece& piece) const {
     if (index == stages_.size()) {
       piece(text);
       return ok_status();
     }
-    size_t at = 0;
-    while (at < text.size()) {
-      const SplitPattern::Match match = stages_[index].find(scratch.stages_[index], text, at);
-      if (match.error != 0) return SplitPattern::match_error(match.error);
-      const size_t begin = match.found ? match.begin : text.size();
-      if (begin > at) {
-        LEASEHOLD_RETURN_IF_ERROR(stage(index + 1, text.substr(at, begin - at), scratch, piece));
-      }
-      if (!match.found) break;
-      LEASEHOLD_RETURN_IF_ERROR(
-          stage(index + 1, text.substr(match.begin, match.end - match.begin), scratch, piece));
-      at = match.end;
+    const Stage& own = stages_[index];
+    const auto next = [&](size_t begin, size_t end) {
+      return begin == end ? ok_status()
+                          : stage(index + 1, text.substr(begin, end - begin), scratch, piece);
+    };
+    SplitPattern::Scratch& matching = scratch.stages_[index];
+    if (own.behavior == SplitBehavior::kIsolated || own.behavior == SplitBehavior::kRemoved) {
+      const bool removes = own.behavior == SplitBehavior::kRemoved;
+      return for_each_match(own, matching, text, [&](size_t begin, size_t end, bool is_match) {
+        return is_match && removes ? ok_status() : next(begin, end);
+      });
     }
-    return ok_status();
+    // A part waits for the one after it, which may join it.
+    size_t held_begin = 0, held_end = 0;
+    bool held_match = false;
+    LEASEHOLD_RETURN_IF_ERROR(
+        for_each_match(own, matching, text, [&](size_t begin, size_t end, bool is_match) {
+          const bool joins =
+              held_end > held_begin && joins_held(own.behavior, held_match, is_match);
+          if (!joins) {
+            LEASEHOLD_RETURN_IF_ERROR(next(held_begin, held_end));
+            held_begin = begin;
+          }
+          held_end = end;
+          held_match = is_match;
+          return ok_status();
+        }));
+    return next(held_begin, held_end);
+  }
+  static bool joins_held(SplitBehavior behavior, bool held_match, bool is_match) {
+    if (behavior == SplitBehavior::kContiguous) return held_match == is_match;
+    if (behavior == SplitBehavior::kMergedWithPrevious) return is_match && !held_match;
+    return held_match && !is_match;
   }
 
-  std::vector<SplitPattern> stages_;
+  std::vector<Stage> stages_;
   SplitPattern letter_, word_, visible_;  // \p{L}; \p{L} or \p{N}; no white space
   bool cut_before_space_ = false;
   bool cut_behind_newline_ = false;

@@ -8,6 +8,8 @@
 #include "runtime/base/json_reader.h"
 #include "runtime/data/base64.h"
 #include "runtime/data/bpe_tokenizer.h"
+#include "runtime/data/find_document_tokens.h"
+#include "runtime/data/reference_tokenizer.h"
 #include "runtime/data/sentencepiece_tokenizer.h"
 
 namespace leasehold {
@@ -72,8 +74,6 @@ constexpr std::array kKinds = {
          []() -> std::unique_ptr<Tokenizer> { return std::make_unique<ByteTokenizer>(); }},
 };
 
-std::string known_names() { return fmt::format("{}", fmt::join(tokenizer_names(), ", ")); }
-
 }  // namespace
 
 std::string Tokenizer::to_json() const {
@@ -90,7 +90,8 @@ Result<std::unique_ptr<Tokenizer>> create_tokenizer(std::string_view name) {
   for (const Kind& kind : kKinds) {
     if (kind.name == name) return kind.create();
   }
-  return error(Code::kUsage, "there is no tokenizer '{}'; there is: {}", name, known_names());
+  return error(Code::kUsage, "there is no tokenizer '{}'; there is: {}", name,
+               fmt::join(tokenizer_names(), ", "));
 }
 
 namespace {
@@ -128,29 +129,57 @@ Result<std::unique_ptr<Tokenizer>> parse_own(const nlohmann::json& root, const s
   return tokenizer;
 }
 
-Result<std::unique_ptr<Tokenizer>> load_gpt2_files(FileSystem& files,
-                                                   const std::string& directory) {
-  const std::string vocab_file = join_path(directory, "vocab.json");
-  const std::string merges_file = join_path(directory, "merges.txt");
-  LEASEHOLD_ASSIGN_OR_RETURN(const std::string vocab, read_file(files, vocab_file));
-  LEASEHOLD_ASSIGN_OR_RETURN(const std::string merges, read_file(files, merges_file));
-  LEASEHOLD_ASSIGN_OR_RETURN(const BpeDescription description,
-                             parse_gpt2_files(vocab, vocab_file, merges, merges_file));
-  return create_bpe_tokenizer(description, vocab_file);
+// "truncation" and "padding" are of batches for a model; here texts are encoded whole.
+void notice_saved_sections(const nlohmann::json& root, const std::string& path,
+                           Tokenizer& tokenizer) {
+  std::string names;
+  for (const char* name : {"truncation", "padding"}) {
+    if (root.contains(name) && !root[name].is_null())
+      names += fmt::format("{}{}", names.empty() ? "" : " and ", name);
+  }
+  if (!names.empty())
+    tokenizer.add_notice(fmt::format("{}: {} not applied: texts are encoded whole", path, names));
 }
 
-Result<std::unique_ptr<Tokenizer>> load_file(FileSystem& files, const std::string& path) {
-  LEASEHOLD_ASSIGN_OR_RETURN(const std::string content, read_file(files, path));
-  if (path.ends_with(".model")) return create_sentencepiece_tokenizer(content, path);
-  return parse_tokenizer_json(content, path);
+// Something that saves tokens each time from a new draw.
+Status check_dropout(const nlohmann::json& root, const std::string& path) {
+  const auto& model = root["model"];
+  const auto dropout = model.is_object() ? model.find("dropout") : model.end();
+  if (dropout == model.end() || !dropout->is_number() || *dropout == 0) return ok_status();
+  return error(Code::kBadData,
+               "{}: model.dropout: with dropout a text has other tokens each time; set it to null",
+               path);
 }
 
-}  // namespace
+// With `program` null what is not implemented here is an error.
+Result<std::unique_ptr<Tokenizer>> parse_huggingface(const nlohmann::json& root,
+                                                     std::string_view json, const std::string& path,
+                                                     const ReferenceProgram* program) {
+  LEASEHOLD_RETURN_IF_ERROR(check_dropout(root, path));
+  const auto create_native = [&]() -> Result<std::unique_ptr<Tokenizer>> {
+    LEASEHOLD_ASSIGN_OR_RETURN(const BpeDescription description,
+                               parse_huggingface_tokenizer(root, json, path));
+    return create_bpe_tokenizer(description, path);
+  };
+  auto made = create_native();
+  if (!made.ok() && made.status().code() == Code::kUnavailable && program != nullptr)
+    made = create_reference_tokenizer(json, path, made.status().message(), *program);
+  if (!made.ok()) return made.status();
+  Tokenizer& tokenizer = *made.value();
+  const TokenLookup lookup{[&](std::string_view content) { return tokenizer.token_id(content); },
+                           tokenizer.vocab_size()};
+  tokenizer.set_own_document_tokens(find_own_tokens(root, lookup));
+  notice_saved_sections(root, path, tokenizer);
+  return made;
+}
 
-namespace {
-
-Result<std::unique_ptr<Tokenizer>> parse_description(std::string_view json,
-                                                     const std::string& path) {
+Result<std::unique_ptr<Tokenizer>> parse_description(std::string_view json, const std::string& path,
+                                                     const ReferenceProgram* program) {
+  if (json.starts_with("version https://git-lfs")) {
+    return error(Code::kBadData,
+                 "{} is a Git LFS pointer, not the file itself; fetch it with `git lfs pull`",
+                 path);
+  }
   auto root = parse_strict_json(json, path, kTokenizerJsonDepth);
   if (!root.ok()) {
     return error(Code::kBadData, "{}; make it again with `leasehold prepare`",
@@ -160,17 +189,13 @@ Result<std::unique_ptr<Tokenizer>> parse_description(std::string_view json,
       !root.value().contains("model")) {
     return parse_own(root.value(), path);
   }
-  LEASEHOLD_ASSIGN_OR_RETURN(const BpeDescription description,
-                             parse_huggingface_tokenizer(root.value(), json, path));
-  return create_bpe_tokenizer(description, path);
+  return parse_huggingface(root.value(), json, path, program);
 }
 
-}  // namespace
-
-Result<std::unique_ptr<Tokenizer>> parse_tokenizer_json(std::string_view json,
-                                                        const std::string& path) {
+Result<std::unique_ptr<Tokenizer>> parse_noted(std::string_view json, const std::string& path,
+                                               const ReferenceProgram* program) {
   LEASEHOLD_ASSIGN_OR_RETURN(NotedJson noted, split_document_tokens(json, path));
-  LEASEHOLD_ASSIGN_OR_RETURN(auto tokenizer, parse_description(noted.json, path));
+  LEASEHOLD_ASSIGN_OR_RETURN(auto tokenizer, parse_description(noted.json, path, program));
   if (noted.tokens) {
     LEASEHOLD_RETURN_IF_ERROR(check_document_tokens(*noted.tokens, tokenizer->vocab_size(), path));
     tokenizer->set_document_tokens(std::move(*noted.tokens));
@@ -178,36 +203,22 @@ Result<std::unique_ptr<Tokenizer>> parse_tokenizer_json(std::string_view json,
   return tokenizer;
 }
 
-Result<std::unique_ptr<Tokenizer>> load_tokenizer(FileSystem& files,
-                                                  const std::string& name_or_path) {
-  if (std::ranges::count(tokenizer_names(), name_or_path) > 0) {
-    return create_tokenizer(name_or_path);
-  }
-  if (!files.exists(name_or_path)) {
-    return error(Code::kUsage,
-                 "there is no tokenizer '{}'; there is: {}, or a path: a tokenizer.json, a "
-                 "SentencePiece *.model, or a directory with one of these or with vocab.json and "
-                 "merges.txt",
-                 name_or_path, known_names());
-  }
-  const auto names = files.list(name_or_path);
-  if (!names.ok()) return load_file(files, name_or_path);
-  const auto holds = [&](const char* name) { return std::ranges::count(names.value(), name) > 0; };
-  for (const char* name : {"tokenizer.json", "vocab.json", "tokenizer.model"}) {
-    if (!holds(name)) continue;
-    if (std::string_view(name) == "vocab.json") {
-      if (!holds("merges.txt")) {
-        return error(Code::kMissingInput, "{} holds vocab.json but no merges.txt; put both there",
-                     name_or_path);
-      }
-      return load_gpt2_files(files, name_or_path);
-    }
-    return load_file(files, join_path(name_or_path, name));
-  }
-  return error(Code::kMissingInput,
-               "{} holds no tokenizer.json, no vocab.json with merges.txt and no tokenizer.model; "
-               "name a directory or file that does",
-               name_or_path);
+}  // namespace
+
+Result<std::unique_ptr<Tokenizer>> parse_tokenizer_json(std::string_view json,
+                                                        const std::string& path) {
+  return parse_tokenizer_json(json, path, reference_program_from_environment());
+}
+
+Result<std::unique_ptr<Tokenizer>> parse_tokenizer_json(std::string_view json,
+                                                        const std::string& path,
+                                                        const ReferenceProgram& program) {
+  return parse_noted(json, path, &program);
+}
+
+Result<std::unique_ptr<Tokenizer>> parse_native_tokenizer_json(std::string_view json,
+                                                               const std::string& path) {
+  return parse_noted(json, path, nullptr);
 }
 
 }  // namespace leasehold

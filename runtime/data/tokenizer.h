@@ -17,18 +17,21 @@
 
 namespace leasehold {
 
+struct ReferenceProgram;
+
 class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
 
   virtual std::string_view name() const = 0;
   virtual int64_t vocab_size() const = 0;  // ids are 0 .. vocab_size - 1
-  // The tokens of any bytes; decode(encode(text)) is text, except what a SentencePiece model's own
+  // The tokens of any bytes; decode(encode(text)) is text, except what the tokenizer's own
   // normalisation changes and its vocabulary lacks. kBadData for a text that a tokenizer's own
-  // pattern gives up on, or of more than 1 GiB.
+  // pattern gives up on, or of more than max_text_bytes(); of a tokenizer that Hugging Face's
+  // library runs also for what is not UTF-8, and kUnavailable when the library fails.
   virtual Result<std::vector<int32_t>> encode(std::string_view text) const = 0;
-  // kBadData, naming position and id, when an id is outside the vocabulary. The bytes need not be
-  // valid UTF-8. More ids behind these only ever add bytes.
+  // kBadData, naming position and id, when an id is not below vocab_size(); one that no token has
+  // is no text. The bytes need not be valid UTF-8. See TokenStream for tokens that come one by one.
   virtual Result<std::string> decode(std::span<const int32_t> ids) const = 0;
   // The same for what stands behind a place where separable_prefix cut a text.
   virtual Result<std::vector<int32_t>> encode_rest(std::string_view rest) const {
@@ -37,6 +40,8 @@ class Tokenizer {
   // How many leading bytes of `text` can be encoded now, whatever follows: encode(prefix) +
   // encode_rest(rest) is encode(whole). 0: read more first. For streams.
   virtual int64_t separable_prefix(std::string_view text) const = 0;
+  // The longest text that encode takes.
+  virtual int64_t max_text_bytes() const { return int64_t{1} << 30; }
   // The id of the token that is written so ("</s>"), where the vocabulary has it.
   virtual std::optional<int32_t> token_id(std::string_view content) const = 0;
 
@@ -58,12 +63,14 @@ class Tokenizer {
   const std::vector<std::string>& notices() const { return notices_; }
   void add_notice(std::string notice) { notices_.push_back(std::move(notice)); }
 
- protected:
-  // The tokens that follow from description() alone, without other files: no note is kept of them.
+  // Names the tokens that follow from description() alone, without other files: no note is kept of
+  // them.
   void set_own_document_tokens(DocumentTokens tokens) {
     own_tokens_ = tokens;
     tokens_ = std::move(tokens);
   }
+
+ protected:
   // tokenizer.json without the note of document_tokens.h.
   virtual std::string description() const = 0;
 
@@ -77,16 +84,27 @@ Result<std::unique_ptr<Tokenizer>> create_tokenizer(std::string_view name);
 // Names for create_tokenizer.
 std::vector<std::string_view> tokenizer_names();
 
-// By name, or from files: a tokenizer.json (ours, or Hugging Face's of a byte-level BPE), a
-// SentencePiece *.model, or a directory that holds tokenizer.json, vocab.json with merges.txt, or
-// tokenizer.model (looked for in this order). kUsage when it is neither; kBadData, naming file and
-// place, for bad ones.
+// By name, or from files: a tokenizer.json (ours, or Hugging Face's), a SentencePiece *.model, or a
+// directory that holds tokenizer.json, vocab.json with merges.txt, or tokenizer.model (looked for
+// in this order). The files next to it name the tokens around documents (find_document_tokens.h). A
+// tokenizer.json that is not implemented here is run by Hugging Face's library, in the python that
+// `program` names, else LEASEHOLD_PYTHON; where there is none, the tokenizer.model next to it is
+// taken if it has the same ids. kUsage when it is neither a name nor a path; kBadData, naming file
+// and place, for bad files; kUnavailable, with the command that installs it, for a missing library.
 Result<std::unique_ptr<Tokenizer>> load_tokenizer(FileSystem& files,
                                                   const std::string& name_or_path);
+Result<std::unique_ptr<Tokenizer>> load_tokenizer(FileSystem& files,
+                                                  const std::string& name_or_path,
+                                                  const ReferenceProgram& program);
 
-// Ours, or Hugging Face's of a byte-level BPE. `path` is for messages. kBadData when the text is no
-// tokenizer description, or of a kind that this version lacks.
+// Ours, or Hugging Face's. `path` is for messages. Errors as those of load_tokenizer for files.
 Result<std::unique_ptr<Tokenizer>> parse_tokenizer_json(std::string_view json,
                                                         const std::string& path);
+Result<std::unique_ptr<Tokenizer>> parse_tokenizer_json(std::string_view json,
+                                                        const std::string& path,
+                                                        const ReferenceProgram& program);
+// The same without the library: kUnavailable, saying why, for what is left to it.
+Result<std::unique_ptr<Tokenizer>> parse_native_tokenizer_json(std::string_view json,
+                                                               const std::string& path);
 
 }  // namespace leasehold

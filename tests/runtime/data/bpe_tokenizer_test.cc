@@ -138,10 +138,10 @@ TEST(Bpe, AnUnknownIdIsNamed) {
 
 TEST(AddedTokens, LeftmostThenLongest) {
   const AddedTokens added({{"<a", 1}, {"<a>", 2}, {"a>b", 3}});
-  EXPECT_EQ(added.find("x<a>b", 0).id, 2);
+  EXPECT_EQ(added.find("x<a>b", 0).token->id, 2);
   EXPECT_EQ(added.find("x<a>b", 0).begin, 1u);
-  EXPECT_EQ(added.find("x<a>b", 2).id, 3);
-  EXPECT_EQ(added.find("<ab", 0).id, 1);
+  EXPECT_EQ(added.find("x<a>b", 2).token->id, 3);
+  EXPECT_EQ(added.find("<ab", 0).token->id, 1);
   EXPECT_EQ(added.find("xyz", 0).begin, std::string_view::npos);
 }
 

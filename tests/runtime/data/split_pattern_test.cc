@@ -7,8 +7,14 @@
 namespace leasehold {
 namespace {
 
-std::vector<std::string> pieces(const std::vector<std::string>& patterns, std::string_view text) {
-  const TextSplitter splitter = TextSplitter::create(patterns, "here").value();
+std::vector<SplitStage> isolated(std::initializer_list<std::string> patterns) {
+  std::vector<SplitStage> stages;
+  for (const std::string& pattern : patterns) stages.push_back({.pattern = pattern});
+  return stages;
+}
+
+std::vector<std::string> pieces(const std::vector<SplitStage>& stages, std::string_view text) {
+  const TextSplitter splitter = TextSplitter::create(stages, "here").value();
   TextSplitter::Scratch scratch = splitter.make_scratch();
   std::vector<std::string> found;
   EXPECT_TRUE(
@@ -19,7 +25,7 @@ std::vector<std::string> pieces(const std::vector<std::string>& patterns, std::s
 using Pieces = std::vector<std::string>;
 
 TEST(SplitPattern, OfGpt2) {
-  const std::vector<std::string> gpt2 = {std::string(kGpt2Pattern)};
+  const std::vector<SplitStage> gpt2 = isolated({std::string(kGpt2Pattern)});
   EXPECT_EQ(pieces(gpt2, "I'm  here,\n\nat 10:30!"),
             (Pieces{"I", "'m", " ", " here", ",", "\n", "\n", "at", " 10", ":", "30", "!"}));
   EXPECT_EQ(pieces(gpt2, "a\xFF\xFE b"), (Pieces{"a", "\xFF", "\xFE", " b"}));
@@ -27,8 +33,28 @@ TEST(SplitPattern, OfGpt2) {
 }
 
 TEST(SplitPattern, SeveralStagesAndWhatNoneMatches) {
-  EXPECT_EQ(pieces({"\\p{N}", "\\p{L}+|\\s"}, "ab12c ?d"),
+  EXPECT_EQ(pieces(isolated({"\\p{N}", "\\p{L}+|\\s"}), "ab12c ?d"),
             (Pieces{"ab", "1", "2", "c", " ", "?", "d"}));
+}
+
+// As Hugging Face's library splits "the-final--countdown" in its own tests.
+TEST(SplitPattern, BehavesAsToldWithMatches) {
+  const auto split = [](SplitBehavior behavior, bool invert) {
+    // The second stage leaves places to cut at.
+    return pieces({{.pattern = invert ? "[^-]" : "-", .behavior = behavior, .invert = invert},
+                   {.pattern = "[\\r\\n ]"}},
+                  "the-final--countdown");
+  };
+  using enum SplitBehavior;
+  EXPECT_EQ(split(kIsolated, false), (Pieces{"the", "-", "final", "-", "-", "countdown"}));
+  EXPECT_EQ(split(kRemoved, false), (Pieces{"the", "final", "countdown"}));
+  EXPECT_EQ(split(kMergedWithPrevious, false), (Pieces{"the-", "final-", "-", "countdown"}));
+  EXPECT_EQ(split(kMergedWithNext, false), (Pieces{"the", "-final", "-", "-countdown"}));
+  EXPECT_EQ(split(kContiguous, false), (Pieces{"the", "-", "final", "--", "countdown"}));
+  EXPECT_EQ(split(kContiguous, true), (Pieces{"the", "-", "final", "--", "countdown"}));
+  for (const SplitBehavior behavior : {kIsolated, kRemoved, kContiguous})
+    EXPECT_EQ(parse_split_behavior(split_behavior_name(behavior)), behavior);
+  EXPECT_EQ(parse_split_behavior("isolated"), std::nullopt);
 }
 
 // PCRE2's own \s holds U+180E, which Unicode and Oniguruma do not.
@@ -75,7 +101,7 @@ TEST(SplitPattern, BacktrackingWithoutEndIsAnError) {
 // The patterns whose cuts are not tried when they are read: here they are, under another spelling.
 TEST(TextSplitter, CutsOfTheKnownPatternsHold) {
   for (const std::string_view known : TextSplitter::tried_patterns()) {
-    const auto tried = TextSplitter::create({"(?:" + std::string(known) + ")"}, "here");
+    const auto tried = TextSplitter::create(isolated({"(?:" + std::string(known) + ")"}), "here");
     ASSERT_TRUE(tried.ok()) << tried.status().message();
     for (const auto& [text, at] :
          std::vector<std::pair<std::string, size_t>>{{"a b", 1}, {"a\nb", 1}, {"!\nb", 2}}) {
@@ -87,10 +113,10 @@ TEST(TextSplitter, CutsOfTheKnownPatternsHold) {
 TEST(TextSplitter, CutsOnlyWhereThePatternAllows) {
   // Newlines go with the letters behind them: no cut there, but still in front of spaces.
   const TextSplitter joins =
-      TextSplitter::create({"\\n\\p{L}+|[\\p{L}\\p{N}]+|\\s|[^\\s]"}, "here").value();
+      TextSplitter::create(isolated({"\\n\\p{L}+|[\\p{L}\\p{N}]+|\\s|[^\\s]"}), "here").value();
   EXPECT_FALSE(joins.may_cut("!\nb", 2));
   EXPECT_TRUE(joins.may_cut("a b", 1));
-  EXPECT_FALSE(TextSplitter::create({"\\p{L}+\\s?|\\n\\p{L}"}, "here").ok());
+  EXPECT_FALSE(TextSplitter::create(isolated({"\\p{L}+\\s?|\\n\\p{L}"}), "here").ok());
 }
 
 }  // namespace

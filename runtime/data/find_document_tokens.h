@@ -1,0 +1,46 @@
+// The search for the tokens around documents. Each is taken from the first place that names one
+// that the tokenizer has:
+//   1. the note in tokenizer.json (document_tokens.h), which ends the search
+//   2. tokenizer_config.json: bos_token, eos_token; null says that there is no bos_token
+//   3. special_tokens_map.json: the same
+//   4. generation_config.json: bos_token_id, eos_token_id
+//   5. config.json: the same
+//   6. tokenizer.json's post-processor: the special token in front of a text, and the one after it
+//   7. added tokens of well-known names (kBeginNames, kEndNames)
+// Generated text ends at all the eos_token_ids of 4 and 5 besides.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "runtime/base/files.h"
+#include "runtime/data/document_tokens.h"
+
+namespace leasehold {
+
+// What a search asks a tokenizer.
+struct TokenLookup {
+  std::function<std::optional<int32_t>(std::string_view)> id_of;
+  int64_t num_ids = 0;
+};
+
+// 6 and 7: of a tokenizer.json of Hugging Face's. A part that is not as expected names nothing.
+DocumentTokens find_own_tokens(const nlohmann::json& tokenizer, const TokenLookup& lookup);
+
+// 2 to 5: of the files in `directory` (those that exist), then `own`. Adds a line to `notices` for
+// a name or id that the tokenizer lacks. kBadData, naming the file, for one that is no JSON object.
+Result<DocumentTokens> find_tokens_around(FileSystem& files, const std::string& directory,
+                                          const TokenLookup& lookup, const DocumentTokens& own,
+                                          std::vector<std::string>& notices);
+
+// A JSON file of a tokenizer's folder, or null where there is none. kBadData when it is no object.
+Result<nlohmann::json> read_folder_json(FileSystem& files, const std::string& directory,
+                                        const char* name);
+// The text of a token that is named by itself or by an object with "content"; empty: none.
+std::string token_text(const nlohmann::json& value);
+
+}  // namespace leasehold

@@ -1,0 +1,10 @@
+// reference_tokenizer.py as text. CMake writes the source file, so that the program carries it.
+#pragma once
+
+#include <string_view>
+
+namespace leasehold {
+
+std::string_view reference_script();
+
+}  // namespace leasehold

@@ -1,0 +1,142 @@
+// Tokenizers from files and folders: which of the files is read, and what those next to it add.
+#include <algorithm>
+
+#include <nlohmann/json.hpp>
+
+#include "runtime/data/find_document_tokens.h"
+#include "runtime/data/reference_tokenizer.h"
+#include "runtime/data/sentencepiece_tokenizer.h"
+#include "runtime/data/tokenizer.h"
+#include "runtime/data/vocab_merges.h"
+
+namespace leasehold {
+
+namespace {
+
+using Made = Result<std::unique_ptr<Tokenizer>>;
+
+// One past the largest id that a tokenizer.json of Hugging Face's names; 0 for another text.
+int64_t num_named_ids(std::string_view text) {
+  const auto root = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  int64_t ids = 0;
+  const auto take = [&](const nlohmann::json& id) {
+    if (id.is_number_unsigned() && id.get<uint64_t>() < INT32_MAX)
+      ids = std::max(ids, id.get<int64_t>() + 1);
+  };
+  if (!root.is_object() || !root.contains("model") || !root["model"].is_object()) return 0;
+  const nlohmann::json vocab = root["model"].value("vocab", nlohmann::json());
+  if (vocab.is_array()) ids = static_cast<int64_t>(vocab.size());
+  if (vocab.is_object()) {
+    for (const auto& [token, id] : vocab.items()) take(id);
+  }
+  for (const auto& entry : root.value("added_tokens", nlohmann::json::array())) {
+    if (entry.is_object()) take(entry.value("id", nlohmann::json()));
+  }
+  return ids;
+}
+
+class TokenizerLoader {
+ public:
+  TokenizerLoader(FileSystem& files, const ReferenceProgram& program)
+      : files_(files), program_(program) {}
+
+  Made from_directory(const std::string& directory) {
+    const auto holds = [&](const char* name) { return files_.exists(join_path(directory, name)); };
+    if (holds("tokenizer.json")) {
+      auto made = from_file(join_path(directory, "tokenizer.json"));
+      const bool left = !made.ok() && made.status().code() == Code::kUnavailable;
+      if (!left || !holds("tokenizer.model")) return made;
+      return from_model_instead(directory, made.status());
+    }
+    if (holds("vocab.json")) {
+      if (holds("merges.txt")) return with_tokens(from_vocab_merges(directory), directory);
+      return error(Code::kMissingInput, "{} holds vocab.json but no merges.txt; put both there",
+                   directory);
+    }
+    if (holds("tokenizer.model")) return from_file(join_path(directory, "tokenizer.model"));
+    return error(Code::kMissingInput,
+                 "{} holds no tokenizer.json, no vocab.json with merges.txt and no "
+                 "tokenizer.model; name a directory or file that does",
+                 directory);
+  }
+
+  // Other files of a folder belong to a tokenizer.json or *.model, not to a file of another name.
+  Made from_file(const std::string& path) {
+    LEASEHOLD_ASSIGN_OR_RETURN(const std::string content, read_file(files_, path));
+    if (path.ends_with(".model"))
+      return with_tokens(create_sentencepiece_tokenizer(content, path), parent_path(path));
+    LEASEHOLD_ASSIGN_OR_RETURN(auto made, parse_tokenizer_json(content, path, program_));
+    LEASEHOLD_ASSIGN_OR_RETURN(const NotedJson noted, split_document_tokens(content, path));
+    const std::string name = path.substr(path.rfind('/') + 1);
+    if (noted.tokens || name != "tokenizer.json") return made;
+    return with_tokens(std::move(made), parent_path(path));
+  }
+
+ private:
+  Made from_vocab_merges(const std::string& directory) {
+    LEASEHOLD_ASSIGN_OR_RETURN(VocabMerges read, read_vocab_merges(files_, directory));
+    const std::string file = join_path(directory, "vocab.json");
+    // The vocabulary first, so that what is wrong with it is told by file and line.
+    const auto native = create_bpe_tokenizer(read.description, file);
+    if (!native.ok()) return Status(Code::kBadData, native.status().message());
+    LEASEHOLD_ASSIGN_OR_RETURN(
+        auto made,
+        parse_tokenizer_json(write_huggingface_tokenizer(read.description, read.add_prefix_space),
+                             file, program_));
+    for (std::string& notice : read.notices) made->add_notice(directory + ": " + notice);
+    return made;
+  }
+
+  Made from_model_instead(const std::string& directory, const Status& why) {
+    const std::string path = join_path(directory, "tokenizer.json");
+    LEASEHOLD_ASSIGN_OR_RETURN(const std::string json, read_file(files_, path));
+    auto model = from_file(join_path(directory, "tokenizer.model"));
+    if (!model.ok() || model.value()->vocab_size() != num_named_ids(json)) return why;
+    model.value()->add_notice(fmt::format(
+        "tokenizer.model is taken, which has the same ids, instead of {}", why.message()));
+    return model;
+  }
+
+  Made with_tokens(Made made, const std::string& directory) {
+    if (!made.ok()) return made;
+    Tokenizer& tokenizer = *made.value();
+    const TokenLookup lookup{[&](std::string_view content) { return tokenizer.token_id(content); },
+                             tokenizer.vocab_size()};
+    std::vector<std::string> notices;
+    LEASEHOLD_ASSIGN_OR_RETURN(
+        DocumentTokens tokens,
+        find_tokens_around(files_, directory, lookup, tokenizer.document_tokens(), notices));
+    tokenizer.set_document_tokens(std::move(tokens));
+    for (std::string& notice : notices) tokenizer.add_notice(std::move(notice));
+    return made;
+  }
+
+  FileSystem& files_;
+  const ReferenceProgram& program_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Tokenizer>> load_tokenizer(FileSystem& files,
+                                                  const std::string& name_or_path) {
+  return load_tokenizer(files, name_or_path, reference_program_from_environment());
+}
+
+Result<std::unique_ptr<Tokenizer>> load_tokenizer(FileSystem& files,
+                                                  const std::string& name_or_path,
+                                                  const ReferenceProgram& program) {
+  if (std::ranges::count(tokenizer_names(), name_or_path) > 0)
+    return create_tokenizer(name_or_path);
+  if (!files.exists(name_or_path)) {
+    return error(Code::kUsage,
+                 "there is no tokenizer '{}'; there is: {}, or a path: a tokenizer.json, a "
+                 "SentencePiece *.model, or a directory with one of these or with vocab.json and "
+                 "merges.txt",
+                 name_or_path, fmt::join(tokenizer_names(), ", "));
+  }
+  TokenizerLoader loader(files, program);
+  return files.list(name_or_path).ok() ? loader.from_directory(name_or_path)
+                                       : loader.from_file(name_or_path);
+}
+
+}  // namespace leasehold
