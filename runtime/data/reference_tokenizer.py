@@ -4,7 +4,6 @@ A message is four bytes of length (little endian), one byte of kind, and that ma
     L  a tokenizer.json                  answered by V, JSON: {"version": ..., "ids": largest id + 1}
     E  a text in UTF-8                   answered by I, its tokens as int32 (little endian)
     D  tokens as int32                   answered by T, their text in UTF-8
-    N  how a token is written, in UTF-8  answered by I, its id, or -1 where there is none
 What goes wrong is answered by X and words, also right at the start, where G is the greeting. The program ends when its
 standard input does, and so with the program that started it.
 """
@@ -65,9 +64,6 @@ def answer(library, tokenizer, kind, content):
     if kind == b"D":
         text = tokenizer.decode(from_int32(content), skip_special_tokens=False)
         return tokenizer, b"T", text.encode("utf-8", "surrogatepass")
-    if kind == b"N":
-        number = tokenizer.token_to_id(content.decode())
-        return tokenizer, b"I", as_int32([-1 if number is None else number])
     raise ValueError(f"a request of kind {kind!r}")
 
 

@@ -163,7 +163,7 @@ Result<std::unique_ptr<Tokenizer>> parse_huggingface(const nlohmann::json& root,
   };
   auto made = create_native();
   if (!made.ok() && made.status().code() == Code::kUnavailable && program != nullptr)
-    made = create_reference_tokenizer(json, path, made.status().message(), *program);
+    made = create_reference_tokenizer(root, json, path, made.status().message(), *program);
   if (!made.ok()) return made.status();
   Tokenizer& tokenizer = *made.value();
   const TokenLookup lookup{[&](std::string_view content) { return tokenizer.token_id(content); },

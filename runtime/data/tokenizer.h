@@ -42,6 +42,10 @@ class Tokenizer {
   virtual int64_t separable_prefix(std::string_view text) const = 0;
   // The longest text that encode takes.
   virtual int64_t max_text_bytes() const { return int64_t{1} << 30; }
+  // Starts what encode and decode need besides this object, adding a notice that says what; they
+  // would start it themselves. kUnavailable, with the command that installs it, where it is
+  // missing.
+  virtual Status start() { return ok_status(); }
   // The id of the token that is written so ("</s>"), where the vocabulary has it.
   virtual std::optional<int32_t> token_id(std::string_view content) const = 0;
 
@@ -97,7 +101,9 @@ Result<std::unique_ptr<Tokenizer>> load_tokenizer(FileSystem& files,
                                                   const std::string& name_or_path,
                                                   const ReferenceProgram& program);
 
-// Ours, or Hugging Face's. `path` is for messages. Errors as those of load_tokenizer for files.
+// Ours, or Hugging Face's. `path` is for messages. Errors as those of load_tokenizer for files, but
+// the library is not started, so that whoever does not encode can do without it: see
+// Tokenizer::start.
 Result<std::unique_ptr<Tokenizer>> parse_tokenizer_json(std::string_view json,
                                                         const std::string& path);
 Result<std::unique_ptr<Tokenizer>> parse_tokenizer_json(std::string_view json,

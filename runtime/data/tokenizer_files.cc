@@ -1,8 +1,6 @@
 // Tokenizers from files and folders: which of the files is read, and what those next to it add.
 #include <algorithm>
 
-#include <nlohmann/json.hpp>
-
 #include "runtime/data/find_document_tokens.h"
 #include "runtime/data/reference_tokenizer.h"
 #include "runtime/data/sentencepiece_tokenizer.h"
@@ -15,26 +13,6 @@ namespace {
 
 using Made = Result<std::unique_ptr<Tokenizer>>;
 
-// One past the largest id that a tokenizer.json of Hugging Face's names; 0 for another text.
-int64_t num_named_ids(std::string_view text) {
-  const auto root = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-  int64_t ids = 0;
-  const auto take = [&](const nlohmann::json& id) {
-    if (id.is_number_unsigned() && id.get<uint64_t>() < INT32_MAX)
-      ids = std::max(ids, id.get<int64_t>() + 1);
-  };
-  if (!root.is_object() || !root.contains("model") || !root["model"].is_object()) return 0;
-  const nlohmann::json vocab = root["model"].value("vocab", nlohmann::json());
-  if (vocab.is_array()) ids = static_cast<int64_t>(vocab.size());
-  if (vocab.is_object()) {
-    for (const auto& [token, id] : vocab.items()) take(id);
-  }
-  for (const auto& entry : root.value("added_tokens", nlohmann::json::array())) {
-    if (entry.is_object()) take(entry.value("id", nlohmann::json()));
-  }
-  return ids;
-}
-
 class TokenizerLoader {
  public:
   TokenizerLoader(FileSystem& files, const ReferenceProgram& program)
@@ -43,13 +21,14 @@ class TokenizerLoader {
   Made from_directory(const std::string& directory) {
     const auto holds = [&](const char* name) { return files_.exists(join_path(directory, name)); };
     if (holds("tokenizer.json")) {
-      auto made = from_file(join_path(directory, "tokenizer.json"));
-      const bool left = !made.ok() && made.status().code() == Code::kUnavailable;
-      if (!left || !holds("tokenizer.model")) return made;
-      return from_model_instead(directory, made.status());
+      LEASEHOLD_ASSIGN_OR_RETURN(auto made, from_file(join_path(directory, "tokenizer.json")));
+      const Status started = made->start();
+      if (started.ok()) return made;
+      if (!holds("tokenizer.model")) return started;
+      return from_model_instead(directory, *made, started);
     }
     if (holds("vocab.json")) {
-      if (holds("merges.txt")) return with_tokens(from_vocab_merges(directory), directory);
+      if (holds("merges.txt")) return started(with_tokens(from_vocab_merges(directory), directory));
       return error(Code::kMissingInput, "{} holds vocab.json but no merges.txt; put both there",
                    directory);
     }
@@ -58,6 +37,11 @@ class TokenizerLoader {
                  "{} holds no tokenizer.json, no vocab.json with merges.txt and no "
                  "tokenizer.model; name a directory or file that does",
                  directory);
+  }
+
+  static Made started(Made made) {
+    if (made.ok()) LEASEHOLD_RETURN_IF_ERROR(made.value()->start());
+    return made;
   }
 
   // Other files of a folder belong to a tokenizer.json or *.model, not to a file of another name.
@@ -87,11 +71,10 @@ class TokenizerLoader {
     return made;
   }
 
-  Made from_model_instead(const std::string& directory, const Status& why) {
-    const std::string path = join_path(directory, "tokenizer.json");
-    LEASEHOLD_ASSIGN_OR_RETURN(const std::string json, read_file(files_, path));
+  Made from_model_instead(const std::string& directory, const Tokenizer& wanted,
+                          const Status& why) {
     auto model = from_file(join_path(directory, "tokenizer.model"));
-    if (!model.ok() || model.value()->vocab_size() != num_named_ids(json)) return why;
+    if (!model.ok() || model.value()->vocab_size() != wanted.vocab_size()) return why;
     model.value()->add_notice(fmt::format(
         "tokenizer.model is taken, which has the same ids, instead of {}", why.message()));
     return model;
@@ -135,8 +118,8 @@ Result<std::unique_ptr<Tokenizer>> load_tokenizer(FileSystem& files,
                  name_or_path, fmt::join(tokenizer_names(), ", "));
   }
   TokenizerLoader loader(files, program);
-  return files.list(name_or_path).ok() ? loader.from_directory(name_or_path)
-                                       : loader.from_file(name_or_path);
+  if (files.list(name_or_path).ok()) return loader.from_directory(name_or_path);
+  return TokenizerLoader::started(loader.from_file(name_or_path));
 }
 
 }  // namespace leasehold

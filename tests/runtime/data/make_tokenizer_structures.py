@@ -3,7 +3,8 @@
 
 For each structure a folder NAME with tokenizer.json, which the tokenizers library (PyPI) trains on a few lines, and
 vectors.json: documents, the tokens that the library gives them (add_special_tokens=False), and what it decodes them to.
-tests/compare_tokenizers runs this with many documents; tests/fixtures/tokenizers holds few:
+tests/compare_tokenizers runs this with many documents; tests/fixtures/tokenizers holds few. The library's trainers of bert and
+t5 draw lots, so those two differ each time:
 
     PYTHON tests/runtime/data/make_tokenizer_structures.py --documents 25 --seed 7 tests/fixtures/tokenizers
 """

@@ -12,6 +12,8 @@
 #include <thread>
 #include <unistd.h>
 
+#include <nlohmann/json.hpp>
+
 #include "runtime/data/prepare.h"
 #include "tests/support/temporary_directory.h"
 
@@ -39,7 +41,6 @@ class Tokenizer:
         if "raises" in text: raise KeyError("no such thing")
         return Encoding([ord(c) for c in text])
     def decode(self, ids, skip_special_tokens): return "".join(map(chr, ids))
-    def token_to_id(self, token): return 70000 if token == "<end>" else None
 )";
 
 class ReferenceTest : public ::testing::Test {
@@ -57,9 +58,15 @@ class ReferenceTest : public ::testing::Test {
   void write_module(const std::string& text) {
     std::ofstream(directory_ / "tokenizers.py") << text;
   }
-  Result<std::unique_ptr<Tokenizer>> create(double answer_s = 60, const char* json = "{}") {
-    return create_reference_tokenizer(json, "t.json", "t.json: model: X is not implemented",
-                                      {.answer_s = answer_s});
+  static constexpr const char* kJson = R"({"model": {"vocab": {"<end>": 70000, "a": 97}}})";
+  // Started.
+  Result<std::unique_ptr<Tokenizer>> create(double answer_s = 60, const char* json = kJson) {
+    LEASEHOLD_ASSIGN_OR_RETURN(
+        auto made,
+        create_reference_tokenizer(nlohmann::json::parse(json), json, "t.json",
+                                   "t.json: model: X is not implemented", {.answer_s = answer_s}));
+    LEASEHOLD_RETURN_IF_ERROR(made->start());
+    return made;
   }
   static void expect_unavailable(const Status& status, const std::string& part) {
     EXPECT_EQ(status.code(), Code::kUnavailable) << status.message();
@@ -79,6 +86,7 @@ TEST_F(ReferenceTest, GivesWhatTheLibraryGives) {
   EXPECT_EQ(tokenizer.decode({{'b', 0x20AC}}).value(), "b\xE2\x82\xAC");
   EXPECT_EQ(tokenizer.decode({{'b', 70001}}).status().code(), Code::kBadData);
   EXPECT_EQ(tokenizer.token_id("<end>"), 70000);
+  EXPECT_EQ(tokenizer.token_id("a"), 97);
   EXPECT_EQ(tokenizer.token_id("other"), std::nullopt);
   EXPECT_EQ(tokenizer.separable_prefix("one two "), 0);
   ASSERT_EQ(tokenizer.notices().size(), 1u);
@@ -100,9 +108,13 @@ TEST_F(ReferenceTest, WhatItCannotTakeIsRefused) {
   EXPECT_NE(raised.message().find("KeyError: 'no such thing'"), std::string::npos)
       << raised.message();
   EXPECT_EQ(tokenizer->encode("a").value().size(), 1u);
-  const Status refused = create(60, "{\"refused\": 1}").status();
+  const Status refused = create(60, R"({"refused": 1, "model": {"vocab": {"a": 1}}})").status();
   EXPECT_EQ(refused.code(), Code::kBadData);
   EXPECT_NE(refused.message().find("ValueError: a bad tokenizer"), std::string::npos);
+  const Status other = create(60, R"({"model": {"vocab": [["a", 0.5]]}})").status();
+  EXPECT_EQ(other.code(), Code::kBadData);
+  EXPECT_NE(other.message().find("counts 70001 ids, the file 1"), std::string::npos)
+      << other.message();
 }
 
 TEST_F(ReferenceTest, ALostProcessIsFoundAndReplaced) {
