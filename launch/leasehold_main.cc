@@ -55,6 +55,8 @@ void add_import(CLI::App& app, ImportOptions& options, Command& chosen, const Lo
       "Turn a Hugging Face folder (gpt2 or llama) or an llm.c model file into a checkpoint");
   command->add_option("--output", options.output, "The checkpoint's directory, which this makes")
       ->required();
+  command->add_option("--tokenizer", options.tokenizer,
+                      "As prepare's, instead of the folder's own; none: the weights alone");
   command->add_option("DIR", options.input, "The folder, or llm.c's file")->required();
   command->callback([&] { chosen = [&] { return run_import(options, logger); }; });
 }

@@ -19,6 +19,9 @@ struct ForeignModel {
   WeightMapping mapping;
   ForeignWeights weights;
   std::vector<ForeignWeights::Location> locations;  // of mapping.tensors
+  // Of config.json (models/huggingface_config.h); empty for an llm.c file.
+  std::vector<std::string> passed_over;
+  std::string token_ids;
 };
 
 // By what `path` is. Every tensor of the model must be there with its shape, and none that belongs

@@ -4,19 +4,31 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "models/describe.h"
 
 namespace leasehold {
 
-// The complete configuration. A field that could change what the model computes and that Leasehold
-// does not have, or has not with that value, is refused by name (kBadConfig), and so is a field
-// that is known nowhere; what only concerns text generation, training elsewhere or bookkeeping is
-// passed over. kBadData when the text is broken: not JSON, a size missing or of another type.
-// Messages name `file`.
-Result<ModelConfig> parse_huggingface_config(std::string_view text, const std::string& file);
+struct HuggingFaceConfig {
+  ModelConfig model;  // complete
+  // Fields that are known to change nothing that the model computes, or that set nothing (null, or
+  // an empty list, object or text), sorted: for a notice.
+  std::vector<std::string> passed_over;
+  // The ids that mean something to text generation, as a JSON object of those that are given
+  // ("bos_token_id", "eos_token_id", "pad_token_id" and the like).
+  std::string token_ids;
+};
 
-// `dtype`: "float32" or "bfloat16", of the weights beside it. parse gives back `config`.
-std::string encode_huggingface_config(const ModelConfig& config, const std::string& dtype);
+// Fields that could change what the model computes, and that Leasehold does not have, or has not
+// with that value, are refused in one message that names them all (kBadConfig), unknown ones too.
+// kBadData when the text is broken: not JSON, a size missing or of another type. Messages name
+// `file`.
+Result<HuggingFaceConfig> parse_huggingface_config(std::string_view text, const std::string& file);
+
+// `dtype`: "float32" or "bfloat16", of the weights beside it. `token_ids`: a JSON object of fields
+// to add. parse gives back `config`.
+std::string encode_huggingface_config(const ModelConfig& config, const std::string& dtype,
+                                      const std::string& token_ids = "{}");
 
 }  // namespace leasehold

@@ -117,7 +117,11 @@ Result<ForeignModel> open_huggingface_folder(FileSystem& files, const std::strin
     return error(Code::kMissingInput, "{}: no config.json: not a Hugging Face folder", directory);
   LEASEHOLD_RETURN_IF_ERROR(text.status());
   ForeignModel model;
-  LEASEHOLD_ASSIGN_OR_RETURN(model.config, parse_huggingface_config(*text, config_path));
+  LEASEHOLD_ASSIGN_OR_RETURN(HuggingFaceConfig config,
+                             parse_huggingface_config(*text, config_path));
+  model.config = config.model;
+  model.passed_over = std::move(config.passed_over);
+  model.token_ids = std::move(config.token_ids);
   LEASEHOLD_ASSIGN_OR_RETURN(model.weights, open_weights(files, directory));
 
   // Before anything is as large as the configuration says.

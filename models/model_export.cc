@@ -1,10 +1,10 @@
 #include "models/model_export.h"
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
-#include <nlohmann/json.hpp>
-
+#include "models/companion_files.h"
 #include "models/huggingface_config.h"
 #include "models/huggingface_index.h"
 #include "models/weight_mapping.h"
@@ -54,12 +54,12 @@ std::vector<OutputFile> plan_files(const WeightMapping& mapping, const Dtype& dt
 class Exporter {
  public:
   Exporter(FileSystem& files, const ExportOptions& options, const Dtype& dtype,
-           const CheckpointHandle& checkpoint, const ModelConfig& config)
+           const CheckpointHandle& checkpoint, const ModelConfig& config, ExportedFiles companions)
       : files_(files),
         options_(options),
         dtype_(dtype),
         config_(config),
-        tokenizer_json_(checkpoint.info.tokenizer_json),
+        companions_(std::move(companions)),
         mapping_(map_huggingface(config, huggingface_prefix(config))),
         planned_(plan_files(mapping_, dtype, options.shard_bytes)),
         reader_(files, checkpoint) {}
@@ -78,12 +78,14 @@ class Exporter {
       LEASEHOLD_RETURN_IF_ERROR(write_text(join_path(directory, "model.safetensors.index.json"),
                                            encode_huggingface_index(weight_map, total_bytes)));
     }
-    LEASEHOLD_RETURN_IF_ERROR(write_tokenizer(directory));
+    for (const auto& [name, text] : companions_.texts)
+      LEASEHOLD_RETURN_IF_ERROR(write_text(join_path(directory, name), text));
+    summary_.tokenizer = companions_.tokenizer;
     summary_.num_files = std::ssize(planned_);
     summary_.num_tensors = std::ssize(mapping_.tensors);
     summary_.total_bytes = total_bytes;
     return write_text(join_path(directory, "config.json"),
-                      encode_huggingface_config(config_, dtype_.torch));
+                      encode_huggingface_config(config_, dtype_.torch, companions_.token_ids));
   }
 
   const ExportSummary& summary() const { return summary_; }
@@ -94,24 +96,6 @@ class Exporter {
     LEASEHOLD_RETURN_IF_ERROR(file->append(text.data(), std::ssize(text)));
     LEASEHOLD_RETURN_IF_ERROR(file->sync());
     return file->close();
-  }
-
-  // The checkpoint's text is the file's when Hugging Face has this kind of tokenizer.
-  Status write_tokenizer(const std::string& directory) {
-    if (tokenizer_json_.empty()) {
-      summary_.tokenizer = "none in the checkpoint";
-      return ok_status();
-    }
-    const auto root = nlohmann::json::parse(tokenizer_json_, nullptr, /*allow_exceptions=*/false);
-    if (!root.is_object() || !root.contains("model") || !root["model"].is_object()) {
-      summary_.tokenizer = "not written: Hugging Face has no such kind";
-      return ok_status();
-    }
-    summary_.tokenizer = "tokenizer.json";
-    LEASEHOLD_RETURN_IF_ERROR(
-        write_text(join_path(directory, "tokenizer_config.json"),
-                   "{\n  \"tokenizer_class\": \"PreTrainedTokenizerFast\"\n}\n"));
-    return write_text(join_path(directory, "tokenizer.json"), tokenizer_json_);
   }
 
   Status write_weights(const OutputFile& planned, const std::string& directory) {
@@ -177,7 +161,7 @@ class Exporter {
   const ExportOptions& options_;
   const Dtype& dtype_;
   const ModelConfig& config_;
-  const std::string& tokenizer_json_;
+  ExportedFiles companions_;
   WeightMapping mapping_;
   std::vector<OutputFile> planned_;
   CheckpointReader reader_;
@@ -203,7 +187,9 @@ Result<ExportSummary> export_model(FileSystem& files, const ExportOptions& optio
   std::map<std::string, Shape> shapes;
   for (const ParameterSpec& spec : describe_parameters(*config)) shapes[spec.name] = spec.shape;
   LEASEHOLD_RETURN_IF_ERROR(check_parameters(checkpoint, shapes));
-  Exporter exporter(files, options, *dtype, checkpoint, *config);
+  LEASEHOLD_ASSIGN_OR_RETURN(ExportedFiles companions,
+                             companion_files_of(checkpoint.info, *config));
+  Exporter exporter(files, options, *dtype, checkpoint, *config, std::move(companions));
   LEASEHOLD_RETURN_IF_ERROR(
       publish_directory(files, options.output, options.tag,
                         [&](const std::string& directory) { return exporter.write(directory); }));

@@ -28,8 +28,9 @@ struct ExportSummary {
   std::string tokenizer;    // what became of it, for a person
 };
 
-// Writes config.json and model.safetensors, or shards with their index, and tokenizer.json when the
-// checkpoint's tokenizer is one of Hugging Face's. The digest of every weight is checked on the
+// Writes config.json and model.safetensors, or shards with their index, the checkpoint's tokenizer
+// when it is one of Hugging Face's, and the files that came in with the model
+// (models/companion_files.h). The digest of every weight is checked on the
 // way. Holds one parameter, and 48 MiB. `output` is whole or not there (publish_directory). kUsage
 // for options that cannot be, kMissingInput, kBadData for a damaged checkpoint, kStorage.
 Result<ExportSummary> export_model(FileSystem& files, const ExportOptions& options);

@@ -1,8 +1,12 @@
 #include "models/model_import.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
+#include <nlohmann/json.hpp>
+
+#include "models/companion_files.h"
 #include "models/foreign_model.h"
 #include "runtime/data/tokenizer.h"
 
@@ -10,25 +14,65 @@ namespace leasehold {
 
 namespace {
 
-// The folder's tokenizer as checkpoints keep it, or nothing; `story` says which and why.
-std::string read_tokenizer(FileSystem& files, const std::string& folder, const ModelConfig& config,
-                           std::string& story) {
-  const auto holds = [&](const char* name) { return files.exists(join_path(folder, name)); };
-  if (!holds("tokenizer.json") && !holds("vocab.json") && !holds("tokenizer.model")) {
-    story = "none there";
-    return "";
+using nlohmann::json;
+
+constexpr const char* kNoTokenizer = "none";
+
+// Ids that text can become: all but the tokens that were added behind the vocabulary.
+int64_t num_text_ids(const Tokenizer& tokenizer) {
+  const json root = json::parse(tokenizer.to_json(), nullptr, /*allow_exceptions=*/false);
+  if (!root.is_object() || !root.contains("model") || !root["model"].is_object() ||
+      !root["model"].contains("vocab") || !root["model"]["vocab"].is_object())
+    return tokenizer.vocab_size();
+  int64_t ids = 0;
+  for (const json& id : root["model"]["vocab"])
+    ids = std::max(ids, id.is_number_integer() ? id.get<int64_t>() + 1 : 0);
+  return ids;
+}
+
+bool holds_tokenizer(FileSystem& files, const std::string& folder) {
+  for (const char* name : {"tokenizer.json", "vocab.json", "tokenizer.model"}) {
+    if (files.exists(join_path(folder, name))) return true;
   }
-  const auto tokenizer = load_tokenizer(files, folder);
+  return false;
+}
+
+// The tokenizer as checkpoints keep it, empty for none; `summary` says what became of it. A model
+// that came with one does not go on without it in silence.
+Result<std::string> take_tokenizer(FileSystem& files, const ImportOptions& options,
+                                   ImportSummary& summary) {
+  if (options.tokenizer == kNoTokenizer) {
+    summary.tokenizer = "none, as asked for";
+    return std::string();
+  }
+  const std::string& path = options.tokenizer.empty() ? options.input : options.tokenizer;
+  if (options.tokenizer.empty() && !holds_tokenizer(files, path)) {
+    summary.tokenizer =
+        "none there: sampling needs one, and --tokenizer PATH takes one from elsewhere";
+    return std::string();
+  }
+  constexpr std::string_view kWayOut =
+      "name another one with --tokenizer PATH, or import the weights alone with --tokenizer none";
+  const auto tokenizer = load_tokenizer(files, path);
   if (!tokenizer.ok()) {
-    story = "not taken: " + tokenizer.status().message();
-    return "";
+    return Status(tokenizer.status().code(),
+                  fmt::format("the model's tokenizer cannot be read: {}; {}",
+                              tokenizer.status().message(), kWayOut));
   }
-  const int64_t ids = tokenizer.value()->vocab_size();
-  if (ids > config.vocab) {
-    story = fmt::format("not taken: it has {} ids, the model {}", ids, config.vocab);
-    return "";
+  const int64_t ids = tokenizer.value()->vocab_size(), vocab = summary.config.vocab;
+  if (ids > vocab) {
+    const int64_t text_ids = num_text_ids(*tokenizer.value());
+    if (text_ids > vocab) {
+      return error(Code::kBadData,
+                   "{}: the tokenizer has {} ids, the model {}: they do not belong together; {}",
+                   path, text_ids, vocab, kWayOut);
+    }
+    summary.notices.push_back(
+        fmt::format("the tokenizer's added tokens have ids up to {}, the model {}: those that it "
+                    "lacks cannot be used",
+                    ids - 1, vocab));
   }
-  story = fmt::format("{}, {} ids", tokenizer.value()->name(), ids);
+  summary.tokenizer = fmt::format("{}, {} ids", tokenizer.value()->name(), ids);
   return tokenizer.value()->to_json();
 }
 
@@ -38,10 +82,18 @@ Result<ImportSummary> import_model(FileSystem& files, const ImportOptions& optio
   LEASEHOLD_ASSIGN_OR_RETURN(ForeignModel model, open_foreign_model(files, options.input));
   ImportSummary summary;
   summary.config = model.config;
+  summary.passed_over = model.passed_over;
   CheckpointInfo info;
   info.lineage = new_lineage();
   info.model = to_map(model.config);
-  info.tokenizer_json = read_tokenizer(files, options.input, model.config, summary.tokenizer);
+  LEASEHOLD_ASSIGN_OR_RETURN(info.tokenizer_json, take_tokenizer(files, options, summary));
+  const bool own_tokenizer = options.tokenizer.empty() && !info.tokenizer_json.empty();
+  LEASEHOLD_ASSIGN_OR_RETURN(
+      CompanionFiles companions,
+      read_companion_files(files, options.input, model.token_ids, own_tokenizer));
+  info.model_files = std::move(companions.texts);
+  summary.notices.insert(summary.notices.end(), companions.notices.begin(),
+                         companions.notices.end());
   std::vector<WeightShape> shapes;
   for (const MappedParameter& parameter : model.mapping.parameters) {
     shapes.push_back({parameter.name, parameter.shape});

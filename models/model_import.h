@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "models/describe.h"
 #include "runtime/base/files.h"
@@ -14,7 +15,9 @@ namespace leasehold {
 struct ImportOptions {
   std::string input;   // what open_foreign_model takes
   std::string output;  // the checkpoint's directory, made by this
-  std::string tag;     // unique among the programs that run now
+  // What load_tokenizer takes, instead of the folder's own; "none": the weights alone.
+  std::string tokenizer = {};
+  std::string tag;  // unique among the programs that run now
   int64_t file_bytes = kWeightsFileBytes;
   const std::atomic<bool>* stopped = nullptr;  // kDrained soon after it becomes true
 };
@@ -22,12 +25,16 @@ struct ImportOptions {
 struct ImportSummary {
   ModelConfig config;
   int64_t num_parameters = 0;
-  std::string tokenizer;  // what became of it, for a person
+  std::string tokenizer;                 // what became of it, for a person
+  std::vector<std::string> passed_over;  // fields of config.json that change nothing
+  std::vector<std::string> notices;      // further lines for a person
 };
 
-// Writes the weights as fp32 with zero moments at step 0, and the folder's tokenizer when Leasehold
-// reads it and the model has an id for each of its tokens. Holds one parameter, and 32 MiB.
-// `output` is whole or not there. Errors of open_foreign_model and write_weights_checkpoint.
+// Writes the weights as fp32 with zero moments at step 0, with the folder's tokenizer and its small
+// files (models/companion_files.h). A folder without a tokenizer gives a checkpoint without one;
+// one whose tokenizer Leasehold does not read, or whose text has ids that the model lacks, is an
+// error. Holds one parameter, and 32 MiB. `output` is whole or not there. Errors of
+// open_foreign_model, load_tokenizer and write_weights_checkpoint.
 Result<ImportSummary> import_model(FileSystem& files, const ImportOptions& options);
 
 }  // namespace leasehold

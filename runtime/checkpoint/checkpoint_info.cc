@@ -20,6 +20,13 @@ void start_fork(CheckpointInfo& info, const CheckpointInfo& from) {
   info.fork_step = from.step;
 }
 
+bool inherit_model_files(CheckpointInfo& info, const CheckpointInfo& from) {
+  if (info.tokenizer_json.empty()) info.tokenizer_json = from.tokenizer_json;
+  const bool same = info.tokenizer_json == from.tokenizer_json;
+  info.model_files = same ? from.model_files : std::map<std::string, std::string>();
+  return !same && !from.model_files.empty();
+}
+
 Status check_identity(const CheckpointInfo& checkpoint,
                       const std::map<std::string, std::string>& job) {
   const auto value_in = [](const std::map<std::string, std::string>& identity,

@@ -23,7 +23,10 @@ struct CheckpointInfo {
   // The model's description (family and sizes) and the tokenizer, so that a checkpoint can be
   // sampled from on its own.
   std::map<std::string, std::string> model;
-  std::string tokenizer_json;    // content of tokenizer.json, or empty
+  std::string tokenizer_json;  // content of tokenizer.json, or empty
+  // Small text files of the model's folder elsewhere, by name, which an export writes again
+  // (models/companion_files.h). Empty for a model that Leasehold made.
+  std::map<std::string, std::string> model_files;
   std::string arithmetic_class;  // digest of the job's operations on fixed inputs, see
                                  // train/arithmetic_class.h
   // Which algorithm each matrix product is computed by, as text (tensor/algorithm_choices.h); empty
@@ -45,6 +48,11 @@ std::string new_lineage();
 // The lineage of a run that goes on from `from` under other settings: a new name, with the one it
 // left and the step.
 void start_fork(CheckpointInfo& info, const CheckpointInfo& from);
+
+// Takes over what `from`, which `info` goes on from, says of its tokenizer and its model's files. A
+// run on data with a tokenizer of its own keeps that, and the files are those of another
+// vocabulary, unless the two tokenizers are one. Returns whether the files were left behind.
+bool inherit_model_files(CheckpointInfo& info, const CheckpointInfo& from);
 
 // kBadConfig, listing each key that differs with its old and new value and saying that --fork
 // starts a new lineage, unless the job's identity is the checkpoint's.

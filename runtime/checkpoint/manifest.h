@@ -4,7 +4,8 @@
 //
 //   {"format": "leasehold-checkpoint", "version": 1,
 //    the members of CheckpointInfo under their names ("tokenizer" for tokenizer_json; "algorithms",
-//    an array of the text's lines, and "cpu_kernels" are there only where they are not empty),
+//    an array of the text's lines, "cpu_kernels" and "model_files" are there only where they are not
+//    empty),
 //    "files": [{"name": "shard-00000-of-00002.safetensors", "size_bytes": 4096}, ...],
 //    "tensors": [{"parameter": "...", "kind": "weight", "dtype": "F32", "shape": [768, 768],
 //                 "pieces": [piece, ...]}, ...],

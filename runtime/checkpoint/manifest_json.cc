@@ -139,6 +139,7 @@ json encode_info(const CheckpointInfo& info) {
                   {"metrics_line", info.metrics_line}};
   if (!info.algorithms.empty()) encoded["algorithms"] = lines_of(info.algorithms);
   if (!info.cpu_kernels.empty()) encoded["cpu_kernels"] = info.cpu_kernels;
+  if (!info.model_files.empty()) encoded["model_files"] = info.model_files;
   return encoded;
 }
 
@@ -191,6 +192,9 @@ Result<CheckpointInfo> parse_info(const JsonCursor& top) {
   }
   if (top.has("algorithms")) {
     LEASEHOLD_ASSIGN_OR_RETURN(info.algorithms, parse_algorithms(top.field("algorithms")));
+  }
+  if (top.has("model_files")) {
+    LEASEHOLD_ASSIGN_OR_RETURN(info.model_files, top.field("model_files").string_map());
   }
   return info;
 }

@@ -169,6 +169,11 @@ Status Trainer::load_start(const CheckpointHandle& start) {
   LEASEHOLD_RETURN_IF_ERROR(engine_.finish_restore());
   info_.identity[kStartDigestKey] = digest.to_hex();
   info_.identity[kStartOriginKey] = origin_of(start.info);
+  if (inherit_model_files(info_, start.info)) {
+    event("model_files_dropped",
+          "the data has another tokenizer than run.start_from: generation_config.json and the "
+          "tokenizer's files that came with that are not kept");
+  }
   event(
       "initialized",
       fmt::format("weights of step {} from {}; starting from step 0", start.info.step, start.path),
@@ -228,6 +233,7 @@ Status Trainer::resume_from(const Restored& restored) {
   info_.fork_step = found.fork_step;
   info_.metrics_line = found.metrics_line;
   info_.identity = identity_of(info_, found);
+  inherit_model_files(info_, found);
   saved_step_ = restored.from_memory ? -1 : found.step;
   if (options_.fork) {
     start_fork(info_, found);

@@ -220,12 +220,25 @@ TEST_F(ModelImportTest, ATokenizerThatFitsComesAlong) {
     throw_if_error(imported.status());
     return imported->tokenizer + "|" + load_whole(files, "out").tokenizer_json;
   };
-  EXPECT_NE(import_with("{").find("not taken: in/tokenizer.json"), std::string::npos);
+  // A model that came with a tokenizer is not imported without one, unless that is asked for.
+  const auto expect_refused = [&](const std::string& tokenizer, const std::string& words) {
+    files.set_content("in/tokenizer.json", tokenizer);
+    const Status refused =
+        import_model(files, {.input = "in", .output = "out", .tag = "test"}).status();
+    EXPECT_EQ(refused.code(), Code::kBadData);
+    for (const std::string& word : {words, std::string("--tokenizer none")})
+      EXPECT_NE(refused.message().find(word), std::string::npos) << refused.message();
+    EXPECT_FALSE(files.exists("out"));
+    const auto alone =
+        import_model(files, {.input = "in", .output = "out", .tokenizer = "none", .tag = "test"});
+    EXPECT_TRUE(alone.ok()) << alone.status().message();
+    EXPECT_EQ(load_whole(files, "out").tokenizer_json, "");
+    throw_if_error(files.remove_all("out"));
+  };
   const std::string byte =
       R"({"format": "leasehold-tokenizer", "version": 1, "name": "byte", "vocab": 256})";
-  const std::string too_large = import_with(byte);  // the model has 5 ids
-  EXPECT_NE(too_large.find("256 ids"), std::string::npos) << too_large;
-  EXPECT_TRUE(too_large.ends_with("|")) << too_large;
+  expect_refused("{", "in/tokenizer.json");
+  expect_refused(byte, "256 ids");  // the model has 5
 
   ModelConfig config{.layers = 1, .hidden = 4, .heads = 2, .sequence = 3, .vocab = 256};
   config = complete_model_config(config).value();
@@ -252,6 +265,135 @@ TEST_F(ModelImportTest, ATokenizerThatFitsComesAlong) {
   EXPECT_EQ(nlohmann::json::parse(files.content("folder/tokenizer.json")),
             nlohmann::json::parse(theirs));
   EXPECT_TRUE(files.exists("folder/tokenizer_config.json"));
+}
+
+// A small GPT-2 with a byte-level tokenizer that has one more token, <end>, with the id 256.
+class CompanionFilesTest : public testing::Test {
+ protected:
+  CompanionFilesTest() {
+    throw_if_error(files_.make_directories("in"));
+    ModelConfig config{.layers = 1, .hidden = 4, .heads = 2, .sequence = 3, .vocab = 260};
+    config = complete_model_config(config).value();
+    files_.set_content("in/model.safetensors", make_safetensors(tensors_of(config)));
+    files_.set_content("in/tokenizer.json", R"({"version": "1.0", "added_tokens": [
+        {"id": 256, "content": "<end>", "single_word": false, "lstrip": false, "rstrip": false,
+         "normalized": false, "special": true}], "normalizer": null,
+      "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true},
+      "post_processor": null, "decoder": {"type": "ByteLevel"},
+      "model": {"type": "BPE", "vocab": )" + byte_vocabulary() +
+                                                R"(, "merges": []}})");
+    set_config("{}");
+  }
+  // config.json with more fields.
+  void set_config(const std::string& more) {
+    nlohmann::json root = nlohmann::json::parse(kSmallGpt2);
+    root["vocab_size"] = 260;
+    root.update(nlohmann::json::parse(more));
+    files_.set_content("in/config.json", root.dump());
+  }
+  ImportSummary there_and_back() {
+    const auto imported = import_model(files_, {.input = "in", .output = "kept", .tag = "test"});
+    throw_if_error(imported.status());
+    throw_if_error(
+        export_model(files_, {.checkpoint = "kept", .output = "out", .tag = "test"}).status());
+    return *imported;
+  }
+  nlohmann::json json_of(const std::string& name) {
+    return nlohmann::json::parse(files_.content("out/" + name));
+  }
+
+  FaultyFiles files_;
+};
+
+TEST_F(CompanionFilesTest, TheIdsThatCameInGoOut) {
+  set_config(R"({"bos_token_id": 255, "eos_token_id": [256, 10], "pad_token_id": null})");
+  const std::map<std::string, std::string> texts = {
+      {"generation_config.json", "{\n \"eos_token_id\": [256, 10], \"top_p\": 0.9 }"},
+      {"special_tokens_map.json", "{ \"eos_token\": \"<end>\" }"},
+      {"added_tokens.json", "{\"<end>\":256}"},
+      {"chat_template.jinja", "{{ bos_token }}\n"}};
+  for (const auto& [name, text] : texts) files_.set_content("in/" + name, text);
+  files_.set_content("in/tokenizer_config.json", R"({"tokenizer_class": "GPT2Tokenizer",
+      "eos_token": {"content": "<end>", "lstrip": false}, "model_input_names": ["x"],
+      "model_max_length": 7})");
+  EXPECT_TRUE(there_and_back().notices.empty());
+  for (const auto& [name, text] : texts) EXPECT_EQ(files_.content("out/" + name), text) << name;
+  EXPECT_EQ(files_.content("out/tokenizer.json"), files_.content("in/tokenizer.json"));
+  const nlohmann::json config = json_of("config.json");
+  EXPECT_EQ(config["bos_token_id"], 255);
+  EXPECT_EQ(config["eos_token_id"], (std::vector<int>{256, 10}));
+  EXPECT_TRUE(config.contains("pad_token_id"));
+  EXPECT_TRUE(config["pad_token_id"].is_null());
+  const nlohmann::json setup = json_of("tokenizer_config.json");
+  EXPECT_EQ(setup["tokenizer_class"], "GPT2Tokenizer");
+  EXPECT_EQ(setup["eos_token"]["content"], "<end>");
+  EXPECT_EQ(setup["model_max_length"], 7);
+  EXPECT_EQ(setup["model_input_names"], (std::vector<std::string>{"input_ids", "attention_mask"}));
+}
+
+// A padding token was added behind a vocabulary that the model was not resized for.
+TEST_F(CompanionFilesTest, AddedTokensThatTheModelLacksAreSaid) {
+  std::string tokenizer = files_.content("in/tokenizer.json");
+  const std::string id = "\"id\": 256";
+  tokenizer.replace(tokenizer.find(id), id.size(), "\"id\": 260");
+  files_.set_content("in/tokenizer.json", tokenizer);
+  const ImportSummary imported = there_and_back();
+  ASSERT_EQ(imported.notices.size(), 1U);
+  EXPECT_NE(imported.notices[0].find("up to 260"), std::string::npos) << imported.notices[0];
+  EXPECT_EQ(files_.content("out/tokenizer.json"), files_.content("in/tokenizer.json"));
+}
+
+TEST_F(CompanionFilesTest, AnotherTokenizerMayBeNamed) {
+  files_.set_content("in/tokenizer.json", "{}");
+  const auto imported =
+      import_model(files_, {.input = "in", .output = "kept", .tokenizer = "byte", .tag = "test"});
+  ASSERT_TRUE(imported.ok()) << imported.status().message();
+  EXPECT_EQ(imported->tokenizer, "byte, 256 ids");
+}
+
+TEST_F(CompanionFilesTest, TokensAreNamedByTheModelsIds) {
+  set_config(R"({"bos_token_id": 65, "eos_token_id": 256, "pad_token_id": -1})");
+  there_and_back();
+  const nlohmann::json setup = json_of("tokenizer_config.json");
+  EXPECT_EQ(setup["tokenizer_class"], "PreTrainedTokenizerFast");
+  EXPECT_EQ(setup["bos_token"], "A");
+  EXPECT_EQ(setup["eos_token"], "<end>");
+  EXPECT_FALSE(setup.contains("pad_token"));
+  EXPECT_EQ(setup["clean_up_tokenization_spaces"], false);
+  EXPECT_EQ(setup["model_input_names"], (std::vector<std::string>{"input_ids", "attention_mask"}));
+  EXPECT_FALSE(files_.exists("out/generation_config.json"));  // as it came
+}
+
+// transformers has ids of its own for a field that is missing: 50256 for a GPT-2.
+TEST_F(CompanionFilesTest, WhatIsNotKnownIsNull) {
+  throw_if_error(files_.remove_all("in/tokenizer.json"));
+  there_and_back();
+  const nlohmann::json config = json_of("config.json");
+  for (const char* name : {"bos_token_id", "eos_token_id", "pad_token_id"}) {
+    ASSERT_TRUE(config.contains(name));
+    EXPECT_TRUE(config[name].is_null()) << name;
+  }
+  EXPECT_FALSE(files_.exists("out/tokenizer_config.json"));
+}
+
+TEST_F(CompanionFilesTest, NamesOfVersion5AreWrittenAsBothVersionsReadThem) {
+  files_.set_content("in/tokenizer_config.json", R"({"tokenizer_class": "TokenizersBackend",
+      "extra_special_tokens": ["<end>"]})");
+  there_and_back();
+  const nlohmann::json setup = json_of("tokenizer_config.json");
+  EXPECT_EQ(setup["tokenizer_class"], "PreTrainedTokenizerFast");
+  EXPECT_EQ(setup["additional_special_tokens"], std::vector<std::string>{"<end>"});
+  EXPECT_FALSE(setup.contains("extra_special_tokens"));
+}
+
+TEST_F(CompanionFilesTest, WhatCannotBeKeptIsSaid) {
+  files_.set_content("in/generation_config.json", "[1]");
+  files_.set_content("in/chat_template.jinja", "\xff");
+  const ImportSummary imported = there_and_back();
+  ASSERT_EQ(imported.notices.size(), 2U);
+  EXPECT_NE(imported.notices[0].find("in/generation_config.json"), std::string::npos);
+  EXPECT_NE(imported.notices[1].find("in/chat_template.jinja"), std::string::npos);
+  EXPECT_FALSE(files_.exists("out/generation_config.json"));
 }
 
 // Each change to the storage fails once: the output is whole or not there, and nothing else is

@@ -27,6 +27,24 @@ TEST(CheckpointInfo, AForkSaysWhereItCameFrom) {
   EXPECT_EQ(info.fork_step, 40);
 }
 
+TEST(CheckpointInfo, ModelFilesGoWithTheirTokenizer) {
+  CheckpointInfo from;
+  from.tokenizer_json = "{1}";
+  from.model_files = {{"generation_config.json", "{}"}};
+  CheckpointInfo alike, plain, other;
+  alike.tokenizer_json = "{1}";
+  other.tokenizer_json = "{2}";
+  EXPECT_FALSE(inherit_model_files(alike, from));
+  EXPECT_EQ(alike.model_files, from.model_files);
+  EXPECT_FALSE(inherit_model_files(plain, from));  // its data names no tokenizer
+  EXPECT_EQ(plain.tokenizer_json, from.tokenizer_json);
+  EXPECT_EQ(plain.model_files, from.model_files);
+  EXPECT_TRUE(inherit_model_files(other, from));
+  EXPECT_EQ(other.tokenizer_json, "{2}");
+  EXPECT_TRUE(other.model_files.empty());
+  EXPECT_FALSE(inherit_model_files(other, CheckpointInfo()));  // nothing was left behind
+}
+
 TEST(CheckpointInfo, IdentityListsEveryDifference) {
   CheckpointInfo info;
   info.step = 12;

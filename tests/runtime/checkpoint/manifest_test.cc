@@ -71,6 +71,17 @@ TEST(Manifest, AlgorithmsReadBackAndAreAbsentWhereThereAreNone) {
   EXPECT_EQ(parse_manifest(text, "m")->info.algorithms, kAlgorithms);
 }
 
+TEST(Manifest, ModelFilesReadBackAndAreAbsentWhereThereAreNone) {
+  EXPECT_EQ(sample_text().find("model_files"), std::string::npos);
+  CheckpointInfo info = sample_info(7);
+  info.model_files = {{"generation_config.json", "{\"eos_token_id\": 2}\n"},
+                      {"chat_template.jinja", "{{ x }}"}};
+  const std::string text = encode_manifest(merge_shards(info, two_shards()).value()).value();
+  EXPECT_EQ(parse_manifest(text, "m")->info, info);
+  const Status wrong = parse_manifest(replaced(text, "\"{{ x }}\"", "7"), "m").status();
+  EXPECT_EQ(wrong.code(), Code::kBadData);
+}
+
 TEST(Manifest, AlgorithmsThatAreNoTableAreRefused) {
   const std::vector<std::pair<std::string, std::string>> edits = {
       {"\"algorithms\":[\"algorithms of", "\"algorithms\":[\"algebra of"},

@@ -1,0 +1,61 @@
+// The fields of a config.json, each asked for once by the code that reads it. Tells three kinds
+// apart: fields that Leasehold reads, fields that are known to change nothing, and fields that
+// could change what the model computes. Holds no family's knowledge. For sources: brings in
+// nlohmann/json.
+#pragma once
+
+#include <initializer_list>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "runtime/base/json_reader.h"
+
+namespace leasehold {
+
+// Collects refusals instead of ending at the first, so that one message names them all. A broken
+// field (of another type, out of range) is a kBadData error at once. Keeps references to `root` and
+// `file`.
+class ConfigFields {
+ public:
+  ConfigFields(const nlohmann::json& root, const std::string& file)
+      : root_(root), top_(root, file), file_(file) {}
+
+  // Null is what transformers writes for a field that is not set: it counts as absent. Marks the
+  // field as read.
+  bool has(const std::string& name);
+  bool holds(const std::string& name) const { return root_.contains(name); }  // null counts
+  const nlohmann::json& value(const std::string& name) const { return root_.at(name); }
+  JsonCursor at(std::string_view name) const { return top_.field(name); }
+
+  // A size, 1 or more, under its name or another one that transformers gives it. kBadData where it
+  // is missing; refused where the two differ.
+  Status size(const char* name, int64_t& value, const char* other_name = nullptr);
+  // These leave `value` as it is where the field is absent.
+  Status number(const char* name, double& value);
+  Status flag(const char* name, bool& value);
+  // Refuses a field that is present and has none of `values`; the first is named.
+  void fixed(const char* name, std::initializer_list<nlohmann::json> values,
+             std::string_view why = {});
+  // Marks fields as known to change nothing, whatever they hold.
+  void pass_over(std::initializer_list<std::string_view> names);
+
+  // Adds to what is refused: a field with its value and what Leasehold has instead, or any words.
+  void refuse(const std::string& name, std::string_view why);
+  void refuse(std::string words) { refused_.push_back(std::move(words)); }
+
+  // A field that was not asked for is refused, unless it sets nothing: null, or an empty list,
+  // object or text. kBadConfig with all that is refused. `passed_over` receives the names of the
+  // fields that were not read, sorted.
+  Status finish(std::vector<std::string>& passed_over);
+
+ private:
+  const nlohmann::json& root_;
+  JsonCursor top_;
+  const std::string& file_;
+  std::set<std::string, std::less<>> read_, harmless_;
+  std::vector<std::string> refused_;
+};
+
+}  // namespace leasehold
