@@ -129,13 +129,13 @@ Result<const Tokenizer*> CheckpointModel::tokenizer() const {
   return tokenizer_.get();
 }
 
-Status CheckpointModel::prepare(int64_t B) {
+Status CheckpointModel::prepare(int64_t B, int64_t T) {
   const auto prepare_with = [&](Arena& activations, Arena& scratch) {
     return model_->prepare({.kernels = *compute_.kernels,
                             .activations = activations,
                             .scratch = scratch,
                             .B = B,
-                            .T = config_.sequence,
+                            .T = T,
                             .training = false});
   };
   Arena activations = Arena::measuring("activations");

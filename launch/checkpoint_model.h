@@ -31,8 +31,8 @@ class CheckpointModel {
   // kBadData when the checkpoint holds none.
   Result<const Tokenizer*> tokenizer() const;
 
-  // Allocates for B sequences of config().sequence positions; before the first use.
-  Status prepare(int64_t B);
+  // Allocates for B sequences of T positions, at most config().sequence; before saved() is used.
+  Status prepare(int64_t B, int64_t T);
   Module& model() { return *model_; }
   Saved& saved() { return *saved_; }
   Kernels& kernels() { return *compute_.kernels; }

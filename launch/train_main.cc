@@ -63,6 +63,9 @@ int run_evaluate_main(int argc, char** argv) {
   app.add_option("--batch", command.batch, "Windows at a time")
       ->check(CLI::Range(1, 1 << 16))
       ->capture_default_str();
+  app.add_option("--sequence", command.sequence,
+                 "Tokens of a window; the model's own, or all of a shorter file, if not given")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 24));
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& problem) {
@@ -76,13 +79,27 @@ int run_sample_main(int argc, char** argv) {
   CLI::App app("Text that a checkpoint's model goes on with.", "leasehold-train sample");
   app.add_option("CHECKPOINT", command.checkpoint, "A checkpoint's directory, or a run's")
       ->required();
-  app.add_option("--prompt", command.prompt, "What to go on from")->required();
-  app.add_option("--tokens", command.tokens, "How many to generate")->capture_default_str();
-  app.add_option("--temperature", command.temperature, "0: always the likeliest token")
+  auto* prompt = app.add_option_group("prompt")->require_option(1);
+  prompt->add_option("--prompt", command.prompt, "What to go on from");
+  prompt->add_option("--prompt-file", command.prompt_file,
+                     "A file that holds it; - is standard input");
+  app.add_option("--tokens", command.generation.tokens, "How many to generate at most")
       ->capture_default_str();
-  app.add_option("--top-k", command.top_k, "Draw from this many of the likeliest; 0: all")
+  app.add_option("--begin-token", command.begin_token,
+                 "What comes before the prompt: a token by its text, own (the tokenizer's), none")
       ->capture_default_str();
-  app.add_option("--seed", command.seed)->capture_default_str();
+  app.add_flag("--ignore-end", command.generation.ignore_end,
+               "Go on after a token that ends a text");
+  app.add_option("--temperature", command.generation.choice.temperature,
+                 "0: always the likeliest token")
+      ->capture_default_str();
+  app.add_option("--top-k", command.generation.choice.top_k,
+                 "Draw from this many of the likeliest; 0: all")
+      ->capture_default_str();
+  app.add_option("--top-p", command.generation.choice.top_p,
+                 "Draw from the fewest of the likeliest that have this probability; 1: all")
+      ->capture_default_str();
+  app.add_option("--seed", command.generation.seed)->capture_default_str();
   add_device_options(app, command.device, command.num_threads);
   try {
     app.parse(argc, argv);

@@ -66,8 +66,10 @@ std::unique_ptr<Saved> Attention::prepare(const PrepareContext& context) const {
     saved->dqkv = context.scratch.allocate(dtype, qkv_shape);
     saved->dout = context.scratch.allocate(dtype, out_shape);
   }
-  saved->workspace =
-      context.scratch.allocate(DType::kU8, {context.kernels.attention_workspace_bytes(shape)});
+  saved->workspace = context.scratch.allocate(
+      DType::kU8, {context.remembered > 0
+                       ? context.kernels.attention_cached_workspace_bytes(shape, context.remembered)
+                       : context.kernels.attention_workspace_bytes(shape)});
   saved->boundary = Boundary(context, qkv_.in());
   context.scratch.release_to(mark);
   return saved;
@@ -77,7 +79,14 @@ void Attention::attend(StepContext& context, Saved& base) const {
   auto& saved = static_cast<AttentionSaved&>(base);
   qkv_.forward(context, saved.boundary.gather(context, saved.input),
                saved.qkv.reshape({saved.N(), saved.qkv_channels()}));
-  if (rotary_) context.kernels.rotary_forward(context.stream, saved.shape, *rotary_, saved.qkv);
+  AttentionShape shape = saved.shape;
+  if (context.memory != nullptr) shape.first_position = context.memory->first;
+  if (rotary_) context.kernels.rotary_forward(context.stream, shape, *rotary_, saved.qkv);
+  if (context.memory != nullptr) {
+    context.kernels.attention_cached(context.stream, shape, saved.qkv,
+                                     context.memory->layers.at(name()), saved.out, saved.workspace);
+    return;
+  }
   context.kernels.attention_forward(context.stream, saved.shape, saved.qkv, dropout_.at(context),
                                     saved.out, saved.log_sum_exp, saved.workspace);
 }

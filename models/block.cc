@@ -76,6 +76,7 @@ std::unique_ptr<Saved> Block::prepare(const PrepareContext& context) const {
                               .T = context.T,
                               .training = context.training,
                               .recompute = context.recompute,
+                              .remembered = context.remembered,
                               .tensor = context.tensor};
   saved->attention = attention_.prepare(inside);
   saved->mlp = mlp_.prepare(inside);

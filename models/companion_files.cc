@@ -7,6 +7,7 @@
 
 #include "runtime/base/json_reader.h"
 #include "runtime/data/base64.h"
+#include "runtime/data/document_tokens.h"
 #include "runtime/data/tokenizer.h"
 
 namespace leasehold {
@@ -95,8 +96,11 @@ std::string tokenizer_config(const std::string& came_in, const json& tokenizer, 
 }
 
 // The tokenizer of a checkpoint as Hugging Face has it, with its configuration.
-Status add_tokenizer(const std::string& text, const json& ids, const ModelConfig& config,
+Status add_tokenizer(const std::string& noted, const json& ids, const ModelConfig& config,
                      ExportedFiles& exported) {
+  // Without Leasehold's own note, which the library would refuse.
+  LEASEHOLD_ASSIGN_OR_RETURN(const NotedJson plain, split_document_tokens(noted, "the tokenizer"));
+  const std::string& text = plain.json;
   const json root = json::parse(text, nullptr, /*allow_exceptions=*/false);
   const json model = root.is_object() ? root.value("model", json()) : json();
   json parts;  // of a tokenizer.json of Hugging Face's
@@ -164,6 +168,7 @@ Result<ExportedFiles> companion_files_of(const CheckpointInfo& info, const Model
     LEASEHOLD_ASSIGN_OR_RETURN(tokenizer,
                                parse_tokenizer_json(info.tokenizer_json, "the tokenizer"));
     if (const auto end = tokenizer->end_of_document()) ids["eos_token_id"] = *end;
+    if (const auto begin = tokenizer->beginning_of_document()) ids["bos_token_id"] = *begin;
   }
   if (const std::string own = kept(kTokenIdsFile); !own.empty()) {
     LEASEHOLD_RETURN_IF_ERROR(check_companion(kTokenIdsFile, own, "the checkpoint's token ids"));

@@ -61,10 +61,15 @@ void Embedding::do_forward(StepContext& context, Tensor, Tensor output, Saved& b
   auto& saved = static_cast<EmbeddingSaved&>(base);
   const Dropout dropout = dropout_.at(context, first_element(context, output));
   const bool is_cut = num_tensor_ranks(context.tensor) > 1;
+  Tensor positions;
+  if (adds_positions(context)) {
+    const Tensor table = position_->value();
+    const int64_t first = context.memory == nullptr ? 0 : context.memory->first;
+    positions = table.rows(first, table.dim(0) - first);
+  }
   context.kernels.embedding_forward(context.stream, context.microbatch.tokens, token_->value(),
-                                    adds_positions(context) ? position_->value() : Tensor(),
-                                    is_cut ? Dropout{} : dropout, saved.boundary.partial(output),
-                                    vocabulary_shard(context));
+                                    positions, is_cut ? Dropout{} : dropout,
+                                    saved.boundary.partial(output), vocabulary_shard(context));
   saved.boundary.sum_scatter(context, output);
   if (is_cut && dropout.p > 0)
     context.kernels.residual_add(context.stream, {}, output, dropout, output);

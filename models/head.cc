@@ -84,7 +84,8 @@ std::unique_ptr<Saved> Head::prepare(const PrepareContext& context) const {
   const int64_t N = context.B * context.T, V = table_->local_shape()[0],
                 C = table_->local_shape()[1], t = num_tensor_ranks(context.tensor);
   saved->training = context.training;
-  saved->rows_per_chunk = rows_per_chunk(N, V, largest_chunk_);
+  // A text that grows wants the logits of its end alone.
+  saved->rows_per_chunk = rows_per_chunk(context.remembered > 0 ? context.B : N, V, largest_chunk_);
   const int64_t mark = context.scratch.mark();
   saved->normalised = context.scratch.allocate(dtype, {shard_rows(context), C});
   saved->statistics = norm_.allocate_statistics(context, context.scratch);
@@ -115,10 +116,15 @@ void Head::do_forward(StepContext& context, Tensor input, Tensor, Saved& base) {
   norm_.forward(context, input, {}, {}, {}, saved.normalised, saved.statistics);
   const Tensor all_rows = saved.boundary.gather(context, saved.normalised);  // (N, C)
   const int64_t N = all_rows.dim(0);
-  for (int64_t begin = 0; begin < N; begin += saved.rows_per_chunk) {
+  const bool gives_logits = microbatch.logits.present();
+  // With a loss, all rows; else those whose logits are asked for.
+  const int64_t first = gives_logits ? N - microbatch.logits.dim(0) : 0;
+  LEASEHOLD_CHECK(first == 0 || !microbatch.loss.present(), "{}: logits of {} rows of {}", name(),
+                  N - first, N);
+  for (int64_t begin = first; begin < N; begin += saved.rows_per_chunk) {
     const int64_t count = std::min(saved.rows_per_chunk, N - begin);
-    const Tensor logits = microbatch.logits.present() ? microbatch.logits.rows(begin, count)
-                                                      : saved.logits.rows(0, count);
+    const Tensor logits =
+        gives_logits ? microbatch.logits.rows(begin - first, count) : saved.logits.rows(0, count);
     context.kernels.linear_forward(context.stream, all_rows.rows(begin, count), table_->value(), {},
                                    Activation::kNone, {}, logits);
     if (microbatch.loss.present()) add_loss(context, saved, logits, begin, count, 0);

@@ -8,6 +8,7 @@
 
 #include "models/companion_files.h"
 #include "models/foreign_model.h"
+#include "runtime/data/document_tokens.h"
 #include "runtime/data/tokenizer.h"
 
 namespace leasehold {
@@ -20,7 +21,9 @@ constexpr const char* kNoTokenizer = "none";
 
 // Ids that text can become: all but the tokens that were added behind the vocabulary.
 int64_t num_text_ids(const Tokenizer& tokenizer) {
-  const json root = json::parse(tokenizer.to_json(), nullptr, /*allow_exceptions=*/false);
+  const auto plain = split_document_tokens(tokenizer.to_json(), "tokenizer.json");
+  const json root =
+      plain.ok() ? json::parse(plain->json, nullptr, /*allow_exceptions=*/false) : json();
   if (!root.is_object() || !root.contains("model") || !root["model"].is_object() ||
       !root["model"].contains("vocab") || !root["model"]["vocab"].is_object())
     return tokenizer.vocab_size();
@@ -73,6 +76,8 @@ Result<std::string> take_tokenizer(FileSystem& files, const ImportOptions& optio
                     ids - 1, vocab));
   }
   summary.tokenizer = fmt::format("{}, {} ids", tokenizer.value()->name(), ids);
+  const auto& notices = tokenizer.value()->notices();
+  summary.notices.insert(summary.notices.end(), notices.begin(), notices.end());
   return tokenizer.value()->to_json();
 }
 

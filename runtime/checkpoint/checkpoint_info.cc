@@ -20,9 +20,9 @@ void start_fork(CheckpointInfo& info, const CheckpointInfo& from) {
   info.fork_step = from.step;
 }
 
-bool inherit_model_files(CheckpointInfo& info, const CheckpointInfo& from) {
+bool inherit_model_files(CheckpointInfo& info, const CheckpointInfo& from, bool same_tokenizer) {
+  const bool same = same_tokenizer || info.tokenizer_json.empty();
   if (info.tokenizer_json.empty()) info.tokenizer_json = from.tokenizer_json;
-  const bool same = info.tokenizer_json == from.tokenizer_json;
   info.model_files = same ? from.model_files : std::map<std::string, std::string>();
   return !same && !from.model_files.empty();
 }

@@ -51,8 +51,9 @@ void start_fork(CheckpointInfo& info, const CheckpointInfo& from);
 
 // Takes over what `from`, which `info` goes on from, says of its tokenizer and its model's files. A
 // run on data with a tokenizer of its own keeps that, and the files are those of another
-// vocabulary, unless the two tokenizers are one. Returns whether the files were left behind.
-bool inherit_model_files(CheckpointInfo& info, const CheckpointInfo& from);
+// vocabulary, unless the two tokenizers are one (`same_tokenizer`). Returns whether the files were
+// left behind.
+bool inherit_model_files(CheckpointInfo& info, const CheckpointInfo& from, bool same_tokenizer);
 
 // kBadConfig, listing each key that differs with its old and new value and saying that --fork
 // starts a new lineage, unless the job's identity is the checkpoint's.

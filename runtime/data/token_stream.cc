@@ -8,6 +8,10 @@ namespace leasehold {
 
 namespace {
 
+// As many ids are decoded together, and so many of them stay when there are more.
+constexpr size_t kMostIds = 64;
+constexpr std::ptrdiff_t kIdsKept = 16;
+
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD: a decoder's half character
 
 // How many bytes at the end of `text` may still become another character.
@@ -30,12 +34,19 @@ size_t unfinished_bytes(std::string_view text) {
 
 Status TokenStream::skip(std::span<const int32_t> ids) {
   ids_.insert(ids_.end(), ids.begin(), ids.end());
+  return keep_newest();
+}
+
+// Afterwards all of what is known has been shown.
+Status TokenStream::keep_newest() {
+  ids_.erase(ids_.begin(), ids_.end() - std::min(kIdsKept, std::ssize(ids_)));
   LEASEHOLD_ASSIGN_OR_RETURN(whole_, tokenizer_->decode(ids_));
   shown_ = whole_;
   return ok_status();
 }
 
 Result<std::string> TokenStream::push(int32_t id) {
+  if (ids_.size() >= kMostIds && shown_ == whole_) LEASEHOLD_RETURN_IF_ERROR(keep_newest());
   ids_.push_back(id);
   LEASEHOLD_ASSIGN_OR_RETURN(whole_, tokenizer_->decode(ids_));
   const std::string_view ready =

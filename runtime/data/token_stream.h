@@ -18,14 +18,17 @@ class TokenStream {
 
   // Takes tokens whose text the reader has already (a prompt). Errors as Tokenizer::decode.
   Status skip(std::span<const int32_t> ids);
-  // Takes one token and returns the text that it adds, which may be empty.
+  // Takes one token and returns the text that it adds, which may be empty. Costs the same however
+  // long the text is.
   Result<std::string> push(int32_t id);
   // Returns what was held back.
   std::string finish();
 
  private:
+  Status keep_newest();
+
   const Tokenizer* tokenizer_;
-  std::vector<int32_t> ids_;  // all of them: a token's text may depend on those before it
+  std::vector<int32_t> ids_;  // the newest: a token's text may depend on those before it
   std::string whole_;         // their text
   std::string shown_;
 };

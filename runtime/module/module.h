@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -48,6 +49,9 @@ struct PrepareContext {
   int64_t T = 0;   // positions
   bool training = true;  // false: no backward will follow
   Recompute recompute = Recompute::kNone;
+  // Positions that forward passes can remember (StepContext::memory), T of them computed at once.
+  // Not with training, and on one rank. 0: each pass is of whole sequences.
+  int64_t remembered = 0;
   // The ranks that compute this microbatch together, each with its part of the parameters that are
   // cut over the tensor axis. Null: one rank.
   Communicator* tensor = nullptr;
@@ -64,8 +68,9 @@ struct Microbatch {
   // forward: the head makes logits and their gradient in one place, so that one copy of them exists
   // however many microbatches are under way.
   Tensor loss;
-  Tensor
-      logits;  // (B * T, V) or absent, out: asked for by sampling; only where no backward follows
+  // (rows, V) or absent, out: of the last `rows` of the B * T positions. Asked for by sampling;
+  // only where no backward follows.
+  Tensor logits;
   int64_t num_targets = 0;  // targets that count; the gradient is that of loss / num_targets
 };
 
@@ -82,6 +87,14 @@ class UnitHooks {
   virtual void after_backward(Module&) {}  // the gradients of the unit's uses are enqueued
 };
 
+// What attention keeps of texts that grow from one forward pass to the next. The caller counts on
+// `first` after each pass.
+struct TextMemory {
+  int64_t first = 0;  // the position of the microbatch's first token
+  // By the module's name: keys and values (B, positions, G, 2, D), Kernels::attention_cached.
+  std::map<std::string, Tensor> layers;
+};
+
 struct StepContext {
   Kernels& kernels;
   Stream& stream;  // compute
@@ -93,6 +106,8 @@ struct StepContext {
   // As in PrepareContext. All its ranks are given the same microbatch and make the same loss; a
   // gradient of a parameter that is not cut is this rank's part of a sum over them.
   Communicator* tensor = nullptr;
+  // Where prepare was told of remembered positions; else null.
+  TextMemory* memory = nullptr;
 };
 
 class Module {

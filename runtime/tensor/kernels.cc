@@ -135,6 +135,8 @@ void check_rotary(const Checker& check, const AttentionShape& shape, const Rotar
 void check_attention(const Checker& check, const AttentionShape& shape, const Tensor& qkv,
                      const Tensor& out, const Tensor& log_sum_exp, const Dropout& dropout) {
   check_qkv(check, shape, "qkv", qkv);
+  LEASEHOLD_CHECK(shape.first_position == 0, "attention: positions from {} on without a cache",
+                  shape.first_position);
   check.is("out", out, {shape.B, shape.T, shape.H(), shape.D});
   check.is_gradient("log_sum_exp", log_sum_exp, {shape.B, shape.H(), shape.T});
   const int64_t all_heads = shape.all_heads == 0 ? shape.H() : shape.all_heads;
@@ -322,6 +324,8 @@ void Kernels::rotary_forward(Stream& stream, const AttentionShape& shape, const 
   const Checker check("rotary_forward", *this);
   check_qkv(check, shape, "qkv", qkv);
   check_rotary(check, shape, rotary);
+  LEASEHOLD_CHECK(shape.first_position == 0 || (shape.first_position > 0 && has_cached_attention()),
+                  "rotary_forward: positions from {} on", shape.first_position);
   do_rotary(stream, shape, rotary, qkv, false);
 }
 
@@ -330,6 +334,8 @@ void Kernels::rotary_backward(Stream& stream, const AttentionShape& shape, const
   const Checker check("rotary_backward", *this);
   check_qkv(check, shape, "dqkv", dqkv);
   check_rotary(check, shape, rotary);
+  LEASEHOLD_CHECK(shape.first_position == 0, "rotary_backward: positions from {} on",
+                  shape.first_position);
   do_rotary(stream, shape, rotary, dqkv, true);
 }
 
@@ -340,6 +346,29 @@ void Kernels::attention_forward(Stream& stream, const AttentionShape& shape, Ten
   check_attention(check, shape, qkv, out, log_sum_exp, dropout);
   check.has_workspace(workspace, attention_workspace_bytes(shape));
   do_attention_forward(stream, shape, qkv, dropout, out, log_sum_exp, workspace);
+}
+
+int64_t Kernels::attention_cached_workspace_bytes(const AttentionShape&, int64_t) const {
+  LEASEHOLD_CHECK(has_cached_attention(), "{}: no cached attention", name());
+  return 0;
+}
+
+void Kernels::do_attention_cached(Stream&, const AttentionShape&, Tensor, Tensor, Tensor, Tensor) {
+  LEASEHOLD_CHECK(has_cached_attention(), "{}: no cached attention", name());
+}
+
+void Kernels::attention_cached(Stream& stream, const AttentionShape& shape, Tensor qkv, Tensor kv,
+                               Tensor out, Tensor workspace) {
+  const Checker check("attention_cached", *this);
+  check_qkv(check, shape, "qkv", qkv);
+  check.has_dims("kv", kv, 5);
+  check.is("kv", kv, {shape.B, kv.dim(1), shape.G, 2, shape.D});
+  LEASEHOLD_CHECK(0 <= shape.first_position && shape.first_position + shape.T <= kv.dim(1),
+                  "attention_cached: {} positions from {} on, but kv has {}", shape.T,
+                  shape.first_position, kv.dim(1));
+  check.is("out", out, {shape.B, shape.T, shape.H(), shape.D});
+  check.has_workspace(workspace, attention_cached_workspace_bytes(shape, kv.dim(1)));
+  do_attention_cached(stream, shape, qkv, kv, out, workspace);
 }
 
 void Kernels::attention_backward(Stream& stream, const AttentionShape& shape, Tensor dout,

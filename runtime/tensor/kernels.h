@@ -54,6 +54,9 @@ struct AttentionShape {
   int64_t B = 0, T = 0, G = 0, R = 0, D = 0;
   int64_t first_head = 0;
   int64_t all_heads = 0;  // 0: H
+  // The place of the first of the T positions in its text, for rotary_forward and attention_cached.
+  // The other operations want 0.
+  int64_t first_position = 0;
   int64_t H() const { return G * R; }
 };
 
@@ -178,8 +181,8 @@ class Kernels {
                           Tensor workspace, const VocabularyShard& shard = {});
   virtual int64_t embedding_backward_workspace_bytes(int64_t N, int64_t V, int64_t C) const = 0;
 
-  // Turns queries and keys in qkv (B, T, G, R + 2, D) by their positions 0 .. T - 1, in place;
-  // values stay. D even.
+  // Turns queries and keys in qkv (B, T, G, R + 2, D) by their positions, from first_position on,
+  // in place; values stay. D even. first_position other than 0 wants has_cached_attention().
   void rotary_forward(Stream& stream, const AttentionShape& shape, const Rotary& rotary,
                       Tensor qkv);
   // Its backward, which turns them back: of dqkv, in place.
@@ -202,6 +205,19 @@ class Kernels {
                           Tensor workspace);
   virtual int64_t attention_workspace_bytes(
       const AttentionShape& shape) const = 0;  // the larger of both
+
+  // The same for the newest T positions of texts of which kv (B, S, G, 2, D) holds each earlier
+  // position's keys and then values: writes the T of qkv, from first_position on, into kv, and out
+  // (B, T, H, D) of their queries, each attending to every position up to its own. first_position +
+  // T <= S. For text generation: no dropout, no backward. Where one position is asked for (T = 1)
+  // sums run in another order than attention_forward's, in the same precision. Only where
+  // has_cached_attention(). workspace: attention_cached_workspace_bytes.
+  void attention_cached(Stream& stream, const AttentionShape& shape, Tensor qkv, Tensor kv,
+                        Tensor out, Tensor workspace);
+  virtual bool has_cached_attention() const { return false; }
+  // For any first_position that `positions` (S) leaves room for.
+  virtual int64_t attention_cached_workspace_bytes(const AttentionShape& shape,
+                                                   int64_t positions) const;
 
   // loss (1) f64 = sum over rows of log_sum_exp(logits (N, V) row) - logits[target], rows with
   // target < 0 left out, in double and in a fixed order. With gradient_scale != 0 the logits are
@@ -283,6 +299,8 @@ class Kernels {
   virtual void do_attention_backward(Stream&, const AttentionShape&, Tensor dout, Tensor qkv,
                                      Tensor out, Tensor log_sum_exp, const Dropout&, Tensor dqkv,
                                      Tensor workspace) = 0;
+  virtual void do_attention_cached(Stream&, const AttentionShape&, Tensor qkv, Tensor kv,
+                                   Tensor out, Tensor workspace);
   virtual void do_cross_entropy(Stream&, Tensor logits, Tensor targets, float gradient_scale,
                                 Tensor loss, Tensor workspace) = 0;
   virtual void do_cross_entropy_statistics(Stream&, Tensor logits, Tensor targets,

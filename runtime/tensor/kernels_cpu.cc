@@ -68,6 +68,11 @@ class CpuKernels : public Kernels {
     return std::max(cpu::attention_forward_workspace_bytes<E>(shape, pool_.num_threads()),
                     cpu::attention_backward_workspace_bytes<E>(shape, pool_.num_threads()));
   }
+  bool has_cached_attention() const override { return true; }
+  int64_t attention_cached_workspace_bytes(const AttentionShape& shape,
+                                           int64_t positions) const override {
+    return cpu::attention_cached_workspace_bytes<E>(shape, positions, pool_.num_threads());
+  }
   int64_t cross_entropy_workspace_bytes(int64_t N, int64_t) const override {
     return cpu::cross_entropy_workspace_bytes(N);
   }
@@ -166,6 +171,12 @@ class CpuKernels : public Kernels {
     check_blas_extents(qkv.reshape({shape.B, shape.T, cpu::qkv_stride(shape)}));
     enqueue(stream, cpu::AttentionForward<E>{shape, elements(qkv), dropout, elements(result),
                                              floats(log_sum_exp), workspace.data()});
+  }
+  void do_attention_cached(Stream& stream, const AttentionShape& shape, Tensor qkv, Tensor kv,
+                           Tensor result, Tensor workspace) override {
+    check_blas_extents(qkv.reshape({shape.B, shape.T, cpu::qkv_stride(shape)}));
+    enqueue(stream, cpu::AttentionCached<E>{shape, kv.dim(1), elements(qkv), elements(kv),
+                                            elements(result), workspace.data()});
   }
   void do_attention_backward(Stream& stream, const AttentionShape& shape, Tensor dout, Tensor qkv,
                              Tensor result, Tensor log_sum_exp, const Dropout& dropout, Tensor dqkv,

@@ -185,12 +185,27 @@ struct AttentionBackward {
   E* dqkv;
   void* workspace;
 };
+// kernels_cpu_attention_cached.cc. S positions in kv.
+template <typename E>
+struct AttentionCached {
+  AttentionShape shape;
+  int64_t S;
+  const E* qkv;
+  E* kv;
+  E* out;
+  void* workspace;
+};
 template <typename E>
 void run(ThreadPool& pool, const AttentionForward<E>& work);
+template <typename E>
+void run(ThreadPool& pool, const AttentionCached<E>& work);
 template <typename E>
 void run(ThreadPool& pool, const AttentionBackward<E>& work);
 template <typename E>
 int64_t attention_forward_workspace_bytes(const AttentionShape& shape, int num_threads);
+template <typename E>
+int64_t attention_cached_workspace_bytes(const AttentionShape& shape, int64_t positions,
+                                         int num_threads);
 template <typename E>
 int64_t attention_backward_workspace_bytes(const AttentionShape& shape, int num_threads);
 

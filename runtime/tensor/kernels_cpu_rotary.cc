@@ -37,7 +37,7 @@ void turn_position(const RotaryTurn<E>& work, int64_t t, int64_t begin, int64_t 
   float cosines[kPairs];
   float sines[kPairs];
   for (int64_t i = 0; i < count; ++i) {
-    const double angle = static_cast<double>(t) * frequencies[i];
+    const double angle = static_cast<double>(shape.first_position + t) * frequencies[i];
     cosines[i] = static_cast<float>(std::cos(angle));
     const auto sine = static_cast<float>(std::sin(angle));
     sines[i] = work.backward ? -sine : sine;

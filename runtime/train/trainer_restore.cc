@@ -1,6 +1,7 @@
 // How a run begins: the claim of run.dir, and the state that it goes on from.
 #include "runtime/checkpoint/state_digest.h"
 #include "runtime/comm/host_exchange.h"
+#include "runtime/data/document_tokens.h"
 #include "runtime/train/agreed_kernel_set.h"
 #include "runtime/train/trainer.h"
 
@@ -11,6 +12,15 @@ namespace {
 // Which state a checkpoint is: by this and without reading it one is told from another.
 std::string origin_of(const CheckpointInfo& info) {
   return fmt::format("step {} of lineage {}", info.step, info.lineage);
+}
+
+// Whatever each notes of the tokens around documents.
+bool same_tokenizer(const CheckpointInfo& one, const CheckpointInfo& other) {
+  const auto plain = [](const CheckpointInfo& info) {
+    const auto noted = split_document_tokens(info.tokenizer_json, "tokenizer.json");
+    return noted.ok() ? noted->json : info.tokenizer_json;
+  };
+  return plain(one) == plain(other);
 }
 
 // The job's identity keys, with what the run recorded of its beginning.
@@ -169,7 +179,7 @@ Status Trainer::load_start(const CheckpointHandle& start) {
   LEASEHOLD_RETURN_IF_ERROR(engine_.finish_restore());
   info_.identity[kStartDigestKey] = digest.to_hex();
   info_.identity[kStartOriginKey] = origin_of(start.info);
-  if (inherit_model_files(info_, start.info)) {
+  if (inherit_model_files(info_, start.info, same_tokenizer(info_, start.info))) {
     event("model_files_dropped",
           "the data has another tokenizer than run.start_from: generation_config.json and the "
           "tokenizer's files that came with that are not kept");
@@ -233,7 +243,7 @@ Status Trainer::resume_from(const Restored& restored) {
   info_.fork_step = found.fork_step;
   info_.metrics_line = found.metrics_line;
   info_.identity = identity_of(info_, found);
-  inherit_model_files(info_, found);
+  inherit_model_files(info_, found, same_tokenizer(info_, found));
   saved_step_ = restored.from_memory ? -1 : found.step;
   if (options_.fork) {
     start_fork(info_, found);

@@ -34,6 +34,24 @@ TEST_F(CommandsTest, EvaluateAgreesWithTheRunsOwnValidation) {
   const double evaluated_loss =
       std::stod(evaluated.output.substr(evaluated.output.find("\"loss\":") + 7));
   EXPECT_EQ(own, evaluated_loss) << evaluated.output;
+  EXPECT_EQ(evaluated.errors.find("windows of"), std::string::npos) << evaluated.errors;
+  // Shorter windows, asked for or because the file is short.
+  const auto evaluate = [&](const std::string& data, const std::vector<std::string>& more) {
+    std::vector<std::string> command = {"evaluate", run_dir("run"), "--data", data};
+    command.insert(command.end(), more.begin(), more.end());
+    return train_tool(command);
+  };
+  const Finished halves = evaluate(directory_ / "data/validation.bin", {"--sequence", "8"});
+  EXPECT_EQ(halves.exit_code, 0) << halves.errors;
+  EXPECT_NE(halves.output.find("\"sequence\":8"), std::string::npos) << halves.output;
+  expect_ended(evaluate(directory_ / "data/validation.bin", {"--sequence", "1000"}), 64,
+               {"--sequence 1000", "positions"});
+  std::string content = read_file(posix_files(), directory_ / "data/validation.bin").value();
+  content.resize(1024 + 2 * 7);
+  content[8] = 7, content[9] = content[10] = content[11] = 0;  // the header's count
+  throw_if_error(publish_file(posix_files(), directory_ / "short.bin", content, "test"));
+  expect_ended(evaluate(directory_ / "short.bin", {}), 0, {"7 tokens", "windows of 6"});
+  expect_ended(evaluate(directory_ / "short.bin", {"--sequence", "7"}), 65, {"short.bin"});
   const std::vector<std::string> on_gpu = {
       "evaluate", run_dir("run"), "--data", directory_ / "data/validation.bin", "--device", "cuda"};
   expect_ended(train_tool(on_gpu, without_gpus()), 78, {"--device cuda: "});
@@ -48,6 +66,23 @@ TEST_F(CommandsTest, SampleGoesOnFromThePromptAndIsTheSameForOneSeed) {
   EXPECT_TRUE(first.output.starts_with("in the"));
   EXPECT_GE(first.output.size(), 46U);
   EXPECT_EQ(train_tool(command).output, first.output);
+  // The same prompt from a file; the text outgrows the model's positions.
+  throw_if_error(publish_file(posix_files(), directory_ / "prompt.txt", "in the", "test"));
+  EXPECT_EQ(train_tool({"sample", run_dir("run"), "--prompt-file", directory_ / "prompt.txt",
+                        "--tokens", "40"})
+                .output,
+            first.output);
+  const auto refused = [&](const std::vector<std::string>& more,
+                           const std::vector<std::string>& words) {
+    std::vector<std::string> with = {"sample", run_dir("run")};
+    with.insert(with.end(), more.begin(), more.end());
+    expect_ended(train_tool(with), 64, words);
+  };
+  refused({}, {"--prompt"});
+  refused({"--prompt", "a", "--prompt-file", "b"}, {"prompt"});
+  refused({"--prompt", "a", "--top-p", "0"}, {"--top-p"});
+  refused({"--prompt", "a", "--top-p", "1.5"}, {"--top-p"});
+  refused({"--prompt", "a", "--begin-token", "own"}, {"--begin-token own"});
 }
 
 // What a text became under a vocabulary of its own is read and written again from the checkpoint
@@ -70,7 +105,7 @@ TEST_F(CommandsTest, SampleAndEvaluateUseTheBpeOfTheCheckpoint) {
   const std::string prompt = "in the \xE2\x98\xBA\xFF light";
   for (const char* temperature : {"0", "50"}) {
     const Finished sampled = train_tool({"sample", run_dir("run"), "--prompt", prompt, "--tokens",
-                                         "30", "--temperature", temperature});
+                                         "30", "--temperature", temperature, "--ignore-end"});
     ASSERT_EQ(sampled.exit_code, 0) << sampled.errors;
     EXPECT_TRUE(sampled.output.starts_with(prompt));
     EXPECT_GE(sampled.output.size(), prompt.size() + 30);

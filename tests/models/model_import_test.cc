@@ -387,13 +387,13 @@ TEST_F(CompanionFilesTest, NamesOfVersion5AreWrittenAsBothVersionsReadThem) {
 }
 
 TEST_F(CompanionFilesTest, WhatCannotBeKeptIsSaid) {
-  files_.set_content("in/generation_config.json", "[1]");
+  files_.set_content("in/added_tokens.json", "[1]");
   files_.set_content("in/chat_template.jinja", "\xff");
   const ImportSummary imported = there_and_back();
   ASSERT_EQ(imported.notices.size(), 2U);
-  EXPECT_NE(imported.notices[0].find("in/generation_config.json"), std::string::npos);
+  EXPECT_NE(imported.notices[0].find("in/added_tokens.json"), std::string::npos);
   EXPECT_NE(imported.notices[1].find("in/chat_template.jinja"), std::string::npos);
-  EXPECT_FALSE(files_.exists("out/generation_config.json"));
+  EXPECT_FALSE(files_.exists("out/added_tokens.json"));
 }
 
 // Each change to the storage fails once: the output is whole or not there, and nothing else is

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "runtime/device/cpu_stream.h"
+#include "tests/support/reference_attention.h"
 #include "tests/support/reference_cross_entropy.h"
 #include "tests/support/reference_llama.h"
 
@@ -145,6 +146,10 @@ class ReferenceKernels : public Kernels {
   int64_t rms_norm_backward_workspace_bytes(int64_t, int64_t) const override { return 0; }
   int64_t embedding_backward_workspace_bytes(int64_t, int64_t, int64_t) const override { return 0; }
   int64_t attention_workspace_bytes(const AttentionShape&) const override { return 0; }
+  bool has_cached_attention() const override { return true; }
+  int64_t attention_cached_workspace_bytes(const AttentionShape&, int64_t) const override {
+    return 0;
+  }
   int64_t cross_entropy_workspace_bytes(int64_t, int64_t) const override { return 0; }
 
  protected:
@@ -411,6 +416,14 @@ class ReferenceKernels : public Kernels {
             }
           }
         });
+  }
+
+  void do_attention_cached(Stream& stream, const AttentionShape& shape, Tensor qkv_, Tensor kv_,
+                           Tensor out_, Tensor) override {
+    const int64_t S = kv_.dim(1);
+    CpuStream::from(stream).enqueue([=, qkv = f64(qkv_), kv = f64(kv_), out = f64(out_)] {
+      reference_attention_cached(shape, S, qkv, kv, out);
+    });
   }
 
   void do_attention_backward(Stream& stream, const AttentionShape& shape, Tensor dout_, Tensor qkv_,

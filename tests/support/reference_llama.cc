@@ -51,7 +51,7 @@ void reference_rotary(const AttentionShape& shape, const Rotary& rotary, double*
   const int64_t D = shape.D, num_slots = shape.B * shape.T * shape.G * (shape.R + 2);
   for (int64_t slot = 0; slot < num_slots; ++slot) {
     if (slot % (shape.R + 2) == shape.R + 1) continue;  // a value
-    const int64_t t = slot / (shape.R + 2) / shape.G % shape.T;
+    const int64_t t = shape.first_position + slot / (shape.R + 2) / shape.G % shape.T;
     for (int64_t i = 0; i < D / 2; ++i) {
       const double forward = static_cast<double>(t) * rotary_frequency(rotary, i, D);
       const double angle = backward ? -forward : forward;

@@ -34,15 +34,15 @@ TEST(CheckpointInfo, ModelFilesGoWithTheirTokenizer) {
   CheckpointInfo alike, plain, other;
   alike.tokenizer_json = "{1}";
   other.tokenizer_json = "{2}";
-  EXPECT_FALSE(inherit_model_files(alike, from));
+  EXPECT_FALSE(inherit_model_files(alike, from, true));
   EXPECT_EQ(alike.model_files, from.model_files);
-  EXPECT_FALSE(inherit_model_files(plain, from));  // its data names no tokenizer
+  EXPECT_FALSE(inherit_model_files(plain, from, false));  // its data names no tokenizer
   EXPECT_EQ(plain.tokenizer_json, from.tokenizer_json);
   EXPECT_EQ(plain.model_files, from.model_files);
-  EXPECT_TRUE(inherit_model_files(other, from));
+  EXPECT_TRUE(inherit_model_files(other, from, false));
   EXPECT_EQ(other.tokenizer_json, "{2}");
   EXPECT_TRUE(other.model_files.empty());
-  EXPECT_FALSE(inherit_model_files(other, CheckpointInfo()));  // nothing was left behind
+  EXPECT_FALSE(inherit_model_files(other, CheckpointInfo(), false));  // nothing was left behind
 }
 
 TEST(CheckpointInfo, IdentityListsEveryDifference) {

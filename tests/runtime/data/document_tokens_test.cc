@@ -63,5 +63,20 @@ TEST(TokenStream, HoldsBackHalfACharacter) {
   EXPECT_EQ(stream.finish(), "");
 }
 
+// Long texts are not decoded anew for each token, and read the same.
+TEST(TokenStream, ReadsTheSameHoweverLong) {
+  const auto tokenizer = create_tokenizer("byte").value();
+  TokenStream stream(*tokenizer);
+  ASSERT_TRUE(stream.skip(std::vector<int32_t>(1000, 'x')).ok());
+  std::string expected, shown;
+  for (int i = 0; i < 1000; ++i) {
+    const std::string character =
+        i % 3 == 0 ? "\xC3\xA9" : std::string(1, static_cast<char>('a' + i % 26));
+    expected += character;
+    for (const char c : character) shown += stream.push(static_cast<uint8_t>(c)).value();
+  }
+  EXPECT_EQ(shown, expected);
+}
+
 }  // namespace
 }  // namespace leasehold

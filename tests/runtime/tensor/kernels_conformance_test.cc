@@ -34,11 +34,17 @@ struct Family {
   std::vector<OperationCase> (*cases)();
 };
 const Family kFamilies[] = {
-    {"linear", linear_cases},           {"layer_norm", layer_norm_cases},
-    {"embedding", embedding_cases},     {"attention", attention_cases},
-    {"elementwise", elementwise_cases}, {"cross_entropy", cross_entropy_cases},
-    {"optimizer", optimizer_cases},     {"rms_norm", rms_norm_cases},
-    {"swiglu", swiglu_cases},           {"rotary", rotary_cases},
+    {"linear", linear_cases},
+    {"layer_norm", layer_norm_cases},
+    {"embedding", embedding_cases},
+    {"attention", attention_cases},
+    {"elementwise", elementwise_cases},
+    {"cross_entropy", cross_entropy_cases},
+    {"optimizer", optimizer_cases},
+    {"rms_norm", rms_norm_cases},
+    {"swiglu", swiglu_cases},
+    {"rotary", rotary_cases},
+    {"cached_attention", cached_attention_cases},
 };
 
 class KernelsConformance : public testing::TestWithParam<std::tuple<Implementation, Family>> {

@@ -15,6 +15,7 @@ std::vector<OperationCase> swiglu_cases();
 std::vector<OperationCase> rotary_cases();
 std::vector<OperationCase> embedding_cases();
 std::vector<OperationCase> attention_cases();
+std::vector<OperationCase> cached_attention_cases();  // with rotary_forward at later positions
 std::vector<OperationCase> cross_entropy_cases();
 std::vector<OperationCase> elementwise_cases();  // residual_add, add, fill, cast
 std::vector<OperationCase> optimizer_cases();    // squared_norms, adamw

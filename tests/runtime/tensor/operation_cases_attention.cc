@@ -38,7 +38,50 @@ OperationCase attention_case(const AttentionShape& shape, float p) {
   return result;
 }
 
+// T positions of a text of `first` earlier ones, where there is room for S.
+OperationCase cached_attention_case(AttentionShape shape, int64_t first, int64_t S) {
+  shape.first_position = first;
+  const int64_t B = shape.B, T = shape.T, G = shape.G, R = shape.R, D = shape.D;
+  OperationCase result;
+  result.operation = "attention_cached";
+  result.label =
+      fmt::format("B {} T {} G {} R {} D {}, {} before, {} in all", B, T, G, R, D, first, S);
+  result.operands = {
+      {"qkv", Role::kInPlace, {B, T, G, R + 2, D}},
+      {.name = "kv",
+       .role = Role::kInPlace,
+       .shape = {B, S, G, 2, D},
+       .value = [](int64_t i) { return 0.003 * static_cast<double>((i * 7919) % 1409 - 704); },
+       .inner_roundings = true},
+      {.name = "out", .role = Role::kOutput, .shape = {B, T, G * R, D}, .inner_roundings = true},
+      {.name = "workspace",
+       .role = Role::kWorkspace,
+       .workspace_bytes = [shape, S](const Kernels& kernels) {
+         return kernels.attention_cached_workspace_bytes(shape, S);
+       }}};
+  result.call = [shape](Kernels& kernels, Stream& stream, const Operands& t) {
+    if (shape.D % 2 == 0) kernels.rotary_forward(stream, shape, Rotary{}, t["qkv"]);
+    kernels.attention_cached(stream, shape, t["qkv"], t["kv"], t["out"], t["workspace"]);
+  };
+  return result;
+}
+
 }  // namespace
+
+std::vector<OperationCase> cached_attention_cases() {
+  std::vector<OperationCase> cases;
+  const AttentionShape shapes[] = {{1, 1, 1, 1, 1},  {2, 1, 3, 2, 5},   {1, 1, 2, 4, 64},
+                                   {2, 7, 3, 1, 8},  {1, 8, 2, 2, 128}, {1, 64, 1, 4, 16},
+                                   {1, 70, 2, 1, 24}};
+  for (const AttentionShape& shape : shapes) {
+    cases.push_back(cached_attention_case(shape, 0, shape.T));
+    cases.push_back(cached_attention_case(shape, 33, 140));
+  }
+  // Around the runs that one query's keys are cut into.
+  for (const int64_t first : {1023, 1024, 2500})
+    cases.push_back(cached_attention_case({1, 1, 1, 2, 20}, first, 2501));
+  return cases;
+}
 
 std::vector<OperationCase> attention_cases() {
   std::vector<OperationCase> cases;

@@ -1,0 +1,19 @@
+// The logits of the token after a text that grows.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "runtime/base/status.h"
+
+namespace leasehold {
+
+class NextToken {
+ public:
+  virtual ~NextToken() = default;
+  // (V) logits of the token after `ids`, until the next call. Each call is given the ids of the
+  // call before and more. A text that outgrows the model's positions goes on from its newest part.
+  virtual Result<std::span<const float>> logits_after(std::span<const int32_t> ids) = 0;
+};
+
+}  // namespace leasehold
