@@ -228,10 +228,9 @@ function(leasehold_mpi_test name)
   endif()
   foreach(ranks ${ARG_RANKS})
     add_test(NAME ${name}.mpi_${ranks}
-      COMMAND ${MPIEXEC_EXECUTABLE} -np ${ranks} --oversubscribe --bind-to none $<TARGET_FILE:${target}>)
+      COMMAND ${LEASEHOLD_MPIRUN} -np ${ranks} $<TARGET_FILE:${target}>)
     set_tests_properties(${name}.mpi_${ranks} PROPERTIES
-      TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}" PROCESSORS ${LEASEHOLD_SLOTS_COMPUTING}
-      ENVIRONMENT "OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1;OMPI_MCA_mpi_yield_when_idle=1")
+      TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}" PROCESSORS ${LEASEHOLD_SLOTS_COMPUTING})
   endforeach()
 endfunction()
 

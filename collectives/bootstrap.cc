@@ -1,10 +1,13 @@
 #include "collectives/bootstrap.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cstdlib>
+#include <optional>
 #include <unistd.h>
 
 #include "collectives/mpi.h"
+#include "collectives/mpi_library.h"
 #include "collectives/self.h"
 
 namespace leasehold {
@@ -18,6 +21,7 @@ class SelfProcessGroup : public ProcessGroup {
   Communicator& world() override { return *world_; }
   const std::vector<std::string>& nodes() const override { return nodes_; }
   Status finish() override { return world_->health(); }
+  void give_up(int) override {}
 
  private:
   std::unique_ptr<Communicator> world_;
@@ -30,6 +34,9 @@ class MpiProcessGroup : public ProcessGroup {
   Communicator& world() override { return runtime_->world(); }
   const std::vector<std::string>& nodes() const override { return runtime_->nodes(); }
   Status finish() override { return runtime_->finalize(); }
+  void give_up(int exit_code) override {
+    if (mpi_library_is_mpich()) MpiRuntime::abort(exit_code);
+  }
 
  private:
   std::unique_ptr<MpiRuntime> runtime_;
@@ -44,6 +51,23 @@ std::string given_name(const std::string& wanted) {
 std::string machine_name() {
   char host[256] = "";
   return ::gethostname(host, sizeof(host) - 1) == 0 ? host : "unknown";
+}
+
+// The first of these variables that says that there are several ranks.
+struct Announced {
+  const char* variable;
+  int size;
+};
+
+std::optional<Announced> several_announced(std::initializer_list<const char*> variables) {
+  for (const char* variable : variables) {
+    const char* text = std::getenv(variable);
+    if (text == nullptr) continue;
+    int size = 0;
+    std::from_chars(text, text + std::char_traits<char>::length(text), size);
+    if (size > 1) return Announced{variable, size};
+  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -73,9 +97,26 @@ Result<std::unique_ptr<ProcessGroup>> ProcessGroup::create(const ProcessGroupOpt
   const std::string given = given_name(options.node);
   if (!given.empty()) announce_node(given);
   const std::string node = given.empty() ? machine_name() : given;
-  if (!started_by_launcher()) return std::unique_ptr<ProcessGroup>(new SelfProcessGroup(node));
+  if (!started_by_launcher()) {
+    const auto tasks = several_announced({"SLURM_STEP_NUM_TASKS", "SLURM_NTASKS"});
+    if (tasks && !options.may_be_alone) {
+      return error(Code::kBadConfig,
+                   "{}={}, but nobody tells MPI of the others: each task would train alone; start "
+                   "it with mpirun or `srun --mpi=pmix` (`srun --mpi=list` says what there is), or "
+                   "unset {} for one rank",
+                   tasks->variable, tasks->size, tasks->variable);
+    }
+    return std::unique_ptr<ProcessGroup>(new SelfProcessGroup(node));
+  }
   LEASEHOLD_ASSIGN_OR_RETURN(auto runtime,
                              MpiRuntime::create({.timeout_s = options.timeout_s, .node = node}));
+  const auto ranks = several_announced({"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"});
+  if (ranks && runtime->world().size() == 1) {
+    return error(Code::kBadConfig,
+                 "the launcher started {} ranks ({}), but MPI sees one alone: this program was "
+                 "built with \"{}\"; start it with the mpirun of that MPI",
+                 ranks->size, ranks->variable, mpi_library());
+  }
   return std::unique_ptr<ProcessGroup>(new MpiProcessGroup(std::move(runtime)));
 }
 

@@ -15,12 +15,17 @@ struct ProcessGroupOptions {
   // The name of this rank's node; "": LEASEHOLD_NODE, else the host's name. One that is given is
   // also the host that NCCL counts this rank to (announce_node).
   std::string node;
+  // This process writes nothing that others could write too, so it may stay alone where a batch
+  // system has started several.
+  bool may_be_alone = false;
 };
 
 class ProcessGroup {
  public:
   // Collective when mpirun (or another launcher that speaks PMI) started this process. kUnavailable
-  // when MPI fails.
+  // when MPI fails. kBadConfig when a launcher says that it started several ranks and this one is
+  // alone: each would train by itself. That happens when launcher and MPI do not belong together,
+  // and when Slurm starts tasks without telling MPI.
   static Result<std::unique_ptr<ProcessGroup>> create(const ProcessGroupOptions& options);
   virtual ~ProcessGroup() = default;
 
@@ -35,6 +40,9 @@ class ProcessGroup {
   // fails, or when the world is not healthy, the program must leave by _exit (69): MPI's own end
   // would wait for the lost peer.
   virtual Status finish() = 0;
+  // For a rank that leaves without meeting the others: has the launcher end them, with this exit
+  // code, where it does not notice by itself that one is gone. May end this process too, or hang.
+  virtual void give_up(int exit_code) = 0;
 };
 
 // Sets NCCL_HOSTID, unless it is set: NCCL takes ranks of one host for neighbours on its buses and

@@ -44,6 +44,8 @@ class MpiRuntime {
   // MPI as it is, unless the world is healthy: then call _exit. Communicators are of no use
   // afterwards.
   virtual Status finalize() = 0;
+  // Has MPI's launcher end all ranks, this one with `exit_code`. May hang, or return.
+  static void abort(int exit_code);
 };
 
 }  // namespace leasehold

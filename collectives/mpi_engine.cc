@@ -59,7 +59,7 @@ class MpiEngine::Backoff {
     const auto now = Steady::now();
     if (moved) moved_at_ = now;
     const auto quiet = now - moved_at_;
-    if (quiet < kSpin && !engine_.options_.oversubscribed) return;
+    if (quiet < kSpin && !engine_.oversubscribed_) return;
     if (quiet < kYield) {
       ::sched_yield();
       return;

@@ -27,7 +27,6 @@ struct MpiEngineOptions {
   double timeout_s = 300;
   double answer_limit_s = 2;
   RoundLimits limits;
-  bool oversubscribed = false;  // more ranks on this node than cores: waiting must yield at once
 };
 
 class MpiEngine : private MpiLagListener {
@@ -42,6 +41,8 @@ class MpiEngine : private MpiLagListener {
 
   const MpiEngineOptions& options() const { return options_; }
   std::unique_lock<std::mutex> lock_mpi() { return std::unique_lock(progress_mutex_); }
+  // Tells that this machine runs more ranks than cores: waiting threads yield at once.
+  void set_oversubscribed() { oversubscribed_ = true; }
   // For messages: where each rank of the world runs.
   void set_places(std::vector<std::string> places);
 
@@ -115,6 +116,7 @@ class MpiEngine : private MpiLagListener {
   MPI_Comm data_;
   int world_rank_;
   MpiEngineOptions options_;
+  std::atomic<bool> oversubscribed_{false};
   std::vector<std::string> places_;
   int next_channel_ = 0;
   int max_tag_ = 32767;

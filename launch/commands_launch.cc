@@ -10,6 +10,7 @@
 #include <netinet/in.h>
 #include <unistd.h>
 
+#include "launch/find_launcher.h"
 #include "launch/host_memory.h"
 #include "launch/job_file.h"
 #include "launch/job_schema.h"
@@ -19,7 +20,6 @@
 #include "launch/supervisor/control_server.h"
 #include "launch/supervisor/control_socket.h"
 #include "launch/supervisor/keeper.h"
-#include "launch/supervisor/mpirun_command.h"
 #include "launch/supervisor/state_report.h"
 #include "launch/supervisor/supervisor.h"
 #include "launch/supervisor/world_file.h"
@@ -65,18 +65,6 @@ bool is_program(const std::string& path) {
   return ::access(path.c_str(), X_OK) == 0 && !std::filesystem::is_directory(path);
 }
 
-Status check_mpirun() {
-  const char* path = std::getenv("PATH");
-  std::string_view rest = path == nullptr ? "" : path;
-  while (!rest.empty()) {
-    const std::string_view folder = rest.substr(0, rest.find(':'));
-    if (is_program(join_path(std::string(folder), "mpirun"))) return ok_status();
-    rest.remove_prefix(std::min(folder.size() + 1, rest.size()));
-  }
-  return error(Code::kMissingInput,
-               "there is no mpirun in PATH: install Open MPI (Debian: openmpi-bin)");
-}
-
 // The two programs lie side by side.
 struct Programs {
   std::string leasehold;
@@ -107,6 +95,9 @@ Result<JobFile> load_launch_job(const LaunchCommand& command) {
                  "be used from when to when (docs/lease_calendar.md), or start the job with "
                  "mpirun",
                  command.job_path);
+  }
+  if (job.launch.mpirun.find('/') != std::string::npos) {
+    job.launch.mpirun = join_path(parent_path(job.path), job.launch.mpirun);
   }
   if (job.launch.hosts == "local" || job.launch.hosts == "ssh") return job;
   job.launch.hosts = join_path(parent_path(job.path), job.launch.hosts);
@@ -177,6 +168,7 @@ SupervisorOptions make_options(const JobFile& job, const std::string& address) {
   options.limits.stuck_timeout_s = job.launch.stuck_timeout_s;
   options.limits.margin_s = job.launch.margin_s;
   options.limits.hosts_are_local = job.launch.hosts == "local";
+  options.limits.num_steps = job.run.steps;
   options.address = address;
   return options;
 }
@@ -206,8 +198,8 @@ Status run_launch(const LaunchCommand& given, const Logger& logger) {
   command.job_path = absolute(given.job_path);
   command.overrides = with_absolute_paths(given.overrides);
   LEASEHOLD_ASSIGN_OR_RETURN(const JobFile job, load_launch_job(command));
-  LEASEHOLD_RETURN_IF_ERROR(check_mpirun());
   LEASEHOLD_ASSIGN_OR_RETURN(const Programs programs, find_programs());
+  LEASEHOLD_ASSIGN_OR_RETURN(const auto launcher, find_launcher(job.launch.mpirun, programs.train));
   count_interrupts();
 
   ReportBoard board(system_clock());
@@ -225,21 +217,23 @@ Status run_launch(const LaunchCommand& given, const Logger& logger) {
     if (generation.layout != own_layout(job.parallel)) {
       for (const std::string& text : layout_overrides(generation.layout)) overrides.push_back(text);
     }
-    return make_mpirun_command({.train_program = programs.train,
-                                .job_path = command.job_path,
-                                .overrides = std::move(overrides),
-                                .launch = job.launch,
-                                .hosts = generation.hosts,
-                                .generation = generation.number,
-                                .supervisor = address,
-                                .token = server_options.token,
-                                .as_root = ::geteuid() == 0});
+    return launcher->command({.mpirun = job.launch.mpirun,
+                              .tool = programs.leasehold,
+                              .train_program = programs.train,
+                              .job_path = command.job_path,
+                              .overrides = std::move(overrides),
+                              .launch = job.launch,
+                              .hosts = generation.hosts,
+                              .generation = generation.number,
+                              .supervisor = address,
+                              .token = server_options.token,
+                              .as_root = ::geteuid() == 0});
   };
   LEASEHOLD_ASSIGN_OR_RETURN(
       const auto supervisor,
       Supervisor::open(make_options(job, address),
                        {posix_files(), system_clock(), *generations, *prober, *forecaster, board,
-                        logger, make_command, [] { return interrupts.load(); }}));
+                        logger, *launcher, make_command, [] { return interrupts.load(); }}));
   LEASEHOLD_RETURN_IF_ERROR(write_control_file(
       job.run.dir,
       {::getpid(), server->operator_port(), server->cluster_port(), server_options.token}));

@@ -423,11 +423,16 @@ const JobKey kKeys[] = {
                 "what `leasehold launch` takes for stuck.",
      .range = from_to(0, kMaxSeconds)},
     {.table = "launch",
+     .name = "mpirun",
+     .slot = LEASEHOLD_SLOT(launch.mpirun),
+     .meaning = "The launcher that `leasehold launch` uses, of Open MPI 4 or 5 or of MPICH: a name "
+                "that is found in PATH, or a path; a relative path starts at the job file."},
+    {.table = "launch",
      .name = "mpirun_args",
      .slot = LEASEHOLD_SLOT(launch.mpirun_args),
      .meaning =
-         "Further arguments for the mpirun of `leasehold launch`; an MCA parameter that they "
-         "set is not set otherwise."},
+         "Further arguments for the mpirun of `leasehold launch`; an option or MCA parameter that "
+         "they set is not set otherwise."},
 };
 
 #undef LEASEHOLD_SLOT

@@ -12,6 +12,7 @@
 #include "launch/commands_prepare.h"
 #include "launch/inspect.h"
 #include "launch/job_schema.h"
+#include "launch/launchers/node_command.h"
 
 namespace leasehold {
 
@@ -160,8 +161,19 @@ int run_keeper_main(int argc, char** argv) {
   return finish(run_keeper_command({argv[2], {argv + 4, argv + argc}}));
 }
 
+// leasehold node NODE:RANKS,... -- COMMAND...: what a launcher starts as a rank, for `launch`
+// alone.
+int run_node_main(int argc, char** argv) {
+  if (argc < 5 || std::string_view(argv[3]) != "--") {
+    fmt::print(stderr, "leasehold: node is started by `leasehold launch` alone\n");
+    return static_cast<int>(Code::kUsage);
+  }
+  return finish(run_node_command(argv[2], {argv + 4, argv + argc}));
+}
+
 int run(int argc, char** argv) {
   if (argc > 1 && std::string_view(argv[1]) == "keeper") return run_keeper_main(argc, argv);
+  if (argc > 1 && std::string_view(argv[1]) == "node") return run_node_main(argc, argv);
   const Logger logger = Logger::to_stderr("leasehold");
   CLI::App app(
       "Leasehold trains transformers on leased GPUs. This tool prepares, launches and inspects.",

@@ -2,13 +2,16 @@
 //   leasehold-train JOB.toml [...]      trains (the default)
 //   leasehold-train evaluate ...        mean loss of a checkpoint over a file
 //   leasehold-train sample ...          text from a checkpoint
+#include <chrono>
 #include <cstdio>
 #include <exception>
+#include <thread>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 
 #include "collectives/bootstrap.h"
+#include "collectives/mpi_library.h"
 #include "launch/drain_signals.h"
 #include "launch/evaluate_command.h"
 #include "launch/sample_command.h"
@@ -18,6 +21,8 @@
 namespace leasehold {
 
 namespace {
+
+constexpr std::chrono::seconds kGiveUpLimit{2};
 
 int usage_exit(const CLI::App& app, const CLI::ParseError& problem) {
   return app.exit(problem) == 0 ? 0 : static_cast<int>(Code::kUsage);
@@ -33,13 +38,25 @@ int report(const Status& status) {
 // alone, leaves at once.
 [[noreturn]] void leave(ProcessGroup& processes, const Status& status) {
   const bool alone = status.code() == Code::kUnavailable || status.code() == Code::kInternal;
-  if (!status.ok() && (alone || processes.world().rank() == 0)) report(status);
+  if (!status.ok() && (alone || processes.world().rank() == 0)) {
+    report(status);
+    // A launcher may lose it: the supervisor reads this.
+    fmt::print(stderr, "leasehold-train ends with exit code {}\n", status.exit_code());
+  }
   if (!alone) {
     const Status finished = processes.finish();
-    if (!finished.ok())
-      fmt::print(stderr, "leasehold-train: while leaving: {}\n", finished.message());
+    if (finished.ok()) {
+      std::fflush(nullptr);
+      ::_exit(status.exit_code());
+    }
+    fmt::print(stderr, "leasehold-train: while leaving: {}\n", finished.message());
   }
   std::fflush(nullptr);
+  std::thread([code = status.exit_code()] {
+    std::this_thread::sleep_for(kGiveUpLimit);
+    ::_exit(code);
+  }).detach();
+  processes.give_up(status.exit_code());
   ::_exit(status.exit_code());
 }
 
@@ -118,7 +135,9 @@ int run_train_main(int argc, char** argv) {
       "start. Also: "
       "leasehold-train evaluate, leasehold-train sample.",
       "leasehold-train");
-  app.set_version_flag("--version", "leasehold-train " LEASEHOLD_VERSION);
+  app.set_version_flag("--version", [] {
+    return fmt::format("leasehold-train {}\nMPI: {}", LEASEHOLD_VERSION, mpi_library());
+  });
   app.add_option("JOB", command.job_path, "Job file (TOML)")->required();
   app.add_option("--set", command.overrides,
                  "table.key=value: overrides the job file; may be repeated")
@@ -151,7 +170,9 @@ int run_train_main(int argc, char** argv) {
     if (!asked.ok()) return report(asked.status());
     command.forecasts.push_back(*asked);
   }
-  auto processes = ProcessGroup::create({.timeout_s = operation_timeout_s(command)});
+  auto processes =
+      ProcessGroup::create({.timeout_s = operation_timeout_s(command),
+                            .may_be_alone = command.dry_run || !command.forecasts.empty()});
   if (!processes.ok()) return report(processes.status());
   Status status;
   try {

@@ -147,9 +147,18 @@ std::string with_message(const std::string& what, const std::string& message) {
   return message.empty() ? what : fmt::format("{}: {}", what, message);
 }
 
-Verdict judge(const RunningGeneration& running, const Observation& seen) {
+Verdict judge(const SupervisorState& state, const RunningGeneration& running,
+              const Observation& seen, const SupervisorLimits& limits) {
   const int code = seen.outcome ? seen.outcome->exit_code.value_or(-1) : -1;
   const bool drained = code == static_cast<int>(Code::kDrained);
+  if (code == 0 && state.newest_step < limits.num_steps) {
+    return {Verdict::Kind::kFailure, "ended too early",
+            with_message(fmt::format("mpirun ended with exit code 0, but the job stands at step {} "
+                                     "of {}",
+                                     state.newest_step, limits.num_steps),
+                         seen.said.message),
+            static_cast<int>(Code::kInternal)};
+  }
   if (code == 0) return {Verdict::Kind::kDone, "done", "the job is done", 0};
   if (drained) {
     const bool asked = running.ending && !running.ending->kill;
@@ -184,10 +193,12 @@ std::vector<std::string> suspects_of(const RunningGeneration& running, const Obs
                                      const SupervisorLimits& limits) {
   std::vector<std::string> suspects;
   if (running.ending && running.ending->kill) suspects = running.ending->suspects;
-  const bool never_started = !running.training && running.phase.empty() && !seen.said.rank;
+  const bool never_started =
+      !running.training && running.phase.empty() && !seen.said.rank && seen.said.host.empty();
   for (const PlannedHost& host : running.hosts) {
     const bool lost = std::ranges::find(seen.said.lost, host.host) != seen.said.lost.end();
-    const bool all = never_started && !limits.hosts_are_local && seen.said.lost.empty();
+    const bool all = (never_started || seen.said.lost_unnamed) && !limits.hosts_are_local &&
+                     seen.said.lost.empty();
     const bool there = std::ranges::find(suspects, host.host) != suspects.end();
     if ((lost || all) && !there) suspects.push_back(host.host);
   }
@@ -205,8 +216,11 @@ std::string host_to_blame(const RunningGeneration& running, const Observation& s
   }
   const bool peer_was_lost =
       seen.outcome && seen.outcome->exit_code == static_cast<int>(Code::kUnavailable);
-  if (!seen.said.rank || peer_was_lost) return "";
-  return host_of_rank(running.hosts, *seen.said.rank);
+  if (peer_was_lost) return "";
+  if (seen.said.rank) return host_of_rank(running.hosts, *seen.said.rank);
+  const bool is_ours = std::ranges::any_of(
+      running.hosts, [&](const PlannedHost& host) { return host.host == seen.said.host; });
+  return is_ours ? seen.said.host : "";
 }
 
 bool keeps_failing(const SupervisorState& state, const SupervisorLimits& limits) {
@@ -256,7 +270,7 @@ void absorb_end(SupervisorState& state, const Observation& seen, const Superviso
                 double now_s, Events& events) {
   const RunningGeneration running = *state.running;
   const double ended_s = seen.outcome ? seen.outcome->end_s : now_s;
-  const Verdict verdict = judge(running, seen);
+  const Verdict verdict = judge(state, running, seen, limits);
   PastGeneration past{
       .number = running.number,
       .world = running.world(),

@@ -8,16 +8,12 @@
 #include <utility>
 #include <vector>
 
+#include "launch/launchers/launcher.h"
 #include "launch/supervisor/outcome.h"
 #include "runtime/base/files.h"
 #include "runtime/base/status.h"
 
 namespace leasehold {
-
-struct GenerationCommand {
-  std::vector<std::string> arguments;                            // of mpirun, its name first
-  std::vector<std::pair<std::string, std::string>> environment;  // added to this process's
-};
 
 struct GenerationLook {
   bool keeper_alive = false;

@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "launch/launchers/failure_report.h"
 #include "launch/leases/planner.h"
 #include "launch/supervisor/control_protocol.h"
-#include "launch/supervisor/failure_report.h"
 #include "launch/supervisor/outcome.h"
 
 namespace leasehold {
@@ -66,6 +66,7 @@ struct SupervisorLimits {
   double max_probe_pause_s = 60;
   double max_restart_pause_s = 60;  // restarts without progress wait 0, 1, 2, 4, ... seconds
   bool hosts_are_local = true;      // virtual nodes of this machine
+  int64_t num_steps = 0;            // that the job has in all; 0: not known
 };
 
 }  // namespace leasehold

@@ -30,6 +30,16 @@ Result<SupervisorState> load_or_begin(FileSystem& files, const std::string& run_
   return state;
 }
 
+// The launcher's code is not believed where what was printed says otherwise: Hydra 4.0 forgets the
+// codes of its ranks once it has passed a signal on.
+void correct(Outcome& outcome, const FailureReport& said) {
+  std::optional<int> code = said.exit_code;
+  if (!code && outcome.exit_code == 0) code = said.own_code;
+  if (!code) return;
+  outcome.exit_code = code;
+  outcome.signal.reset();
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Supervisor>> Supervisor::open(SupervisorOptions options,
@@ -144,7 +154,10 @@ void Supervisor::look_at_generation(Observation& seen) {
   seen.listening_since_s = listening_since_s_;
   seen.logged = read_last_step(parts_.files, options_.run_dir);
   const bool ended = seen.outcome || !seen.keeper_alive;
-  if (ended) seen.said = read_failure(parts_.generations.output_tail(directory()));
+  if (!ended) return;
+  seen.said = parts_.launcher.read_failure(parts_.generations.output_tail(directory()),
+                                           state_.running->hosts);
+  if (seen.outcome) correct(*seen.outcome, seen.said);
 }
 
 Observation Supervisor::observe(double now_s) {

@@ -43,6 +43,7 @@ struct SupervisorParts {
   Forecaster& forecaster;
   ReportBoard& board;
   const Logger& logger;
+  const Launcher& launcher;
   // The mpirun of a generation: of its number, hosts and layout.
   std::function<GenerationCommand(const RunningGeneration& generation)> make_command;
   // How often an operator asked by signal: once to stop, twice to leave what runs alone.

@@ -19,12 +19,8 @@ struct Line {
 // On two virtual nodes, "alpha" with rank 0 and "beta" with the others.
 std::vector<Line> run_scenario(const std::string& name, int num_ranks) {
   const std::string command = fmt::format(
-      "OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_mpi_yield_when_idle=1 "
-      "timeout -k 5 60 "
-      "{0} --oversubscribe --bind-to none -np 1 -x LEASEHOLD_NODE=alpha {1} {2} : -np {3} -x "
-      "LEASEHOLD_NODE=beta {1} "
-      "{2} 2>/dev/null",
-      MPIRUN, SCENARIO_PROGRAM, name, num_ranks - 1);
+      "timeout -k 5 60 {} -np {} {} node alpha:1,beta:{} -- {} {} 2>/dev/null", MPIRUN, num_ranks,
+      LEASEHOLD_TOOL, num_ranks - 1, SCENARIO_PROGRAM, name);
   FILE* pipe = ::popen(command.c_str(), "r");
   EXPECT_NE(pipe, nullptr);
   if (pipe == nullptr) return {};

@@ -28,9 +28,7 @@ std::set<std::string> shared_memory() {
 std::array<std::vector<Told>, 2> run_scenario(const std::string& name, double timeout_s,
                                               const std::string& injection) {
   const std::string command = fmt::format(
-      "OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_mpi_yield_when_idle=1 "
-      "LEASEHOLD_EMULATION_NCCL='{}' timeout -k 5 60 {} {} --oversubscribe --bind-to none "
-      "-np 2 {} {} {} 2>/dev/null",
+      "LEASEHOLD_EMULATION_NCCL='{}' timeout -k 5 60 {} {} -np 2 {} {} {} 2>/dev/null",
       injection, MPIRUN, name == "killed" ? "--enable-recovery" : "", SCENARIO_PROGRAM, name,
       timeout_s);
   std::array<std::vector<Told>, 2> told;

@@ -20,6 +20,24 @@ std::string word_after(const std::string& text, const std::string& key) {
   return "";
 }
 
+// Open MPI is kept to the hosts' network, as this machine has others; MPICH finds it.
+std::string network_arguments(const std::string& network, const std::string& directory) {
+  const char* launcher = std::getenv("LEASEHOLD_LAUNCHER");
+  LEASEHOLD_CHECK(launcher != nullptr, "LEASEHOLD_LAUNCHER is not set");
+  const Finished version = run_program({launcher, "--version"}, directory, 30);
+  const auto parameters = [&](const std::string& option, const std::string& runtime) {
+    return fmt::format("\"--mca\", \"btl_tcp_if_include\", \"{0}\", \"{1}\", \"{2}\", \"{0}\"",
+                       network, option, runtime);
+  };
+  if (version.output.find("(Open MPI) 4.") != std::string::npos) {
+    return parameters("--mca", "oob_tcp_if_include");
+  }
+  if (version.output.find("(Open MPI) 5.") != std::string::npos) {
+    return parameters("--prtemca", "prte_if_include");
+  }
+  return "";
+}
+
 }  // namespace
 
 void HostsFixture::SetUp() {
@@ -32,10 +50,9 @@ void HostsFixture::SetUp() {
   const auto job = read_file(posix_files(), job_);
   throw_if_error(job.status());
   // [launch] is the last table of the job.
-  const std::string keys = fmt::format(
-      "hosts = \"{}\"\nmpirun_args = [\"-mca\", \"btl_tcp_if_include\", \"{}\", \"-mca\", "
-      "\"oob_tcp_if_include\", \"{}\"]\n",
-      word_after(up.output, "agent"), network, network);
+  const std::string keys =
+      fmt::format("hosts = \"{}\"\nmpirun_args = [{}]\n", word_after(up.output, "agent"),
+                  network_arguments(network, directory_.path()));
   throw_if_error(publish_file(posix_files(), job_, *job + keys, "test"));
 }
 

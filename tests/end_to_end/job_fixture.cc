@@ -77,19 +77,19 @@ std::vector<std::string> JobFixture::mpi_environment() const {
 
 std::vector<std::string> JobFixture::train_command(
     int ranks, const std::string& name, const std::vector<std::string>& arguments) const {
-  const char* mpiexec = std::getenv("LEASEHOLD_MPIEXEC");
-  std::vector<std::string> command = {mpiexec == nullptr ? "mpirun" : mpiexec, "--bind-to", "none"};
-  const int ranks_of_node = a_node_each_ ? 1 : ranks;
-  for (int first = 0; first < ranks; first += ranks_of_node) {
-    if (first > 0) command.emplace_back(":");
-    command.insert(command.end(), {"-np", std::to_string(ranks_of_node)});
-    if (a_node_each_) {
-      command.insert(command.end(), {"-x", fmt::format("LEASEHOLD_NODE=node-{}", first)});
+  const char* mpirun = std::getenv("LEASEHOLD_MPIRUN");
+  LEASEHOLD_CHECK(mpirun != nullptr, "LEASEHOLD_MPIRUN is not set");
+  std::vector<std::string> command = {mpirun, "-np", std::to_string(ranks)};
+  if (a_node_each_) {
+    std::string nodes;
+    for (int rank = 0; rank < ranks; ++rank) {
+      nodes += fmt::format("{}node-{}:1", rank == 0 ? "" : ",", rank);
     }
-    command.insert(command.end(),
-                   {program("leasehold-train"), job_, "--set", "run.dir=" + run_dir(name)});
-    command.insert(command.end(), arguments.begin(), arguments.end());
+    command.insert(command.end(), {program("leasehold"), "node", nodes, "--"});
   }
+  command.insert(command.end(),
+                 {program("leasehold-train"), job_, "--set", "run.dir=" + run_dir(name)});
+  command.insert(command.end(), arguments.begin(), arguments.end());
   return command;
 }
 

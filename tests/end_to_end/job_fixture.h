@@ -1,5 +1,6 @@
 // A tiny job on disk and the commands that a user would give for it. Programs come from the build,
-// by environment: LEASEHOLD_BUILD (their directory) and LEASEHOLD_MPIEXEC.
+// by environment: LEASEHOLD_BUILD (their directory), LEASEHOLD_MPIRUN and LEASEHOLD_LAUNCHER
+// (cmake/launcher.cmake).
 #pragma once
 
 #include <gtest/gtest.h>

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <csignal>
+#include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <unistd.h>
@@ -132,8 +133,15 @@ void LaunchFixture::write_calendar(const std::vector<LeasedHost>& hosts) const {
 }
 
 Process& LaunchFixture::launch(const std::vector<std::string>& arguments) {
-  std::vector<std::string> command = {program("leasehold"), "launch", job_, "--set",
-                                      "run.dir=" + run_dir(run_)};
+  const char* launcher = std::getenv("LEASEHOLD_LAUNCHER");
+  LEASEHOLD_CHECK(launcher != nullptr, "LEASEHOLD_LAUNCHER is not set");
+  std::vector<std::string> command = {program("leasehold"),
+                                      "launch",
+                                      job_,
+                                      "--set",
+                                      "run.dir=" + run_dir(run_),
+                                      "--set",
+                                      std::string("launch.mpirun=") + launcher};
   command.insert(command.end(), arguments.begin(), arguments.end());
   supervisors_.push_back(std::make_unique<Process>(command, directory_.path(), mpi_environment()));
   return *supervisors_.back();
@@ -213,7 +221,8 @@ std::vector<RankProcess> LaunchFixture::ranks() const {
   std::vector<RankProcess> found;
   for (const pid_t pid : processes()) {
     const std::string environment = slurp(fmt::format("/proc/{}/environ", pid));
-    const std::string number = variable(environment, "OMPI_COMM_WORLD_RANK");
+    std::string number = variable(environment, "OMPI_COMM_WORLD_RANK");
+    if (number.empty()) number = variable(environment, "PMI_RANK");
     const std::string node = variable(environment, "LEASEHOLD_NODE");
     const std::string generation = variable(environment, "LEASEHOLD_GENERATION");
     if (number.empty() || node.empty() || generation.empty()) continue;

@@ -4,8 +4,8 @@
 #include <string>
 #include <string_view>
 
+#include "launch/launchers/launcher.h"
 #include "launch/supervisor/control_file.h"
-#include "launch/supervisor/failure_report.h"
 #include "launch/supervisor/outcome.h"
 #include "launch/supervisor/process_identity.h"
 #include "launch/supervisor/state.h"
@@ -35,9 +35,13 @@ void try_everything(std::string_view text) {
   try_file(text, parse_outcome, encode_outcome);
   try_file(text, parse_identity, encode_identity);
   try_file(text, parse_control_file, encode_control_file);
-  const FailureReport report = read_failure(text);
-  LEASEHOLD_FUZZ_REQUIRE(report.message.size() <= 1000);
-  LEASEHOLD_FUZZ_REQUIRE(!report.rank || *report.rank >= 0);
+  const std::vector<PlannedHost> hosts = {{.host = "head", .slots = 2, .lease = "x"}};
+  for (const auto& create : {create_open_mpi_4, create_open_mpi_5, create_mpich}) {
+    const FailureReport report = create("4.1.4")->read_failure(text, hosts);
+    LEASEHOLD_FUZZ_REQUIRE(report.message.size() <= kMaxFailureMessageBytes);
+    LEASEHOLD_FUZZ_REQUIRE(!report.rank || *report.rank >= 0);
+    LEASEHOLD_FUZZ_REQUIRE(!report.exit_code || (*report.exit_code > 0 && *report.exit_code < 256));
+  }
 }
 
 }  // namespace

@@ -126,8 +126,14 @@ std::vector<pid_t> children_of(pid_t parent, const std::string& text) {
     char state = 0;
     pid_t ppid = 0;
     fields >> state >> ppid;
-    if (ppid == parent && slurp(entry.path() / "cmdline").find(text) != std::string::npos) {
-      found.push_back(static_cast<pid_t>(std::stol(name)));
+    if (ppid != parent) continue;
+    const auto pid = static_cast<pid_t>(std::stol(name));
+    if (slurp(entry.path() / "cmdline").find(text) != std::string::npos) {
+      found.push_back(pid);
+    } else {
+      // MPICH puts a proxy between mpirun and its ranks.
+      const auto further = children_of(pid, text);
+      found.insert(found.end(), further.begin(), further.end());
     }
   }
   return found;

@@ -45,7 +45,8 @@ class Process {
 Finished run_program(const std::vector<std::string>& command, const std::string& directory,
                      double timeout_s, const std::vector<std::string>& environment = {});
 
-// Direct children of a process whose command line contains `text`.
+// Children of a process whose command line contains `text`, and such children of its other
+// children.
 std::vector<pid_t> children_of(pid_t parent, const std::string& text);
 
 }  // namespace leasehold

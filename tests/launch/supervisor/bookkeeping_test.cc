@@ -202,6 +202,28 @@ TEST_F(BookkeepingTest, MpirunsWordOfALostHostCounts) {
   EXPECT_EQ(state_.failures.at(0).host, "b");
 }
 
+// prterun ends with 0 when it has lost a host.
+TEST_F(BookkeepingTest, ACodeOfZeroBeforeTheLastStepIsAFailure) {
+  limits_.num_steps = state_.newest_step + 1;
+  end(0);
+  EXPECT_FALSE(state_.end.has_value());
+  ASSERT_EQ(state_.failures.size(), 1U);
+  EXPECT_NE(state_.failures[0].message.find("but the job stands at step"), std::string::npos)
+      << state_.failures[0].message;
+  begin({"a", "b"}, 0);
+  state_.newest_step = limits_.num_steps;
+  end(0);
+  EXPECT_EQ(state_.end->exit_code, 0);
+}
+
+// MPICH's launcher does not say which host it lost.
+TEST_F(BookkeepingTest, WhenALostHostHasNoNameEveryHostHasToAnswer) {
+  end(255, {}, {.lost_unnamed = true});
+  EXPECT_EQ(health("a"), Health::kUnreachable);
+  EXPECT_EQ(health("b"), Health::kUnreachable);
+  EXPECT_EQ(state_.failures.at(0).host, "");
+}
+
 TEST_F(BookkeepingTest, WhenNothingStartedEveryHostHasToAnswer) {
   state_.running->training = false;
   state_.running->phase = "";
@@ -223,6 +245,11 @@ TEST_F(BookkeepingTest, ACrashIsChargedToTheHostOfTheRank) {
   EXPECT_EQ(state_.failures.back().host, "b");
   EXPECT_EQ(state_.hosts["b"].crashes_s.size(), 1U);
   EXPECT_EQ(health("b"), Health::kGood);  // once is nothing
+  // Where the launcher names the host and no rank.
+  EXPECT_FALSE(fail({"a", "b"}, 255, {}, {.host = "a"}));
+  EXPECT_EQ(state_.failures.back().host, "a");
+  EXPECT_FALSE(fail({"a", "b"}, 255, {}, {.host = "not-ours"}));
+  EXPECT_EQ(state_.failures.back().host, "");
   // A rank that left because a peer was gone is not to blame.
   EXPECT_FALSE(fail({"a", "b"}, 69, {}, {.rank = 2}));
   EXPECT_EQ(state_.failures.back().host, "");

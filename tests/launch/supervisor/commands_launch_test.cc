@@ -65,9 +65,10 @@ class LaunchCommandTest : public ::testing::Test {
   void write(const std::string& name, const std::string& text) {
     std::ofstream(directory_ / name) << text;
   }
-  // What stands in mpirun's place.
-  void write_mpirun(const std::string& script) {
-    write("mpirun", "#!/bin/sh\n" + script);
+  // What stands in mpirun's place. It calls itself what `version` prints: the true one.
+  void write_mpirun(const std::string& script,
+                    const std::string& version = LEASEHOLD_MPIEXEC " --version") {
+    write("mpirun", "#!/bin/sh\n[ \"$1\" = --version ] && exec " + version + "\n" + script);
     ::chmod((directory_ / "mpirun").c_str(), 0755);
   }
   std::vector<std::string> command(const std::vector<std::string>& arguments) const {
@@ -87,6 +88,10 @@ class LaunchCommandTest : public ::testing::Test {
     }
   }
   const std::string& run_dir() const { return run_dir_; }
+  // For write_mpirun: a line of metrics.
+  std::string made_step(int step) const {
+    return fmt::format("echo '{{\"step\": {}}}' > {}/metrics.jsonl", step, run_dir());
+  }
 
   TemporaryDirectory directory_;
   std::string run_dir_ = directory_ / "run";
@@ -94,18 +99,58 @@ class LaunchCommandTest : public ::testing::Test {
 };
 
 TEST_F(LaunchCommandTest, RunsAJobAndCleansUp) {
-  write_mpirun("echo \"$@\"; echo generation $LEASEHOLD_GENERATION; exit 0");
+  write_mpirun("echo \"$@\"; echo generation $LEASEHOLD_GENERATION; " + made_step(100) +
+               "; exit 0");
   const std::string slot = join_path(kSharedMemory, run_prefix(canonical_run_dir(run_dir())) + "x");
   std::ofstream(slot) << "left";
   expect(run({"launch", job_}), 0, {"job_done", "generation  ranks", "2 ranks on a"});
   EXPECT_FALSE(std::filesystem::exists(slot));
   const auto output = read_file(posix_files(), run_dir() + "/generations/1/output.log");
   ASSERT_TRUE(output.ok());
-  EXPECT_NE(output->find("-x LEASEHOLD_NODE=a"), std::string::npos) << *output;
+  EXPECT_NE(output->find("-np 2"), std::string::npos) << *output;
   EXPECT_NE(output->find("leasehold-train " + job_), std::string::npos) << *output;
   EXPECT_NE(output->find("generation 1"), std::string::npos) << *output;
   expect(run({"status", run_dir()}), 0, {"no supervisor answers", "the job is done"});
   expect(run({"status", "--json", run_dir()}), 0, {"\"timeline\""});
+}
+
+TEST_F(LaunchCommandTest, RefusesALauncherThatItDoesNotKnow) {
+  write_mpirun("exit 0", "echo 'Some MPI 1.0'");
+  expect(run({"launch", job_}), 78, {"Some MPI 1.0", "Open MPI 4 and 5", "MPICH 4 and 5"});
+  EXPECT_FALSE(std::filesystem::exists(run_dir()));
+}
+
+// Each rank would train alone.
+TEST_F(LaunchCommandTest, RefusesTheLauncherOfAnotherMpi) {
+  const Finished version = run_program({LEASEHOLD_MPIEXEC, "--version"}, directory_.path(), 30);
+  const bool is_mpich = version.output.find("HYDRA") != std::string::npos;
+  write_mpirun("exit 0", is_mpich ? "echo 'mpirun (Open MPI) 5.0.7'"
+                                  : "echo 'HYDRA build details: Version: 4.0.2'");
+  expect(run({"launch", job_}), 78, {"leasehold-train was built with", "launch.mpirun"});
+  EXPECT_FALSE(std::filesystem::exists(run_dir()));
+}
+
+TEST_F(LaunchCommandTest, TheJobNamesTheLauncher) {
+  expect(run({"launch", job_, "--set", "launch.mpirun=gone/mpirun"}), 66,
+         {"there is no " + (directory_ / "gone/mpirun"), "openmpi-bin", "mpich"});
+  expect(run({"launch", job_, "--set", "launch.mpirun=no-such-mpirun"}), 66,
+         {"there is no no-such-mpirun in PATH"});
+  std::filesystem::create_directory(directory_ / "other");
+  write_mpirun("echo 'leasehold-train: the other one'; exit 65");
+  std::filesystem::rename(directory_ / "mpirun", directory_ / "other/mpirun");
+  expect(run({"launch", job_, "--set", "launch.mpirun=other/mpirun"}), 65, {"the other one"});
+}
+
+// As MPICH 4.0 does after a signal.
+TEST_F(LaunchCommandTest, TheProgramsOwnWordOfItsCodeCounts) {
+  write_mpirun("echo 'leasehold-train: the tokens are rotten'; " + made_step(100) +
+               "; echo 'leasehold-train ends with exit code 65'; exit 0");
+  expect(run({"launch", job_}), 65, {"exit code 65: the tokens are rotten"});
+}
+
+TEST_F(LaunchCommandTest, AnMpirunThatEndsWellTooEarlyIsNotBelieved) {
+  write_mpirun(made_step(99) + "; exit 0");
+  expect(run({"launch", job_}), 70, {"the job stands at step 99 of 100", "3 generations in a row"});
 }
 
 TEST_F(LaunchCommandTest, StopsWithTheReasonOfTheRanks) {

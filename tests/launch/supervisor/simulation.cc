@@ -43,8 +43,8 @@ std::unique_ptr<Supervisor> Simulation::open() {
     return GenerationCommand{};
   };
   const auto interrupts = [this] { return stop_at_s_ && now_s() >= *stop_at_s_ ? 1 : 0; };
-  auto supervisor = Supervisor::open(
-      options, {files_, clock_, *this, *this, *this, *board_, logger_, make_command, interrupts});
+  auto supervisor = Supervisor::open(options, {files_, clock_, *this, *this, *this, *board_,
+                                               logger_, *launcher_, make_command, interrupts});
   if (supervisor.ok()) return std::move(supervisor).value();
   LEASEHOLD_CHECK(files_.is_down(), "open: {}", supervisor.status().message());
   return nullptr;

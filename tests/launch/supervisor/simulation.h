@@ -142,6 +142,7 @@ class Simulation : public GenerationHost, public Prober, public Forecaster {
   SimulatedClock clock_;
   std::unique_ptr<ReportBoard> board_;
   Logger logger_ = Logger::silent();
+  std::unique_ptr<Launcher> launcher_ = create_open_mpi_4("4.1.4");
   SupervisorState state_;
   std::map<std::string, Generation> generations_;  // by directory
   std::set<std::string> cancelled_;

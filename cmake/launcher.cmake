@@ -1,0 +1,21 @@
+# How tests start ranks: ${CMAKE_BINARY_DIR}/mpirun -np N PROGRAM... runs the launcher that find_package(MPI) found with
+# what that one wants to hear on a machine of few cores, possibly as root. It becomes the launcher: a signal sent to it
+# arrives. LEASEHOLD_BIND=core binds ranks to cores. Several nodes: ${CMAKE_BINARY_DIR}/mpirun -np 3 leasehold node a:2,b:1 -- PROGRAM...
+execute_process(COMMAND ${MPIEXEC_EXECUTABLE} --version OUTPUT_VARIABLE version ERROR_VARIABLE version)
+if(version MATCHES "\\((Open MPI|OpenRTE)\\) 4\\.")
+  set(LEASEHOLD_LAUNCHER_FLAGS "--oversubscribe --bind-to \${LEASEHOLD_BIND:-none}")
+elseif(version MATCHES "\\(Open MPI\\) 5\\.")
+  set(LEASEHOLD_LAUNCHER_FLAGS "--map-by :OVERSUBSCRIBE --bind-to \${LEASEHOLD_BIND:-none}")
+elseif(version MATCHES "HYDRA build details")
+  set(LEASEHOLD_LAUNCHER_FLAGS "-bind-to \${LEASEHOLD_BIND:-none} -launcher fork")
+else()
+  message(FATAL_ERROR "${MPIEXEC_EXECUTABLE} --version says \"${version}\": Leasehold knows mpirun of Open MPI 4 and 5 and of "
+    "MPICH 4 and 5; name one of them with -DMPIEXEC_EXECUTABLE, and its compiler with -DMPI_CXX_COMPILER")
+endif()
+set(LEASEHOLD_MPIRUN ${CMAKE_BINARY_DIR}/mpirun)
+file(CONFIGURE OUTPUT ${LEASEHOLD_MPIRUN} @ONLY CONTENT [=[#!/bin/bash
+# Written by cmake/launcher.cmake.
+source @CMAKE_SOURCE_DIR@/launch/mpi_environment
+exec @MPIEXEC_EXECUTABLE@ @LEASEHOLD_LAUNCHER_FLAGS@ "$@"
+]=])
+file(CHMOD ${LEASEHOLD_MPIRUN} PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE WORLD_READ WORLD_EXECUTE)

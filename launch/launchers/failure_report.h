@@ -1,0 +1,68 @@
+// What the output of a generation that failed says: which rank was the first to fail, which hosts
+// the launcher lost, and the program's own words.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "launch/leases/planner.h"
+
+namespace leasehold {
+
+struct FailureReport {
+  std::optional<int64_t> rank;    // that ended first, by the launcher's word
+  std::string host;               // of the process that ended first, where that is all it says
+  std::vector<std::string> lost;  // hosts that the launcher or its agent could not reach
+  bool lost_unnamed = false;      // a host was lost, and the launcher does not say which
+  // The code of the generation, where the launcher's own exit code is a mixture or a lie.
+  std::optional<int> exit_code;
+  std::optional<int> own_code;  // of leasehold-train, by its own last words; never 0
+  std::string message;  // the last words of leasehold-train, or of the launcher; may be empty
+};
+
+inline constexpr size_t kMaxFailureMessageBytes = 1000;
+
+// Reads output line by line into a report: the lines that leasehold-train and ssh write, the same
+// under every launcher, and the launcher's own through `read_line`.
+class FailureReader {
+ public:
+  // Called for each line that is the launcher's, with the line after it (empty at the end).
+  using LineReader =
+      std::function<void(std::string_view line, std::string_view next, FailureReader& reader)>;
+
+  FailureReader(std::string_view output, const std::vector<PlannedHost>& hosts,
+                const LineReader& read_line);
+
+  FailureReport& report() { return report_; }
+  // Adds a host that was lost, by any of its names.
+  void note_lost(std::string_view host);
+  // The message where leasehold-train said nothing; the last one counts.
+  void launcher_said(std::string_view text);
+  // The calendar's name of a host that calls itself `name`: the same, or the only one that is the
+  // same with or without its domain. `name` itself when there is none.
+  std::string calendar_name(std::string_view name) const;
+
+  FailureReport take();
+
+ private:
+  bool read_common(std::string_view line);
+
+  const std::vector<PlannedHost>& hosts_;
+  FailureReport report_;
+  std::string launcher_said_;
+};
+
+// For readers of lines. What follows `key` in `line`; none when it is not there.
+std::optional<std::string_view> text_behind(std::string_view line, std::string_view key);
+// The number that `text` begins with; none unless it is one from 0 on.
+std::optional<int64_t> leading_number(std::string_view text);
+// The first word of `text`. A host may have dots in its name: only blanks and a colon end it.
+std::string_view host_word(std::string_view text);
+
+// The host that runs `rank`: ranks are dealt in the order of the hosts. "" when there is none such.
+std::string host_of_rank(const std::vector<PlannedHost>& hosts, int64_t rank);
+
+}  // namespace leasehold

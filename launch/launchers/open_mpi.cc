@@ -1,0 +1,52 @@
+#include "launch/launchers/open_mpi.h"
+
+#include <fmt/format.h>
+
+namespace leasehold {
+
+namespace {
+
+// "[[31377,1],2]" (ORTE) and "[prterun-node-4711@1,2]" (PRRTE): the rank is 2.
+std::optional<int64_t> rank_of_process_name(std::string_view name) {
+  const size_t comma = name.rfind(',');
+  if (comma == std::string_view::npos || name.find(']', comma) == std::string_view::npos) {
+    return std::nullopt;
+  }
+  return leading_number(name.substr(comma + 1));
+}
+
+}  // namespace
+
+void OpenMpiLines::read(std::string_view line, std::string_view next, FailureReader& reader) {
+  if (const auto rank = text_behind(line, "noticed that process rank ")) {
+    reader.report().rank = leading_number(*rank);
+    // PRRTE breaks the sentence where it gets long.
+    const bool is_broken = line.find("signal") == std::string_view::npos;
+    reader.launcher_said(is_broken ? fmt::format("{} {}", line, next) : std::string(line));
+  } else if (line.find("The first process to do so was:") != std::string_view::npos) {
+    first_process_follows_ = true;
+  } else if (const auto name = text_behind(line, "Process name: ");
+             name && first_process_follows_) {
+    reader.report().rank = rank_of_process_name(*name);
+    first_process_follows_ = false;
+  } else if (line.find("Remote daemon:") != std::string_view::npos) {
+    if (const auto host = text_behind(line, " on node ")) reader.note_lost(host_word(*host));
+  } else if (line.starts_with("ORTE ") || line.starts_with("PRTE ")) {
+    lost_daemon_ = line.find("lost communication with a remote daemon") != std::string_view::npos;
+    reader.launcher_said(line);
+  }
+}
+
+Status check_open_mpi_program(const Launcher& launcher, std::string_view major,
+                              std::string_view mpi_library) {
+  if (const auto version = text_behind(mpi_library, "Open MPI v")) {
+    if (version->substr(0, version->find('.')) == major) return ok_status();
+  }
+  return error(
+      Code::kBadConfig,
+      "the launcher is {}, but leasehold-train was built with \"{}\": each rank would train "
+      "alone; name the mpirun of that MPI with launch.mpirun",
+      launcher.name(), mpi_library.substr(0, mpi_library.find_first_of(",\n")));
+}
+
+}  // namespace leasehold

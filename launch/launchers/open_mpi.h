@@ -1,0 +1,26 @@
+// What the two launchers of Open MPI have in common.
+#pragma once
+
+#include <string_view>
+
+#include "launch/launchers/arguments.h"
+
+namespace leasehold {
+
+// Reads the lines that ORTE and PRRTE write nearly alike: who ended first, and which daemon was
+// lost. One object reads one output.
+class OpenMpiLines {
+ public:
+  void read(std::string_view line, std::string_view next, FailureReader& reader);
+  bool lost_daemon() const { return lost_daemon_; }
+
+ private:
+  bool first_process_follows_ = false;
+  bool lost_daemon_ = false;
+};
+
+// Fails unless the program was built with Open MPI of the same major version.
+Status check_open_mpi_program(const Launcher& launcher, std::string_view major,
+                              std::string_view mpi_library);
+
+}  // namespace leasehold
