@@ -57,9 +57,8 @@ def mpi_environment():
 
 
 def bare_mpirun():
-    """Seconds until MPI is there, and until mpirun has ended; with the arguments of leasehold launch."""
-    one = ["-np", "1", str(PROGRAMS / "bench/empty_mpi")]
-    command = ["mpirun", "--bind-to", "none", "--oversubscribe", "-mca", "mpi_yield_when_idle", "1", *one, ":", *one]
+    """Seconds until MPI is there, and until mpirun has ended; with the options of the tests."""
+    command = [str(PROGRAMS / "mpirun"), "-np", "2", str(PROGRAMS / "bench/empty_mpi")]
     begin = time.time()
     ended = subprocess.run(command, env=mpi_environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True,
                            timeout=120, check=True)
@@ -122,8 +121,9 @@ class Run:
                 environment = dict(pair.split(b"=", 1) for pair in (entry / "environ").read_bytes().split(b"\0") if b"=" in pair)
             except OSError:
                 continue
-            if f"run.dir={self.run_dir}".encode() in command and b"OMPI_COMM_WORLD_RANK" in environment:
-                found[int(environment[b"OMPI_COMM_WORLD_RANK"])] = int(entry.name)
+            rank = environment.get(b"OMPI_COMM_WORLD_RANK", environment.get(b"PMI_RANK"))
+            if f"run.dir={self.run_dir}".encode() in command and rank is not None:
+                found[int(rank)] = int(entry.name)
         return found
 
     def event(self, name, generation):

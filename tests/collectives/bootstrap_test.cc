@@ -60,6 +60,23 @@ TEST(BootstrapTest, NcclCountsARankToTheNodeThatItWasGiven) {
   EXPECT_STREQ(std::getenv("NCCL_HOSTID"), "n");  // what is set stays
 }
 
+// Slurm started several tasks, and none of them knows of the others.
+TEST(BootstrapTest, OneOfSeveralTasksDoesNotTrainAlone) {
+  const ScopedVariable size("OMPI_COMM_WORLD_SIZE", nullptr), pmix("PMIX_RANK", nullptr),
+      pmi("PMI_RANK", nullptr), step("SLURM_STEP_NUM_TASKS", nullptr);
+  const ScopedVariable tasks("SLURM_NTASKS", "2");
+  const auto group = ProcessGroup::create({});
+  EXPECT_EQ(group.status().code(), Code::kBadConfig);
+  for (const char* part : {"SLURM_NTASKS=2", "--mpi=pmix", "unset SLURM_NTASKS"}) {
+    EXPECT_NE(group.status().message().find(part), std::string::npos) << group.status().message();
+  }
+  EXPECT_TRUE(ProcessGroup::create({.may_be_alone = true}).ok());
+  for (const char* one : {"1", "", "x"}) {
+    const ScopedVariable alone("SLURM_NTASKS", one);
+    EXPECT_TRUE(ProcessGroup::create({}).ok()) << one;
+  }
+}
+
 TEST(BootstrapTest, MpirunIsSeen) {
   const ScopedVariable size("OMPI_COMM_WORLD_SIZE", "2");
   EXPECT_TRUE(started_by_launcher());

@@ -2,10 +2,12 @@
 // scenario of mpi_scenario and reads what the ranks printed.
 #include <array>
 #include <cstdio>
+#include <cstdlib>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <regex>
 #include <string>
+#include <sys/wait.h>
 #include <vector>
 
 namespace {
@@ -18,9 +20,9 @@ struct Line {
 
 // On two virtual nodes, "alpha" with rank 0 and "beta" with the others.
 std::vector<Line> run_scenario(const std::string& name, int num_ranks) {
-  const std::string command = fmt::format(
-      "timeout -k 5 60 {} -np {} {} node alpha:1,beta:{} -- {} {} 2>/dev/null", MPIRUN, num_ranks,
-      LEASEHOLD_TOOL, num_ranks - 1, SCENARIO_PROGRAM, name);
+  const std::string command =
+      fmt::format("timeout -k 5 60 {} -np {} {} node alpha:1,beta:{} -- {} {} 2>/dev/null", MPIRUN,
+                  num_ranks, LEASEHOLD_TOOL, num_ranks - 1, SCENARIO_PROGRAM, name);
   FILE* pipe = ::popen(command.c_str(), "r");
   EXPECT_NE(pipe, nullptr);
   if (pipe == nullptr) return {};
@@ -125,6 +127,16 @@ TEST(MpiBootstrapTest, RanksKnowTheirPlacesOnTheirNodes) {
   EXPECT_EQ(of_rank(lines, 0).at(0).message, "0 on alpha: 0 of 1, world of 3");
   EXPECT_EQ(of_rank(lines, 1).at(0).message, "1 on beta: 0 of 2, world of 3");
   EXPECT_EQ(of_rank(lines, 2).at(0).message, "2 on beta: 1 of 2, world of 3");
+}
+
+// A launcher of another MPI speaks, and this MPI does not hear it.
+TEST(MpiBootstrapTest, OneOfSeveralRanksOfAnotherMpiIsRefused) {
+  const std::string command = fmt::format(
+      "timeout -k 5 60 {} -np 1 env OMPI_COMM_WORLD_SIZE=2 PMI_SIZE=2 {} bootstrap >/dev/null 2>&1",
+      MPIRUN, SCENARIO_PROGRAM);
+  const int status = std::system(command.c_str());
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 78);
 }
 
 }  // namespace

@@ -123,7 +123,7 @@ void receive_without_sender(Rank& rank) {
 // Nothing goes wrong: ranks find their places on their nodes, and MPI ends well.
 int bootstrap() {
   auto processes = ProcessGroup::create({.timeout_s = kLimitS});
-  if (!processes.ok()) return 70;
+  if (!processes.ok()) return processes.status().exit_code();
   ProcessGroup& group = **processes;
   const auto stream = create_inline_stream("test", kLimitS);
   const Rank rank{group.world(), *stream};

@@ -28,9 +28,8 @@ std::set<std::string> shared_memory() {
 std::array<std::vector<Told>, 2> run_scenario(const std::string& name, double timeout_s,
                                               const std::string& injection) {
   const std::string command = fmt::format(
-      "LEASEHOLD_EMULATION_NCCL='{}' timeout -k 5 60 {} {} -np 2 {} {} {} 2>/dev/null",
-      injection, MPIRUN, name == "killed" ? "--enable-recovery" : "", SCENARIO_PROGRAM, name,
-      timeout_s);
+      "LEASEHOLD_EMULATION_NCCL='{}' timeout -k 5 60 {} {} -np 2 {} {} {} 2>/dev/null", injection,
+      MPIRUN, name == "killed" ? "--enable-recovery" : "", SCENARIO_PROGRAM, name, timeout_s);
   std::array<std::vector<Told>, 2> told;
   FILE* pipe = ::popen(command.c_str(), "r");
   EXPECT_NE(pipe, nullptr);
