@@ -126,6 +126,7 @@ Result<const Tokenizer*> CheckpointModel::tokenizer() const {
                  "it was written",
                  handle_.path);
   }
+  LEASEHOLD_RETURN_IF_ERROR(tokenizer_->start());
   return tokenizer_.get();
 }
 

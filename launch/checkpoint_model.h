@@ -28,7 +28,8 @@ class CheckpointModel {
 
   const CheckpointInfo& info() const { return handle_.info; }
   const ModelConfig& config() const { return config_; }
-  // kBadData when the checkpoint holds none.
+  // Started. kBadData when the checkpoint holds none; kUnavailable when the library that it needs is
+  // missing.
   Result<const Tokenizer*> tokenizer() const;
 
   // Allocates for B sequences of T positions, at most config().sequence; before saved() is used.

@@ -67,7 +67,7 @@ class TokenizerLoader {
         auto made,
         parse_tokenizer_json(write_huggingface_tokenizer(read.description, read.add_prefix_space),
                              file, program_));
-    for (std::string& notice : read.notices) made->add_notice(directory + ": " + notice);
+    for (std::string& notice : read.notices) made->add_notice(fmt::format("{}: {}", directory, notice));
     return made;
   }
 

@@ -50,7 +50,8 @@ std::string known_classes() {
 }
 
 Result<const TokenizerClass*> find_class(const json& tokenizer_config, const json& config,
-                                         const std::string& directory) {
+                                         const std::string& directory,
+                                         std::vector<std::string>& notices) {
   for (const json* object : {&tokenizer_config, &config}) {
     const auto found = object->find("tokenizer_class");
     if (!object->is_object() || found == object->end() || !found->is_string()) continue;
@@ -71,6 +72,8 @@ Result<const TokenizerClass*> find_class(const json& tokenizer_config, const jso
       if (!model.empty() && type != config.end() && *type == model) return &one;
     }
   }
+  notices.push_back(
+      fmt::format("no file names the class of the tokenizer: read as {}", kClasses.front().name));
   return &kClasses.front();
 }
 
@@ -188,7 +191,7 @@ Result<VocabMerges> read_vocab_merges(FileSystem& files, const std::string& dire
                              read_folder_json(files, directory, "special_tokens_map.json"));
   LEASEHOLD_RETURN_IF_ERROR(check_config(tokenizer_config, config_file));
   LEASEHOLD_ASSIGN_OR_RETURN(const TokenizerClass* known,
-                             find_class(tokenizer_config, config, directory));
+                             find_class(tokenizer_config, config, directory, made.notices));
   made.description.stages = {{.pattern = std::string(known->pattern)}};
   made.description.nfc = known->nfc;
   made.add_prefix_space = is_set(tokenizer_config, "add_prefix_space");

@@ -17,8 +17,8 @@ struct VocabMerges {
   std::vector<std::string> notices;
 };
 
-// The class is that of tokenizer_config.json, else of config.json, else GPT-2's. kBadData, naming
-// it, for a class whose pattern is not known here.
+// The class is that of tokenizer_config.json, else of config.json, else GPT-2's, with a notice.
+// kBadData, naming it, for a class whose pattern is not known here.
 Result<VocabMerges> read_vocab_merges(FileSystem& files, const std::string& directory);
 
 }  // namespace leasehold

@@ -1,11 +1,16 @@
 // Models are trained here, by the library's own trainer: seconds would be too long, these take
 // less.
+#include <fstream>
 #include <gtest/gtest.h>
 #include <random>
 #include <sentencepiece_processor.h>
 #include <sentencepiece_trainer.h>
 
+#include <nlohmann/json.hpp>
+
+#include "runtime/data/reference_process.h"
 #include "runtime/data/sentencepiece_tokenizer.h"
+#include "tests/support/temporary_directory.h"
 
 namespace leasehold {
 namespace {
@@ -177,6 +182,34 @@ TEST(SentencePiece, BadModelsAreRefused) {
   expect_bad(train({{"model_type", "bpe"}, {"treat_whitespace_as_suffix", "true"}}),
              "treat_whitespace_as_suffix");
   expect_bad(train({{"model_type", "unigram"}, {"user_defined_symbols", "New York"}}), "New");
+}
+
+// A folder of Llama 2's kind has both files; the library that reads tokenizer.json is missing here.
+TEST(SentencePiece, StandsInForATokenizerJsonThatTheLibraryReads) {
+  TemporaryDirectory directory;
+  std::ofstream(directory / "tokenizer.model", std::ios::binary) << llama_model();
+  const auto model = create_sentencepiece_tokenizer(llama_model(), "m").value();
+  const auto write_json = [&](int64_t ids) {
+    nlohmann::json json = {{"model", {{"type", "BPE"}, {"byte_fallback", true}, {"merges", {}}}},
+                           {"pre_tokenizer", nullptr},
+                           {"decoder", nullptr}};
+    for (int64_t id = 0; id < ids; ++id) json["model"]["vocab"][fmt::format("t{}", id)] = id;
+    std::ofstream(directory / "tokenizer.json") << json.dump();
+  };
+  const auto load = [&] {
+    return load_tokenizer(posix_files(), directory.path(), {.python = "/there/is/no/python"});
+  };
+  write_json(model->vocab_size());
+  const auto taken = load();
+  ASSERT_TRUE(taken.ok()) << taken.status().message();
+  EXPECT_EQ(taken.value()->name(), "sentencepiece");
+  ASSERT_EQ(taken.value()->notices().size(), 1u);
+  EXPECT_NE(taken.value()->notices()[0].find("byte_fallback"), std::string::npos);
+  EXPECT_EQ(taken.value()->encode("the heaven").value(), model->encode("the heaven").value());
+  write_json(model->vocab_size() + 1);
+  const Status other = load().status();
+  EXPECT_EQ(other.code(), Code::kUnavailable);
+  EXPECT_NE(other.message().find("pip install"), std::string::npos) << other.message();
 }
 
 }  // namespace
