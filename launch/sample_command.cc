@@ -67,6 +67,7 @@ Status run_sample(const SampleCommand& command) {
                              CheckpointModel::load(posix_files(), command.checkpoint,
                                                    {command.device, command.num_threads}));
   LEASEHOLD_ASSIGN_OR_RETURN(const Tokenizer* tokenizer, model->tokenizer());
+  for (const std::string& notice : tokenizer->notices()) fmt::print(stderr, "sample: {}\n", notice);
   const int64_t V = model->config().vocab;
   LEASEHOLD_ASSIGN_OR_RETURN(std::vector<int32_t> ids, ids_of(command, *tokenizer, prompt));
   if (std::ranges::any_of(ids, [&](int32_t id) { return id >= V; })) {
