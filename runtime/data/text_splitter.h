@@ -130,18 +130,17 @@ class TextSplitter {
     // A part waits for the one after it, which may join it.
     size_t held_begin = 0, held_end = 0;
     bool held_match = false;
-    LEASEHOLD_RETURN_IF_ERROR(
-        for_each_match(own, matching, text, [&](size_t begin, size_t end, bool is_match) {
-          const bool joins =
-              held_end > held_begin && joins_held(own.behavior, held_match, is_match);
-          if (!joins) {
-            LEASEHOLD_RETURN_IF_ERROR(next(held_begin, held_end));
-            held_begin = begin;
-          }
-          held_end = end;
-          held_match = is_match;
-          return ok_status();
-        }));
+    const auto take = [&](size_t begin, size_t end, bool is_match) {
+      const bool joins = held_end > held_begin && joins_held(own.behavior, held_match, is_match);
+      if (!joins) {
+        LEASEHOLD_RETURN_IF_ERROR(next(held_begin, held_end));
+        held_begin = begin;
+      }
+      held_end = end;
+      held_match = is_match;
+      return ok_status();
+    };
+    LEASEHOLD_RETURN_IF_ERROR(for_each_match(own, matching, text, take));
     return next(held_begin, held_end);
   }
   static bool joins_held(SplitBehavior behavior, bool held_match, bool is_match) {
