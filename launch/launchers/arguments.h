@@ -11,22 +11,25 @@ namespace leasehold {
 
 using Arguments = std::vector<std::string>;
 
+// Adds `more` at the end.
 void append(Arguments& arguments, const Arguments& more);
 
-// True when `arguments` name the word: a parameter, or an option.
+// Returns true when `arguments` name the word, a parameter or an option. An option may be written
+// with one dash or two, and with its value after a '='.
 bool mention(const Arguments& arguments, const std::string& word);
 
-// What launch.mpirun_args say: the launcher's own options, and the variables that are exported
-// (`-x NAME` of Open MPI).
+// The contents of launch.mpirun_args: the launcher's own options, and the variables that are
+// exported (`-x NAME` of Open MPI).
 struct GivenArguments {
   Arguments general, exported;
 };
+// Tells the two apart.
 GivenArguments split_given(const Arguments& arguments);
 
-// leasehold-train with the arguments that all ranks get.
+// Returns leasehold-train with the arguments that all ranks get.
 Arguments train_arguments(const LaunchRequest& request);
 
-// LEASEHOLD_GENERATION, _SUPERVISOR and _TOKEN with their values.
+// Returns LEASEHOLD_GENERATION, _SUPERVISOR and _TOKEN with their values.
 std::vector<std::pair<std::string, std::string>> generation_variables(const LaunchRequest& request);
 
 }  // namespace leasehold

@@ -11,8 +11,8 @@ constexpr std::string_view kOurs = "leasehold-train: ";
 constexpr std::string_view kOurCode = "leasehold-train ends with exit code ";
 constexpr int64_t kMaxCode = 255;
 
-// A host's name with its domain and the same without it. (Two that share the first label alone may
-// be two hosts, or addresses.)
+// Returns true when `whole` is `name` with its domain. (Two names that share the first label alone
+// may be two hosts, or addresses.)
 bool is_short_for(std::string_view name, std::string_view whole) {
   return whole.size() > name.size() && whole.starts_with(name) && whole[name.size()] == '.';
 }
@@ -55,7 +55,7 @@ FailureReader::FailureReader(std::string_view output, const std::vector<PlannedH
   }
 }
 
-// True when the line is not the launcher's.
+// Reads a line that every launcher's output may have; returns false for the launcher's own.
 bool FailureReader::read_common(std::string_view line) {
   if (line.find(kOurs) != std::string_view::npos) {
     if (line.starts_with(kOurs)) {

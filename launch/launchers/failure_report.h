@@ -1,5 +1,5 @@
-// What the output of a generation that failed says: which rank was the first to fail, which hosts
-// the launcher lost, and the program's own words.
+// The contents of a failed generation's output: the first rank to fail, the hosts that the launcher
+// lost, and the program's own words.
 #pragma once
 
 #include <functional>
@@ -13,8 +13,8 @@
 namespace leasehold {
 
 struct FailureReport {
-  std::optional<int64_t> rank;    // that ended first, by the launcher's word
-  std::string host;               // of the process that ended first, where that is all it says
+  std::optional<int64_t> rank;    // the first to end, as the launcher says
+  std::string host;               // of the first process to end, where the launcher says no more
   std::vector<std::string> lost;  // hosts that the launcher or its agent could not reach
   bool lost_unnamed = false;      // a host was lost, and the launcher does not say which
   // The code of the generation, where the launcher's own exit code is a mixture or a lie.
@@ -39,12 +39,13 @@ class FailureReader {
   FailureReport& report() { return report_; }
   // Adds a host that was lost, by any of its names.
   void note_lost(std::string_view host);
-  // The message where leasehold-train said nothing; the last one counts.
+  // Notes a message for a report in which leasehold-train says nothing; the last one counts.
   void launcher_said(std::string_view text);
-  // The calendar's name of a host that calls itself `name`: the same, or the only one that is the
-  // same with or without its domain. `name` itself when there is none.
+  // Returns the calendar's name of a host that calls itself `name`: the same, or the only one that
+  // is the same with or without its domain; else `name` itself.
   std::string calendar_name(std::string_view name) const;
 
+  // Gives the report away; the reader is of no use afterwards.
   FailureReport take();
 
  private:
@@ -55,14 +56,16 @@ class FailureReader {
   std::string launcher_said_;
 };
 
-// For readers of lines. What follows `key` in `line`; none when it is not there.
+// For readers of lines. Returns the text that follows `key` in `line`; none without the key.
 std::optional<std::string_view> text_behind(std::string_view line, std::string_view key);
-// The number that `text` begins with; none unless it is one from 0 on.
+// Returns the number that `text` begins with; none when that is no number, or negative.
 std::optional<int64_t> leading_number(std::string_view text);
-// The first word of `text`. A host may have dots in its name: only blanks and a colon end it.
+// Returns the first word of `text`. A host may have dots in its name: only blanks and a colon end
+// the word.
 std::string_view host_word(std::string_view text);
 
-// The host that runs `rank`: ranks are dealt in the order of the hosts. "" when there is none such.
+// Returns the host that runs `rank`: ranks are dealt in the order of the hosts. "" when no host
+// does.
 std::string host_of_rank(const std::vector<PlannedHost>& hosts, int64_t rank);
 
 }  // namespace leasehold

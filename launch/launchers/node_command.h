@@ -9,7 +9,7 @@
 
 namespace leasehold {
 
-// Finds the node of a rank in a list like "iowa-a:2,texas-b:1": ranks are dealt in its order.
+// Finds the node of a rank in a list like "iowa-a:2,texas-b:1", in whose order ranks are dealt.
 // kUsage when the list is malformed or has no such rank. Pure.
 Result<std::string> node_of_rank(std::string_view nodes, int64_t rank);
 

@@ -6,7 +6,7 @@ namespace leasehold {
 
 namespace {
 
-// "[[31377,1],2]" (ORTE) and "[prterun-node-4711@1,2]" (PRRTE): the rank is 2.
+// Returns 2 for "[[31377,1],2]" (ORTE) and for "[prterun-node-4711@1,2]" (PRRTE).
 std::optional<int64_t> rank_of_process_name(std::string_view name) {
   const size_t comma = name.rfind(',');
   if (comma == std::string_view::npos || name.find(']', comma) == std::string_view::npos) {

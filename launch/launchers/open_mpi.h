@@ -1,4 +1,4 @@
-// What the two launchers of Open MPI have in common.
+// The parts that the two launchers of Open MPI share.
 #pragma once
 
 #include <string_view>
@@ -11,7 +11,9 @@ namespace leasehold {
 // lost. One object reads one output.
 class OpenMpiLines {
  public:
+  // Takes a line with the one after it, and adds what it says to the reader's report.
   void read(std::string_view line, std::string_view next, FailureReader& reader);
+  // Returns true when the launcher lost its connection to a host.
   bool lost_daemon() const { return lost_daemon_; }
 
  private:

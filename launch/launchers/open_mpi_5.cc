@@ -21,8 +21,8 @@ class OpenMpi5Launcher : public Launcher {
 
   std::string name() const override { return fmt::format("Open MPI {} (PRRTE)", version_); }
 
-  // One app context for all hosts: mpirun 5.0.7 crashes with several. So ranks find the name of
-  // their node through `leasehold node`.
+  // Makes one app context for all hosts, since mpirun 5.0.7 crashes with several. So ranks find the
+  // name of their node through `leasehold node`.
   GenerationCommand command(const LaunchRequest& request) const override {
     const bool local = request.launch.hosts == "local";
     std::vector<std::string> nodes, places;
@@ -54,7 +54,7 @@ class OpenMpi5Launcher : public Launcher {
     return command;
   }
 
-  // prterun ends with 0 when it has lost a host.
+  // Corrects the exit code too: prterun ends with 0 when it has lost a host.
   FailureReport read_failure(std::string_view output,
                              const std::vector<PlannedHost>& hosts) const override {
     OpenMpiLines lines;

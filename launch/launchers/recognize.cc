@@ -14,7 +14,7 @@ std::string_view first_line_with_text(std::string_view text) {
   return text.substr(0, std::min(text.find_first_of("\r\n"), kShownBytes));
 }
 
-// The first word after `key` in `text`.
+// Returns the first word after `key` in `text`; "" when the key is missing.
 std::string version_after(std::string_view text, std::string_view key) {
   const auto behind = text_behind(text, key);
   return behind ? std::string(host_word(first_line_with_text(*behind))) : "";
