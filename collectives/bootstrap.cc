@@ -53,12 +53,13 @@ std::string machine_name() {
   return ::gethostname(host, sizeof(host) - 1) == 0 ? host : "unknown";
 }
 
-// The first of these variables that says that there are several ranks.
+// A variable that says that several ranks were started.
 struct Announced {
   const char* variable;
   int size;
 };
 
+// Finds the first of these variables that says so.
 std::optional<Announced> several_announced(std::initializer_list<const char*> variables) {
   for (const char* variable : variables) {
     const char* text = std::getenv(variable);

@@ -40,8 +40,9 @@ class ProcessGroup {
   // fails, or when the world is not healthy, the program must leave by _exit (69): MPI's own end
   // would wait for the lost peer.
   virtual Status finish() = 0;
-  // For a rank that leaves without meeting the others: has the launcher end them, with this exit
-  // code, where it does not notice by itself that one is gone. May end this process too, or hang.
+  // Has the launcher end the other ranks, with this exit code, where it does not notice by itself
+  // that one is gone. For a rank that leaves without meeting the others. May end this process too,
+  // or hang.
   virtual void give_up(int exit_code) = 0;
 };
 

@@ -164,7 +164,7 @@ Result<MPI_Comm> duplicate_world(double limit_s) {
   return copy;
 }
 
-// True when this machine has fewer cores for this process than ranks.
+// Returns true when this machine has fewer cores for this process than ranks.
 bool is_oversubscribed(const std::vector<std::string>& hosts, const std::string& own) {
   cpu_set_t cores;
   if (::sched_getaffinity(0, sizeof(cores), &cores) != 0) return false;
@@ -216,7 +216,8 @@ class MpiRuntimeImplementation : public MpiRuntime {
     world_.reset();
     engine_->stop();
     if (finalizes_) return check_mpi(MPI_Finalize(), "MPI_Finalize");
-    // A group that was given up may have left messages that nobody took, which MPICH 5 reports here.
+    // A group that was given up may have left messages that nobody took, which MPICH 5 reports
+    // here.
     (void)MPI_Comm_free(&data_);
     (void)MPI_Comm_free(&side_);
     return ok_status();

@@ -1,4 +1,4 @@
-// Which MPI this program was built with.
+// The MPI that this program was built with.
 #pragma once
 
 #include <string>
@@ -9,7 +9,7 @@ namespace leasehold {
 // "MPICH Version: 4.0.2". MPI need not have begun.
 std::string mpi_library();
 
-// True for MPICH, whose launcher does not notice that a rank on another host left without
+// Returns true for MPICH, whose launcher does not notice that a rank on another host left without
 // MPI_Finalize.
 bool mpi_library_is_mpich();
 

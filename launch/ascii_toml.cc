@@ -14,7 +14,7 @@ constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 
 bool is_ascii(char c) { return static_cast<unsigned char>(c) < 0x80; }
 
-// The code point of a whole character.
+// Returns the code point of a whole character.
 uint32_t code_point(std::string_view character) {
   const auto first = static_cast<unsigned char>(character[0]);
   uint32_t code = first & (0x7Fu >> character.size());
@@ -56,7 +56,7 @@ class Rewriter {
     }
   }
 
-  // Any of TOML's four kinds, as a string that may hold escapes.
+  // Rewrites a string of any of TOML's four kinds as one that may hold escapes.
   Status string(char quote) {
     const bool is_multiline = num_quotes(quote) >= 3;
     const size_t num_open = is_multiline ? 3 : 1;
@@ -81,7 +81,7 @@ class Rewriter {
     return ok_status();
   }
 
-  // Quotes may stand before those that close a string of several lines, two at most.
+  // Closes a string. Two quotes at most may stand before those that close one of several lines.
   Status close(char quote, size_t num_close) {
     constexpr size_t kMaxInside = 2;
     const size_t num_inside =

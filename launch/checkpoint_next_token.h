@@ -8,11 +8,11 @@
 
 namespace leasehold {
 
-// For a text of at most `num_tokens`. Keeps keys and values of its positions where the device's
-// kernels can (models/decoder.h): where the positions are used up, the newest half of them is
-// computed again as a text of its own. Other devices (CUDA) compute the newest window of the model
-// for each token. kBadConfig, with the size, where this machine has too little memory to keep them.
-// `model` must outlive what is made.
+// Makes one for a text of at most `num_tokens`. It keeps keys and values where the device's kernels
+// can (models/decoder.h); when the model's positions are used up, the newest half of them is
+// computed again as a text of its own. Other devices (CUDA) compute the model's newest window for
+// each token. kBadConfig, with the size, where this machine has too little memory to keep them.
+// `model` must outlive the result.
 Result<std::unique_ptr<NextToken>> create_next_token(CheckpointModel& model, int64_t num_tokens);
 
 }  // namespace leasehold

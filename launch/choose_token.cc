@@ -9,7 +9,7 @@ namespace leasehold {
 
 namespace {
 
-// The first `count` in order of likelihood.
+// Returns the `count` likeliest ids, the likeliest first.
 std::vector<int32_t> likeliest(std::span<const float> logits, size_t count) {
   std::vector<int32_t> ids(logits.size());
   std::iota(ids.begin(), ids.end(), 0);

@@ -1,4 +1,4 @@
-// Which token comes next, by the model's logits and chance. Pure.
+// Chooses the next token, by the model's logits and chance. Pure.
 #pragma once
 
 #include <cstdint>

@@ -17,14 +17,14 @@ struct EvaluateCommand {
   int64_t sequence = 0;        // tokens of a window; 0: see evaluation_sequence
 };
 
-// The tokens of a window over a file of `num_tokens` for a model of `positions`: `asked`, or where
-// that is 0 the model's own, and all that there is in a file that is shorter. Pure. kUsage for more
-// than the model has, kBadData for a file without one token and its successor.
+// Returns the tokens of a window over a file of `num_tokens` for a model of `positions`: `asked`,
+// or where that is 0 the model's own number, or all of a file that is shorter. Pure. kUsage for
+// more than the model has, kBadData for a file without one token and its successor.
 Result<int64_t> evaluation_sequence(int64_t asked, int64_t positions, int64_t num_tokens,
                                     const std::string& file);
 
-// One rank. Prints one JSON object to stdout: checkpoint, step, data, loss (nats per token),
-// tokens, sequence; on stderr a line where windows are shorter because the file is.
+// Prints one JSON object to stdout: checkpoint, step, data, loss (nats per token), tokens,
+// sequence, arithmetic; on stderr a line where windows are shorter because the file is. One rank.
 Status run_evaluate(const EvaluateCommand& command);
 
 }  // namespace leasehold

@@ -14,15 +14,15 @@ namespace leasehold {
 
 struct Generation {
   int64_t tokens = 256;     // at most
-  bool ignore_end = false;  // go on after a token that ends a text
+  bool ignore_end = false;  // continue after a token that ends a text
   TokenChoice choice;
-  int64_t seed = 0;  // token i is drawn with a number that hangs on (seed, i) alone
+  int64_t seed = 0;  // token i is drawn with a number that depends on (seed, i) alone
 };
 
-// Goes on with `ids`, at least one, and gives `show` the text of each new token in whole
-// characters, until a token that ends a text is drawn, which is not shown. Ids that the tokenizer
-// does not have are not drawn. kBadData where logits are no numbers; else what `model` and
-// `tokenizer` say.
+// Continues `ids` and gives `show` the text of each new token in whole characters, until a token
+// that ends a text is drawn, which is not shown. Ids that the tokenizer does not have are not
+// drawn. kBadData where there are no ids or logits are no numbers; else the errors of `model` and
+// `tokenizer`.
 Status generate(NextToken& model, const Tokenizer& tokenizer, std::vector<int32_t> ids,
                 const Generation& generation, const std::function<void(std::string_view)>& show);
 

@@ -11,7 +11,7 @@ namespace leasehold {
 
 namespace {
 
-// Rank 0 reads run.dir, and the first rank of each node what lies in that node's memory.
+// Reads run.dir on rank 0, and on the first rank of each node what lies in that node's memory.
 RecordedKernelSet find_recorded(const JobFile& job, ProcessGroup& processes) {
   const bool has_memory = job.checkpoint.snapshot != "off" && processes.node_local_rank() == 0;
   if (processes.world().rank() != 0 && !has_memory) return {};

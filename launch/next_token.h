@@ -8,11 +8,13 @@
 
 namespace leasehold {
 
+// A model with the text that it has read so far.
 class NextToken {
  public:
   virtual ~NextToken() = default;
-  // (V) logits of the token after `ids`, until the next call. Each call is given the ids of the
-  // call before and more. A text that outgrows the model's positions goes on from its newest part.
+  // Returns the (V) logits of the token after `ids`, valid until the next call. Each call is given
+  // the ids of the call before and more. A text that outgrows the model's positions is continued
+  // from its newest part.
   virtual Result<std::span<const float>> logits_after(std::span<const int32_t> ids) = 0;
 };
 

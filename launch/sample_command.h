@@ -18,8 +18,8 @@ struct SampleCommand {
   int num_threads = 1;         // of "cpu"
 };
 
-// One rank. Prints the prompt and what follows to stdout, as it comes, until a token that ends a
-// text is drawn, which is not shown.
+// Prints the prompt and what follows to stdout, as it comes, until a token that ends a text is
+// drawn, which is not shown. One rank.
 Status run_sample(const SampleCommand& command);
 
 }  // namespace leasehold
