@@ -14,18 +14,19 @@
 
 namespace leasehold {
 
-// Under this name the token ids of config.json alone are kept.
+// The name under which the token ids of config.json, and nothing else of it, are kept.
 inline constexpr const char* kTokenIdsFile = "config.json";
 
 struct CompanionFiles {
   std::map<std::string, std::string> texts;  // by name, as they are
-  std::vector<std::string> notices;          // a line for each that is there and is not kept
+  std::vector<std::string> notices;          // a line for each file that exists and is not kept
 };
 
-// generation_config.json, and where the tokenizer is taken (`with_tokenizer`)
-// tokenizer_config.json, special_tokens_map.json, added_tokens.json and chat_template.jinja; with
-// `token_ids` (HuggingFaceConfig) where they are given. A file that is no UTF-8, no JSON object
-// where it should be one, or above 4 MiB is not kept, with a notice. kStorage.
+// Reads generation_config.json, and where the tokenizer is taken too (`with_tokenizer`)
+// tokenizer_config.json, special_tokens_map.json, added_tokens.json and chat_template.jinja. Adds
+// `token_ids` (of HuggingFaceConfig) unless they are empty. A file that is not UTF-8, is no JSON
+// object where it should be one, or has more than 4 MiB is left out, with a notice. kStorage when a
+// file cannot be read.
 Result<CompanionFiles> read_companion_files(FileSystem& files, const std::string& folder,
                                             const std::string& token_ids, bool with_tokenizer);
 
@@ -35,12 +36,12 @@ struct ExportedFiles {
   std::string tokenizer;                     // what became of it, for a person
 };
 
-// What an export writes next to the weights. tokenizer.json has the checkpoint's own text, and
-// tokenizer_config.json always names what the models of Leasehold take
-// (model_input_names: input_ids, attention_mask): without it transformers gives them token types.
-// A checkpoint that was not imported gets the ids that its tokenizer knows, and null for the
-// others, since transformers assumes ids of its own for those that are not given. kBadData for a
-// tokenizer that cannot be read.
+// Makes what an export writes next to the weights. tokenizer.json has the checkpoint's own text.
+// tokenizer_config.json always names the inputs of Leasehold's models (model_input_names:
+// input_ids, attention_mask): without it transformers gives them token types. A checkpoint that was
+// not imported gets the ids that its tokenizer knows, and null for the others, since transformers
+// assumes ids of its own for those that are not given. kBadData for a tokenizer that cannot be
+// read.
 Result<ExportedFiles> companion_files_of(const CheckpointInfo& info, const ModelConfig& config);
 
 }  // namespace leasehold

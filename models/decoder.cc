@@ -6,7 +6,7 @@ namespace leasehold {
 
 namespace {
 
-// Tokens of a pass. The largest is worth its products; a text is cut into these greedily.
+// Sizes of passes, in tokens. A text is cut into the largest that fit: large products are fast.
 constexpr int64_t kPassCounts[] = {512, 64, 8, 1};
 constexpr double kPassTimeoutS = 300;
 

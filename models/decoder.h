@@ -1,6 +1,6 @@
-// Forward passes over a text that grows token by token. What attention needs of earlier positions,
-// their keys and values, is kept (a KV cache), so that a token costs one position's work and a look
-// at the cache instead of a pass over the whole text. The mathematics are the model's own modules.
+// Forward passes over a text that grows token by token. Keeps what attention needs of earlier
+// positions, their keys and values (a KV cache), so that a token costs one position's work and a
+// look at the cache instead of a pass over the whole text. The model's own modules compute.
 #pragma once
 
 #include <memory>
@@ -12,13 +12,15 @@
 
 namespace leasehold {
 
+// One text, its keys and values, and the buffers to append to it.
 class Decoder {
  public:
-  // Bytes of keys and values of `positions`: 2 layers positions kv_heads head_dim elements.
+  // Returns the bytes of keys and values of `positions`: 2 x layers x positions x kv_heads x
+  // head_dim elements.
   static int64_t cache_bytes(const ModelConfig& config, int64_t positions, DType dtype);
 
-  // For texts of at most `positions`, 1 to config.sequence. `model` is create_gpt's of `config`
-  // with its parameters bound, on `device`; `kernels` have cached attention
+  // Makes one for texts of at most `positions`, 1 to config.sequence. `model` is create_gpt's of
+  // `config` with its parameters bound, on `device`; `kernels` have cached attention
   // (Kernels::has_cached_attention). All but the config must outlive the decoder. kUnavailable
   // where the device has too little memory.
   static Result<std::unique_ptr<Decoder>> create(const ModelConfig& config, Module& model,
@@ -27,11 +29,11 @@ class Decoder {
 
   int64_t positions() const { return positions_; }
   int64_t length() const { return memory_.first; }  // of the text so far
-  // Appends ids, at least one and no more than positions() - length(), and gives the (V) logits of
-  // the token after the last of them, in fp32, until the next call. Blocks. Long inputs are taken
-  // in pieces whose sizes follow from their length alone, so that the same calls give the same bits
-  // with any number of threads. Against a pass over the whole text logits differ by rounding (sums
-  // run over other blocks). After an error the text must be cleared.
+  // Appends ids, at least one and no more than positions() - length(), and returns the (V) logits
+  // of the token after the last of them, in fp32, valid until the next call. Blocks. Long inputs
+  // are taken in pieces whose sizes follow from their length alone, so that the same calls give the
+  // same bits with any number of threads. Logits differ from those of a pass over the whole text by
+  // rounding, since sums run over other blocks. After an error the text must be cleared.
   Result<std::span<const float>> append(std::span<const int32_t> ids);
   // Forgets the text.
   void clear() { memory_.first = 0; }
@@ -45,7 +47,7 @@ class Decoder {
 
   Decoder(const ModelConfig& config, Module& model, Kernels& kernels, Stream& stream,
           int64_t positions);
-  // Takes everything from the arenas; for measuring ones too.
+  // Takes everything from the arenas, which may be measuring ones.
   void allocate(Arena& device, Arena& scratch, Arena& host);
   void enqueue(const Pass& pass, const int32_t* ids);
 

@@ -18,7 +18,7 @@ constexpr int64_t kLargestPosition = int64_t{1} << 40;  // complete_model_config
 constexpr const char* kTokenIds[] = {"bos_token_id", "eos_token_id", "pad_token_id",
                                      "unk_token_id", "sep_token_id", "cls_token_id"};
 
-// What does not change the logits of a model that is given tokens.
+// Passes over the fields that do not change the logits of a model that is given tokens.
 void pass_over_harmless(ConfigFields& fields) {
   // Bookkeeping, and how a library loads and runs the model.
   fields.pass_over({"_name_or_path",
@@ -101,7 +101,7 @@ void pass_over_harmless(ConfigFields& fields) {
                     "summary_proj_to_labels", "summary_first_dropout", "predict_special_tokens"});
 }
 
-// Switches and factors of other models, at the value that leaves them out.
+// Reads switches and factors of other models, which must have the value that leaves them out.
 void read_absent_parts(ConfigFields& fields) {
   for (const char* name :
        {"is_encoder_decoder", "tie_encoder_decoder", "add_cross_attention", "rope_interleaved",
@@ -116,7 +116,7 @@ void read_absent_parts(ConfigFields& fields) {
   fields.fixed("pruned_heads", {json::object(), json::array()});
 }
 
-// Which head, if the file says so: others come with weights that Leasehold has not.
+// Reads which head the model has, if the file says so: others have weights that Leasehold lacks.
 Status read_architecture(ConfigFields& fields, std::initializer_list<std::string_view> known) {
   if (!fields.has("architectures")) return ok_status();
   const JsonCursor list = fields.at("architectures");
@@ -166,7 +166,8 @@ Status read_gpt2(ConfigFields& fields, ModelConfig& config) {
   return ok_status();
 }
 
-// The kinds of scaling that are none with factor 1; "default" is none with any that is not given.
+// Returns true for rope settings that scale nothing: the kinds that do nothing with factor 1, when
+// that is the factor, and "default" without one.
 bool scales_nothing(const JsonCursor& rope, const std::string& type) {
   if (type != "default" && type != "linear" && type != "dynamic") return false;
   if (!rope.has("factor") || rope.field("factor").is_null()) return type == "default";
@@ -190,8 +191,8 @@ Status read_llama3_rope(const JsonCursor& rope, ModelConfig& config) {
   return ok_status();
 }
 
-// {"rope_type": "llama3", "factor": 8, ...}, also with the type under its older name, and what
-// scales nothing. Version 5 of transformers keeps theta in here.
+// Reads {"rope_type": "llama3", "factor": 8, ...}, also with the type under its older name, and
+// settings that scale nothing. Version 5 of transformers keeps theta in here.
 Status read_rope(ConfigFields& fields, const std::string& name, ModelConfig& config) {
   if (!fields.has(name)) return ok_status();
   const json& members = fields.value(name);
@@ -231,7 +232,7 @@ Status read_rope(ConfigFields& fields, const std::string& name, ModelConfig& con
   return type == "llama3" ? read_llama3_rope(rope, config) : ok_status();
 }
 
-// Attention to the newest positions alone is attention to all where the window holds them all.
+// Refuses windows that are smaller than the text: with a larger one attention is to all positions.
 Status read_sliding_window(ConfigFields& fields, const ModelConfig& config) {
   bool used = true;
   LEASEHOLD_RETURN_IF_ERROR(fields.flag("use_sliding_window", used));
@@ -282,8 +283,9 @@ Status read_llama(ConfigFields& fields, ModelConfig& config) {
   return read_sliding_window(fields, config);
 }
 
-// Kept as they are for an export to write again: {} or {"eos_token_id": [1, 2], ...}. Null says
-// that there is none, where transformers has an id of its own for a field that is not there.
+// Returns the ids as they are, for an export to write again: {} or {"eos_token_id": [1, 2], ...}.
+// Null says that the model has none; for a field that is missing transformers takes an id of its
+// own.
 Result<std::string> read_token_ids(ConfigFields& fields) {
   json ids = json::object();
   for (const char* name : kTokenIds) {

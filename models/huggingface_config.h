@@ -20,14 +20,14 @@ struct HuggingFaceConfig {
   std::string token_ids;
 };
 
-// Fields that could change what the model computes, and that Leasehold does not have, or has not
-// with that value, are refused in one message that names them all (kBadConfig), unknown ones too.
-// kBadData when the text is broken: not JSON, a size missing or of another type. Messages name
-// `file`.
+// Reads a config.json. Refuses, in one message that names them all (kBadConfig), the fields that
+// could change what the model computes and that Leasehold lacks, or lacks with that value; unknown
+// fields too. kBadData when the text is broken: not JSON, a size missing or of another type.
+// Messages name `file`.
 Result<HuggingFaceConfig> parse_huggingface_config(std::string_view text, const std::string& file);
 
-// `dtype`: "float32" or "bfloat16", of the weights beside it. `token_ids`: a JSON object of fields
-// to add. parse gives back `config`.
+// Writes a config.json, from which parse_huggingface_config reads `config` again. `dtype`:
+// "float32" or "bfloat16", of the weights next to it. `token_ids`: a JSON object of fields to add.
 std::string encode_huggingface_config(const ModelConfig& config, const std::string& dtype,
                                       const std::string& token_ids = "{}");
 

@@ -22,17 +22,17 @@ class ConfigFields {
   ConfigFields(const nlohmann::json& root, const std::string& file)
       : root_(root), top_(root, file), file_(file) {}
 
-  // Null is what transformers writes for a field that is not set: it counts as absent. Marks the
-  // field as read.
+  // Returns true for a field that is set, and marks it as read. Null counts as absent: transformers
+  // writes it for a field that is not set.
   bool has(const std::string& name);
   bool holds(const std::string& name) const { return root_.contains(name); }  // null counts
   const nlohmann::json& value(const std::string& name) const { return root_.at(name); }
   JsonCursor at(std::string_view name) const { return top_.field(name); }
 
-  // A size, 1 or more, under its name or another one that transformers gives it. kBadData where it
-  // is missing; refused where the two differ.
+  // Reads a size, 1 or more, under its name or another one that transformers gives it. kBadData
+  // where it is missing; refused where the two differ.
   Status size(const char* name, int64_t& value, const char* other_name = nullptr);
-  // These leave `value` as it is where the field is absent.
+  // Read a number and a boolean; `value` stays as it is where the field is absent.
   Status number(const char* name, double& value);
   Status flag(const char* name, bool& value);
   // Refuses a field that is present and has none of `values`; the first is named.
@@ -45,9 +45,9 @@ class ConfigFields {
   void refuse(const std::string& name, std::string_view why);
   void refuse(std::string words) { refused_.push_back(std::move(words)); }
 
-  // A field that was not asked for is refused, unless it sets nothing: null, or an empty list,
-  // object or text. kBadConfig with all that is refused. `passed_over` receives the names of the
-  // fields that were not read, sorted.
+  // Refuses the fields that nobody asked for, unless they are harmless or set nothing: null, or an
+  // empty list, object or text. kBadConfig with all that is refused. `passed_over` receives the
+  // names of the fields that were not read, sorted.
   Status finish(std::vector<std::string>& passed_over);
 
  private:

@@ -30,8 +30,8 @@ struct ExportSummary {
 
 // Writes config.json and model.safetensors, or shards with their index, the checkpoint's tokenizer
 // when it is one of Hugging Face's, and the files that came in with the model
-// (models/companion_files.h). The digest of every weight is checked on the
-// way. Holds one parameter, and 48 MiB. `output` is whole or not there (publish_directory). kUsage
+// (models/companion_files.h). The digest of every weight is checked on the way. Holds one
+// parameter, and 48 MiB. `output` is whole or not there (publish_directory). kUsage
 // for options that cannot be, kMissingInput, kBadData for a damaged checkpoint, kStorage.
 Result<ExportSummary> export_model(FileSystem& files, const ExportOptions& options);
 

@@ -19,7 +19,7 @@ using nlohmann::json;
 
 constexpr const char* kNoTokenizer = "none";
 
-// Ids that text can become: all but the tokens that were added behind the vocabulary.
+// Counts the ids that text can become: all but the tokens that were added after the vocabulary.
 int64_t num_text_ids(const Tokenizer& tokenizer) {
   const auto plain = split_document_tokens(tokenizer.to_json(), "tokenizer.json");
   const json root =
@@ -40,8 +40,8 @@ bool holds_tokenizer(FileSystem& files, const std::string& folder) {
   return false;
 }
 
-// The tokenizer as checkpoints keep it, empty for none; `summary` says what became of it. A model
-// that came with one does not go on without it in silence.
+// Returns the tokenizer as checkpoints keep it, empty for none; `summary` says what became of it. A
+// model that came with a tokenizer never loses it without a word.
 Result<std::string> take_tokenizer(FileSystem& files, const ImportOptions& options,
                                    ImportSummary& summary) {
   if (options.tokenizer == kNoTokenizer) {
