@@ -32,8 +32,8 @@ struct CheckpointInfo {
   // Which algorithm each matrix product is computed by, as text (tensor/algorithm_choices.h); empty
   // where there is no choice (CPUs).
   std::string algorithms;
-  // The kernel set of OpenBLAS that the state was computed with (tensor/blas/kernel_sets.h); empty
-  // where products are not its, or in what an older program wrote.
+  // The kernel set of OpenBLAS by which the state was computed (tensor/blas/kernel_sets.h); empty
+  // where another library computes products, or in what an older program wrote.
   std::string cpu_kernels;
   // The step's line of metrics.jsonl, without what validation adds: a run that was stopped between
   // the step and its validation still writes the line. Empty at step 0.
@@ -49,10 +49,10 @@ std::string new_lineage();
 // left and the step.
 void start_fork(CheckpointInfo& info, const CheckpointInfo& from);
 
-// Takes over what `from`, which `info` goes on from, says of its tokenizer and its model's files. A
-// run on data with a tokenizer of its own keeps that, and the files are those of another
-// vocabulary, unless the two tokenizers are one (`same_tokenizer`). Returns whether the files were
-// left behind.
+// Copies the tokenizer and the model's files from `from`, the state that `info` continues. A run on
+// data with a tokenizer of its own keeps that one. The files then belong to another vocabulary and
+// are left out, unless the two tokenizers are the same (`same_tokenizer`). Returns true when files
+// were left out.
 bool inherit_model_files(CheckpointInfo& info, const CheckpointInfo& from, bool same_tokenizer);
 
 // kBadConfig, listing each key that differs with its old and new value and saying that --fork

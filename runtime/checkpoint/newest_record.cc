@@ -12,7 +12,7 @@ void take_newer(std::optional<NewestRecord>& newest, NewestRecord found) {
   if (!newest || found.info.step > newest->info.step) newest = std::move(found);
 }
 
-// Of one node, whose slots' names say so.
+// Looks at the slots of one node, which their names tell.
 void look_in_memory(FileSystem& files, const std::string& run_dir, const std::string& directory,
                     const std::string& node, std::optional<NewestRecord>& newest) {
   constexpr int64_t kLineageBytes = 4096;

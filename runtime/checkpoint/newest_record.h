@@ -1,5 +1,5 @@
-// What a run's newest state says of itself, read before anything is restored: some of it decides
-// how the ranks set themselves up.
+// The description of a run's newest state, read before anything is restored: the ranks set
+// themselves up by some of it.
 #pragma once
 
 #include <optional>
@@ -15,9 +15,9 @@ struct NewestRecord {
   CheckpointInfo info;
 };
 
-// Local. The newest of the checkpoints in run_dir and of the snapshots of the run's lineage that
-// lie in `memory_directory` for `node` ("" as memory_directory: checkpoints only). Only
-// descriptions are read. Nothing where there is none that can be read: restoring says why.
+// Finds the newest of the checkpoints in run_dir and of the snapshots of the run's lineage that lie
+// in `memory_directory` for `node` ("" as memory_directory: checkpoints only). Local. Reads
+// descriptions only. Returns nothing when none can be read: restoring says why.
 std::optional<NewestRecord> find_newest_record(FileSystem& files, const std::string& run_dir,
                                                const std::string& memory_directory,
                                                const std::string& node);

@@ -9,7 +9,7 @@ namespace leasehold {
 
 namespace {
 
-// The length of the white space character at the begin of `text`; 0 when there is none.
+// Returns the length of the white space character at the begin of `text`; 0 for any other.
 size_t white_character_bytes(std::string_view text) {
   if (text.empty()) return 0;
   const auto byte = static_cast<uint8_t>(text[0]);

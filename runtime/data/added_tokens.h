@@ -28,7 +28,7 @@ class AddedTokens {
     size_t bytes = 0;
     const Token* token = nullptr;
   };
-  // The first one at or after `at`, without white space.
+  // Finds the first one at or after `at`; white space around it is not part of the match.
   Match find(std::string_view text, size_t at) const;
 
  private:
@@ -36,7 +36,7 @@ class AddedTokens {
   std::array<uint32_t, 257> begin_{};  // of the tokens that start with a byte
 };
 
-// Bytes of Unicode's White_Space at the end or begin of `text`.
+// Count the bytes of Unicode's White_Space at the end and at the begin of `text`.
 size_t white_bytes_at_end(std::string_view text);
 size_t white_bytes_at_begin(std::string_view text);
 

@@ -110,7 +110,7 @@ class BpeTokenizer : public Tokenizer {
     return AddedTokens(std::move(tokens));
   }
 
-  // Whether normalization leaves alone what may_cut has looked at.
+  // Returns true when normalization leaves alone what may_cut has looked at.
   bool may_cut_normal(std::string_view text, size_t at) const {
     if (!nfc_) return true;
     const auto stable_before = [&](size_t end) {
@@ -147,13 +147,14 @@ class BpeTokenizer : public Tokenizer {
   mutable std::vector<std::unique_ptr<Worker>> workers_;  // those not in use
 };
 
-// What is not done here, but by Hugging Face's library.
+// Turns a refusal into one that leaves the tokenizer to Hugging Face's library.
 Status left_to_library(const Status& status) {
   return Status(Code::kUnavailable, status.message());
 }
 
-// The ids that Hugging Face's library gives, whatever the file says: those of the vocabulary, or
-// the next ones after it. Tokens given twice count once. kBadData for an id of another token.
+// Gives added tokens the ids that Hugging Face's library gives them, whatever the file says: those
+// of the vocabulary, or the next ones after it. Tokens given twice count once. kBadData for an id
+// of another token.
 Result<std::vector<AddedToken>> number_added(const BpeDescription& description,
                                              const BpeVocabulary& vocabulary,
                                              const std::string& file,

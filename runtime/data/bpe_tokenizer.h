@@ -35,7 +35,7 @@ struct AddedToken {
   bool rstrip = false;  // and on its right
 };
 
-// What the files of a byte-level BPE say.
+// The contents of a byte-level BPE's files.
 struct BpeDescription {
   BpeSource source;
   bool nfc = false;                // the normalizer
@@ -44,31 +44,31 @@ struct BpeDescription {
   std::string json;  // tokenizer.json as it was read; empty when it came from other files
 };
 
-// `root` is what `text` says; `file` is for messages. kBadData naming the place and the way out.
-// kUnavailable, naming it, for what only Hugging Face's own library reads: other models and
-// normalizers, prefix spaces, ...
+// Reads a tokenizer.json: `root` is the parsed `text`; `file` is for messages. kBadData naming the
+// place and the way out. kUnavailable, naming it, for what only Hugging Face's own library reads:
+// other models and normalizers, prefix spaces, ...
 Result<BpeDescription> parse_huggingface_tokenizer(const nlohmann::json& root,
                                                    std::string_view text, const std::string& file);
-// The two files, with GPT-2's pattern. A "<|endoftext|>" in the vocabulary is an added, special
-// token.
+// Reads the two files, with GPT-2's pattern. A "<|endoftext|>" in the vocabulary is an added,
+// special token.
 Result<BpeDescription> parse_gpt2_files(std::string_view vocab_json, const std::string& vocab_file,
                                         std::string_view merges_txt,
                                         const std::string& merges_file);
 
-// tokenizer.json for what came from the two files and is a good vocabulary. With
+// Writes a tokenizer.json for what came from the two files and is a good vocabulary. With
 // `add_prefix_space`, which only the library does, a space is put in front of a text.
 std::string write_huggingface_tokenizer(const BpeDescription& description,
                                         bool add_prefix_space = false);
 
-// kBadData for a damaged vocabulary. kUnavailable for what the library alone does: a byte without a
-// token, patterns that PCRE2 reads otherwise or by which a stream could not be cut anywhere (see
-// Tokenizer::separable_prefix), added tokens over such places.
+// Makes the tokenizer. kBadData for a damaged vocabulary. kUnavailable for what the library alone
+// does: a byte without a token, patterns that PCRE2 reads otherwise or by which a stream could not
+// be cut anywhere (see Tokenizer::separable_prefix), added tokens over such places.
 Result<std::unique_ptr<Tokenizer>> create_bpe_tokenizer(const BpeDescription& description,
                                                         const std::string& file);
 
-// For the readers of both kinds of files. `value` must be an object of tokens and ids.
+// For the readers of both kinds of files. Reads `value`, which must be an object of tokens and ids.
 Status read_bpe_vocab(const JsonCursor& cursor, const nlohmann::json& value, BpeSource& source);
-// "left right" with exactly one space, neither side empty.
+// Reads "left right" with exactly one space, neither side empty; returns false for other lines.
 bool split_bpe_merge(std::string_view line, BpeSource::Merge& merge);
 
 }  // namespace leasehold

@@ -59,10 +59,10 @@ class BpeVocabulary {
     return id >= 0 && id < num_ids() && present_[static_cast<size_t>(id)];
   }
   const std::string& bytes(int32_t id) const { return bytes_[static_cast<size_t>(id)]; }
-  // The id of the token of these bytes; the smallest of several. Looks at all of them.
+  // Returns the id of the token of these bytes, the smallest of several. Looks at all tokens.
   std::optional<int32_t> find(std::string_view bytes) const;
-  // Gives an id the bytes of an added token, unless text merges to it. kBadData, starting with
-  // `file`, when another token has it or it is not below kMaxIds.
+  // Gives an id the bytes of an added token, unless text merges to the id. kBadData, starting with
+  // `file`, when another token has the id, or the id is not below kMaxIds.
   Status add_whole(int64_t id, const std::string& content, const std::string& file);
 
   // Appends the tokens of one piece: the lowest-ranked merge first, of equal ones the leftmost, as
@@ -101,7 +101,7 @@ class BpeVocabulary {
 
   std::vector<std::string> bytes_;
   std::vector<bool> present_;
-  std::vector<bool> merged_;  // by id of the vocabulary: what two others merge to
+  std::vector<bool> merged_;  // by id of the vocabulary: true where two others merge to it
   std::array<int32_t, 256> byte_ids_{};
   MergeTable merges_;
   std::unordered_map<std::string, int32_t> whole_;  // with ignore_merges: tokens by bytes

@@ -27,15 +27,16 @@ struct NotedJson {
   std::optional<DocumentTokens> tokens;
 };
 
-// `json` with a note of `tokens` in front of its first member. `json` must be an object.
+// Returns `json` with a note of `tokens` in front of its first member. `json` must be an object
+// that has one.
 std::string add_document_tokens(std::string_view json, const DocumentTokens& tokens);
 
-// Takes the note off again. Text without a note comes back as it is, whatever it holds. Hugging
-// Face's library refuses a file with the note, so an export takes it off. kBadData, naming `file`,
-// for a note that add_document_tokens did not write.
+// Separates the note from the rest. Text without a note comes back as it is, whatever it holds.
+// Hugging Face's library refuses a file with the note, so an export leaves it out. kBadData, naming
+// `file`, for a note that add_document_tokens did not write.
 Result<NotedJson> split_document_tokens(std::string_view text, const std::string& file);
 
-// kBadData, naming `file`, when an id is not below `vocab`.
+// Fails with kBadData, naming `file`, when an id is not below `vocab`.
 Status check_document_tokens(const DocumentTokens& tokens, int64_t vocab, const std::string& file);
 
 }  // namespace leasehold

@@ -22,25 +22,28 @@
 
 namespace leasehold {
 
-// What a search asks a tokenizer.
+// The questions that a search asks a tokenizer.
 struct TokenLookup {
   std::function<std::optional<int32_t>(std::string_view)> id_of;
   int64_t num_ids = 0;
 };
 
-// 6 and 7: of a tokenizer.json of Hugging Face's. A part that is not as expected names nothing.
+// Searches a tokenizer.json of Hugging Face's (6 and 7). A part that is not as expected names
+// nothing.
 DocumentTokens find_own_tokens(const nlohmann::json& tokenizer, const TokenLookup& lookup);
 
-// 2 to 5: of the files in `directory` (those that exist), then `own`. Adds a line to `notices` for
-// a name or id that the tokenizer lacks. kBadData, naming the file, for one that is no JSON object.
+// Searches those of the files in `directory` that exist (2 to 5), then takes `own`. Adds a line to
+// `notices` for a name or id that the tokenizer lacks. kBadData, naming the file, for one that is
+// no JSON object.
 Result<DocumentTokens> find_tokens_around(FileSystem& files, const std::string& directory,
                                           const TokenLookup& lookup, const DocumentTokens& own,
                                           std::vector<std::string>& notices);
 
-// A JSON file of a tokenizer's folder, or null where there is none. kBadData when it is no object.
+// Reads a JSON file of a tokenizer's folder; null where it does not exist. kBadData when it is no
+// object.
 Result<nlohmann::json> read_folder_json(FileSystem& files, const std::string& directory,
                                         const char* name);
-// The text of a token that is named by itself or by an object with "content"; empty: none.
+// Returns the text of a token that is named by itself or by an object with "content"; empty: none.
 std::string token_text(const nlohmann::json& value);
 
 }  // namespace leasehold

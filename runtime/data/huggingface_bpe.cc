@@ -17,7 +17,7 @@ Status not_native(const JsonCursor& at, const std::string& what) {
   return Status(Code::kUnavailable, at.bad(what + " is not implemented").message());
 }
 
-// Absent or null.
+// Returns true for a member that is absent or null.
 bool is_missing(const JsonCursor& object, std::string_view name) {
   return !object.has(name) || object.field(name).is_null();
 }
@@ -33,7 +33,7 @@ Result<std::string> type_of(const JsonCursor& object) {
   return object.field("type").string();
 }
 
-// A regular expression that finds this text.
+// Returns a regular expression that finds this text.
 std::string quote_pattern(std::string_view text) {
   std::string pattern;
   for (const char c : text) {
@@ -118,7 +118,7 @@ class HuggingFaceReader {
     return ok_status();
   }
 
-  // Nothing, NFC, or a Sequence of these.
+  // Reads nothing, NFC, or a Sequence of these.
   Status read_normalizer(const JsonCursor& cursor) {
     if (cursor.is_null()) return ok_status();
     LEASEHOLD_ASSIGN_OR_RETURN(const std::string type, type_of(cursor));
@@ -135,7 +135,7 @@ class HuggingFaceReader {
     return ok_status();
   }
 
-  // Splits and Digits, then a ByteLevel, which `ends` them; also in Sequences.
+  // Reads Splits and Digits, then a ByteLevel, which sets `ends`; also in Sequences.
   Status read_pre_tokenizer(const JsonCursor& cursor, bool& ends) {
     LEASEHOLD_ASSIGN_OR_RETURN(const std::string type, type_of(cursor));
     if (type == "Sequence" && cursor.has("pretokenizers")) {
@@ -190,7 +190,7 @@ class HuggingFaceReader {
     return ok_status();
   }
 
-  // ByteLevel, also alone in a Sequence.
+  // Reads a ByteLevel, also alone in a Sequence.
   static Status read_decoder(const JsonCursor& cursor) {
     LEASEHOLD_ASSIGN_OR_RETURN(const std::string type, type_of(cursor));
     if (type == "ByteLevel") return ok_status();

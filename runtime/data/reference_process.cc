@@ -25,18 +25,19 @@ namespace {
 
 constexpr double kBytesPerSecond = 16384;
 constexpr uint32_t kMaxAnswerBytes = uint32_t{1} << 30;
-constexpr std::array<int, 2> kOldestVersion = {0, 19};  // of which ignore_merges is
+constexpr std::array<int, 2> kOldestVersion = {0, 19};  // the first that has ignore_merges
 constexpr int kAnswerDepth = 4;
 static_assert(std::endian::native == std::endian::little, "ids and lengths travel as they are");
 
-// "0.23.3" is at least the oldest.
+// Returns true for a version such as "0.23.3" that is not older than the oldest that will do.
 bool is_new_enough(const std::string& version) {
   int major = 0, minor = 0;
   if (std::sscanf(version.c_str(), "%d.%d", &major, &minor) != 2) return false;
   return std::array<int, 2>{major, minor} >= kOldestVersion;
 }
 
-// 0, or errno. Of its own process group, so that a terminal's Ctrl-C ends this program alone.
+// Starts python in a process group of its own, so that a terminal's Ctrl-C reaches this program
+// alone. Returns 0, or errno.
 int spawn_python(const std::string& python, int socket, pid_t& pid) {
   posix_spawnattr_t attributes;
   posix_spawn_file_actions_t actions;

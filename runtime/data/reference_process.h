@@ -16,14 +16,14 @@ namespace leasehold {
 
 struct ReferenceProgram {
   std::string python = "python3";  // a name on the PATH, or a path
-  double start_s = 60;             // by when it has started and read a tokenizer
-  double answer_s = 60;            // by when it has answered; a second more for each 16 KiB
+  double start_s = 60;             // limit for its start and for reading a tokenizer
+  double answer_s = 60;            // limit for an answer; a second more for each 16 KiB
 };
 
-// The python that LEASEHOLD_PYTHON names, else python3.
+// Returns the python that LEASEHOLD_PYTHON names, else python3.
 ReferenceProgram reference_program_from_environment();
 
-// The command that installs the library, for messages.
+// Returns the command that installs the library, for messages.
 std::string reference_install_command();
 
 class ReferenceProcess {

@@ -5,6 +5,7 @@
 
 namespace leasehold {
 
+// Returns the whole program.
 std::string_view reference_script();
 
 }  // namespace leasehold

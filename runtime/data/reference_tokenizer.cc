@@ -17,7 +17,7 @@ std::string_view as_bytes(std::span<const int32_t> ids) {
   return {reinterpret_cast<const char*>(ids.data()), ids.size_bytes()};
 }
 
-// What a tokenizer.json says of ids, as far as it can be known without the library.
+// The ids of a tokenizer.json, as far as they can be known without the library.
 struct NamedIds {
   std::map<std::string, int32_t> added;
   int64_t num_ids = 0;  // largest + 1
@@ -35,7 +35,7 @@ std::optional<int32_t> as_token_id(const nlohmann::json& id) {
   return id.get<int32_t>();
 }
 
-// The id of a text in the model's vocabulary: an object of ids, or a list of texts with scores.
+// Finds the id of a text in a model's vocabulary: an object of ids, or a list of texts with scores.
 std::optional<int32_t> find_in_vocab(const nlohmann::json& vocab, std::string_view content) {
   if (vocab.is_object()) {
     const auto found = vocab.find(content);
@@ -137,7 +137,7 @@ class ReferenceTokenizer : public Tokenizer {
   std::string description() const override { return json_; }
 
  private:
-  // A process that failed is ended, not kept.
+  // Asks an idle process, or a new one. A process that failed is ended, not kept.
   Result<std::string> ask(char kind, std::string_view content, char expected) const {
     LEASEHOLD_ASSIGN_OR_RETURN(auto process, take());
     auto answer = process->ask(kind, content, expected);

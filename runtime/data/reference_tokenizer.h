@@ -1,6 +1,6 @@
-// Tokenizers that Hugging Face's own library runs (reference_process.h): its results, document by
-// document, as with add_special_tokens=False. Nothing is known of the inside, so a text is encoded
-// whole, and at most kMaxReferenceTextBytes of it.
+// Tokenizers that Hugging Face's own library runs (reference_process.h), with its results for
+// add_special_tokens=False. Nothing is known of their inside, so a text is encoded whole and has at
+// most kMaxReferenceTextBytes.
 #pragma once
 
 #include <memory>
@@ -16,10 +16,10 @@ namespace leasehold {
 
 inline constexpr int64_t kMaxReferenceTextBytes = int64_t{16} << 20;
 
-// `root` is what `json`, a tokenizer.json, says; `file` is its name and `reason` says what is not
-// implemented here, both for messages. A process starts with start(), or when one is needed, and
-// one more for each further thread that encodes: errors as ReferenceProcess::start, with file and
-// reason. kBadData when the file names no ids.
+// Makes one from a tokenizer.json: `root` is the parsed `json`. For messages: `file` is its name,
+// and `reason` says what is not implemented here. A process starts with start(), or when one is
+// needed, and one more for each further thread that encodes. Errors then are those of
+// ReferenceProcess::start, with file and reason. kBadData here when the file names no ids.
 Result<std::unique_ptr<Tokenizer>> create_reference_tokenizer(const nlohmann::json& root,
                                                               std::string_view json,
                                                               const std::string& file,

@@ -39,8 +39,8 @@ class TextSplitter {
   static Result<TextSplitter> create(const std::vector<SplitStage>& stages,
                                      const std::string& where);
 
-  // Single, isolated ones for which create() need not try whether a stream may be cut, for it has
-  // been.
+  // Returns the patterns for which create() need not try whether a stream may be cut, since the
+  // tests have: for a single stage that isolates its matches.
   static std::span<const std::string_view> tried_patterns();
 
   class Scratch {
@@ -69,10 +69,10 @@ class TextSplitter {
   // between a letter or number and a space or newline, and behind a single newline between a
   // visible character and a letter. create() has tried that this holds.
   bool may_cut(std::string_view text, size_t at) const;
-  // Whether an added token of this text might reach over such a place.
+  // Returns true when an added token of this text might reach over such a place.
   bool may_hold_cut(std::string_view token) const;
-  // Whether white space that such a token takes with it, on its left or right, might reach over
-  // one.
+  // Returns true when the white space that such a token takes with it, on its left or right, might
+  // reach over one.
   bool may_strip_over_cut(std::string_view token, bool left) const;
 
  private:

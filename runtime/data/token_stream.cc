@@ -8,13 +8,13 @@ namespace leasehold {
 
 namespace {
 
-// As many ids are decoded together, and so many of them stay when there are more.
+// At most so many ids are decoded together, and so many of them stay when there are more.
 constexpr size_t kMostIds = 64;
 constexpr std::ptrdiff_t kIdsKept = 16;
 
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD: a decoder's half character
 
-// How many bytes at the end of `text` may still become another character.
+// Counts the bytes at the end of `text` that may still become another character.
 size_t unfinished_bytes(std::string_view text) {
   size_t held = 0;
   while (text.substr(0, text.size() - held).ends_with(kReplacement)) held += kReplacement.size();
@@ -37,7 +37,7 @@ Status TokenStream::skip(std::span<const int32_t> ids) {
   return keep_newest();
 }
 
-// Afterwards all of what is known has been shown.
+// Drops all but the newest ids. All of their text counts as shown.
 Status TokenStream::keep_newest() {
   ids_.erase(ids_.begin(), ids_.end() - std::min(kIdsKept, std::ssize(ids_)));
   LEASEHOLD_ASSIGN_OR_RETURN(whole_, tokenizer_->decode(ids_));

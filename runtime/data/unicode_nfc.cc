@@ -11,14 +11,14 @@ namespace leasehold {
 
 namespace {
 
-// All characters above are rare, and none of them combines.
+// Characters from here on are rare, and none of them combines.
 constexpr int32_t kMaxListed = 0x30000;
 constexpr int kMaxDecomposed = 32;  // Unicode's longest canonical one has 4
 constexpr auto kDecompose = static_cast<utf8proc_option_t>(UTF8PROC_DECOMPOSE | UTF8PROC_STABLE);
 constexpr auto kCompose = static_cast<utf8proc_option_t>(UTF8PROC_COMPOSE | UTF8PROC_STABLE);
 
-// Those that tokenizers 0.23.3 leaves alone and utf8proc does not, and blocks of later versions of
-// Unicode.
+// Characters that tokenizers 0.23.3 leaves alone and utf8proc does not, and blocks of later
+// versions of Unicode.
 struct CodeRange {
   int32_t first, last;
 };
@@ -105,8 +105,8 @@ bool NfcNormalizer::is_stable(std::string_view character) const {
   return code >= 0 && code < kMaxListed && stable_[static_cast<size_t>(code)];
 }
 
-// The begin of the first character at or after `at` that is not stable; the text's end when all
-// are. Bytes of no character count as stable.
+// Returns where the first character at or after `at` begins that is not stable; the text's end when
+// all are. Bytes of no character count as stable.
 size_t NfcNormalizer::find_unstable(std::string_view text, size_t at) const {
   while (at < text.size()) {
     if (static_cast<uint8_t>(text[at]) < 0x80) {

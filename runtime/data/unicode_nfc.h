@@ -8,17 +8,17 @@
 
 namespace leasehold {
 
-// Thread-safe once made.
+// Normalizes texts; may be used by several threads at once.
 class NfcNormalizer {
  public:
   NfcNormalizer();
 
-  // True for a character that normalization leaves alone whatever stands before or after it, so
-  // that a text may be cut in front of it. `character` is one character in UTF-8.
+  // Returns true for a character that normalization leaves alone whatever stands before or after
+  // it, so that a text may be cut in front of it. `character` is one character in UTF-8.
   bool is_stable(std::string_view character) const;
 
-  // `text`, where it is normal already; else its normal form, kept in `room`. Bytes of no UTF-8
-  // character stay as they are, and nothing joins over them.
+  // Returns `text` where it is normal already, else its normal form, which is kept in `room`. Bytes
+  // of no UTF-8 character stay as they are, and nothing joins over them.
   std::string_view normalize(std::string_view text, std::string& room) const;
 
  private:

@@ -87,8 +87,8 @@ class UnitHooks {
   virtual void after_backward(Module&) {}  // the gradients of the unit's uses are enqueued
 };
 
-// What attention keeps of texts that grow from one forward pass to the next. The caller counts on
-// `first` after each pass.
+// The keys and values that attention keeps of texts that grow, from one forward pass to the next.
+// The caller raises `first` after each pass.
 struct TextMemory {
   int64_t first = 0;  // the position of the microbatch's first token
   // By the module's name: keys and values (B, positions, G, 2, D), Kernels::attention_cached.

@@ -1,6 +1,6 @@
-// Attention of the newest positions of a text to all of it. A few queries at once are products of
-// matrices, as in kernels_cpu_attention.cc. One query is bound by reading the keys and values: they
-// are read once for all query heads of a kv head, and cut into runs whose sums are joined in order.
+// Attention of a text's newest positions to the whole text. Several queries at once are products of
+// matrices, as in kernels_cpu_attention.cc. For one query, reading keys and values takes the time:
+// they are read once for all query heads of a kv head, in runs whose sums are joined in order.
 #include <cstring>
 
 #include "runtime/tensor/kernels_cpu.h"
@@ -17,7 +17,7 @@ constexpr int64_t kRun = 1024;  // keys that one task reads for one query
 
 int64_t ceil_runs(int64_t keys) { return (keys + kRun - 1) / kRun; }
 
-// Elements from one position to the next in kv (B, S, G, 2, D).
+// Returns the elements from one position to the next in kv (B, S, G, 2, D).
 int64_t kv_stride(const AttentionShape& shape) { return shape.G * 2 * shape.D; }
 
 template <typename E>
@@ -25,7 +25,7 @@ E* kv_at(const AttentionCached<E>& work, int64_t b, int64_t position, int64_t g)
   return work.kv + (b * work.S + position) * kv_stride(work.shape) + g * 2 * work.shape.D;
 }
 
-// A kv head's key and value lie next to each other in qkv too.
+// Copies the new positions' keys and values into kv: a head's lie next to each other in qkv too.
 template <typename E>
 void append(const AttentionCached<E>& work) {
   const AttentionShape& shape = work.shape;
@@ -41,7 +41,7 @@ void append(const AttentionCached<E>& work) {
   }
 }
 
-// What one run of keys gives for one query head: the largest score, the sum of the exponentials,
+// The result of one run of keys for one query head: the largest score, the sum of the exponentials,
 // and their products with the values.
 struct RunResult {
   float* largest;
@@ -75,7 +75,7 @@ struct QueryScratch {
   float* memory;
 };
 
-// Keys [begin, end) for one query head.
+// Attends to `count` keys for one query head.
 template <typename E>
 void attend_run(const AttentionShape& shape, const float* query, const E* keys, int64_t count,
                 float* scores, const RunResult& result) {

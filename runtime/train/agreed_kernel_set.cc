@@ -14,7 +14,7 @@ bool has_set(const std::vector<std::string>& sets, const std::string& set) {
   return std::ranges::find(sets, set) != sets.end();
 }
 
-// Why a rank cannot use a set.
+// Says why a rank cannot use a set.
 std::string obstacle(const KernelSetOffer& offer, size_t rank, const std::string& set) {
   const std::string who = fmt::format("rank {} on node {}", rank, offer.node);
   if (has_set(offer.lacking, set)) return who + " has a build of OpenBLAS without it";
@@ -23,7 +23,7 @@ std::string obstacle(const KernelSetOffer& offer, size_t rank, const std::string
   return fmt::format("the processor of {} ({}) does not run it", who, offer.processor);
 }
 
-// The first rank that cannot use a set; none: all can.
+// Finds the first rank that cannot use a set; none: all can.
 std::optional<size_t> first_without(std::span<const KernelSetOffer> offers,
                                     const std::string& set) {
   for (size_t rank = 0; rank < offers.size(); ++rank) {
@@ -100,7 +100,7 @@ Result<ChosenKernelSet> choose_best(std::span<const KernelSetOffer> offers, std:
                all);
 }
 
-// A text field of a message between ranks may hold anything but a line's end.
+// Writes a field of a message between ranks, which may hold anything but a line's end.
 std::string offer_line(const std::string& text) {
   std::string one = text;
   std::ranges::replace(one, '\n', ' ');
@@ -123,7 +123,7 @@ std::vector<std::string> words_of(const std::string& text) {
   return all;
 }
 
-// Of another rank of this program.
+// Reads the message of a rank of the same program.
 KernelSetOffer parse_offer(const std::string& text) {
   std::istringstream stream(text);
   const auto next = [&] {

@@ -53,7 +53,7 @@ std::string first_difference(const std::string& mine, const std::string& theirs)
   return their_words >> their_word ? their_word.substr(0, their_word.find('=')) : "";
 }
 
-// The parts of two machines that make an operation differ between them.
+// Names the parts of two machines that make an operation differ between them.
 std::string_view differing_parts(std::string_view operation) {
   const bool is_of_libm =
       operation == "initial_values" || operation == "schedule" || operation.starts_with("rotary");

@@ -83,7 +83,7 @@ class Prober {
     digests_.push_back({operation, digester.finish().low});
   }
 
-  // Digests values of the host's.
+  // Digests values that the host computed.
   void digest_host(const std::string& operation, const std::vector<double>& values) {
     if (counting()) return;
     Digester digester;

@@ -252,7 +252,8 @@ void probe_optimizer(Prober& prober) {
   prober.digest("initial_values", {gradient});
 }
 
-// The host's cosine and powers, which no kernel shows: learning rates, and AdamW's corrections.
+// Digests what the host's cosine and powers give, which no kernel shows: learning rates, and
+// AdamW's corrections.
 void probe_schedule(Prober& prober) {
   constexpr int64_t kSteps = 2000;
   const OptimizerOptions options{.lr = 1, .min_lr = 0.1, .beta1 = 0.9, .beta2 = 0.95};

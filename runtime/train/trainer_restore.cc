@@ -14,7 +14,7 @@ std::string origin_of(const CheckpointInfo& info) {
   return fmt::format("step {} of lineage {}", info.step, info.lineage);
 }
 
-// Whatever each notes of the tokens around documents.
+// Compares two tokenizers, but for their notes of the tokens around documents.
 bool same_tokenizer(const CheckpointInfo& one, const CheckpointInfo& other) {
   const auto plain = [](const CheckpointInfo& info) {
     const auto noted = split_document_tokens(info.tokenizer_json, "tokenizer.json");

@@ -17,8 +17,8 @@ namespace {
 constexpr const char* kFile = "libopenblas.so.0";
 constexpr const char* kCoreType = "OPENBLAS_CORETYPE";
 
-// A value of an environment variable while this lives; "" leaves the variable alone. The library
-// reads its variables when it is opened, and programs that this process starts later should not.
+// Sets an environment variable while it lives; "" leaves the variable alone. The library reads its
+// variables when it is opened, and programs that this process starts later should not see them.
 class VariableForNow {
  public:
   VariableForNow(const char* name, const std::string& value) : name_(name) {
@@ -34,7 +34,7 @@ class VariableForNow {
   std::optional<std::string> before_;
 };
 
-// One a process, as the library's own state is.
+// The library of this process, which has one as the library's own state is the process's.
 struct Opened {
   std::mutex mutex;
   void* handle = nullptr;

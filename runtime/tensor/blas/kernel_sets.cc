@@ -38,11 +38,11 @@ constexpr FeatureBit kFeatureBits[] = {
     {&ProcessorRegisters::leaf_7_edx, 22, kSavesAmx, "amx_bf16"},
     {&ProcessorRegisters::leaf_7_edx, 24, kSavesAmx, "amx_tile"},
 };
-constexpr int kOsxsave = 27;  // of leaf_1_ecx: xgetbv is there and xcr0 means something
+constexpr int kOsxsave = 27;  // of leaf_1_ecx: xgetbv exists and xcr0 means something
 
-// SkylakeX before its descendants: their fp32 kernels are its, and builds of the library leave them
-// out or refuse them (0.3.21 of Debian 12 has no SapphireRapids). Haswell before Zen: their
-// products have the same bits and speed, and Haswell is in every build.
+// SkylakeX comes before its descendants: they have the same fp32 kernels, and builds of the library
+// leave them out or refuse them (0.3.21 of Debian 12 has no SapphireRapids). Haswell comes before
+// Zen: their products have the same bits and speed, and Haswell is in every build.
 const KernelSet kKernelSets[] = {
     {"SkylakeX", {"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl", "avx2", "fma"}},
     {"Haswell", {"avx2", "fma"}},

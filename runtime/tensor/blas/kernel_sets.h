@@ -1,4 +1,4 @@
-// The kernel sets of OpenBLAS on x86, and what a processor must be able to do to run each. Pure.
+// The kernel sets of OpenBLAS on x86, and the features that each wants of a processor. Pure.
 //
 // A kernel set is all code that the library computes by on one family of processors. Products of
 // two sets differ in their last bits, so a run keeps to one of them.
@@ -36,16 +36,16 @@ struct KernelSet {
   // fast and is in more builds of the library.
   bool automatic = true;
 };
-// Best first.
+// Returns all sets, the best first; those that are not automatic come last.
 std::span<const KernelSet> kernel_sets();
 // Finds a set by its name in any case; null when there is none.
 const KernelSet* find_kernel_set(std::string_view name);
-// "SkylakeX, Cooperlake, ...".
+// Returns all their names: "SkylakeX, Haswell, ...".
 std::string kernel_set_names();
 
 // Returns the needs of a set that a processor lacks; empty: it runs there.
 std::vector<std::string> missing_features(const KernelSet& set, const Features& features);
-// Names of the sets that run on a processor, best first; those that are not automatic come last.
+// Returns the names of the sets that run on a processor, in the order of kernel_sets().
 std::vector<std::string> runnable_kernel_sets(const Features& features);
 
 }  // namespace leasehold::blas

@@ -1,4 +1,4 @@
-// What the processor that runs this is, and can do.
+// The processor that runs this program, with its features.
 #pragma once
 
 #include <string>

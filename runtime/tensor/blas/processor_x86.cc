@@ -1,4 +1,4 @@
-// cpuid and xgetbv.
+// Asks x86 processors, by cpuid and xgetbv.
 #include <algorithm>
 #include <cpuid.h>
 #include <cstring>
@@ -13,14 +13,14 @@ struct Answer {
   uint32_t eax = 0, ebx = 0, ecx = 0, edx = 0;
 };
 
-// Zeros where the processor has no such leaf.
+// Asks for a leaf of cpuid; zeros where the processor has no such leaf.
 Answer ask(uint32_t leaf, uint32_t subleaf) {
   Answer answer;
   __get_cpuid_count(leaf, subleaf, &answer.eax, &answer.ebx, &answer.ecx, &answer.edx);
   return answer;
 }
 
-// Wants a processor that says that the operating system uses it.
+// Reads the register that says what the operating system saves. Only where osxsave is set.
 uint64_t read_xcr0() {
   uint32_t low = 0, high = 0;
   __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
