@@ -5,7 +5,7 @@ option(LEASEHOLD_WARNINGS_AS_ERRORS "Treat compiler warnings as errors" ON)
 set(LEASEHOLD_MARCH "x86-64-v3" CACHE STRING
     "Instruction set of the build; part of the arithmetic class, so never 'native' for a job that moves")
 set(LEASEHOLD_SANITIZE "" CACHE STRING "Sanitizers to build with: empty, 'address,undefined' or 'thread'")
-option(LEASEHOLD_SANITIZER_LINES "Sanitizers report lines beside functions; takes longer to build" ON)
+option(LEASEHOLD_SANITIZER_LINES "Sanitizers report lines as well as functions; takes longer to build" ON)
 option(LEASEHOLD_PRECOMPILE "Compile the common headers once for all files" ON)
 option(LEASEHOLD_FUZZ "Build the fuzzers of tests/fuzzing (clang only; see the preset 'fuzz')" OFF)
 

@@ -19,7 +19,7 @@ struct ForeignModel {
   WeightMapping mapping;
   ForeignWeights weights;
   std::vector<ForeignWeights::Location> locations;  // of mapping.tensors
-  // Of config.json (models/huggingface_config.h); empty for an llm.c file.
+  // As HuggingFaceConfig has them (models/huggingface_config.h); empty for an llm.c file.
   std::vector<std::string> passed_over;
   std::string token_ids;
 };

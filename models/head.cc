@@ -117,7 +117,7 @@ void Head::do_forward(StepContext& context, Tensor input, Tensor, Saved& base) {
   const Tensor all_rows = saved.boundary.gather(context, saved.normalised);  // (N, C)
   const int64_t N = all_rows.dim(0);
   const bool gives_logits = microbatch.logits.present();
-  // With a loss, all rows; else those whose logits are asked for.
+  // A loss wants all rows; else only those whose logits are asked for are computed.
   const int64_t first = gives_logits ? N - microbatch.logits.dim(0) : 0;
   LEASEHOLD_CHECK(first == 0 || !microbatch.loss.present(), "{}: logits of {} rows of {}", name(),
                   N - first, N);

@@ -59,10 +59,10 @@ void pass_over_harmless(ConfigFields& fields) {
                     "tokenizer_class",
                     "tokenizer_path",
                     "max_window_layers"});
-  // How the model was made and trained.
+  // The making and training of the model.
   fields.pass_over({"initializer_range", "finetuning_task", "neftune_noise_alpha",
                     "rescale_prenorm_residual", "z_loss_weight", "router_jitter_noise"});
-  // How text is generated.
+  // Text generation.
   fields.pass_over({"task_specific_params",
                     "prefix",
                     "decoder_start_token_id",

@@ -15,7 +15,8 @@ namespace leasehold {
 struct ImportOptions {
   std::string input;   // what open_foreign_model takes
   std::string output;  // the checkpoint's directory, made by this
-  // What load_tokenizer takes, instead of the folder's own; "none": the weights alone.
+  // A tokenizer (as load_tokenizer takes it) instead of the folder's own; "none": the weights
+  // alone.
   std::string tokenizer = {};
   std::string tag;  // unique among the programs that run now
   int64_t file_bytes = kWeightsFileBytes;

@@ -51,7 +51,7 @@ class ByteTokenizer : public Tokenizer {
     return static_cast<int64_t>(text.size());
   }
 
-  // A byte as it is.
+  // Takes a byte as it is.
   std::optional<int32_t> token_id(std::string_view content) const override {
     if (content.size() != 1) return std::nullopt;
     return static_cast<uint8_t>(content[0]);
@@ -129,7 +129,8 @@ Result<std::unique_ptr<Tokenizer>> parse_own(const nlohmann::json& root, const s
   return tokenizer;
 }
 
-// "truncation" and "padding" are of batches for a model; here texts are encoded whole.
+// Adds a notice for "truncation" and "padding", which are for batches: here texts are encoded
+// whole.
 void notice_saved_sections(const nlohmann::json& root, const std::string& path,
                            Tokenizer& tokenizer) {
   std::string names;
@@ -141,7 +142,7 @@ void notice_saved_sections(const nlohmann::json& root, const std::string& path,
     tokenizer.add_notice(fmt::format("{}: {} not applied: texts are encoded whole", path, names));
 }
 
-// Something that saves tokens each time from a new draw.
+// Refuses dropout, with which a text would have other tokens each time.
 Status check_dropout(const nlohmann::json& root, const std::string& path) {
   const auto& model = root["model"];
   const auto dropout = model.is_object() ? model.find("dropout") : model.end();
@@ -151,7 +152,8 @@ Status check_dropout(const nlohmann::json& root, const std::string& path) {
                path);
 }
 
-// With `program` null what is not implemented here is an error.
+// Makes a tokenizer from a tokenizer.json. Where `program` is null, what is not implemented here is
+// an error.
 Result<std::unique_ptr<Tokenizer>> parse_huggingface(const nlohmann::json& root,
                                                      std::string_view json, const std::string& path,
                                                      const ReferenceProgram* program) {

@@ -42,11 +42,11 @@ class Tokenizer {
   virtual int64_t separable_prefix(std::string_view text) const = 0;
   // The longest text that encode takes.
   virtual int64_t max_text_bytes() const { return int64_t{1} << 30; }
-  // Starts what encode and decode need besides this object, adding a notice that says what; they
-  // would start it themselves. kUnavailable, with the command that installs it, where it is
-  // missing.
+  // Starts the process that encode and decode need, where they need one, and adds a notice that
+  // names it. Without this call they start it themselves. kUnavailable, with the command that
+  // installs it, where it is missing.
   virtual Status start() { return ok_status(); }
-  // The id of the token that is written so ("</s>"), where the vocabulary has it.
+  // Returns the id of the token that is written like this ("</s>"), where the vocabulary has it.
   virtual std::optional<int32_t> token_id(std::string_view content) const = 0;
 
   // The token that ends a document, where one is known: what prepare puts after each.
@@ -58,24 +58,24 @@ class Tokenizer {
   // All tokens at which generated text ends; the first is end_of_document().
   std::span<const int32_t> end_tokens() const { return tokens_.ends; }
   const DocumentTokens& document_tokens() const { return tokens_; }
-  // Names other tokens, which to_json keeps. Before the tokenizer is shared among threads.
+  // Names other tokens, which to_json keeps. Call it before threads share the tokenizer.
   void set_document_tokens(DocumentTokens tokens) { tokens_ = std::move(tokens); }
 
-  // The content of tokenizer.json, which parse_tokenizer_json gives back.
+  // Returns the content of tokenizer.json, from which parse_tokenizer_json makes the same
+  // tokenizer.
   std::string to_json() const;
-  // One line each that the caller shows the user, as to what was passed over or runs elsewhere.
+  // Lines that the caller shows the user: what was passed over, and what runs elsewhere.
   const std::vector<std::string>& notices() const { return notices_; }
   void add_notice(std::string notice) { notices_.push_back(std::move(notice)); }
 
-  // Names the tokens that follow from description() alone, without other files: no note is kept of
-  // them.
+  // Names the tokens that follow from description() alone. to_json makes no note of them.
   void set_own_document_tokens(DocumentTokens tokens) {
     own_tokens_ = tokens;
     tokens_ = std::move(tokens);
   }
 
  protected:
-  // tokenizer.json without the note of document_tokens.h.
+  // Returns tokenizer.json without the note of document_tokens.h.
   virtual std::string description() const = 0;
 
  private:

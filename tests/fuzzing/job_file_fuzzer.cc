@@ -29,7 +29,7 @@ void require_good_error(const Status& status) {
   LEASEHOLD_FUZZ_REQUIRE(!status.message().empty());
 }
 
-// What the TOML library gets of any text: ASCII, with the same lines.
+// Makes sure that the TOML library gets ASCII, with the same lines, of any text.
 void try_ascii(std::string_view text) {
   const Result<std::string> ascii = toml_in_ascii(text, kPath);
   if (!ascii.ok()) return require_good_error(ascii.status());

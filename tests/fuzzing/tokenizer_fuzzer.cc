@@ -26,7 +26,8 @@ std::string small_vocab() {
   return json + "\"aa\": 256, \"ab\": 257, \"aab\": 258, \"<|endoftext|>\": 259}";
 }
 
-// Whether decoding gives back every text: without normalizer, and with nothing that is left out.
+// Returns true when decoding gives back every text: there is no normalizer, and nothing is left
+// out.
 bool keeps_text(const std::string& json) {
   const auto root = nlohmann::json::parse(json, nullptr, /*allow_exceptions=*/false);
   if (!root.is_object() || root.contains("format")) return true;

@@ -125,7 +125,7 @@ INSTANTIATE_TEST_SUITE_P(, DecoderTest,
                                   std::get<1>(tested.param);
                          });
 
-// What a decoder says before it allocates.
+// The size that a decoder names before it allocates.
 TEST(DecoderMemory, IsTwoRowsOfTheKvHeadsForEachLayerAndPosition) {
   const ModelConfig config = small_model("llama");
   EXPECT_EQ(Decoder::cache_bytes(config, 10, DType::kF32), 2 * 2 * 10 * 2 * 8 * 4);

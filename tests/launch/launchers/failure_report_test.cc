@@ -1,4 +1,4 @@
-// What launchers print when something fails, as they printed it, and what is read out of it.
+// Reads the words of launchers when something failed, as they printed them.
 #include "launch/launchers/failure_report.h"
 
 #include <gtest/gtest.h>

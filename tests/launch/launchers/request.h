@@ -1,4 +1,4 @@
-// What tests of launchers start from.
+// Requests and command lines for the tests of launchers.
 #pragma once
 
 #include <string>
@@ -8,7 +8,7 @@
 
 namespace leasehold {
 
-// Two slots on each host.
+// Makes hosts with two slots each.
 inline std::vector<PlannedHost> hosts_of_two(const std::vector<std::string>& names) {
   std::vector<PlannedHost> hosts;
   for (const std::string& name : names) {

@@ -65,7 +65,7 @@ class LaunchCommandTest : public ::testing::Test {
   void write(const std::string& name, const std::string& text) {
     std::ofstream(directory_ / name) << text;
   }
-  // What stands in mpirun's place. It calls itself what `version` prints: the true one.
+  // Writes a script in mpirun's place. For --version it runs `version`: the true launcher's.
   void write_mpirun(const std::string& script,
                     const std::string& version = LEASEHOLD_MPIEXEC " --version") {
     write("mpirun", "#!/bin/sh\n[ \"$1\" = --version ] && exec " + version + "\n" + script);

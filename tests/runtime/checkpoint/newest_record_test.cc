@@ -1,4 +1,4 @@
-// What a run's newest state says, wherever it lies.
+// Finds a run's newest state, in run.dir and in memory.
 #include "runtime/checkpoint/newest_record.h"
 
 #include <filesystem>

@@ -1,4 +1,4 @@
-// Which files of a folder are read, and what those next to them add.
+// The files of a folder that make a tokenizer, and those next to them that add to it.
 #include <filesystem>
 #include <fstream>
 #include <gtest/gtest.h>

@@ -62,7 +62,7 @@ TEST_F(BlasTest, ComputesByTheSetThatItWasOpenedWith) {
   EXPECT_GE(num_opened, 2U);
 }
 
-// Not one bit between the two, so a run on AMD processors goes on on Intel's.
+// The two differ in no bit, so a run on AMD's processors may continue on Intel's.
 TEST_F(BlasTest, HaswellAndZenComputeTheSameBits) {
   if (open_library("Haswell").value() != "Haswell") GTEST_SKIP() << "no set Haswell here";
   const std::vector<float> haswell = product();

@@ -1,4 +1,4 @@
-// Which kernel set each processor of the last ten years gets, from what cpuid and xgetbv answer.
+// The kernel set of each processor of the last ten years, from what cpuid and xgetbv answer.
 #include "runtime/tensor/blas/kernel_sets.h"
 
 #include <gtest/gtest.h>
