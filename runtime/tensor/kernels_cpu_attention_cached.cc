@@ -75,6 +75,44 @@ struct QueryScratch {
   float* memory;
 };
 
+// Returns the product of one head's channels, summed in fixed lanes: lane_sum's are too many for
+// so short a sum.
+template <typename E>
+float dot(const float* query, const E* key, int64_t D) {
+  constexpr int64_t kDotLanes = 8;
+  float lanes[kDotLanes] = {};
+  int64_t d = 0;
+  for (; d + kDotLanes <= D; d += kDotLanes) {
+    for (int64_t lane = 0; lane < kDotLanes; ++lane)
+      lanes[lane] += query[d + lane] * load(key[d + lane]);
+  }
+  for (int64_t lane = 0; d + lane < D; ++lane) lanes[lane] += query[d + lane] * load(key[d + lane]);
+  return ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) +
+         ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
+}
+
+// Sets out (D) to the sum of weights[i] values[i], in order; the values lie `stride` apart.
+template <typename E>
+void sum_values(const float* weights, const E* values, int64_t stride, int64_t count, int64_t D,
+                float* out) {
+  std::fill(out, out + D, 0.0F);
+  int64_t i = 0;
+  for (; i + 4 <= count; i += 4) {  // at a time, so that the sum is loaded and stored less often
+    const E *a = values + i * stride, *b = a + stride, *c = b + stride, *e = c + stride;
+    const float* w = weights + i;
+#pragma GCC ivdep
+    for (int64_t d = 0; d < D; ++d) {
+      out[d] = (((out[d] + w[0] * load(a[d])) + w[1] * load(b[d])) + w[2] * load(c[d])) +
+               w[3] * load(e[d]);
+    }
+  }
+  for (; i < count; ++i) {
+    const E* value = values + i * stride;
+#pragma GCC ivdep
+    for (int64_t d = 0; d < D; ++d) out[d] += weights[i] * load(value[d]);
+  }
+}
+
 // Attends to `count` keys for one query head.
 template <typename E>
 void attend_run(const AttentionShape& shape, const float* query, const E* keys, int64_t count,
@@ -82,8 +120,7 @@ void attend_run(const AttentionShape& shape, const float* query, const E* keys, 
   const int64_t stride = kv_stride(shape), D = shape.D;
   const float scale = attention_scale(shape);
   for (int64_t i = 0; i < count; ++i) {
-    const E* key = keys + i * stride;
-    scores[i] = scale * lane_sum<float>(D, [&](int64_t d) { return query[d] * load(key[d]); });
+    scores[i] = scale * dot(query, keys + i * stride, D);
   }
   *result.largest = lane_max(count, [&](int64_t i) { return scores[i]; });
   *result.sum = lane_sum<float>(count, [&](int64_t i) {
@@ -91,14 +128,7 @@ void attend_run(const AttentionShape& shape, const float* query, const E* keys, 
     scores[i] = through<E>(exponential);
     return exponential;
   });
-  float* out = result.out;
-  std::fill(out, out + D, 0.0F);
-  for (int64_t i = 0; i < count; ++i) {
-    const E* value = keys + i * stride + D;
-    const float weight = scores[i];
-#pragma GCC ivdep
-    for (int64_t d = 0; d < D; ++d) out[d] += weight * load(value[d]);
-  }
+  sum_values(scores, keys + D, stride, count, D, result.out);
 }
 
 template <typename E>
