@@ -4,12 +4,22 @@
 
 namespace leasehold {
 
+namespace {
+
+// Returns "bind-to" for "--bind-to=core": launchers take one dash or two.
+std::string_view option_name(std::string_view argument) {
+  argument.remove_prefix(std::min(argument.find_first_not_of('-'), argument.size()));
+  return argument.substr(0, argument.find('='));
+}
+
+}  // namespace
+
 void append(Arguments& arguments, const Arguments& more) {
   arguments.insert(arguments.end(), more.begin(), more.end());
 }
 
 bool mention(const Arguments& arguments, const std::string& word) {
-  return std::ranges::find(arguments, word) != arguments.end();
+  return std::ranges::find(arguments, option_name(word), option_name) != arguments.end();
 }
 
 GivenArguments split_given(const Arguments& arguments) {

@@ -11,14 +11,14 @@ namespace {
 
 constexpr int kSignalCode = 128;  // + signal, as a shell counts
 
-// A wait status as a code.
+// Returns the exit code that a wait status stands for.
 int code_of_wait_status(int64_t status) {
   const int signal = static_cast<int>(status & 0x7f);
   return signal != 0 ? kSignalCode + signal : static_cast<int>((status >> 8) & 0xff);
 }
 
-// Codes of ranks, from worst to least: one that failed; drained; ended by a signal, which may have
-// been Hydra's own; ended because a peer was lost.
+// Ranks the codes of processes, the worst highest: one that failed; drained; ended by a signal,
+// which may have been Hydra's own; ended because a peer was lost.
 int badness(int code) {
   if (code == static_cast<int>(Code::kUnavailable)) return 1;
   if (code > kSignalCode) return 2;
@@ -30,7 +30,7 @@ int badness(int code) {
 // with -print-all-exitcodes, a line for each host.
 class ExitCodes {
  public:
-  // True when the line belongs to them.
+  // Reads a line and returns true when it holds such codes.
   bool read(std::string_view line) {
     std::string_view text = line;
     if (const auto behind = text_behind(line, "] Exit codes: ")) {
@@ -62,7 +62,7 @@ class ExitCodes {
   std::set<int> codes_;
 };
 
-// "Abort(74) on node 2 (rank 2 in comm 0): ...": the first rank that gave up.
+// Reads "Abort(74) on node 2 (rank 2 in comm 0): ...", which names the first rank that gave up.
 bool read_abort(std::string_view line, FailureReader& reader) {
   const auto behind = text_behind(line, "Abort(");
   if (!behind || !line.starts_with("Abort(")) return false;
@@ -103,7 +103,7 @@ class MpichLauncher : public Launcher {
 
   std::string name() const override { return fmt::format("MPICH {} (Hydra)", version_); }
 
-  // Environment is passed whole.
+  // Gives the launcher the environment alone: Hydra passes all of it to the ranks.
   GenerationCommand command(const LaunchRequest& request) const override {
     GenerationCommand command;
     command.arguments = general_arguments(request);
@@ -145,7 +145,8 @@ class MpichLauncher : public Launcher {
     const LaunchSection& launch = request.launch;
     Arguments arguments = {request.mpirun};
     if (!mention(launch.mpirun_args, "-bind-to")) append(arguments, {"-bind-to", "none"});
-    append(arguments, {"-print-all-exitcodes"});
+    if (!mention(launch.mpirun_args, "-print-all-exitcodes"))
+      append(arguments, {"-print-all-exitcodes"});
     // The hosts are the calendar's, also inside an allocation of a batch system.
     if (!mention(launch.mpirun_args, "-rmk")) append(arguments, {"-rmk", "user"});
     if (!mention(launch.mpirun_args, "-launcher")) append(arguments, launcher_arguments(request));
@@ -157,9 +158,9 @@ class MpichLauncher : public Launcher {
     return arguments;
   }
 
-  // `fork` starts a proxy for each name on this machine: virtual nodes, which Hydra tells apart. An
-  // agent is called as rsh is, since Hydra gives ssh an option before the host. Proxies find their
-  // way back by the address that agents find the supervisor by.
+  // Chooses how Hydra starts its proxies. `fork` starts one for each name on this machine: virtual
+  // nodes, which Hydra tells apart. An agent is called as rsh is, since Hydra gives ssh an option
+  // before the host. Proxies connect to the address at which agents find the supervisor.
   static Arguments launcher_arguments(const LaunchRequest& request) {
     const std::string& hosts = request.launch.hosts;
     if (hosts == "local") return {"-launcher", "fork"};

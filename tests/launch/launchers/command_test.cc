@@ -108,6 +108,20 @@ TEST(Launchers, UnknownOnesAreRefusedWithWhatIsSupported) {
   }
 }
 
+TEST(Launchers, AnOptionOfTheJobReplacesOursHoweverItIsWritten) {
+  for (const auto& launcher : all_launchers()) {
+    using Given = std::vector<std::string>;
+    for (const Given& given :
+         {Given{"-bind-to", "core"}, {"--bind-to", "core"}, {"--bind-to=core"}}) {
+      LaunchRequest request = make_request();
+      request.launch.mpirun_args = given;
+      const std::string line = line_of(launcher->command(request));
+      EXPECT_EQ(line.find("none"), std::string::npos) << line;
+      EXPECT_NE(line.find("core"), std::string::npos) << line;
+    }
+  }
+}
+
 // --- Open MPI 4 ---
 
 const std::string kOrte =
