@@ -1,10 +1,12 @@
 // open_llmc_model: 256 int32 of header, then every kind of parameter over all layers
 // (github.com/karpathy/llm.c, train_gpt2.c: gpt2_build_from_checkpoint, fill_in_parameter_sizes).
+#include <algorithm>
 #include <array>
 #include <utility>
 
 #include "models/foreign_model.h"
 #include "runtime/base/check.h"
+#include "runtime/base/file_kind.h"
 
 namespace leasehold {
 
@@ -25,6 +27,9 @@ struct Header {
 
 Result<Header> read_header(ReadableFile& file, const std::string& path) {
   std::array<int32_t, 256> words{};
+  std::string head(std::min(kFileKindBytes, static_cast<size_t>(file.size_bytes())), '\0');
+  LEASEHOLD_RETURN_IF_ERROR(file.read_at(0, head.data(), static_cast<int64_t>(head.size())));
+  LEASEHOLD_RETURN_IF_ERROR(check_file_kind(head, path, "an llm.c model file"));
   if (file.size_bytes() < kHeaderBytes) {
     return error(Code::kBadData, "{}: {} bytes, an llm.c model file begins with {}", path,
                  file.size_bytes(), kHeaderBytes);

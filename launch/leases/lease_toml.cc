@@ -8,6 +8,7 @@
 #include "launch/leases/lease_times.h"
 #include "launch/nearest_name.h"
 #include "launch/toml_library.h"
+#include "runtime/base/file_kind.h"
 
 namespace leasehold {
 
@@ -111,6 +112,10 @@ std::string in_words(const LeaseValue& value) {
 }
 
 Result<LeaseTables> read_lease_toml(std::string_view text, const std::string& path) {
+  if (!text.empty()) {
+    const Status kind = check_file_kind(text, path, "a lease calendar");
+    if (!kind.ok()) return Status(Code::kBadConfig, kind.message());
+  }
   LEASEHOLD_ASSIGN_OR_RETURN(const std::string ascii, toml_in_ascii(text, path));
   const toml::parse_result parsed = toml::parse(ascii, path);
   if (!parsed) {

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <set>
 
+#include "runtime/base/file_kind.h"
+#include "runtime/base/json_problem.h"
+
 namespace leasehold {
 
 using nlohmann::json;
@@ -31,7 +34,8 @@ Result<json> parse_strict_json(std::string_view text, const std::string& file, i
   } catch (const StatusError& failure) {
     return failure.status();
   } catch (const json::exception& failure) {
-    return error(Code::kBadData, "{}: not valid JSON: {}", file, failure.what());
+    LEASEHOLD_RETURN_IF_ERROR(check_file_kind(text, file, "JSON"));
+    return error(Code::kBadData, "{}: not valid JSON: {}", file, json_problem(failure));
   }
 }
 

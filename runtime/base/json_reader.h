@@ -16,8 +16,8 @@
 
 namespace leasehold {
 
-// kBadData, naming `file`, when the text is not one JSON value, nests deeper than `max_depth` or
-// repeats a key.
+// kBadData, naming `file`, when the text is not one JSON value (with line, column and reason, or
+// the kind of file that lies there instead), nests deeper than `max_depth` or repeats a key.
 Result<nlohmann::json> parse_strict_json(std::string_view text, const std::string& file,
                                          int max_depth);
 

@@ -5,6 +5,7 @@
 #include <tuple>
 #include <utility>
 
+#include "runtime/base/file_kind.h"
 #include "runtime/base/json_reader.h"
 
 namespace leasehold {
@@ -119,7 +120,21 @@ Result<SafetensorsHeader> parse_safetensors_header(std::string_view text, int64_
   return header;
 }
 
+namespace {
+
+// Names the file that lies there instead, if its first bytes tell. A good file's length may look
+// like another format's first bytes, so the first brace decides.
+Status check_is_safetensors(ReadableFile& file, const std::string& path) {
+  std::string head(std::min(kFileKindBytes, static_cast<size_t>(file.size_bytes())), '\0');
+  LEASEHOLD_RETURN_IF_ERROR(file.read_at(0, head.data(), static_cast<int64_t>(head.size())));
+  if (head.size() > sizeof(uint64_t) && head[sizeof(uint64_t)] == '{') return ok_status();
+  return check_file_kind(head, path, "a safetensors file");
+}
+
+}  // namespace
+
 Result<SafetensorsHeader> read_safetensors_header(ReadableFile& file, const std::string& path) {
+  LEASEHOLD_RETURN_IF_ERROR(check_is_safetensors(file, path));
   unsigned char prefix[sizeof(uint64_t)];
   LEASEHOLD_RETURN_IF_ERROR(file.read_at(0, prefix, sizeof prefix));
   uint64_t length = 0;
@@ -127,13 +142,15 @@ Result<SafetensorsHeader> read_safetensors_header(ReadableFile& file, const std:
   const int64_t rest = file.size_bytes() - static_cast<int64_t>(sizeof prefix);
   if (length > static_cast<uint64_t>(kMaxHeaderBytes)) {
     return error(Code::kBadData,
-                 "{}: a header of {} bytes, the format allows {} (not a safetensors file?)", path,
-                 length, kMaxHeaderBytes);
+                 "{}: a header of {} bytes, the format allows {} (not a safetensors file?); "
+                 "download or make it again",
+                 path, length, kMaxHeaderBytes);
   }
   const auto header_bytes = static_cast<int64_t>(length);
   if (header_bytes > rest) {
-    return error(Code::kBadData, "{}: a header of {} bytes in a file of {} (truncated?)", path,
-                 length, file.size_bytes());
+    return error(Code::kBadData,
+                 "{}: a header of {} bytes in a file of {} (truncated?); download or make it again",
+                 path, length, file.size_bytes());
   }
   std::string text(static_cast<size_t>(header_bytes), '\0');
   LEASEHOLD_RETURN_IF_ERROR(file.read_at(sizeof prefix, text.data(), header_bytes));

@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "runtime/base/file_kind.h"
 #include "runtime/base/json_reader.h"
 #include "runtime/data/bpe_tokenizer.h"
 #include "runtime/data/split_pattern.h"
@@ -125,6 +126,9 @@ Result<BpeDescription> parse_gpt2_files(std::string_view vocab_json, const std::
                              parse_strict_json(vocab_json, vocab_file, kBpeJsonDepth));
   BpeDescription made;
   LEASEHOLD_RETURN_IF_ERROR(read_bpe_vocab(JsonCursor(vocab, vocab_file), vocab, made.source));
+  const std::string_view whole = merges_txt;
+  if (whole.starts_with("version "))  // a pointer's lines could pass for merges
+    LEASEHOLD_RETURN_IF_ERROR(check_file_kind(whole, merges_file, "a list of merges"));
   int64_t line_number = 0;
   while (!merges_txt.empty()) {
     const size_t end = std::min(merges_txt.find('\n'), merges_txt.size());
@@ -136,6 +140,7 @@ Result<BpeDescription> parse_gpt2_files(std::string_view vocab_json, const std::
     BpeSource::Merge merge;
     merge.place = fmt::format("{}: line {}", merges_file, line_number);
     if (!split_bpe_merge(line, merge)) {
+      LEASEHOLD_RETURN_IF_ERROR(check_file_kind(whole, merges_file, "a list of merges"));
       return error(Code::kBadData,
                    "{}: '{}' is no merge, which is two tokens with a space between; take the "
                    "tokenizer's files again, unchanged",

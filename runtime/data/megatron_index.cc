@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "runtime/base/check.h"
+#include "runtime/base/file_kind.h"
 
 namespace leasehold {
 
@@ -67,6 +68,9 @@ Result<MegatronIndex> MegatronIndex::parse(std::span<const uint8_t> bytes, int64
                                            const std::string& path) {
   const auto size = static_cast<int64_t>(bytes.size());
   if (!has_megatron_magic(bytes) || size < kMegatronHeaderBytes) {
+    const std::string_view head(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    if (!has_megatron_magic(bytes))
+      LEASEHOLD_RETURN_IF_ERROR(check_file_kind(head, path, "a Megatron index"));
     return error(Code::kBadData, "{}: not a Megatron index (\"MMIDIDX\" and {} bytes at least); {}",
                  path, kMegatronHeaderBytes, kMegatronWayOut);
   }

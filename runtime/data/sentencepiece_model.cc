@@ -1,5 +1,7 @@
 #include "runtime/data/sentencepiece_model.h"
 
+#include "runtime/base/file_kind.h"
+
 namespace leasehold {
 
 namespace {
@@ -135,6 +137,7 @@ Result<SentencePieceModel> read_sentencepiece_model(std::string_view bytes,
     }
   });
   if (!good || model.num_pieces == 0) {
+    LEASEHOLD_RETURN_IF_ERROR(check_file_kind(bytes, file, "a SentencePiece model"));
     return error(Code::kBadData,
                  "{}: not a SentencePiece model, or a damaged one; take the file again", file);
   }

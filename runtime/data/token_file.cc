@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "runtime/base/check.h"
+#include "runtime/base/file_kind.h"
 
 namespace leasehold {
 
@@ -51,6 +52,8 @@ int64_t widen(const uint8_t* bytes, std::span<int32_t> out, int64_t vocab) {
 
 Result<TokenHeader> parse_token_header(std::span<const uint8_t> bytes, int64_t file_bytes,
                                        const std::string& path) {
+  const std::string_view head(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  LEASEHOLD_RETURN_IF_ERROR(check_file_kind(head, path, "a token file"));
   if (static_cast<int64_t>(bytes.size()) < kTokenHeaderBytes || file_bytes < kTokenHeaderBytes) {
     return error(
         Code::kBadData, "{}: {} bytes are too few for a token file, whose header alone has {}; {}",
@@ -62,7 +65,8 @@ Result<TokenHeader> parse_token_header(std::span<const uint8_t> bytes, int64_t f
     return error(
         Code::kBadData,
         "{}: not a token file: it starts with the number {}, expected {} (uint16 tokens) or {} "
-        "(uint32 tokens); {}",
+        "(uint32 tokens); {}; if it holds tokens without a header, as nanoGPT's train.bin does, "
+        "`leasehold prepare --format uint16` with their tokenizer makes one of it",
         path, magic, kMagicUint16, kMagicUint32, kWayOut);
   }
   const bool wide = magic == kMagicUint32;

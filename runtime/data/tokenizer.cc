@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "runtime/base/file_kind.h"
 #include "runtime/base/json_reader.h"
 #include "runtime/data/base64.h"
 #include "runtime/data/bpe_tokenizer.h"
@@ -184,6 +185,8 @@ Result<std::unique_ptr<Tokenizer>> parse_description(std::string_view json, cons
   }
   auto root = parse_strict_json(json, path, kTokenizerJsonDepth);
   if (!root.ok()) {
+    if (!json.empty())
+      LEASEHOLD_RETURN_IF_ERROR(check_file_kind(json, path, "a tokenizer.json"));
     return error(Code::kBadData, "{}; make it again with `leasehold prepare`",
                  root.status().message());
   }

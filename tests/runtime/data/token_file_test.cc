@@ -79,7 +79,7 @@ TEST(TokenHeader, RefusesWhatDoesNotFit) {
   expect_bad(parse(good, 1046).status(), {"more than promised"});
   expect_bad(parse(good.substr(0, 1023), 1044).status(), {"t.bin", "too few", "prepare"});
   expect_bad(parse(good, 1000).status(), {"1000 bytes", "too few"});
-  expect_bad(parse("", 0).status(), {"0 bytes"});
+  expect_bad(parse("", 0).status(), {"t.bin: this is empty"});
   expect_bad(parse(with_word(good, 0, 7), 1044).status(), {"7", "20240520", "20240801", "prepare"});
   expect_bad(parse(with_word(good, 1, 2), 1044).status(), {"version 2", "expected 1"});
   expect_bad(parse(with_word(good, 0, 20240801), 1044).status(), {"version 1", "expected 7"});
