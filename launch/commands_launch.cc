@@ -13,6 +13,7 @@
 #include "launch/find_launcher.h"
 #include "launch/host_memory.h"
 #include "launch/job_file.h"
+#include "launch/job_override.h"
 #include "launch/job_schema.h"
 #include "launch/layout_candidates.h"
 #include "launch/run_memory.h"
@@ -51,12 +52,13 @@ std::string absolute(const std::string& path) {
 // --set values that are paths start at the working directory, which ranks do not share.
 std::vector<std::string> with_absolute_paths(std::vector<std::string> overrides) {
   for (std::string& text : overrides) {
-    const size_t equals = text.find('=');
-    const size_t dot = text.find('.');
-    if (equals == std::string::npos || dot == std::string::npos || dot > equals) continue;
-    const JobKey* key = find_job_key(text.substr(0, dot), text.substr(dot + 1, equals - dot - 1));
+    const auto given = parse_job_override(text);
+    if (!given.ok()) continue;  // load_job says so
+    const JobKey* key = find_job_key(given->table, given->name);
     if (key == nullptr || !key->is_path) continue;
-    text = text.substr(0, equals + 1) + absolute(text.substr(equals + 1));
+    JobFile job;
+    if (!assign_job_value(*key, given->value, job).ok()) continue;
+    text = key->full_name() + "=" + absolute(job_value_text(*key, job));
   }
   return overrides;
 }

@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "launch/job_override.h"
 #include "launch/job_schema.h"
 #include "launch/job_toml.h"
 #include "runtime/base/check.h"
@@ -38,16 +39,8 @@ Status assign_entry(const JobEntry& entry, JobFile& job) {
 }
 
 Status assign_override(const std::string& text, JobFile& job) {
-  const size_t equals = text.find('=');
-  const size_t dot = text.find('.');
-  if (equals == std::string::npos || dot == std::string::npos || dot > equals) {
-    return error(Code::kUsage, "--set {}: expected table.key=value, such as batch.sequences=8",
-                 text);
-  }
-  const std::string_view view = text;
-  const JobValue value{JobValue::Text{text.substr(equals + 1)}};
-  return assign(view.substr(0, dot), view.substr(dot + 1, equals - dot - 1), value, job)
-      .annotated("--set " + text);
+  LEASEHOLD_ASSIGN_OR_RETURN(const JobOverride given, parse_job_override(text));
+  return assign(given.table, given.name, given.value, job).annotated("--set " + text);
 }
 
 Status check_required(const JobFile& job) {

@@ -111,7 +111,7 @@ struct JobFile {
 
 // What the text says, with plain defaults. Pure (fuzzed). `path` is the file's, for messages, and
 // relative paths in the text start at its directory. `overrides` are `--set` arguments,
-// "table.key=value", values without quotes, relative paths in them left relative to the working
+// "table.key=value" (job_override.h), relative paths in them left relative to the working
 // directory; later ones win. kBadConfig, naming file, line and key and what to write instead, for
 // text that is not TOML, an unknown key (with the nearest known one), a wrong type, a value out of
 // range or a required key left out; kUsage for an override without '='.

@@ -20,6 +20,9 @@ JobRange fraction_below_one() { return {.low = 0, .high = 1, .high_excluded = tr
 constexpr double kMaxSteps = 4294967295;
 constexpr double kMaxSequences = 1 << 30;
 constexpr double kMaxSeconds = 7 * 86400;
+// More than anybody has, few enough that products of two of them are exact.
+constexpr double kMaxRanks = 1 << 20;
+constexpr double kMaxKept = 1 << 30;
 
 #define LEASEHOLD_SLOT(member) [](JobFile& job) -> JobSlot { return &job.member; }
 
@@ -275,20 +278,20 @@ const JobKey kKeys[] = {
      .meaning = "Ranks that share each layer: must divide heads, kv_heads, ffn, vocab and the "
                 "tokens of a microbatch.",
      .identity = true,
-     .range = at_least(1)},
+     .range = from_to(1, kMaxRanks)},
     {.table = "parallel",
      .name = "pipeline",
      .slot = LEASEHOLD_SLOT(parallel.pipeline),
      .meaning = "Stages that the layers are dealt to. Data parallelism takes the ranks that "
                 "tensor x pipeline leave.",
-     .range = at_least(1)},
+     .range = from_to(1, kMaxRanks)},
     {.table = "parallel",
      .name = "chunks",
      .slot = LEASEHOLD_SLOT(parallel.chunks),
      .meaning = "Parts of the model per pipeline stage: more of them shorten the idle time at the "
                 "ends of a step (interleaved 1F1B) and send more messages. pipeline x chunks must "
                 "divide `model.layers`.",
-     .range = at_least(1)},
+     .range = from_to(1, kMaxRanks)},
     {.table = "parallel",
      .name = "schedule",
      .slot = LEASEHOLD_SLOT(parallel.schedule),
@@ -375,7 +378,7 @@ const JobKey kKeys[] = {
      .name = "keep",
      .slot = LEASEHOLD_SLOT(checkpoint.keep),
      .meaning = "How many checkpoints stay; older ones are removed.",
-     .range = at_least(1)},
+     .range = from_to(1, kMaxKept)},
     {.table = "checkpoint",
      .name = "snapshot",
      .slot = LEASEHOLD_SLOT(checkpoint.snapshot),
@@ -404,7 +407,7 @@ const JobKey kKeys[] = {
      .name = "min_world",
      .slot = LEASEHOLD_SLOT(launch.min_world),
      .meaning = "The fewest ranks that may train.",
-     .range = at_least(1)},
+     .range = from_to(1, kMaxRanks)},
     {.table = "launch",
      .name = "stuck_timeout_s",
      .slot = LEASEHOLD_SLOT(launch.stuck_timeout_s),

@@ -4,6 +4,7 @@
 
 #include "launch/ascii_toml.h"
 #include "launch/toml_library.h"
+#include "runtime/base/file_kind.h"
 
 namespace leasehold {
 
@@ -52,6 +53,10 @@ int64_t line_of(const toml::node& node) { return node.source().begin.line; }
 }  // namespace
 
 Result<std::vector<JobEntry>> read_job_toml(std::string_view text, const std::string& path) {
+  if (!text.empty()) {
+    const Status kind = check_file_kind(text, path, "a job file");
+    if (!kind.ok()) return Status(Code::kBadConfig, kind.message());
+  }
   LEASEHOLD_ASSIGN_OR_RETURN(const std::string ascii, toml_in_ascii(text, path));
   const toml::parse_result parsed = toml::parse(ascii, path);
   if (!parsed) {
@@ -84,6 +89,17 @@ Result<std::vector<JobEntry>> read_job_toml(std::string_view text, const std::st
   std::stable_sort(entries.begin(), entries.end(),
                    [](const JobEntry& a, const JobEntry& b) { return a.line < b.line; });
   return entries;
+}
+
+Result<JobValue> read_toml_value(std::string_view text) {
+  // Inside an array a comment or a second value cannot hide: the array would not end, or be longer.
+  LEASEHOLD_ASSIGN_OR_RETURN(const std::string ascii, toml_in_ascii(text, "the value"));
+  const toml::parse_result parsed = toml::parse(fmt::format("v = [{}, 0]", ascii));
+  if (!parsed) return error(Code::kBadConfig, "{}", parsed.error().description());
+  const toml::array* array = parsed.table()["v"].as_array();
+  if (parsed.table().size() != 1 || array == nullptr || array->size() != 2)
+    return error(Code::kBadConfig, "more than one value");
+  return value_of(*array->get(0));
 }
 
 }  // namespace leasehold

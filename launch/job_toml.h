@@ -21,4 +21,8 @@ struct JobEntry {
 // that is not TOML, a key outside a table, or a table inside a table.
 Result<std::vector<JobEntry>> read_job_toml(std::string_view text, const std::string& path);
 
+// One value, and nothing after it, not even a comment. kBadConfig, in the library's words, for
+// anything else.
+Result<JobValue> read_toml_value(std::string_view text);
+
 }  // namespace leasehold

@@ -159,7 +159,8 @@ TEST(ParseJob, ChecksRanges) {
   expect("model.dropout=1.0", "below 1");
   expect("parallel.zero=4", "0 to 3");
   expect("device.threads=0", "1 to 1024");
-  expect("checkpoint.keep=0", "at least 1");
+  expect("checkpoint.keep=0", "1 to 1073741824");
+  expect("parallel.pipeline=9223372036854775807", "1 to 1048576");
   expect("launch.stuck_timeout_s=0", "above 0");
   expect("run.identity=maybe", "\"refuse\", \"report\"");
   expect("parallel.reduction=exact", "\"canonical\", \"fast\"");
@@ -207,6 +208,99 @@ TEST(ParseJob, RefusesOverridesThatAreNone) {
   for (const char* argument : {"", "run.steps", "steps=3", "=", "run=a.b"}) {
     expect_error(parse_set(argument).status(), Code::kUsage, {"--set", "table.key=value"});
   }
+}
+
+// The rule of docs/job_file.md.
+TEST(SetValue, OfAStringIsATextOrATomlString) {
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {R"(a b.bin)", "a b.bin"},
+      {R"("a b.bin")", "a b.bin"},
+      {R"('a b.bin')", "a b.bin"},
+      {R"(  "a b.bin"  )", "a b.bin"},
+      {R"( a b.bin )", "a b.bin"},
+      {R"(" a ")", " a "},
+      {R"(a#b.bin)", "a#b.bin"},
+      {R"("a#b.bin")", "a#b.bin"},
+      {R"(a # b)", "a # b"},
+      {R"(it's.bin)", "it's.bin"},
+      {R"(a"b".bin)", R"(a"b".bin)"},
+      {R"("a\"b\\c\u00e9")", "a\"b\\c\xC3\xA9"},
+      {R"('a\b')", R"(a\b)"},
+      {R"(C:\new\table)", R"(C:\new\table)"},
+      {R"('"a" b')", R"("a" b)"},
+      {R"("it's")", "it's"},
+      {R"("""a b""")", "a b"},
+      {R"(a=b)", "a=b"},
+      {R"(["a"])", R"(["a"])"},
+      {R"({a = 1})", "{a = 1}"},
+      {"2026-01-01", "2026-01-01"},
+      {"1e3", "1e3"},
+      {"true", "true"},
+      {"\xC3\xA4 b", "\xC3\xA4 b"},
+  };
+  for (const auto& [value, expected] : cases) {
+    const auto job = parse_set("data.train=" + value);
+    ASSERT_TRUE(job.ok()) << value << ": " << job.status().message();
+    EXPECT_EQ(job->data.train, expected) << value;
+  }
+  for (const char* value :
+       {R"("a)", R"("a" b)", R"("a" # b)", R"("a", "b")", R"('a)", R"("a\q")", R"(")", R"("a"])"}) {
+    expect_error(parse_set("data.train=" + std::string(value)).status(), Code::kBadConfig,
+                 {"--set data.train=" + std::string(value), "one string of TOML"});
+  }
+  expect_error(parse_set("data.train=\"\"").status(), Code::kBadConfig, {"is empty"});
+  expect_error(parse_set("data.train=\"a\\nb\"").status(), Code::kBadConfig, {"control character"});
+  EXPECT_EQ(parse_set("run.identity=\"report\"")->run.identity, "report");
+  EXPECT_EQ(parse_set(" run.identity = report ")->run.identity, "report");
+}
+
+TEST(SetValue, OfAListIsWordsOrATomlArray) {
+  using List = std::vector<std::string>;
+  const std::vector<std::pair<std::string, List>> cases = {
+      {"-x A=1", {"-x", "A=1"}},
+      {"  -x   A ", {"-x", "A"}},
+      {R"("-x A=1")", {"-x", "A=1"}},
+      {R"(["-x", "A=1 2"])", {"-x", "A=1 2"}},
+      {R"(['-x',"A"])", {"-x", "A"}},
+      {"[]", {}},
+      {"", {}},
+      {R"(-x "A B")", {"-x", "\"A", "B\""}},
+  };
+  for (const auto& [value, expected] : cases) {
+    const auto job = parse_set("launch.mpirun_args=" + std::string(value));
+    ASSERT_TRUE(job.ok()) << value << ": " << job.status().message();
+    EXPECT_EQ(job->launch.mpirun_args, expected) << value;
+  }
+  for (const char* value : {R"(["a")", R"(["a"] b)", R"("a)"}) {
+    expect_error(parse_set("launch.mpirun_args=" + std::string(value)).status(), Code::kBadConfig,
+                 {"--set launch.mpirun_args=", "of TOML"});
+  }
+  expect_error(parse_set("launch.mpirun_args=[1]").status(), Code::kBadConfig,
+               {"expected a list of strings"});
+}
+
+TEST(SetValue, OfANumberIsWrittenAsInTheFile) {
+  for (const auto& [value, expected] : std::vector<std::pair<std::string, int64_t>>{
+           {"1_000", 1000}, {"0x10", 16}, {"+7", 7}, {" 7 ", 7}, {"007", 7}}) {
+    const auto job = parse_set("run.steps=" + value);
+    ASSERT_TRUE(job.ok()) << value << ": " << job.status().message();
+    EXPECT_EQ(job->run.steps, expected) << value;
+  }
+  for (const auto& [value, expected] : std::vector<std::pair<std::string, double>>{
+           {"1e-3", 1e-3}, {"1", 1}, {".5", .5}, {"1_0.5", 10.5}}) {
+    const auto job = parse_set("optimizer.lr=" + value);
+    ASSERT_TRUE(job.ok()) << value << ": " << job.status().message();
+    EXPECT_EQ(job->optimizer.lr, expected) << value;
+  }
+  for (const char* value :
+       {"\"100\"", "'100'", "1e3", "1.0", "7 # comment", "7, 8", "7]", "[7]", "{a = 7}",
+        "2026-01-01", "9223372036854775808", "0x", "true", "seven", ""}) {
+    expect_error(parse_set("run.steps=" + std::string(value)).status(), Code::kBadConfig,
+                 {"--set run.steps=", "expected an integer"});
+  }
+  expect_error(parse_set("optimizer.lr=1e999").status(), Code::kBadConfig, {"optimizer.lr"});
+  expect_error(parse_set("optimizer.lr=-inf").status(), Code::kBadConfig, {"above 0"});
+  expect_error(parse_set("model.tied=\"true\"").status(), Code::kBadConfig, {"expected a boolean"});
 }
 
 TEST(CompleteJob, FillsWhatDependsOnOtherKeys) {

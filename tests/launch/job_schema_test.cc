@@ -57,6 +57,49 @@ TEST(JobKeys, ValuesArePrintedAsToml) {
   EXPECT_EQ(job_value_toml(*find_job_key("run", "dir"), job), R"("a\"b\\c")");
 }
 
+// Whatever number a key is given, the job is good or is refused in words: nothing is clamped, runs
+// over or takes long.
+TEST(JobKeys, AbsurdNumbersAreRefusedOrTaken) {
+  const char* numbers[] = {"-9223372036854775808",
+                           "-1",
+                           "0",
+                           "1",
+                           "2147483647",
+                           "2147483648",
+                           "4294967296",
+                           "9223372036854775807",
+                           "9223372036854775808",
+                           "99999999999999999999",
+                           "1e18",
+                           "1e308",
+                           "1e309",
+                           "-1e309",
+                           "5e-324",
+                           "nan",
+                           "-inf",
+                           "",
+                           "0x7fffffffffffffff"};
+  int taken = 0, refused = 0;
+  for (const JobKey& key : job_keys()) {
+    JobFile plain;
+    const JobSlot slot = key.slot(plain);
+    if (!std::holds_alternative<int64_t*>(slot) && !std::holds_alternative<double*>(slot)) continue;
+    for (const std::string number : numbers) {
+      const std::string argument = key.full_name() + "=" + number;
+      auto job = parse_job(kGoodJob, "job.toml", std::vector<std::string>{argument});
+      Status status = job.status();
+      if (status.ok()) status = complete_job(*job, 256);
+      if (status.ok()) status = validate(*job, 2);
+      EXPECT_TRUE(status.ok() || status.code() == Code::kBadConfig) << argument;
+      EXPECT_TRUE(status.ok() || status.message().find(key.name) != std::string::npos)
+          << argument << ": " << status.message();
+      ++(status.ok() ? taken : refused);
+    }
+  }
+  EXPECT_GT(taken, 30);
+  EXPECT_GT(refused, 400);
+}
+
 TEST(NearestJobTable, IsTheOneMeant) {
   EXPECT_EQ(nearest_job_table("modle"), "model");
   EXPECT_EQ(nearest_job_table("checkpoints"), "checkpoint");
