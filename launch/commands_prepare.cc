@@ -5,11 +5,58 @@
 
 namespace leasehold {
 
+namespace {
+
+constexpr std::string_view kOwnToken = "own", kNoToken = "none";
+
+Result<int32_t> find_token(const Tokenizer& tokenizer, std::string_view option,
+                           const std::string& text) {
+  if (const auto id = tokenizer.token_id(text)) return *id;
+  return error(Code::kUsage,
+               "{} '{}' is not one token of the tokenizer; write it as the tokenizer's files do "
+               "(\"</s>\"), or {}",
+               option, text, kNoToken);
+}
+
+Status no_own_token(std::string_view option) {
+  return error(Code::kUsage, "{} {}: the tokenizer names none; write the token's text", option,
+               kOwnToken);
+}
+
+// Notes the tokens around documents in the tokenizer, and whether to put them.
+Status choose_document_tokens(const PrepareCommand& command, Tokenizer& tokenizer,
+                              PrepareOptions& options) {
+  DocumentTokens tokens = tokenizer.document_tokens();
+  options.begin_documents = command.begin_token != kNoToken;
+  if (options.begin_documents && command.begin_token != kOwnToken) {
+    LEASEHOLD_ASSIGN_OR_RETURN(tokens.begin,
+                               find_token(tokenizer, "--begin-token", command.begin_token));
+  }
+  if (options.begin_documents && !tokens.begin) return no_own_token("--begin-token");
+  options.end_documents = command.end_token != kNoToken;
+  if (options.end_documents && command.end_token != kOwnToken) {
+    LEASEHOLD_ASSIGN_OR_RETURN(const int32_t end,
+                               find_token(tokenizer, "--end-token", command.end_token));
+    std::erase(tokens.ends, end);
+    tokens.ends.insert(tokens.ends.begin(), end);
+  }
+  if (tokens != tokenizer.document_tokens()) tokenizer.set_document_tokens(std::move(tokens));
+  options.document_options_given = options.begin_documents || command.end_token != kOwnToken;
+  return ok_status();
+}
+
+}  // namespace
+
 Status run_prepare(const PrepareCommand& command, const Logger& logger) {
   PrepareOptions options = command.options;
   LEASEHOLD_ASSIGN_OR_RETURN(options.format, parse_prepare_format(command.format));
   LEASEHOLD_ASSIGN_OR_RETURN(const auto tokenizer,
                              load_tokenizer(posix_files(), command.tokenizer));
+  LEASEHOLD_RETURN_IF_ERROR(choose_document_tokens(command, *tokenizer, options));
+  if (options.field.empty() || options.field.find(',') != std::string::npos) {
+    return error(Code::kUsage, "--field '{}': one field, by its name", options.field);
+  }
+  options.on_notice = [&](const std::string& notice) { logger.warning("{}", notice); };
   options.stopped = &catch_stop_signals();
   PrepareProgress progress(system_clock(), stderr);
   options.on_progress = [&](int64_t done, int64_t total) { progress.show(done, total); };

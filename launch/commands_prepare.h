@@ -12,6 +12,9 @@ namespace leasehold {
 struct PrepareCommand {
   std::string tokenizer;  // a name or a path: see load_tokenizer
   std::string format = "auto";
+  // Around documents: the text of a token, "own" for the tokenizer's, "none" for none.
+  std::string begin_token = "none";
+  std::string end_token = "own";
   PrepareOptions options;
 };
 

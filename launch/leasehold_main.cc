@@ -1,4 +1,5 @@
 // `leasehold`: the light tool for a head node or a laptop. It needs neither MPI nor CUDA.
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <functional>
@@ -13,6 +14,7 @@
 #include "launch/inspect.h"
 #include "launch/job_schema.h"
 #include "launch/launchers/node_command.h"
+#include "launch/number_options.h"
 
 namespace leasehold {
 
@@ -23,7 +25,8 @@ using Command = std::function<Status()>;
 void add_prepare(CLI::App& app, PrepareCommand& prepare, Command& chosen, const Logger& logger) {
   CLI::App* command = app.add_subcommand(
       "prepare",
-      "Turn text, JSON lines or token files into OUTPUT/train.bin, validation.bin, tokenizer.json");
+      "Turn text, JSON lines or token files into OUTPUT/train.bin, validation.bin, tokenizer.json; "
+      "docs/data.md says what is read and what is refused");
   const auto names = tokenizer_names();
   command
       ->add_option("--tokenizer", prepare.tokenizer,
@@ -34,19 +37,36 @@ void add_prepare(CLI::App& app, PrepareCommand& prepare, Command& chosen, const 
       ->required();
   command->add_option("--output", prepare.options.output_dir, "Directory, made if need be")
       ->required();
+  add_number(*command, "--validation-fraction", prepare.options.validation_fraction,
+             NumberRange<double>{0, 1, true},
+             "The part at the end of each file that is kept for validation");
   command
-      ->add_option("--validation-fraction", prepare.options.validation_fraction,
-                   "The part at the end of each file that is kept for validation")
+      ->add_option(
+          "--format", prepare.format,
+          "text (UTF-8) or jsonl (an object a line), also packed by gzip, Zstandard, bzip2 "
+          "or xz; parquet; bytes; llmc or megatron (.idx and .bin); uint16 or uint32 (tokens and "
+          "nothing else); auto tells by suffix and first bytes")
       ->capture_default_str();
   command
-      ->add_option("--format", prepare.format,
-                   "text, jsonl (a \"text\" a line), llmc or megatron (.idx and .bin); auto tells "
-                   "by suffix and first bytes")
+      ->add_option("--field", prepare.options.field,
+                   "Where a line of jsonl or a row of parquet has its document: a name, or names "
+                   "joined by dots")
       ->capture_default_str();
-  prepare.options.num_threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-  command->add_option("--threads", prepare.options.num_threads, "How many encode")
+  command
+      ->add_option(
+          "--end-token", prepare.end_token,
+          "What comes after each document: a token by its text, own (the tokenizer's), none")
       ->capture_default_str();
-  command->add_option("FILE", prepare.options.inputs, "What to read")->required();
+  command
+      ->add_option(
+          "--begin-token", prepare.begin_token,
+          "What comes before each document: a token by its text, own (the tokenizer's), none")
+      ->capture_default_str();
+  prepare.options.num_threads = static_cast<int>(
+      std::clamp<int64_t>(std::thread::hardware_concurrency(), 1, kThreadsRange.high));
+  add_number(*command, "--threads", prepare.options.num_threads, kThreadsRange, "How many encode");
+  command->add_option("FILE", prepare.options.inputs, "What to read; -: standard input")
+      ->required();
   command->callback([&] { chosen = [&] { return run_prepare(prepare, logger); }; });
 }
 
@@ -67,10 +87,9 @@ void add_export(CLI::App& app, ExportOptions& options, Command& chosen, const Lo
       app.add_subcommand("export", "Write a checkpoint's weights as a Hugging Face folder");
   command->add_option("--dtype", options.dtype, "fp32, or bf16, to which weights are rounded")
       ->capture_default_str();
-  command
-      ->add_option("--shard-size", options.shard_bytes,
-                   "Bytes of tensors in a file; more than that are spread over several")
-      ->capture_default_str();
+  add_number(*command, "--shard-size", options.shard_bytes,
+             NumberRange<int64_t>{1, int64_t{1} << 60},
+             "Bytes of tensors in a file; more than that are spread over several");
   command->add_option("CHECKPOINT", options.checkpoint, "A checkpoint's directory, or a run.dir")
       ->required();
   command->add_option("DIR", options.output, "The folder, which this makes")->required();

@@ -14,7 +14,6 @@ namespace leasehold {
 
 namespace {
 
-constexpr int64_t kMostRanks = 1 << 20;
 constexpr double kDefaultTimeoutS = 300;  // where no job says otherwise
 
 void print_layout(const JobFile& job, const MeshShape& mesh) {
@@ -104,10 +103,11 @@ struct Prepared {
 
 Result<Prepared> prepare(const TrainCommand& command, int num_ranks) {
   Prepared prepared;
-  if (command.world && (!command.dry_run || *command.world < 1 || *command.world > kMostRanks)) {
+  if (command.world &&
+      (!command.dry_run || *command.world < 1 || *command.world > kMostForecastRanks)) {
     return error(Code::kUsage,
                  "--world {}: a number of ranks from 1 to {} to forecast for, with --dry-run",
-                 *command.world, kMostRanks);
+                 *command.world, kMostForecastRanks);
   }
   LEASEHOLD_ASSIGN_OR_RETURN(prepared.supervision, read_supervision());
   LEASEHOLD_ASSIGN_OR_RETURN(prepared.job,

@@ -11,6 +11,9 @@
 
 namespace leasehold {
 
+// The largest world that is forecast.
+inline constexpr int64_t kMostForecastRanks = 1 << 20;
+
 struct TrainCommand {
   std::string job_path;
   std::vector<std::string> overrides;  // --set

@@ -14,6 +14,7 @@
 #include "collectives/mpi_library.h"
 #include "launch/drain_signals.h"
 #include "launch/evaluate_command.h"
+#include "launch/number_options.h"
 #include "launch/sample_command.h"
 #include "launch/supervisor/forecast_words.h"
 #include "launch/train_command.h"
@@ -64,9 +65,7 @@ void add_device_options(CLI::App& app, std::string& device, int& num_threads) {
   app.add_option("--device", device, "What computes; cuda: the first GPU")
       ->check(CLI::IsMember({"cpu", "cuda"}))
       ->capture_default_str();
-  app.add_option("--threads", num_threads, "Of --device cpu")
-      ->check(CLI::Range(1, 1024))
-      ->capture_default_str();
+  add_number(app, "--threads", num_threads, kThreadsRange, "Of --device cpu");
 }
 
 int run_evaluate_main(int argc, char** argv) {
@@ -77,12 +76,9 @@ int run_evaluate_main(int argc, char** argv) {
       ->required();
   app.add_option("--data", command.data, "Token file")->required();
   add_device_options(app, command.device, command.num_threads);
-  app.add_option("--batch", command.batch, "Windows at a time")
-      ->check(CLI::Range(1, 1 << 16))
-      ->capture_default_str();
-  app.add_option("--sequence", command.sequence,
-                 "Tokens of a window; the model's own, or all of a shorter file, if not given")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 24));
+  add_number(app, "--batch", command.batch, NumberRange<int64_t>{1, 1 << 16}, "Windows at a time");
+  add_number(app, "--sequence", command.sequence, NumberRange<int64_t>{1, int64_t{1} << 24},
+             "Tokens of a window; the model's own, or all of a shorter file, if not given");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& problem) {
@@ -100,23 +96,20 @@ int run_sample_main(int argc, char** argv) {
   prompt->add_option("--prompt", command.prompt, "What to go on from");
   prompt->add_option("--prompt-file", command.prompt_file,
                      "A file that holds it; - is standard input");
-  app.add_option("--tokens", command.generation.tokens, "How many to generate at most")
-      ->capture_default_str();
+  add_number(app, "--tokens", command.generation.tokens, NumberRange<int64_t>{1, 1 << 30},
+             "How many to generate at most");
   app.add_option("--begin-token", command.begin_token,
                  "What comes before the prompt: a token by its text, own (the tokenizer's), none")
       ->capture_default_str();
   app.add_flag("--ignore-end", command.generation.ignore_end,
                "Go on after a token that ends a text");
-  app.add_option("--temperature", command.generation.choice.temperature,
-                 "0: always the likeliest token")
-      ->capture_default_str();
-  app.add_option("--top-k", command.generation.choice.top_k,
-                 "Draw from this many of the likeliest; 0: all")
-      ->capture_default_str();
-  app.add_option("--top-p", command.generation.choice.top_p,
-                 "Draw from the fewest of the likeliest that have this probability; 1: all")
-      ->capture_default_str();
-  app.add_option("--seed", command.generation.seed)->capture_default_str();
+  add_number(app, "--temperature", command.generation.choice.temperature,
+             NumberRange<double>{0, 1000}, "0: always the likeliest token");
+  add_number(app, "--top-k", command.generation.choice.top_k, kAnyCount,
+             "Draw from this many of the likeliest; 0: all");
+  add_number(app, "--top-p", command.generation.choice.top_p, NumberRange<double>{0, 1},
+             "Draw from the fewest of the likeliest that have this probability; 1: all");
+  add_number(app, "--seed", command.generation.seed, kAnyCount, "Decides what is drawn");
   add_device_options(app, command.device, command.num_threads);
   try {
     app.parse(argc, argv);
@@ -142,13 +135,14 @@ int run_train_main(int argc, char** argv) {
   app.add_option("--set", command.overrides,
                  "table.key=value: overrides the job file; may be repeated")
       ->allow_extra_args(false);
-  auto* stop_after = app.add_option("--stop-after", command.stop_after,
-                                    "Drain after this step, as if a signal had asked");
+  auto* stop_after =
+      add_number(app, "--stop-after", command.stop_after, NumberRange<int64_t>{0, int64_t{1} << 32},
+                 "Drain after this step, as if a signal had asked");
   auto* dry_run = app.add_flag("--dry-run", command.dry_run,
                                "Print the layout and the memory by family, and end");
   auto* world =
-      app.add_option("--world", command.world,
-                     "With --dry-run: forecast for this many ranks, which need not be there");
+      add_number(app, "--world", command.world, NumberRange<int64_t>{1, kMostForecastRanks},
+                 "With --dry-run: forecast for this many ranks, which need not be there");
   auto* fork =
       app.add_flag("--fork", command.fork, "Go on under other identity keys, as a new lineage");
   std::vector<std::string> forecasts;

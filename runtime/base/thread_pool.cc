@@ -3,8 +3,11 @@
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
+
+#include "runtime/base/status.h"
 
 namespace leasehold {
 
@@ -37,6 +40,16 @@ struct ThreadPool::State {
   bool stop = false;  // guarded by mutex
   std::vector<std::thread> threads;
 
+  void end() {
+    {
+      std::lock_guard lock(mutex);
+      stop = true;
+    }
+    wake.notify_all();
+    for (auto& thread : threads) thread.join();
+    threads.clear();
+  }
+
   void work(int worker) {
     for (int64_t i = next.fetch_add(1, std::memory_order_acq_rel); i < num_tasks;
          i = next.fetch_add(1, std::memory_order_acq_rel)) {
@@ -68,19 +81,21 @@ struct ThreadPool::State {
 
 ThreadPool::ThreadPool(int num_threads)
     : num_threads_(num_threads < 1 ? 1 : num_threads), state_(new State) {
-  for (int worker = 1; worker < num_threads_; ++worker) {
-    state_->threads.emplace_back([state = state_.get(), worker] { state->worker_main(worker); });
+  try {
+    for (int worker = 1; worker < num_threads_; ++worker) {
+      state_->threads.emplace_back([state = state_.get(), worker] { state->worker_main(worker); });
+    }
+  } catch (const std::system_error& problem) {
+    const size_t started = state_->threads.size() + 1;
+    state_->end();
+    throw StatusError(error(Code::kUnavailable,
+                            "{} threads were asked for, and after {} the system starts no more "
+                            "({}); ask for fewer, or raise the limit (ulimit -u)",
+                            num_threads_, started, problem.code().message()));
   }
 }
 
-ThreadPool::~ThreadPool() {
-  {
-    std::lock_guard lock(state_->mutex);
-    state_->stop = true;
-  }
-  state_->wake.notify_all();
-  for (auto& thread : state_->threads) thread.join();
-}
+ThreadPool::~ThreadPool() { state_->end(); }
 
 void ThreadPool::run_erased(int64_t num_tasks, TaskFunction function, void* context) {
   std::lock_guard one_job(state_->caller);

@@ -13,7 +13,7 @@ namespace leasehold {
 class ThreadPool {
  public:
   // `num_threads` counts the caller: 1 starts no thread. Workers spin for a few microseconds, then
-  // sleep.
+  // sleep. Throws StatusError (kUnavailable) where the system starts no more threads.
   explicit ThreadPool(int num_threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;

@@ -4,6 +4,8 @@
 #include <unistd.h>
 
 #include "runtime/base/check.h"
+#include "runtime/data/input_spool.h"
+#include "runtime/data/parquet_input.h"
 
 namespace leasehold {
 
@@ -14,8 +16,11 @@ class Preparation {
   Preparation(FileSystem& files, const Tokenizer& tokenizer, const PrepareOptions& options)
       : files_(files), tokenizer_(tokenizer), options_(options), pool_(options.num_threads) {}
 
+  ~Preparation() { remove_spooled(); }
+  Preparation(const Preparation&) = delete;
+  Preparation& operator=(const Preparation&) = delete;
+
   Result<PrepareSummary> run() {
-    LEASEHOLD_RETURN_IF_ERROR(find_inputs());
     std::vector<std::string> made_dirs;  // innermost first
     for (std::string dir = options_.output_dir; dir != "." && !files_.exists(dir);
          dir = parent_path(dir)) {
@@ -25,29 +30,101 @@ class Preparation {
     for (const std::string& dir : made_dirs) {
       LEASEHOLD_RETURN_IF_ERROR(files_.sync_directory(parent_path(dir)));
     }
-    auto summary = write();
-    if (!summary.ok() && !made_dirs.empty()) {
-      const auto names = files_.list(options_.output_dir);
-      if (names.ok() && names.value().empty()) (void)files_.remove_all(options_.output_dir).ok();
-    }
+    const Status found = find_inputs();
+    auto summary = found.ok() ? write() : Result<PrepareSummary>(found);
+    remove_spooled();
+    if (!summary.ok()) remove_empty(made_dirs);
     return summary;
   }
 
  private:
   std::string output(const char* name) const { return join_path(options_.output_dir, name); }
 
+  void remove_empty(const std::vector<std::string>& dirs) {
+    for (const std::string& dir : dirs) {
+      const auto names = files_.list(dir);
+      if (names.ok() && names.value().empty()) (void)files_.remove_all(dir).ok();
+    }
+  }
+
+  void remove_spooled() {
+    for (const std::string& path : spooled_) (void)files_.remove_all(path).ok();
+    spooled_.clear();
+  }
+
   Status find_inputs() {
-    for (const std::string& path : options_.inputs) {
-      LEASEHOLD_ASSIGN_OR_RETURN(PrepareInput input, detect_input(files_, path, options_.format));
-      for (const PrepareInput& before : inputs_) {
-        if (input.index_path.empty() || input.index_path != before.index_path) continue;
-        return error(Code::kUsage, "{} and {} are one dataset; name one of them", before.path,
-                     before.index_path);
-      }
-      total_bytes_ += input.size_bytes;
-      inputs_.push_back(std::move(input));
+    if (std::ranges::count(options_.inputs, "-") > 1)
+      return error(Code::kUsage, "standard input (-) is named twice; it comes once");
+    for (const std::string& path : options_.inputs) LEASEHOLD_RETURN_IF_ERROR(find_input(path));
+    return check_documents();
+  }
+
+  // The name of one more temporary file.
+  const std::string& new_spool() {
+    spooled_.push_back(output(fmt::format("input-{}.{}.tmp", spooled_.size(), ::getpid()).c_str()));
+    return spooled_.back();
+  }
+
+  // The file to read for an input: its own, or a stream's copy.
+  Result<std::string> file_of(const std::string& path) {
+    if (!is_stream_path(path)) return path;
+    const std::string copy = new_spool();
+    LEASEHOLD_RETURN_IF_ERROR(spool_stream(files_, path, copy, [this] { return advance(0); }));
+    return copy;
+  }
+
+  // Its rows take the place of the file.
+  Status read_parquet(PrepareInput& input) {
+    const std::string rows = new_spool();
+    LEASEHOLD_RETURN_IF_ERROR(parquet_to_json_lines(files_, input.path, options_.field, rows,
+                                                    [this] { return advance(0); }));
+    LEASEHOLD_ASSIGN_OR_RETURN(const auto file, files_.open(rows));
+    input.path = rows;
+    input.size_bytes = file->size_bytes();
+    if (input.size_bytes > 0) return ok_status();
+    return error(Code::kBadData, "input {} has no rows; leave it out", input.name);
+  }
+
+  Status find_input(const std::string& path) {
+    LEASEHOLD_ASSIGN_OR_RETURN(const std::string file, file_of(path));
+    LEASEHOLD_ASSIGN_OR_RETURN(PrepareInput input,
+                               detect_input(files_, file, stream_name(path), options_.format));
+    if (input.format == PrepareFormat::kParquet) LEASEHOLD_RETURN_IF_ERROR(read_parquet(input));
+    for (const PrepareInput& before : inputs_) {
+      if (input.index_path.empty() || input.index_path != before.index_path) continue;
+      return error(Code::kUsage, "{} and {} are one dataset; name one of them", before.path,
+                   before.index_path);
+    }
+    input_bytes_ += input.size_bytes;
+    progress_bytes_ += progress_bytes(input, options_.validation_fraction);
+    if (!input.notice.empty()) notify(input.notice);
+    inputs_.push_back(std::move(input));
+    return ok_status();
+  }
+
+  // What is said of documents must find some.
+  Status check_documents() {
+    const bool documents = std::ranges::any_of(
+        inputs_, [](const PrepareInput& input) { return has_documents(input.format); });
+    if (!documents && options_.field != PrepareOptions().field) {
+      return error(Code::kUsage, "--field {}: no input has fields; JSON lines and Parquet have",
+                   options_.field);
+    }
+    if (!documents && options_.document_options_given) {
+      return error(Code::kUsage,
+                   "--begin-token and --end-token stand around documents, and no input has some; "
+                   "JSON lines and Parquet have");
+    }
+    if (documents && options_.end_documents && !tokenizer_.end_of_document()) {
+      notify(
+          "the tokenizer names no token that ends a document, so documents run into each other; "
+          "--end-token TEXT names one, --end-token none wants it so");
     }
     return ok_status();
+  }
+
+  void notify(const std::string& notice) const {
+    if (options_.on_notice) options_.on_notice(notice);
   }
 
   Result<PrepareSummary> write() {
@@ -56,14 +133,18 @@ class Preparation {
     TokenWriter validation(files_, output("validation.bin"), token_bytes);
     LEASEHOLD_RETURN_IF_ERROR(train.start());
     if (options_.validation_fraction > 0) LEASEHOLD_RETURN_IF_ERROR(validation.start());
-    const PrepareContext context = {.files = files_,
-                                    .tokenizer = tokenizer_,
-                                    .pool = pool_,
-                                    .chunk_bytes = options_.chunk_bytes,
-                                    .validation_fraction = options_.validation_fraction,
-                                    .advance = [this](int64_t bytes) { return advance(bytes); },
-                                    .train = train,
-                                    .validation = validation};
+    const PrepareContext context = {
+        .files = files_,
+        .tokenizer = tokenizer_,
+        .pool = pool_,
+        .chunk_bytes = options_.chunk_bytes,
+        .validation_fraction = options_.validation_fraction,
+        .field = options_.field,
+        .begin_token = options_.begin_documents ? tokenizer_.beginning_of_document() : std::nullopt,
+        .end_token = options_.end_documents ? tokenizer_.end_of_document() : std::nullopt,
+        .advance = [this](int64_t bytes) { return advance(bytes); },
+        .train = train,
+        .validation = validation};
     for (const PrepareInput& input : inputs_) {
       LEASEHOLD_RETURN_IF_ERROR(prepare_input(input, context));
     }
@@ -77,19 +158,24 @@ class Preparation {
       }
       return published;
     }
-    return PrepareSummary{total_bytes_, train.num_tokens(), validation.num_tokens()};
+    return PrepareSummary{input_bytes_, train.num_tokens(), validation.num_tokens()};
   }
 
   static Status prepare_input(const PrepareInput& input, const PrepareContext& context) {
     switch (input.format) {
       case PrepareFormat::kJsonLines:
+      case PrepareFormat::kParquet:
         return prepare_json_lines(input, context);
       case PrepareFormat::kLlmc:
         return prepare_llmc(input, context);
       case PrepareFormat::kMegatron:
         return prepare_megatron(input, context);
+      case PrepareFormat::kUint16:
+      case PrepareFormat::kUint32:
+        return prepare_plain_tokens(input, context);
       case PrepareFormat::kAuto:
       case PrepareFormat::kText:
+      case PrepareFormat::kBytes:
         break;
     }
     return prepare_text(input, context);
@@ -103,7 +189,7 @@ class Preparation {
           Code::kBadData,
           "{} bytes of input at a validation fraction of {} leave nothing for {}; give more "
           "text or another --validation-fraction (0: no validation)",
-          total_bytes_, options_.validation_fraction, writer->path());
+          input_bytes_, options_.validation_fraction, writer->path());
     }
     return ok_status();
   }
@@ -114,7 +200,7 @@ class Preparation {
                    options_.output_dir);
     }
     done_bytes_ += bytes;
-    if (bytes > 0 && options_.on_progress) options_.on_progress(done_bytes_, total_bytes_);
+    if (bytes > 0 && options_.on_progress) options_.on_progress(done_bytes_, progress_bytes_);
     return ok_status();
   }
 
@@ -136,7 +222,9 @@ class Preparation {
   const PrepareOptions& options_;
   ThreadPool pool_;
   std::vector<PrepareInput> inputs_;
-  int64_t total_bytes_ = 0;
+  std::vector<std::string> spooled_;  // copies of streams
+  int64_t input_bytes_ = 0;
+  int64_t progress_bytes_ = 0;
   int64_t done_bytes_ = 0;
 };
 
@@ -153,8 +241,9 @@ Result<PrepareSummary> prepare_tokens(FileSystem& files, const Tokenizer& tokeni
                  "and below 1",
                  options.validation_fraction);
   }
-  if (options.num_threads < 1) {
-    return error(Code::kUsage, "--threads {}: at least 1", options.num_threads);
+  if (options.num_threads < 1 || options.num_threads > kMaxPrepareThreads) {
+    return error(Code::kUsage, "--threads {}: from 1 to {}", options.num_threads,
+                 kMaxPrepareThreads);
   }
   return Preparation(files, tokenizer, options).run();
 }

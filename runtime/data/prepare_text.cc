@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <utility>
 
-#include <nlohmann/json.hpp>
-
 #include "runtime/base/check.h"
+#include "runtime/data/input_stream.h"
 #include "runtime/data/prepare_sources.h"
+#include "runtime/data/text_check.h"
 
 namespace leasehold {
 
@@ -59,152 +59,188 @@ class OrderedEncoder {
   std::vector<Chunk> chunks_;
 };
 
-// How much of the text may be encoded now, with more to come; 0: nothing yet.
-using FindCut = std::function<int64_t(std::string_view)>;
+// How one text or many lie in a file.
+struct TextForm {
+  // How much of the text may be encoded now, with more to come; 0: nothing yet.
+  std::function<int64_t(std::string_view)> find_cut;
+  // Where a new text may begin, at `at` or the least before it. text[at] is there.
+  std::function<size_t(std::string_view text, size_t at)> find_begin;
+  bool checked = true;  // that it is UTF-8
+};
 
-// Reads bytes [begin, end) into chunks. `line`: the number of the first line; left at that behind
-// the last.
-Status encode_range(const PrepareContext& context, const PrepareInput& input, ReadableFile& file,
-                    int64_t begin, int64_t end, const FindCut& find_cut, OrderedEncoder& encoder,
-                    TokenWriter& writer, int64_t& line) {
-  std::string pending;
-  int64_t read_bytes = 0;
-  bool begins = true;
-  while (begin < end) {
-    const int64_t size = std::min(context.chunk_bytes, end - begin);
-    const size_t held = pending.size();
-    pending.resize(held + static_cast<size_t>(size));
-    LEASEHOLD_RETURN_IF_ERROR(file.read_at(begin, pending.data() + held, size));
-    begin += size;
-    read_bytes += size;
-    const auto total = static_cast<int64_t>(pending.size());
-    const int64_t ready = begin == end ? total : find_cut(pending);
+// A character of UTF-8 has at most this many bytes before its last.
+constexpr int64_t kMaxCharacterTail = 3;
+
+// Reads a file's text in pieces to chunks for training, and those behind the border for validation.
+class TextReader {
+ public:
+  TextReader(const PrepareInput& input, const PrepareContext& context, const TextForm& form,
+             Encode encode)
+      : input_(input),
+        context_(context),
+        form_(form),
+        encoder_(context, std::move(encode)),
+        check_(input.name) {}
+
+  Status run() {
+    LEASEHOLD_RETURN_IF_ERROR(find_border());
+    LEASEHOLD_ASSIGN_OR_RETURN(InputStream stream, InputStream::open(context_.files, input_.path,
+                                                                     input_.name, input_.packing));
+    for (bool ended = false; !ended;) {
+      const int64_t wanted = next_bytes();
+      LEASEHOLD_ASSIGN_OR_RETURN(const int64_t got, read(stream, wanted));
+      ended = got < wanted;
+      if (in_training_ && position_ > border_) LEASEHOLD_RETURN_IF_ERROR(cross_border());
+      LEASEHOLD_RETURN_IF_ERROR(take_ready(ended));
+    }
+    if (form_.checked) LEASEHOLD_RETURN_IF_ERROR(check_.finish());
+    LEASEHOLD_RETURN_IF_ERROR(encoder_.flush(writer()));
+    return context_.advance(read_bytes_);
+  }
+
+ private:
+  TokenWriter& writer() { return in_training_ ? context_.train : context_.validation; }
+
+  Status find_border() {
+    if (context_.validation_fraction == 0) return ok_status();
+    int64_t size = input_.size_bytes;
+    if (input_.packing) {
+      LEASEHOLD_ASSIGN_OR_RETURN(size, measure_unpacked(context_.files, input_.path, input_.name,
+                                                        *input_.packing, context_.advance));
+    }
+    border_ = fraction_cut(size, context_.validation_fraction);
+    return ok_status();
+  }
+
+  // Up to the border at once and a byte more, so that the character there is seen whole.
+  int64_t next_bytes() const {
+    const int64_t left = border_ - position_;
+    const bool near = in_training_ && left <= context_.chunk_bytes + kMaxCharacterTail;
+    const int64_t wanted = near ? left + 1 : context_.chunk_bytes;
+    return position_ == 0 ? std::max(wanted, static_cast<int64_t>(kUtf8Mark.size())) : wanted;
+  }
+
+  Result<int64_t> read(InputStream& stream, int64_t wanted) {
+    const size_t held = pending_.size();
+    LEASEHOLD_ASSIGN_OR_RETURN(const int64_t got, stream.read(wanted, pending_));
+    const std::string_view piece = std::string_view(pending_).substr(held);
+    if (form_.checked) LEASEHOLD_RETURN_IF_ERROR(check_.add(piece));
+    // A mark says that this is UTF-8, and is no text.
+    if (form_.checked && position_ == 0 && piece.starts_with(kUtf8Mark))
+      pending_.erase(0, kUtf8Mark.size());
+    position_ += got;
+    read_bytes_ += stream.file_bytes() - file_bytes_;
+    file_bytes_ = stream.file_bytes();
+    return got;
+  }
+
+  Status cross_border() {
+    const size_t behind = std::min(pending_.size(), static_cast<size_t>(position_ - border_));
+    if (behind > 0)
+      LEASEHOLD_RETURN_IF_ERROR(add(form_.find_begin(pending_, pending_.size() - behind)));
+    LEASEHOLD_RETURN_IF_ERROR(encoder_.flush(writer()));
+    in_training_ = false;
+    begins_ = true;
+    return ok_status();
+  }
+
+  Status take_ready(bool ended) {
+    const auto total = static_cast<int64_t>(pending_.size());
+    const int64_t ready = ended || total == 0 ? total : form_.find_cut(pending_);
     LEASEHOLD_CHECK(ready >= 0 && ready <= total, "{} bytes are split at {}", total, ready);
     if (total - ready > kMaxPendingBytes) {
       return error(Code::kBadData,
                    "input {}: {} bytes without a place where they can be cut; break the text into "
                    "lines",
-                   input.path, total);
+                   input_.name, total);
     }
-    if (ready == 0) {
-      LEASEHOLD_RETURN_IF_ERROR(context.advance(0));  // asked to stop?
-      continue;
-    }
-    Chunk chunk;
-    chunk.text = pending.substr(0, static_cast<size_t>(ready));
-    pending.erase(0, static_cast<size_t>(ready));
-    chunk.read_bytes = read_bytes;
-    read_bytes = 0;
-    chunk.begins = std::exchange(begins, false);
-    chunk.first_line = line;
-    line += std::ranges::count(chunk.text, '\n');
-    LEASEHOLD_RETURN_IF_ERROR(encoder.add(std::move(chunk), writer));
+    return add(static_cast<size_t>(ready));
   }
-  return encoder.flush(writer);
-}
+
+  // The first `size` bytes of what is pending become a chunk.
+  Status add(size_t size) {
+    if (size == 0) return context_.advance(0);  // asked to stop?
+    Chunk chunk;
+    chunk.text = pending_.substr(0, size);
+    pending_.erase(0, size);
+    chunk.read_bytes = std::exchange(read_bytes_, 0);
+    chunk.begins = std::exchange(begins_, false);
+    chunk.first_line = line_;
+    line_ += std::ranges::count(chunk.text, '\n');
+    return encoder_.add(std::move(chunk), writer());
+  }
+
+  const PrepareInput& input_;
+  const PrepareContext& context_;
+  const TextForm& form_;
+  OrderedEncoder encoder_;
+  TextCheck check_;
+  int64_t border_ = kNoBorder;
+  bool in_training_ = true;
+  bool begins_ = true;
+  std::string pending_;     // read and not yet in a chunk
+  int64_t position_ = 0;    // bytes of text read
+  int64_t file_bytes_ = 0;  // bytes of the file read
+  int64_t read_bytes_ = 0;  // of them those that no chunk has counted
+  int64_t line_ = 1;
+
+  static constexpr int64_t kNoBorder = int64_t{1} << 62;
+};
 
 bool continues_character(char byte) { return (static_cast<uint8_t>(byte) & 0xC0) == 0x80; }
 
-// Where validation begins: at `fraction` from the end, moved back to the start of a UTF-8
-// character. In text that is not UTF-8 it stays where it is.
-Result<int64_t> find_character_cut(ReadableFile& file, double fraction) {
-  const int64_t cut = fraction_cut(file.size_bytes(), fraction);
-  if (cut == file.size_bytes()) return cut;
-  char bytes[4];  // the three bytes before the cut and the one behind it
-  const int64_t begin = std::max<int64_t>(0, cut - 3);
-  LEASEHOLD_RETURN_IF_ERROR(file.read_at(begin, bytes, cut + 1 - begin));
-  for (int64_t at = cut; at >= begin; --at) {
-    if (!continues_character(bytes[at - begin])) return at;
+// In text that is not UTF-8 the place stays where it is.
+size_t find_character_begin(std::string_view text, size_t at) {
+  const size_t first = at - std::min<size_t>(at, kMaxCharacterTail);
+  for (size_t begin = at + 1; begin-- > first;) {
+    if (!continues_character(text[begin])) return begin;
   }
-  return cut;
+  return at;
 }
 
-// The same, moved back to the start of a line.
-Result<int64_t> find_line_cut(ReadableFile& file, double fraction) {
-  constexpr int64_t kBlock = 65536;
-  const int64_t cut = fraction_cut(file.size_bytes(), fraction);
-  if (cut == file.size_bytes()) return cut;
-  std::string block;
-  for (int64_t end = cut; end > 0;) {
-    const int64_t begin = std::max<int64_t>(0, end - kBlock);
-    block.resize(static_cast<size_t>(end - begin));
-    LEASEHOLD_RETURN_IF_ERROR(file.read_at(begin, block.data(), end - begin));
-    const size_t newline = block.rfind('\n');
-    if (newline != std::string::npos) return begin + static_cast<int64_t>(newline) + 1;
-    end = begin;
-  }
-  return 0;
-}
-
-Status prepare_chunks(const PrepareInput& input, const PrepareContext& context, int64_t cut,
-                      ReadableFile& file, const FindCut& find_cut, Encode encode) {
-  OrderedEncoder encoder(context, std::move(encode));
-  int64_t line = 1;
-  LEASEHOLD_RETURN_IF_ERROR(
-      encode_range(context, input, file, 0, cut, find_cut, encoder, context.train, line));
-  return encode_range(context, input, file, cut, file.size_bytes(), find_cut, encoder,
-                      context.validation, line);
-}
-
-// Appends the document of one line and the token that ends it.
-Status encode_line(std::string_view line, const Tokenizer& tokenizer, std::vector<int32_t>& out) {
-  if (line.find_first_not_of(" \t\r") == std::string_view::npos) return ok_status();
-  const auto root = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-  const auto bad = [](const char* what) {
-    return error(Code::kBadData,
-                 "{}; a line is a JSON object with the document in \"text\" (say --format text if "
-                 "this is no JSON lines file)",
-                 what);
-  };
-  if (root.is_discarded()) return bad("not valid JSON");
-  if (!root.is_object()) return bad("not a JSON object");
-  const auto text = root.find("text");
-  if (text == root.end()) return bad("no \"text\"");
-  if (!text->is_string()) return bad("\"text\" is not a string");
-  LEASEHOLD_ASSIGN_OR_RETURN(const auto tokens,
-                             tokenizer.encode(text->get_ref<const std::string&>()));
-  if (tokens.empty()) return ok_status();
-  out.insert(out.end(), tokens.begin(), tokens.end());
-  if (tokenizer.end_of_document()) out.push_back(*tokenizer.end_of_document());
-  return ok_status();
+size_t find_line_begin(std::string_view text, size_t at) {
+  return text.substr(0, at).rfind('\n') + 1;
 }
 
 }  // namespace
 
 Status prepare_text(const PrepareInput& input, const PrepareContext& context) {
-  LEASEHOLD_ASSIGN_OR_RETURN(auto file, context.files.open(input.path));
-  LEASEHOLD_ASSIGN_OR_RETURN(const int64_t cut,
-                             find_character_cut(*file, context.validation_fraction));
   const Tokenizer& tokenizer = context.tokenizer;
-  return prepare_chunks(
-      input, context, cut, *file,
-      [&](std::string_view text) { return tokenizer.separable_prefix(text); },
-      [&](Chunk& chunk) {
-        auto tokens =
-            chunk.begins ? tokenizer.encode(chunk.text) : tokenizer.encode_rest(chunk.text);
-        if (!tokens.ok()) return tokens.status().annotated("input " + input.path);
-        chunk.tokens = std::move(tokens).value();
-        return ok_status();
-      });
+  const TextForm form = {
+      .find_cut = [&](std::string_view text) { return tokenizer.separable_prefix(text); },
+      .find_begin = find_character_begin,
+      .checked = input.format != PrepareFormat::kBytes};
+  return TextReader(input, context, form,
+                    [&](Chunk& chunk) {
+                      auto tokens = chunk.begins ? tokenizer.encode(chunk.text)
+                                                 : tokenizer.encode_rest(chunk.text);
+                      if (!tokens.ok()) return tokens.status().annotated("input " + input.name);
+                      chunk.tokens = std::move(tokens).value();
+                      return ok_status();
+                    })
+      .run();
 }
 
 Status prepare_json_lines(const PrepareInput& input, const PrepareContext& context) {
-  LEASEHOLD_ASSIGN_OR_RETURN(auto file, context.files.open(input.path));
-  LEASEHOLD_ASSIGN_OR_RETURN(const int64_t cut, find_line_cut(*file, context.validation_fraction));
-  return prepare_chunks(
-      input, context, cut, *file,
-      [](std::string_view text) { return static_cast<int64_t>(text.rfind('\n') + 1); },
-      [&](Chunk& chunk) {
-        std::string_view left = chunk.text;
-        for (int64_t line = chunk.first_line; !left.empty(); ++line) {
-          const size_t end = std::min(left.find('\n'), left.size());
-          const Status status = encode_line(left.substr(0, end), context.tokenizer, chunk.tokens);
-          if (!status.ok())
-            return status.annotated(fmt::format("input {}: line {}", input.path, line));
-          left.remove_prefix(std::min(end + 1, left.size()));
-        }
-        return ok_status();
-      });
+  const TextForm form = {
+      .find_cut = [](std::string_view text) { return static_cast<int64_t>(text.rfind('\n') + 1); },
+      .find_begin = find_line_begin};
+  return TextReader(input, context, form,
+                    [&](Chunk& chunk) {
+                      std::string_view left = chunk.text;
+                      for (int64_t line = chunk.first_line; !left.empty(); ++line) {
+                        const size_t end = std::min(left.find('\n'), left.size());
+                        const Status status =
+                            encode_json_line(left.substr(0, end), context, chunk.tokens);
+                        if (!status.ok())
+                          return status.annotated(fmt::format(
+                              "input {}: {} {}", input.name,
+                              input.format == PrepareFormat::kParquet ? "row" : "line", line));
+                        left.remove_prefix(std::min(end + 1, left.size()));
+                      }
+                      return ok_status();
+                    })
+      .run();
 }
 
 }  // namespace leasehold

@@ -116,10 +116,43 @@ TEST_F(PrepareCommandTest, TokenizersFromFilesAndFormatsByName) {
   EXPECT_TRUE(std::filesystem::exists(out + "/tokenizer.json"));
   const std::string before = read_file(posix_files(), out + "/train.bin").value();
   expect(prepare(out, "--format csv " + (directory_ / "d.jsonl"), bpe), 64, {"csv", "jsonl"});
-  expect(prepare(out, "--threads 0 " + (directory_ / "d.jsonl"), bpe), 64, {"--threads 0"});
+  expect(prepare(out, "--threads 0 " + (directory_ / "d.jsonl"), bpe), 64,
+         {"--threads: '0' is not"});
   expect(prepare(out, "--format jsonl " + (directory_ / "text"), bpe), 65, {"line 1", "text"});
   expect(prepare(out, directory_ / "text", directory_.path()), 66, {"merges.txt"});
   EXPECT_EQ(read_file(posix_files(), out + "/train.bin").value(), before);
+}
+
+TEST_F(PrepareCommandTest, TokensAroundDocumentsAreNamed) {
+  const std::string lines = directory_ / "d.jsonl";
+  std::ofstream(lines) << "{\"text\": \"a\"}\n{\"text\": \"b\"}\n";
+  const std::string out = directory_ / "out";
+  const auto with = [&](const std::string& options) {
+    return prepare(out, "--validation-fraction 0 " + options + " " + lines);
+  };
+  expect(with(""), 0, {"warning", "--end-token TEXT", "2 tokens"});
+  const Outcome none = with("--end-token none");
+  expect(none, 0, {"2 tokens"});
+  EXPECT_EQ(none.output.find("warning"), std::string::npos) << none.output;
+  expect(with("--end-token . --begin-token '<'"), 0, {"6 tokens"});
+  // The token is kept with the tokenizer.
+  expect(prepare(out, "--validation-fraction 0 " + lines, out + "/tokenizer.json"), 0,
+         {"4 tokens"});
+  expect(with("--end-token '</s>'"), 64, {"--end-token '</s>'", "not one token"});
+  expect(with("--begin-token own"), 64, {"--begin-token own", "names none"});
+  expect(prepare(out, "--end-token . " + (directory_ / "text")), 64, {"no input has some"});
+  expect(with("--field body"), 65, {"line 1", "no \"body\": it has \"text\""});
+  expect(with("--field a,b"), 64, {"--field 'a,b'"});
+}
+
+TEST_F(PrepareCommandTest, StandardInputAndPackedFiles) {
+  const std::string out = directory_ / "out";
+  const std::string tool =
+      LEASEHOLD_TOOL " prepare --tokenizer byte --validation-fraction 0 --output " + out + " ";
+  expect(shell("printf 'In the beginning' | " + tool + "-"), 0, {"16 bytes"});
+  expect(shell("printf 'In the beginning' | gzip | " + tool + "-"), 0, {"16 tokens to train"});
+  expect(shell(": | " + tool + "-"), 65, {"standard input is empty"});
+  expect(shell(tool + "- < " + directory_.path()), 66, {"standard input"});
 }
 
 TEST_F(PrepareCommandTest, BadInput) {

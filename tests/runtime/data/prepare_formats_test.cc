@@ -49,6 +49,7 @@ TEST_F(PrepareFormatsTest, ThreadsAndChunksChangeNoToken) {
   for (const BpeVector& vector : bpe_fixture_vectors("gpt2")) text += vector.text + " and\n";
   const std::string input = write("all.txt", text);
   const std::vector<int32_t> expected = gpt2_->encode(text).value();
+  options_.format = PrepareFormat::kBytes;  // the texts hold such as are no UTF-8
   for (const int num_threads : {1, 2, 5}) {
     for (const int64_t chunk_bytes : {100, 1777, 1 << 20}) {
       options_.num_threads = num_threads;
@@ -103,12 +104,11 @@ TEST_F(PrepareFormatsTest, JsonLinesAreDocuments) {
 TEST_F(PrepareFormatsTest, ALineThatIsNoDocumentIsNamed) {
   for (const int64_t chunk_bytes : {7, 1 << 20}) {
     options_.chunk_bytes = chunk_bytes;
-    for (const auto& [line, part] : std::vector<std::pair<std::string, std::string>>{
-             {"{\"text\": \"a\"", "not valid JSON"},
-             {"{\"text\": \"\xFF\"}", "not valid JSON"},
-             {"[1]", "not a JSON object"},
-             {"{\"txt\": \"a\"}", "no \"text\""},
-             {"{\"text\": 7}", "not a string"}}) {
+    for (const auto& [line, part] :
+         std::vector<std::pair<std::string, std::string>>{{"{\"text\": \"a\"", "not valid JSON"},
+                                                          {"[1]", "not a JSON object"},
+                                                          {"{\"txt\": \"a\"}", "no \"text\""},
+                                                          {"{\"text\": 7}", "not a string"}}) {
       const std::string input =
           write("d.jsonl", "{\"text\": \"a\"}\n\n{\"text\": \"b\"}\n" + line + "\n{\"text\": 1}\n");
       expect_error(prepare(*byte_, {input}), Code::kBadData,
@@ -150,15 +150,15 @@ TEST_F(PrepareFormatsTest, MegatronPairsAreCutAtDocuments) {
   write("d.idx", files.idx.substr(0, files.idx.size() - 8));
   expect_error(prepare(*byte_, {bin}), Code::kBadData, {idx, "do not fit"});
   std::filesystem::remove(idx);
-  expect_error(prepare(*byte_, {bin}), Code::kBadData, {bin, ".idx", "--format text"});
+  expect_error(prepare(*byte_, {bin}), Code::kBadData, {bin, ".idx", "--format uint16"});
   options_.format = PrepareFormat::kMegatron;
   expect_error(prepare(*byte_, {bin}), Code::kMissingInput, {idx});
   expect_error(prepare(*byte_, {write("d.txt", "abc")}), Code::kBadData, {".idx or its .bin"});
 }
 
-TEST_F(PrepareFormatsTest, CompressedAndUnknownAreRefused) {
+TEST_F(PrepareFormatsTest, DamagedAndUnknownAreRefused) {
   expect_error(prepare(*byte_, {write("a.txt.gz", "\x1F\x8B\x08 and more")}), Code::kBadData,
-               {"a.txt.gz", "compressed"});
+               {"a.txt.gz", "damaged"});
   const std::string text = write("a.bin", "just some text");
   expect_error(prepare(*byte_, {text}), Code::kBadData, {text, "--format text"});
   options_.format = PrepareFormat::kLlmc;
@@ -167,6 +167,28 @@ TEST_F(PrepareFormatsTest, CompressedAndUnknownAreRefused) {
   const Status status = parse_prepare_format("csv").status();
   EXPECT_EQ(status.code(), Code::kUsage);
   EXPECT_NE(status.message().find("megatron"), std::string::npos) << status.message();
+}
+
+// docs/data.md has a row for each format, and no other.
+TEST_F(PrepareFormatsTest, AreThoseOfTheDocumentation) {
+  const std::string document =
+      read_file(posix_files(), LEASEHOLD_FIXTURES "/../../docs/data.md").value();
+  const size_t begin = document.find("## What is read");
+  std::string_view table = document;
+  table = table.substr(begin, document.find("\n- ", begin) - begin);
+  std::string documented = "auto";
+  for (size_t at = table.find("\n| `--format`") + 2; (at = table.find("\n| `", at)) != table.npos;
+       ++at) {
+    std::string_view cell = table.substr(at + 3, table.find(" |", at + 3) - at - 3);
+    while (!cell.empty()) {
+      const size_t end = cell.find('`', 1);
+      documented += fmt::format(", {}", cell.substr(1, end - 1));
+      cell.remove_prefix(std::min(cell.size(), end + 3));
+    }
+  }
+  const Status status = parse_prepare_format("?").status();
+  EXPECT_NE(status.message().find("there are " + documented), std::string::npos)
+      << documented << " is not in: " << status.message();
 }
 
 TEST_F(PrepareFormatsTest, ATextWithoutAPlaceToCutIsRefused) {

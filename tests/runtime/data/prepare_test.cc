@@ -97,6 +97,7 @@ TEST_F(PrepareTest, ChunkSizesDoNotMatter) {
   std::string all(1000, '\0');
   for (size_t i = 0; i < all.size(); ++i) all[i] = static_cast<char>(i * 7);
   PrepareOptions chosen = options({input("a", all)});
+  chosen.format = PrepareFormat::kBytes;
   for (const int64_t chunk_bytes : {1, 7, 999, 1000, 5000}) {
     chosen.chunk_bytes = chunk_bytes;
     ASSERT_TRUE(prepare(chosen).ok());
@@ -114,7 +115,9 @@ TEST_F(PrepareTest, NeverCutsACharacterOfUtf8) {
   EXPECT_EQ(text("train.bin"), "abc");
   EXPECT_EQ(text("validation.bin"), smile + "d");
   // Not UTF-8: cut where the fraction says.
-  ASSERT_TRUE(prepare(options({input("a", std::string(8, '\x80'))})).ok());
+  PrepareOptions bytes = options({input("a", std::string(8, '\x80'))});
+  bytes.format = PrepareFormat::kBytes;
+  ASSERT_TRUE(prepare(bytes).ok());
   EXPECT_EQ(text("validation.bin").size(), 2u);
 }
 
