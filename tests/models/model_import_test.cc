@@ -333,13 +333,13 @@ TEST_F(CompanionFilesTest, TheIdsThatCameInGoOut) {
 
 // A padding token was added behind a vocabulary that the model was not resized for.
 TEST_F(CompanionFilesTest, AddedTokensThatTheModelLacksAreSaid) {
-  std::string tokenizer = files_.content("in/tokenizer.json");
-  const std::string id = "\"id\": 256";
-  tokenizer.replace(tokenizer.find(id), id.size(), "\"id\": 260");
-  files_.set_content("in/tokenizer.json", tokenizer);
+  ModelConfig config{.layers = 1, .hidden = 4, .heads = 2, .sequence = 3, .vocab = 256};
+  config = complete_model_config(config).value();
+  files_.set_content("in/model.safetensors", make_safetensors(tensors_of(config)));
+  set_config(R"({"vocab_size": 256})");
   const ImportSummary imported = there_and_back();
   ASSERT_EQ(imported.notices.size(), 1U);
-  EXPECT_NE(imported.notices[0].find("up to 260"), std::string::npos) << imported.notices[0];
+  EXPECT_NE(imported.notices[0].find("up to 256"), std::string::npos) << imported.notices[0];
   EXPECT_EQ(files_.content("out/tokenizer.json"), files_.content("in/tokenizer.json"));
 }
 
