@@ -12,18 +12,19 @@ namespace leasehold {
 namespace {
 
 void try_config(std::string_view text) {
-  const Result<ModelConfig> config = parse_huggingface_config(text, "fuzz");
-  if (!config.ok()) {
-    LEASEHOLD_FUZZ_REQUIRE(config.status().code() == Code::kBadData ||
-                           config.status().code() == Code::kBadConfig);
-    LEASEHOLD_FUZZ_REQUIRE(config.status().message().starts_with("fuzz"));
+  const Result<HuggingFaceConfig> read = parse_huggingface_config(text, "fuzz");
+  if (!read.ok()) {
+    LEASEHOLD_FUZZ_REQUIRE(read.status().code() == Code::kBadData ||
+                           read.status().code() == Code::kBadConfig);
+    LEASEHOLD_FUZZ_REQUIRE(read.status().message().starts_with("fuzz"));
     return;
   }
-  const Result<ModelConfig> again =
-      parse_huggingface_config(encode_huggingface_config(*config, "float32"), "fuzz");
-  LEASEHOLD_FUZZ_REQUIRE(again.ok() && *again == *config);
-  if (config->layers > 100) return;  // a folder's tensors are counted first
-  const WeightMapping mapping = map_huggingface(*config, "");
+  const ModelConfig& config = read->model;
+  const Result<HuggingFaceConfig> again =
+      parse_huggingface_config(encode_huggingface_config(config, "float32"), "fuzz");
+  LEASEHOLD_FUZZ_REQUIRE(again.ok() && again->model == config);
+  if (config.layers > 100) return;  // a folder's tensors are counted first
+  const WeightMapping mapping = map_huggingface(config, "");
   int64_t ours = 0, theirs = 0;
   for (const MappedParameter& parameter : mapping.parameters)
     ours += parameter.shape.num_elements();
