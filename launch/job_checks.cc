@@ -28,6 +28,9 @@ std::string in_words(const std::vector<int64_t>& values) {
                      values.back());
 }
 
+// A schedule holds them all.
+constexpr int64_t kMaxMicrobatches = 1 << 20;
+
 std::string microbatches_in_words(const BatchSection& batch) {
   return fmt::format("{} microbatches (batch.sequences {} / batch.microbatch {})",
                      batch.num_microbatches(), batch.sequences, batch.microbatch);
@@ -65,6 +68,12 @@ Status check_batch(const BatchSection& batch) {
                  batch.microbatch, batch.sequences, in_words(divisors(batch.sequences, 1)));
   }
   const int64_t M = batch.num_microbatches();
+  if (M > kMaxMicrobatches) {
+    return error(Code::kBadConfig,
+                 "batch.sequences = {} of batch.microbatch = {} are {} microbatches in a step, at "
+                 "most {} are possible: raise batch.microbatch",
+                 batch.sequences, batch.microbatch, M, kMaxMicrobatches);
+  }
   if (batch.lanes < 1 || M % batch.lanes != 0) {
     return error(Code::kBadConfig,
                  "batch.lanes = {} does not divide the {} of a step; batch.lanes may be {}",

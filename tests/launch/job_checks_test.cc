@@ -48,6 +48,12 @@ TEST(Validate, MicrobatchDividesTheSequences) {
                  {"1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, ..., 1073741824"});
 }
 
+TEST(Validate, AStepHasNoMoreMicrobatchesThanAScheduleCanHold) {
+  expect_refused(validate(make_job({"batch.sequences=1073741824", "batch.microbatch=2"}), 1),
+                 {"536870912 microbatches", "at most 1048576", "raise batch.microbatch"});
+  EXPECT_TRUE(validate(make_job({"batch.sequences=1048576", "batch.microbatch=1"}), 1).ok());
+}
+
 TEST(Validate, NeedsTheSmallestWorldAsked) {
   expect_refused(validate(make_job({"launch.min_world=4"}), 3),
                  {"3 ranks", "launch.min_world = 4"});
