@@ -77,9 +77,7 @@ std::vector<std::string> JobFixture::mpi_environment() const {
 
 std::vector<std::string> JobFixture::train_command(
     int ranks, const std::string& name, const std::vector<std::string>& arguments) const {
-  const char* mpirun = std::getenv("LEASEHOLD_MPIRUN");
-  LEASEHOLD_CHECK(mpirun != nullptr, "LEASEHOLD_MPIRUN is not set");
-  std::vector<std::string> command = {mpirun, "-np", std::to_string(ranks)};
+  std::vector<std::string> command = {program("mpirun"), "-np", std::to_string(ranks)};
   if (a_node_each_) {
     std::string nodes;
     for (int rank = 0; rank < ranks; ++rank) {
