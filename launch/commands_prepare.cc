@@ -52,6 +52,7 @@ Status run_prepare(const PrepareCommand& command, const Logger& logger) {
   LEASEHOLD_ASSIGN_OR_RETURN(options.format, parse_prepare_format(command.format));
   LEASEHOLD_ASSIGN_OR_RETURN(const auto tokenizer,
                              load_tokenizer(posix_files(), command.tokenizer));
+  for (const std::string& notice : tokenizer->notices()) logger.warning("{}", notice);
   LEASEHOLD_RETURN_IF_ERROR(choose_document_tokens(command, *tokenizer, options));
   if (options.field.empty() || options.field.find(',') != std::string::npos) {
     return error(Code::kUsage, "--field '{}': one field, by its name", options.field);

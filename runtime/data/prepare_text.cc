@@ -151,7 +151,7 @@ class TextReader {
     if (total - ready > kMaxPendingBytes) {
       return error(Code::kBadData,
                    "input {}: {} bytes without a place where they can be cut; break the text into "
-                   "lines",
+                   "lines, or make it documents of JSON lines",
                    input_.name, total);
     }
     return add(static_cast<size_t>(ready));
