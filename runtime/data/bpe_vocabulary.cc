@@ -190,10 +190,11 @@ Status BpeVocabulary::add_whole(int64_t id, const std::string& content, const st
   return ok_status();
 }
 
-// Whether merge() may give it.
+// Returns true when merge() may give the id. An id that was added has no place in merged_.
 bool BpeVocabulary::comes_from_text(int64_t id) const {
-  const std::string& text = bytes_[static_cast<size_t>(id)];
-  if (text.size() == 1 || merged_[static_cast<size_t>(id)]) return true;
+  const auto index = static_cast<size_t>(id);
+  const std::string& text = bytes_[index];
+  if (text.size() == 1 || (index < merged_.size() && merged_[index])) return true;
   return whole_.contains(text) && utf8_prefix_bytes(text) == text.size();
 }
 

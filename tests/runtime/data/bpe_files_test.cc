@@ -100,6 +100,24 @@ TEST_F(HuggingFaceFile, AddedTokensAreNumberedAsTheLibraryDoes) {
   EXPECT_NE(tokenizer->notices()[0].find("'<far>'"), std::string::npos);
 }
 
+// The second one's printable characters spell the first one, and both give the same id, after the
+// vocabulary's.
+TEST_F(HuggingFaceFile, OneAddedIdMayBeWrittenInBothWays) {
+  Json changed = good_;
+  auto& vocab = changed["model"]["vocab"];
+  const auto last = static_cast<int64_t>(vocab.size());
+  for (auto& [token, id] : vocab.items()) {
+    if (id == last - 1) id = last;  // a hole: added tokens keep the ids that the file gives
+  }
+  changed["added_tokens"] = Json::array();
+  for (const char* content : {"#! #", "#!\u0120#"}) {
+    changed["added_tokens"].push_back({{"id", 9000}, {"content", content}, {"special", true}});
+  }
+  const auto tokenizer = parse_native_tokenizer_json(changed.dump(), "t.json");
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status().message();
+  EXPECT_EQ(tokenizer.value()->encode("#! #").value(), std::vector<int32_t>{9000});
+}
+
 // One that the trainer put into the vocabulary as it is written.
 TEST_F(HuggingFaceFile, AnAccentInASpecialTokenStaysOne) {
   Json changed = good_;
