@@ -39,13 +39,15 @@ Status check_companion(const std::string& name, const std::string& text, const s
   return ok_status();
 }
 
-// The text of token `id` in a tokenizer.json.
+// Returns the text of token `id` in a tokenizer.json; none where the file names no such token.
 std::optional<std::string> content_of(const json& tokenizer, const json& id) {
   if (!id.is_number_integer()) return std::nullopt;
   if (tokenizer.contains("added_tokens") && tokenizer["added_tokens"].is_array()) {
     for (const json& token : tokenizer["added_tokens"]) {
-      if (token.is_object() && token.value("id", json()) == id && token.contains("content"))
+      if (token.is_object() && token.value("id", json()) == id && token.contains("content") &&
+          token["content"].is_string()) {
         return token["content"].get<std::string>();
+      }
     }
   }
   const json& model = tokenizer["model"];
@@ -56,7 +58,7 @@ std::optional<std::string> content_of(const json& tokenizer, const json& id) {
   return std::nullopt;
 }
 
-// Names for tokens whose ids the model's own files name.
+// Adds names for tokens whose ids the model's own files name.
 void name_tokens(ordered_json& config, const json& tokenizer, const json& ids) {
   for (const char* kind : {"bos_token", "eos_token", "pad_token", "unk_token"}) {
     const std::string id_name = std::string(kind) + "_id";
@@ -67,8 +69,8 @@ void name_tokens(ordered_json& config, const json& tokenizer, const json& ids) {
   }
 }
 
-// tokenizer_config.json for transformers, from the one that came in, if any. `tokenizer` is null
-// where there is no tokenizer.json.
+// Makes tokenizer_config.json for transformers from the one that came in, if any. `tokenizer` is
+// null where the model has no tokenizer.json.
 std::string tokenizer_config(const std::string& came_in, const json& tokenizer, const json& ids,
                              const ModelConfig& config) {
   ordered_json root = came_in.empty() ? ordered_json::object() : ordered_json::parse(came_in);
@@ -76,10 +78,10 @@ std::string tokenizer_config(const std::string& came_in, const json& tokenizer, 
   // tokens under a name that means something else there.
   if (root.value("tokenizer_class", ordered_json()) == "TokenizersBackend")
     root["tokenizer_class"] = "PreTrainedTokenizerFast";
-  const auto extra = root.find("extra_special_tokens");
-  if (extra != root.end() && extra->is_array() && !root.contains("additional_special_tokens")) {
-    root["additional_special_tokens"] = *extra;
+  ordered_json extra = root.value("extra_special_tokens", ordered_json());
+  if (extra.is_array() && !root.contains("additional_special_tokens")) {
     root.erase("extra_special_tokens");
+    root["additional_special_tokens"] = std::move(extra);
   }
   if (came_in.empty()) {
     if (tokenizer.is_object()) {
@@ -95,7 +97,7 @@ std::string tokenizer_config(const std::string& came_in, const json& tokenizer, 
   return root.dump(2) + "\n";
 }
 
-// The tokenizer of a checkpoint as Hugging Face has it, with its configuration.
+// Adds a checkpoint's tokenizer in Hugging Face's form, with its configuration.
 Status add_tokenizer(const std::string& noted, const json& ids, const ModelConfig& config,
                      ExportedFiles& exported) {
   // Without Leasehold's own note, which the library would refuse.
