@@ -10,7 +10,7 @@ namespace leasehold {
 
 namespace {
 
-// Of a vocabulary that was rounded up, the part that the tokenizer has.
+// Returns the logits of the ids that the tokenizer has: a vocabulary may have been rounded up.
 Result<std::span<const float>> known_logits(NextToken& model, std::span<const int32_t> ids,
                                             int64_t known) {
   LEASEHOLD_ASSIGN_OR_RETURN(const auto logits, model.logits_after(ids));
@@ -26,6 +26,12 @@ Result<std::span<const float>> known_logits(NextToken& model, std::span<const in
 
 Status generate(NextToken& model, const Tokenizer& tokenizer, std::vector<int32_t> ids,
                 const Generation& generation, const std::function<void(std::string_view)>& show) {
+  if (ids.empty()) {
+    return error(
+        Code::kBadData,
+        "the prompt has no tokens in the model's tokenizer: give another prompt, or a token "
+        "to begin with (--begin-token)");
+  }
   TokenStream text(tokenizer);
   LEASEHOLD_RETURN_IF_ERROR(text.skip(ids));
   const RandomSite site = RandomSite::make(static_cast<uint64_t>(generation.seed), "sample");

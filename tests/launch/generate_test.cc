@@ -74,6 +74,14 @@ TEST_F(GenerateTest, DrawsNoIdThatTheTokenizerLacks) {
   EXPECT_EQ(generated(model, {.tokens = 30, .choice = {.temperature = 0}}), "abc");
 }
 
+TEST_F(GenerateTest, RefusesAPromptWithoutTokens) {
+  Reciting model("abc", 256);
+  const Status status = generate(model, *tokenizer_, {}, {.tokens = 30}, [](auto) {});
+  EXPECT_EQ(status.code(), Code::kBadData);
+  EXPECT_NE(status.message().find("--begin-token"), std::string::npos) << status.message();
+  EXPECT_EQ(model.calls, 0);
+}
+
 TEST_F(GenerateTest, RefusesLogitsThatAreNoNumbers) {
   Reciting model("abcdef", 256);
   model.broken_after = 2;
