@@ -4,6 +4,7 @@
 
 #include <csignal>
 #include <cstdlib>
+#include <fcntl.h>
 #include <filesystem>
 #include <fstream>
 #include <gtest/gtest.h>
@@ -171,7 +172,7 @@ bool is_running(pid_t pid) {
 
 TEST_F(ReferenceTest, TheProcessEndsWithItsParent) {
   int pipe[2];
-  ASSERT_EQ(::pipe(pipe), 0);
+  ASSERT_EQ(::pipe2(pipe, O_CLOEXEC), 0);
   const pid_t parent = ::fork();
   if (parent == 0) {
     const auto process = ReferenceProcess::start({}, "{}");
@@ -179,6 +180,7 @@ TEST_F(ReferenceTest, TheProcessEndsWithItsParent) {
     (void)!::write(pipe[1], &pid, sizeof(pid));
     ::kill(::getpid(), SIGKILL);
   }
+  ::close(pipe[1]);  // so that read ends when the parent dies before it writes
   pid_t pid = -1;
   ASSERT_EQ(::read(pipe[0], &pid, sizeof(pid)), static_cast<ssize_t>(sizeof(pid)));
   ASSERT_GT(pid, 0);
@@ -187,7 +189,6 @@ TEST_F(ReferenceTest, TheProcessEndsWithItsParent) {
   while (is_running(pid) && !deadline.passed()) ::usleep(10000);
   EXPECT_FALSE(is_running(pid));
   ::close(pipe[0]);
-  ::close(pipe[1]);
 }
 
 }  // namespace
