@@ -15,16 +15,18 @@ namespace {
 constexpr int kPollMs = 200;
 constexpr size_t kSpoolBytes = 1 << 20;
 
-class Descriptor {
+class StreamDescriptor {
  public:
-  // A pipe's other end need not be open yet.
-  explicit Descriptor(const std::string& path)
-      : fd_(path == "-" ? ::dup(STDIN_FILENO) : ::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {}
-  ~Descriptor() {
+  // The other end of a named pipe need not be open yet: without O_NONBLOCK this would wait for it
+  // without a way out.
+  explicit StreamDescriptor(const std::string& path)
+      : fd_(path == "-" ? ::dup(STDIN_FILENO)
+                        : ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {}
+  ~StreamDescriptor() {
     if (fd_ >= 0) ::close(fd_);
   }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
+  StreamDescriptor(const StreamDescriptor&) = delete;
+  StreamDescriptor& operator=(const StreamDescriptor&) = delete;
   int fd() const { return fd_; }
 
  private:
@@ -48,7 +50,7 @@ std::string stream_name(const std::string& path) { return path == "-" ? "standar
 
 Status spool_stream(FileSystem& files, const std::string& path, const std::string& to,
                     const std::function<Status()>& keep_waiting) {
-  const Descriptor from(path);
+  const StreamDescriptor from(path);
   if (from.fd() < 0) return unreadable(stream_name(path));
   return copy_descriptor(files, from.fd(), stream_name(path), to, keep_waiting);
 }
@@ -64,7 +66,7 @@ Status copy_descriptor(FileSystem& files, int fd, const std::string& name, const
     if (ready == 0 || (ready < 0 && errno == EINTR)) continue;
     if (ready < 0) return unreadable(name);
     const ssize_t got = ::read(fd, block.data(), block.size());
-    if (got < 0 && errno == EINTR) continue;
+    if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     if (got < 0) return unreadable(name);
     if (got == 0) return file->close();
     LEASEHOLD_RETURN_IF_ERROR(file->append(block.data(), got));

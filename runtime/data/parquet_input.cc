@@ -1,12 +1,15 @@
 #include "runtime/data/parquet_input.h"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
+#include <poll.h>
 #include <spawn.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,6 +22,8 @@ namespace {
 constexpr const char* kPythonVariable = "LEASEHOLD_PYTHON";
 constexpr int kNoPyarrow = 69;
 constexpr int kNoProgram = 127;
+constexpr int kWaitMs = 10;
+constexpr int kPatienceMs = 10'000;
 
 constexpr const char* kScript = R"(
 import json, sys
@@ -41,40 +46,40 @@ except Exception as problem:
     sys.exit(" ".join(str(problem).split()) or type(problem).__name__)
 )";
 
-struct Pipe {
-  int from = -1, to = -1;
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  ~Descriptor() { close(); }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  int fd() const { return fd_; }
+  void close() {
+    if (fd_ >= 0) ::close(fd_);
+    fd_ = -1;
+  }
 
-  Pipe() {
-    std::array<int, 2> ends{};
-    if (::pipe2(ends.data(), O_CLOEXEC) != 0) return;
-    from = ends[0];
-    to = ends[1];
-  }
-  ~Pipe() {
-    ::close(from);
-    close_writer();
-  }
-  Pipe(const Pipe&) = delete;
-  Pipe& operator=(const Pipe&) = delete;
-  void close_writer() {
-    if (to >= 0) ::close(to);
-    to = -1;
-  }
+ private:
+  int fd_;
 };
 
-// The helper's end, so that none stays behind.
+// Waits until the helper has ended and returns its exit code. A helper that is still there some
+// seconds after its last row is ended.
 int wait_for(pid_t helper) {
   int status = 0;
-  while (::waitpid(helper, &status, 0) < 0 && errno == EINTR) {
+  for (int waited_ms = 0; ::waitpid(helper, &status, WNOHANG) != helper; waited_ms += kWaitMs) {
+    if (waited_ms >= kPatienceMs) ::kill(helper, SIGKILL);
+    ::poll(nullptr, 0, kWaitMs);
   }
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-std::string read_words(int fd) {
-  std::string words;
+// Returns the last line of a file in memory.
+std::string last_line(int fd) {
   std::array<char, 4096> block;
-  for (ssize_t got; (got = ::read(fd, block.data(), block.size())) > 0;)
-    words.append(block.data(), static_cast<size_t>(got));
+  const off_t size = ::lseek(fd, 0, SEEK_END);
+  const off_t begin = std::max<off_t>(0, size - static_cast<off_t>(block.size()));
+  const ssize_t got = ::pread(fd, block.data(), block.size(), begin);
+  std::string words(block.data(), static_cast<size_t>(std::max<ssize_t>(0, got)));
   while (!words.empty() && words.back() == '\n') words.pop_back();
   return words.substr(words.rfind('\n') + 1);
 }
@@ -101,14 +106,20 @@ Status parquet_to_json_lines(FileSystem& files, const std::string& path, const s
                              const std::string& to, const std::function<Status()>& keep_waiting) {
   const char* chosen = std::getenv(kPythonVariable);
   const std::string python = chosen != nullptr && *chosen != '\0' ? chosen : "python3";
-  Pipe lines, words;
-  if (lines.from < 0 || words.from < 0)
+  std::array<int, 2> ends = {-1, -1};
+  if (::pipe2(ends.data(), O_CLOEXEC) != 0)
     return error(Code::kStorage, "no pipe to {}: {}", python, std::strerror(errno));
+  const Descriptor rows(ends[0]);
+  Descriptor rows_end(ends[1]);
+  // Not a pipe: the helper never waits until its warnings are read.
+  const Descriptor words(::memfd_create("words", MFD_CLOEXEC));
+  if (words.fd() < 0)
+    return error(Code::kStorage, "no memory for words of {}: {}", python, std::strerror(errno));
   posix_spawn_file_actions_t actions;
   ::posix_spawn_file_actions_init(&actions);
   ::posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  ::posix_spawn_file_actions_adddup2(&actions, lines.to, STDOUT_FILENO);
-  ::posix_spawn_file_actions_adddup2(&actions, words.to, STDERR_FILENO);
+  ::posix_spawn_file_actions_adddup2(&actions, rows_end.fd(), STDOUT_FILENO);
+  ::posix_spawn_file_actions_adddup2(&actions, words.fd(), STDERR_FILENO);
   std::array<std::string, 5> arguments = {python, "-c", kScript, path, field};
   std::array<char*, 6> argv{};
   for (size_t i = 0; i < arguments.size(); ++i) argv[i] = arguments[i].data();
@@ -117,13 +128,11 @@ Status parquet_to_json_lines(FileSystem& files, const std::string& path, const s
       ::posix_spawnp(&helper, python.c_str(), &actions, nullptr, argv.data(), ::environ);
   ::posix_spawn_file_actions_destroy(&actions);
   if (problem != 0) return explain(kNoProgram, "", path, python);
-  lines.close_writer();
-  words.close_writer();
-  const Status copied = copy_descriptor(files, lines.from, path, to, keep_waiting);
+  rows_end.close();
+  const Status copied = copy_descriptor(files, rows.fd(), path, to, keep_waiting);
   if (!copied.ok()) ::kill(helper, SIGKILL);
-  const std::string last_words = copied.ok() ? read_words(words.from) : "";
   const int exit_code = wait_for(helper);
-  return copied.ok() ? explain(exit_code, last_words, path, python) : copied;
+  return copied.ok() ? explain(exit_code, last_line(words.fd()), path, python) : copied;
 }
 
 }  // namespace leasehold

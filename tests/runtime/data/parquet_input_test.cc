@@ -81,6 +81,13 @@ TEST_F(ParquetInputTest, WhatIsMissingIsSaid) {
   expect(prepare(input), Code::kBadData, {"has no rows"});
 }
 
+TEST_F(ParquetInputTest, ManyWarningsHoldNothingUp) {
+  const std::string input = write("a.parquet", kParquetHead);
+  stand_in("head -c 1000000 /dev/zero | tr '\\0' w >&2; printf '{\"text\": \"one\"}\\n'");
+  ASSERT_TRUE(prepare(input).ok());
+  EXPECT_EQ(text(), "one");
+}
+
 TEST_F(ParquetInputTest, AHelperThatHangsEndsWithTheWish) {
   stand_in("exec sleep 1000");
   int asked = 0;

@@ -6,6 +6,7 @@
 #include <thread>
 #include <unistd.h>
 
+#include "runtime/data/input_spool.h"
 #include "runtime/data/prepare.h"
 #include "runtime/data/token_file.h"
 #include "tests/runtime/data/bpe_fixture.h"
@@ -163,6 +164,16 @@ TEST_F(PrepareInputsTest, WhatPackedFilesHoldIsLookedAt) {
   expect_refused("a.gz", gzipped(""), {"empty, unpacked"});
   const std::string good = gzipped(std::string(100000, 'a'));
   expect_refused("a.txt.gz", good.substr(0, good.size() / 2), {"cut off", "offset"});
+}
+
+TEST_F(PrepareInputsTest, ANamedPipeThatNobodyOpensEndsWithTheWish) {
+  const std::string pipe = directory_ / "pipe";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  int asked = 0;
+  const Status status = spool_stream(posix_files(), pipe, directory_ / "copy", [&] {
+    return ++asked < 3 ? ok_status() : error(Code::kDrained, "stopped");
+  });
+  EXPECT_EQ(status.code(), Code::kDrained);
 }
 
 TEST_F(PrepareInputsTest, StreamsAreCopiedAndRemoved) {
