@@ -12,6 +12,9 @@ namespace {
 
 class LaunchLeasesTest : public LaunchFixture {
  protected:
+  // Long enough for a drain that a slow disk holds up for seconds.
+  LaunchLeasesTest() : LaunchFixture(1200) {}
+
   // Each generation after the first goes on from exactly the step at which the one before it
   // drained.
   void expect_no_step_lost(size_t changes) {
