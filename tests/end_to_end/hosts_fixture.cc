@@ -21,9 +21,8 @@ std::string word_after(const std::string& text, const std::string& key) {
 }
 
 // Open MPI is kept to the hosts' network, as this machine has others; MPICH finds it.
-std::string network_arguments(const std::string& network, const std::string& directory) {
-  const char* launcher = std::getenv("LEASEHOLD_LAUNCHER");
-  LEASEHOLD_CHECK(launcher != nullptr, "LEASEHOLD_LAUNCHER is not set");
+std::string network_arguments(const std::string& launcher, const std::string& network,
+                              const std::string& directory) {
   const Finished version = run_program({launcher, "--version"}, directory, 30);
   const auto parameters = [&](const std::string& option, const std::string& runtime) {
     return fmt::format("\"--mca\", \"btl_tcp_if_include\", \"{0}\", \"{1}\", \"{2}\", \"{0}\"",
@@ -52,7 +51,7 @@ void HostsFixture::SetUp() {
   // [launch] is the last table of the job.
   const std::string keys =
       fmt::format("hosts = \"{}\"\nmpirun_args = [{}]\n", word_after(up.output, "agent"),
-                  network_arguments(network, directory_.path()));
+                  network_arguments(launcher(), network, directory_.path()));
   throw_if_error(publish_file(posix_files(), job_, *job + keys, "test"));
 }
 

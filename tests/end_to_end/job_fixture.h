@@ -1,6 +1,5 @@
 // A tiny job on disk and the commands that a user would give for it. Programs, mpirun among them
 // (cmake/launcher.cmake), come from the build, by environment: LEASEHOLD_BUILD is their directory.
-// Supervised runs are told the launcher besides, LEASEHOLD_LAUNCHER.
 #pragma once
 
 #include <gtest/gtest.h>

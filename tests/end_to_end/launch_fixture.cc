@@ -111,6 +111,11 @@ LaunchFixture::~LaunchFixture() {
   for (const std::string& path : memory_files()) ::unlink(path.c_str());
 }
 
+std::string LaunchFixture::launcher() {
+  const char* named = std::getenv("LEASEHOLD_LAUNCHER");
+  return named != nullptr ? named : LEASEHOLD_BUILT_WITH_LAUNCHER;
+}
+
 double LaunchFixture::now_s() { return system_clock().unix_s(); }
 
 void LaunchFixture::write_calendar_text(const std::string& text) const {
@@ -133,15 +138,9 @@ void LaunchFixture::write_calendar(const std::vector<LeasedHost>& hosts) const {
 }
 
 Process& LaunchFixture::launch(const std::vector<std::string>& arguments) {
-  const char* launcher = std::getenv("LEASEHOLD_LAUNCHER");
-  LEASEHOLD_CHECK(launcher != nullptr, "LEASEHOLD_LAUNCHER is not set");
-  std::vector<std::string> command = {program("leasehold"),
-                                      "launch",
-                                      job_,
-                                      "--set",
-                                      "run.dir=" + run_dir(run_),
-                                      "--set",
-                                      std::string("launch.mpirun=") + launcher};
+  std::vector<std::string> command = {
+      program("leasehold"),         "launch", job_, "--set", "run.dir=" + run_dir(run_), "--set",
+      "launch.mpirun=" + launcher()};
   command.insert(command.end(), arguments.begin(), arguments.end());
   supervisors_.push_back(std::make_unique<Process>(command, directory_.path(), mpi_environment()));
   return *supervisors_.back();

@@ -46,6 +46,9 @@ class LaunchFixture : public JobFixture {
   // Replaces the calendar, which a supervisor may be reading.
   void write_calendar(const std::vector<LeasedHost>& hosts) const;
   void write_calendar_text(const std::string& text) const;
+  // Returns the path of the launcher of supervised runs: what LEASEHOLD_LAUNCHER names, else the
+  // one that this build found.
+  static std::string launcher();
   static double now_s();
 
   // A further supervisor of the run; `supervisor()` is the newest one.
