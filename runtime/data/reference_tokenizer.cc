@@ -109,7 +109,7 @@ class ReferenceTokenizer : public Tokenizer {
     }
     LEASEHOLD_ASSIGN_OR_RETURN(const std::string bytes, ask('E', text, 'I'));
     std::vector<int32_t> ids(bytes.size() / sizeof(int32_t));
-    std::memcpy(ids.data(), bytes.data(), ids.size() * sizeof(int32_t));
+    if (!ids.empty()) std::memcpy(ids.data(), bytes.data(), ids.size() * sizeof(int32_t));
     return ids;
   }
 
