@@ -155,7 +155,7 @@ Status run_train(const TrainCommand& command, ProcessGroup& processes, DrainRequ
   LEASEHOLD_RETURN_IF_ERROR(
       agree(world, *stream, prepared.status(), after_group_timeout(timeout_s)));
   const JobFile& job = prepared->job;
-  // What is only planned computes nothing.
+  // A plan computes nothing.
   ChosenKernelSet kernel_set;
   if (!is_planned(command)) {
     const bool may_change = command.fork || job.run.identity == "report";

@@ -25,7 +25,7 @@ struct FileKind {
   FileKindGroup group = FileKindGroup::kData;
 };
 
-// How many bytes of a file's start recognise_file wants to see; fewer are enough for a file that is
+// Bytes of a file's start that recognise_file wants to see; fewer are enough for a file that is
 // shorter.
 inline constexpr size_t kFileKindBytes = 512;
 

@@ -10,7 +10,7 @@
 
 namespace leasehold {
 
-// Whether the path is "-" (standard input), a pipe or a device.
+// Returns true when the path is "-" (standard input), a pipe or a device.
 bool is_stream_path(const std::string& path);
 // "standard input", or the path.
 std::string stream_name(const std::string& path);

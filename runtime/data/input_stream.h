@@ -21,7 +21,7 @@ class InputStream {
   // Appends the next `count` bytes to `out`, fewer only where the stream ends; their number.
   // kBadData, naming the file and the offset in it, where packed bytes are damaged or cut off.
   Result<int64_t> read(int64_t count, std::string& out);
-  // How many bytes of the file have been read.
+  // Returns the number of bytes of the file that have been read.
   int64_t file_bytes() const { return file_offset_ - held(); }
 
  private:

@@ -102,7 +102,7 @@ class Preparation {
     return ok_status();
   }
 
-  // What is said of documents must find some.
+  // Options for documents need an input that has some.
   Status check_documents() {
     const bool documents = std::ranges::any_of(
         inputs_, [](const PrepareInput& input) { return has_documents(input.format); });

@@ -125,7 +125,7 @@ Status check_text(PrepareInput& input, std::string_view head) {
   return ok_status();
 }
 
-// What stays of it is for the helper to say.
+// The helper names a fault of the rest.
 Status check_parquet(const PrepareInput& input, std::string_view head) {
   if (input.packing) {
     return error(Code::kBadData, "input {} is {}, not a Parquet file; unpack it first", input.name,

@@ -34,7 +34,7 @@ enum class PrepareFormat {
 // another name.
 Result<PrepareFormat> parse_prepare_format(std::string_view name);
 
-// Whether inputs of the format are made of documents with fields.
+// Returns true when inputs of the format are made of documents with fields.
 bool has_documents(PrepareFormat format);
 
 struct PrepareInput {
@@ -54,7 +54,7 @@ struct PrepareInput {
 Result<PrepareInput> detect_input(FileSystem& files, const std::string& path,
                                   const std::string& name, PrepareFormat format);
 
-// What the functions below share. Their errors name file and, of text, line or offset.
+// The values that the functions below share. Their errors name file and, of text, line or offset.
 struct PrepareContext {
   FileSystem& files;
   const Tokenizer& tokenizer;
@@ -71,7 +71,7 @@ struct PrepareContext {
   TokenWriter& validation;
 };
 
-// How many bytes of input `advance` is told of in all.
+// Returns the bytes of input that `advance` is told of in all.
 int64_t progress_bytes(const PrepareInput& input, double validation_fraction);
 
 // Where the last `fraction` of `size` bytes or tokens begins.
@@ -82,7 +82,7 @@ Status prepare_text(const PrepareInput& input, const PrepareContext& context);
 Status prepare_json_lines(const PrepareInput& input, const PrepareContext& context);
 Status prepare_llmc(const PrepareInput& input, const PrepareContext& context);
 Status prepare_megatron(const PrepareInput& input, const PrepareContext& context);
-// Of kUint16 and kUint32.
+// For kUint16 and kUint32.
 Status prepare_plain_tokens(const PrepareInput& input, const PrepareContext& context);
 
 // Appends the tokens of the document in one line of JSON lines, with those around it. A line of

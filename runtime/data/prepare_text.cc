@@ -59,11 +59,11 @@ class OrderedEncoder {
   std::vector<Chunk> chunks_;
 };
 
-// How one text or many lie in a file.
+// The way in which one text or many lie in a file.
 struct TextForm {
-  // How much of the text may be encoded now, with more to come; 0: nothing yet.
+  // Returns how much of the text may be encoded now, with more to come; 0: nothing yet.
   std::function<int64_t(std::string_view)> find_cut;
-  // Where a new text may begin, at `at` or the least before it. text[at] is there.
+  // Returns where a new text may begin: at `at` or the least before it. text[at] exists.
   std::function<size_t(std::string_view text, size_t at)> find_begin;
   bool checked = true;  // that it is UTF-8
 };

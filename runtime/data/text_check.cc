@@ -31,7 +31,7 @@ constexpr std::array kEncodings = {
 
 constexpr size_t kLeastBytes = 8;
 
-// Whether all units are characters that texts have. Numbers of two or four bytes rarely are.
+// Returns true when all units are characters that texts have. Numbers rarely are.
 bool is_text_in_units(std::string_view head, const Encoding& encoding) {
   const bool wide = encoding.iconv.starts_with("UTF-32");
   const bool little = encoding.iconv.ends_with("LE");
@@ -87,7 +87,7 @@ size_t expected_bytes(char first) {
                        : 0;
 }
 
-// Whether `piece`, all that is left, could become a character with what follows.
+// Returns true when `piece`, all that is left, could become a character with more bytes.
 bool may_go_on(std::string_view piece) {
   const size_t length = expected_bytes(piece.front());
   if (piece.size() >= length) return false;

@@ -1,4 +1,4 @@
-// Whether bytes are text: UTF-8 without NUL, told as they stream by.
+// Checks bytes as they stream by: text is UTF-8 without NUL.
 #pragma once
 
 #include <cstdint>

@@ -36,8 +36,8 @@ constexpr uint64_t kMaxXzMemory = uint64_t{2} << 30;
 
 Status damaged(std::string_view reason) { return error(Code::kBadData, "damaged: {}", reason); }
 
-// What the decoders share: a stream that has ended is followed by another one, by zeros or by
-// nothing.
+// The common part of the decoders: a stream that has ended is followed by another one, by zeros or
+// by nothing.
 class StreamUnpacker : public Unpacker {
  public:
   Result<Progress> unpack(std::string_view in, char* out, size_t out_bytes) final {

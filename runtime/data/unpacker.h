@@ -24,7 +24,7 @@ std::string_view unpacked_name(std::string_view path);
 // other, as `cat a.gz b.gz` makes one, and zeros after the last.
 class Unpacker {
  public:
-  // What one call has taken and given.
+  // The bytes that one call has taken and given.
   struct Progress {
     size_t taken = 0;
     size_t given = 0;
@@ -35,7 +35,7 @@ class Unpacker {
   // nothing is left inside. kBadData, with a reason but no place, for bytes that are damaged or no
   // stream. `out_bytes` must not be 0.
   virtual Result<Progress> unpack(std::string_view in, char* out, size_t out_bytes) = 0;
-  // Whether the bytes so far end where a stream ends.
+  // Returns true when the bytes so far end where a stream ends.
   virtual bool at_end() const = 0;
 };
 

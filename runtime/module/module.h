@@ -106,7 +106,7 @@ struct StepContext {
   // As in PrepareContext. All its ranks are given the same microbatch and make the same loss; a
   // gradient of a parameter that is not cut is this rank's part of a sum over them.
   Communicator* tensor = nullptr;
-  // Where prepare was told of remembered positions; else null.
+  // Set when prepare was told of remembered positions; else null.
   TextMemory* memory = nullptr;
 };
 

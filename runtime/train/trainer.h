@@ -43,7 +43,7 @@ struct TrainerOptions {
   std::vector<FailureDomain> ranks;  // of the world, for partners; empty: all on one node
   std::string memory_directory = kSharedMemory;
   std::optional<int64_t> generation;  // the one that a supervisor gives
-  // What checkpoints will say of the job: seed, identity, model, tokenizer, cpu_kernels.
+  // The job as checkpoints describe it: seed, identity, model, tokenizer, cpu_kernels.
   CheckpointInfo job;
   std::string kernel_set_reason;  // why job.cpu_kernels was chosen, for people
 };
