@@ -60,12 +60,12 @@ TEST(ChooseToken, TopPKeepsTheFewestThatComeToIt) {
   EXPECT_EQ(nucleus(0.7), (std::set<int32_t>{1, 2, 3}));
   EXPECT_EQ(nucleus(0.85), (std::set<int32_t>{0, 1, 2, 3}));
   EXPECT_EQ(nucleus(1).size(), 5U);
-  // What is left is drawn by its own probabilities: 2/3 and 1/3.
+  // The rest is drawn by its own probabilities: 2/3 and 1/3.
   EXPECT_EQ(choose_token(logits, {.temperature = 1, .top_p = 0.5}, 0.66), 1);
   EXPECT_EQ(choose_token(logits, {.temperature = 1, .top_p = 0.5}, 0.67), 2);
 }
 
-// Of the four likeliest, not of all: 0.8 of these is less of the whole.
+// The share counts the four likeliest, not all: 0.8 of these is less of the whole.
 TEST(ChooseToken, TopPIsOfWhatTopKLeft) {
   const std::vector<float> logits = of({0.25, 0.25, 0.125, 0.125, 0.125, 0.125});
   EXPECT_EQ(drawn(logits, {.temperature = 1, .top_k = 4, .top_p = 0.8}),

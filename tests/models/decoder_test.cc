@@ -69,7 +69,7 @@ class DecoderTest : public testing::TestWithParam<std::tuple<Compared, const cha
                            positions)
         .value();
   }
-  // Of position `position`, against those of the whole pass.
+  // Compares the logits of position `position` with those of the whole pass.
   void expect_logits(std::span<const float> logits, int64_t position) {
     const double* expected = whole_.data() + position * config_.vocab;
     for (int64_t id = 0; id < config_.vocab; ++id) {

@@ -245,7 +245,7 @@ TEST_F(BookkeepingTest, ACrashIsChargedToTheHostOfTheRank) {
   EXPECT_EQ(state_.failures.back().host, "b");
   EXPECT_EQ(state_.hosts["b"].crashes_s.size(), 1U);
   EXPECT_EQ(health("b"), Health::kGood);  // once is nothing
-  // Where the launcher names the host and no rank.
+  // The launcher names the host and no rank.
   EXPECT_FALSE(fail({"a", "b"}, 255, {}, {.host = "a"}));
   EXPECT_EQ(state_.failures.back().host, "a");
   EXPECT_FALSE(fail({"a", "b"}, 255, {}, {.host = "not-ours"}));

@@ -1,4 +1,4 @@
-// How text that is not JSON is refused; what is read of JSON is tested by its users.
+// Tests refusals of text that is not JSON. Users of the reader test what is read.
 #include "runtime/base/json_reader.h"
 
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-// What `leasehold prepare` takes for text, unpacks, copies and refuses.
+// Tests what `leasehold prepare` takes for text, unpacks, copies and refuses.
 #include <fcntl.h>
 #include <filesystem>
 #include <fstream>

@@ -72,7 +72,7 @@ TEST_F(TokenizerFolder, VocabAndMergesAreReadAsTheirClassDoes) {
   EXPECT_EQ(tokenizer.value()->decode({{1757}}).value(), "<|im_start|>");
   EXPECT_EQ(tokenizer.value()->end_of_document(), 1758);
   EXPECT_EQ(tokenizer.value()->beginning_of_document(), std::nullopt);
-  // What is written next to the data says all of it.
+  // The file next to the data says all of it.
   const auto again = parse_native_tokenizer_json(tokenizer.value()->to_json(), "t.json").value();
   EXPECT_EQ(again->encode("12345 <|im_start|>").value(),
             same->encode("12345 <|im_start|>").value());

@@ -61,7 +61,7 @@ TEST(Nfc, IsTheLibrarysOfTheWholeText) {
       const auto kind = static_cast<size_t>(below(6));
       const int32_t code = kFrom[kind] + below(kCount[kind]);
       const auto* about = utf8proc_get_property(code);
-      // Where marks are rare and new, or blocks of their own.
+      // Ranges where marks are rare and new, or blocks of their own.
       const bool listed = code > 0x800 && about->combining_class != 0 && code < 0x20000 &&
                           !(code >= 0x1DC0 && code < 0x1DF6) && code != 0x3099;
       if (!utf8proc_codepoint_valid(code) || listed) continue;

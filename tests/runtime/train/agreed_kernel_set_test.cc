@@ -73,7 +73,7 @@ TEST(KernelSetChoice, ARunKeepsItsSetOrSaysWhoCannot) {
   ASSERT_TRUE(changed.ok());
   EXPECT_EQ(changed->kernel_set, "Haswell");
   EXPECT_NE(changed->reason.find("not SkylakeX"), std::string::npos) << changed->reason;
-  // What an older program wrote says nothing.
+  // A record of an older program says nothing.
   weak.recorded = {12, "", "run/step-12"};
   EXPECT_EQ(choose_kernel_set(std::vector{strong, weak}, false)->kernel_set, "Haswell");
   // A set that an older table named and this one does not.
