@@ -1,0 +1,56 @@
+// A file system that is slow, or hangs until a test lets it go on: what a network's file system
+// does. Every operation on a path that contains a given text is held. Thread-safe.
+#pragma once
+
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "runtime/base/files.h"
+
+namespace leasehold {
+
+class HeldFiles : public FileSystem {
+ public:
+  // `base` must outlive it, and it whatever it opened.
+  explicit HeldFiles(FileSystem& base) : base_(base) {}
+
+  // From now on operations on paths that contain `part` hang until release().
+  void hold(const std::string& part);
+  // From now on each operation on such a path takes `seconds` more.
+  void slow_down(const std::string& part, double seconds);
+  // Lets everything go, what hangs and what comes.
+  void release();
+  int num_held() const;  // that hang now
+  // Waits until that many hang; false after `limit_s`.
+  bool wait_held(int number, double limit_s = 20);
+
+  Result<std::unique_ptr<ReadableFile>> open(const std::string& path) override;
+  Result<std::unique_ptr<MappedFile>> map(const std::string& path) override;
+  Result<std::unique_ptr<WritableFile>> create(const std::string& path) override;
+  Status create_exclusive(const std::string& path, std::string_view content) override;
+  Status append_line(const std::string& path, std::string_view line) override;
+  Status truncate(const std::string& path, int64_t size_bytes) override;
+  Status rename(const std::string& from, const std::string& to) override;
+  Status sync_directory(const std::string& path) override;
+  Status make_directories(const std::string& path) override;
+  Status remove_all(const std::string& path) override;
+  bool exists(const std::string& path) override;
+  Result<std::vector<std::string>> list(const std::string& path) override;
+  Result<std::unique_ptr<FileLock>> lock(const std::string& path, std::string_view owner) override;
+
+ private:
+  class Reader;
+  class Writer;
+  void pass(const std::string& path);
+
+  FileSystem& base_;
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::string held_, slow_;
+  double seconds_ = 0;
+  int num_held_ = 0;
+};
+
+}  // namespace leasehold
