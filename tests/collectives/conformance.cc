@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "runtime/comm/gather_bytes.h"
 #include "runtime/comm/host_exchange.h"
 #include "runtime/comm/mesh.h"
 #include "runtime/device/cpu_stream.h"
@@ -386,6 +387,9 @@ void host_exchange(Communicator& group, ConformanceDevice& on) {
     ASSERT_TRUE(all.ok()) << all.status().message();
     for (int r = 0; r < group.size(); ++r)
       EXPECT_EQ((*all)[static_cast<size_t>(r)], text(r, scale));
+    const auto gathered = gather_bytes(group, *stream, text(group.rank(), scale), deadline());
+    ASSERT_TRUE(gathered.ok()) << gathered.status().message();
+    EXPECT_EQ(*gathered, group.rank() == 0 ? *all : std::vector<std::string>());
     const int root = group.size() - 1;
     const auto from_root =
         broadcast_bytes(group, *stream, text(group.rank(), scale), root, deadline());
