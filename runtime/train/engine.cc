@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <limits>
 #include <optional>
 #include <tuple>
 
@@ -18,7 +20,7 @@ namespace {
 
 constexpr int64_t kNumVotes = std::tuple_size_v<Votes>;
 
-// What a rank says with 0 or 1, behind everything else.
+// What a rank says with 0 or 1.
 enum Flag : size_t { kWantsToStop, kHasFailed, kHasChosen };
 constexpr int64_t kNumFlags = 3;
 
@@ -56,16 +58,12 @@ class EngineImplementation : public Engine {
     evaluator_ = std::make_unique<Evaluator>(
         [this](int64_t count, const BatchBuffers& batch) { parts_->compute_losses(count, batch); },
         mesh_, options_.B, options_.T, *streams_.compute, *streams_.host, arenas_);
-    const Shape chunks{norm_->num_chunks(world_.rank())};
+    const Shape chunks{norm_->plan().num_chunks};
     chunk_sums_ = arenas_.batch.allocate(DType::kF64, chunks);
     host_chunk_sums_ = arenas_.staging.allocate(DType::kF64, chunks);
-    // Of each rank: losses of its microbatches, nodes of the norm, votes, and its flags.
-    max_microbatches_ = step_batch_->most_microbatches();
-    num_scalars_ = max_microbatches_ + norm_->num_values() + kNumVotes + kNumFlags;
-    own_scalars_ = arenas_.staging.allocate(DType::kF64, Shape{num_scalars_});
-    all_scalars_ = arenas_.staging.allocate(DType::kF64, Shape{num_scalars_ * world_.size()});
-    losses_.resize(static_cast<size_t>(options_.batch.num_microbatches));
-    norm_values_.reserve(static_cast<size_t>(norm_->num_values() * world_.size()));
+    scalars_ = arenas_.staging.allocate(
+        DType::kF64,
+        Shape{options_.batch.num_microbatches + norm_->num_trees() + kNumVotes + kNumFlags});
     return ok_status();
   }
 
@@ -200,59 +198,59 @@ class EngineImplementation : public Engine {
     batch_->download_losses(compute);
   }
 
-  Status exchange_scalars(const StepRequest& request, const Status& loaded) {
-    LEASEHOLD_RETURN_IF_ERROR(streams_.compute->synchronize(deadline()));
-    const std::span<double> scalars(own_scalars_.as<double>(), static_cast<size_t>(num_scalars_));
-    const auto num_own = static_cast<int64_t>(own_microbatches().size());
-    for (int64_t i = 0; i < num_own; ++i) {
-      scalars[static_cast<size_t>(i)] =
-          batch_->loss_sum(i) / static_cast<double>(options_.B * options_.T);
-    }
-    const auto num_chunks = static_cast<size_t>(norm_->num_chunks(world_.rank()));
-    norm_->own_values(world_.rank(), {host_chunk_sums_.as<double>(), num_chunks},
-                      scalars.subspan(static_cast<size_t>(max_microbatches_),
-                                      static_cast<size_t>(norm_->num_values())));
-    const auto flags = scalars.last(kNumFlags);
-    std::ranges::copy(request.votes, scalars.end() - kNumFlags - kNumVotes);
-    flags[kWantsToStop] = request.stop_requested ? 1 : 0;
-    flags[kHasFailed] = loaded.ok() ? 0 : 1;
-    flags[kHasChosen] = request.algorithms != nullptr && request.algorithms->has_new() ? 1 : 0;
-    return world_.all_gather(own_scalars_, all_scalars_, *streams_.host).wait(deadline());
+  // What the ranks exchange in a step, of which each number is known to one rank or is a vote: the
+  // losses of microbatches, the sums of the norm's trees, votes and flags.
+  struct Scalars {
+    std::span<double> all, losses, roots, votes, flags;
+  };
+  Scalars scalars() const {
+    Scalars of;
+    of.all = {scalars_.as<double>(), static_cast<size_t>(scalars_.num_elements())};
+    of.losses = of.all.first(static_cast<size_t>(options_.batch.num_microbatches));
+    of.roots = of.all.subspan(of.losses.size(), static_cast<size_t>(norm_->num_trees()));
+    of.flags = of.all.last(kNumFlags);
+    of.votes = of.all.last(kNumFlags + kNumVotes).first(kNumVotes);
+    return of;
   }
 
-  Status read_scalars(const Status& loaded, StepResult& result, bool& any_chose) {
-    const double* all = all_scalars_.as<double>();
-    bool failed = false;
-    norm_values_.clear();
-    for (int rank = 0; rank < world_.size(); ++rank) {
-      const double* scalars = all + rank * num_scalars_;
-      read_losses(rank, scalars);
-      norm_values_.insert(norm_values_.end(), scalars + max_microbatches_,
-                          scalars + max_microbatches_ + norm_->num_values());
-      const double* flags = scalars + num_scalars_ - kNumFlags;
-      for (size_t i = 0; i < result.votes.size(); ++i) {
-        const double vote = (flags - kNumVotes)[i];
-        result.votes[i] = rank == 0 ? vote : std::min(result.votes[i], vote);
-      }
-      if (flags[kWantsToStop] != 0) result.stop_requested = true;
-      if (flags[kHasFailed] != 0) failed = true;
-      if (flags[kHasChosen] != 0) any_chose = true;
-    }
-    if (failed) return agree(world_, *streams_.host, loaded, deadline());
-    result.loss = step_batch_->mean_loss(losses_);
-    result.gradient_norm = norm_->norm(norm_values_);
-    return ok_status();
+  // The greatest of each number over the ranks: the one that some rank knows, where the others say
+  // less than anything; and of votes the least, since they are negated.
+  Status exchange_scalars(const StepRequest& request, const Status& loaded) {
+    LEASEHOLD_RETURN_IF_ERROR(streams_.compute->synchronize(deadline()));
+    const Scalars own = scalars();
+    std::ranges::fill(own.all, -std::numeric_limits<double>::infinity());
+    put_losses(own.losses);
+    LEASEHOLD_RETURN_IF_ERROR(
+        norm_->sum({host_chunk_sums_.as<double>(), static_cast<size_t>(norm_->plan().num_chunks)},
+                   world_, *streams_.host, deadline(), own.roots));
+    std::ranges::transform(request.votes, own.votes.begin(), std::negate<>());
+    own.flags[kWantsToStop] = request.stop_requested ? 1 : 0;
+    own.flags[kHasFailed] = loaded.ok() ? 0 : 1;
+    own.flags[kHasChosen] = request.algorithms != nullptr && request.algorithms->has_new() ? 1 : 0;
+    return world_.all_reduce(scalars_, ReduceOp::kMax, *streams_.host).wait(deadline());
   }
 
   // The last stage has the losses; its tensor ranks have them alike.
-  void read_losses(int rank, const double* scalars) {
-    const MeshCoordinates at = coordinates_of(rank, mesh_.shape());
+  void put_losses(std::span<double> losses) const {
+    const MeshCoordinates& at = mesh_.coordinates();
     if (at.pipeline + 1 != mesh_.shape().pipeline || at.tensor != 0) return;
-    const auto& microbatches = step_batch_->microbatches_of(at.data);
-    for (size_t i = 0; i < microbatches.size(); ++i) {
-      if (microbatches[i] < options_.batch.num_microbatches)
-        losses_[static_cast<size_t>(microbatches[i])] = scalars[i];
+    const auto& own = own_microbatches();
+    for (size_t i = 0; i < own.size(); ++i) {
+      if (own[i] >= options_.batch.num_microbatches) continue;
+      losses[static_cast<size_t>(own[i])] =
+          batch_->loss_sum(static_cast<int64_t>(i)) / static_cast<double>(options_.B * options_.T);
     }
+  }
+
+  Status read_scalars(const Status& loaded, StepResult& result, bool& any_chose) {
+    const Scalars all = scalars();
+    std::ranges::transform(all.votes, result.votes.begin(), std::negate<>());
+    result.stop_requested = all.flags[kWantsToStop] != 0;
+    any_chose = all.flags[kHasChosen] != 0;
+    if (all.flags[kHasFailed] != 0) return agree(world_, *streams_.host, loaded, deadline());
+    result.loss = step_batch_->mean_loss(all.losses);
+    result.gradient_norm = GradientNorm::norm(all.roots);
+    return ok_status();
   }
 
   Kernels& kernels_;
@@ -267,11 +265,7 @@ class EngineImplementation : public Engine {
   std::unique_ptr<GradientNorm> norm_;
   std::unique_ptr<BatchBuffers> batch_;
   std::unique_ptr<Evaluator> evaluator_;
-  int64_t max_microbatches_ = 0;
-  int64_t num_scalars_ = 0;
-  Tensor chunk_sums_, host_chunk_sums_, own_scalars_, all_scalars_;
-  std::vector<double> losses_;  // by microbatch of the step
-  std::vector<double> norm_values_;
+  Tensor chunk_sums_, host_chunk_sums_, scalars_;
 };
 
 // The engine together with what it lives in, destroyed in the right order.

@@ -2,106 +2,66 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
-#include <string>
+#include <utility>
 
-#include "runtime/tensor/kernels.h"
+#include "runtime/comm/tree.h"
 
 namespace leasehold {
 
-namespace {
-
-// The parts of each data rank of one layout.
-std::vector<std::vector<NormPart>> sharded(const FlatLayout& layout) {
-  std::vector<std::vector<NormPart>> ranks;
-  for (int rank = 0; rank < layout.num_ranks; ++rank) {
-    ranks.push_back({{.layout = &layout,
-                      .shard = rank,
-                      .piece = 0,
-                      .counted = std::vector<bool>(layout.parameters.size(), true)}});
-  }
-  return ranks;
+GradientNorm::GradientNorm(std::span<const NormPart> parts, int shard,
+                           std::span<const NormTree> trees, std::vector<int> world_ranks)
+    : world_ranks_(std::move(world_ranks)),
+      num_trees_(std::ssize(trees)),
+      plan_(plan_norm(parts, shard, trees)),
+      values_(static_cast<size_t>(plan_.num_slots)),
+      sent_(plan_.sent_slots.size()) {
+  size_t most = 0;
+  for (const NormPlan::Round& round : plan_.rounds)
+    most = std::max(most, round.sends.size() + round.receives.size());
+  works_.reserve(most);
 }
 
-}  // namespace
-
-GradientNorm::GradientNorm(const FlatLayout& layout) : GradientNorm(sharded(layout)) {}
-
-GradientNorm::GradientNorm(const std::vector<std::vector<NormPart>>& ranks)
-    : nodes_of_rank_(ranks.size()) {
-  struct Pieces {
-    int64_t num_leaves = 0;
-    std::vector<std::pair<TreeNode, std::pair<size_t, size_t>>> sources;  // node, (rank, number)
-  };
-  std::map<std::pair<std::string, int>, Pieces> parameters;
-  for (size_t rank = 0; rank < ranks.size(); ++rank) {
-    auto& nodes = nodes_of_rank_[rank];
-    int64_t part_begin = 0;
-    for (const NormPart& part : ranks[rank]) {
-      for (const OwnedRange& range : part.layout->owned_by(part.shard)) {
-        const auto p = static_cast<size_t>(range.parameter);
-        if (!part.counted[p]) continue;
-        const FlatParameter& parameter = part.layout->parameters[p];
-        Pieces& pieces = parameters[{parameter.name, part.piece}];
-        pieces.num_leaves = parameter.num_chunks();
-        const int64_t first = range.begin / Kernels::kChunk;
-        const int64_t end = (range.begin + range.count + Kernels::kChunk - 1) / Kernels::kChunk;
-        for (const TreeNode& node : cover(first, end, pieces.num_leaves)) {
-          pieces.sources.push_back({node, {rank, nodes.size()}});
-          nodes.push_back({.node = node,
-                           .first_chunk = part_begin + range.shard_begin / Kernels::kChunk +
-                                          first_leaf(node) - first,
-                           .num_chunks = end_leaf(node, pieces.num_leaves) - first_leaf(node)});
-        }
-      }
-      part_begin += part.layout->num_shard_elements / Kernels::kChunk;
-    }
-    num_chunks_.push_back(part_begin);
-    num_values_ = std::max(num_values_, static_cast<int64_t>(nodes.size()));
-  }
-  for (auto& [key, pieces] : parameters) {
-    std::sort(pieces.sources.begin(), pieces.sources.end(), [](const auto& a, const auto& b) {
-      return first_leaf(a.first) < first_leaf(b.first);
-    });
-    ParameterPlan plan;
-    std::vector<TreeNode> nodes;
-    for (const auto& [node, where] : pieces.sources) {
-      nodes.push_back(node);
-      plan.indices.push_back(static_cast<int64_t>(where.first) * num_values_ +
-                             static_cast<int64_t>(where.second));
-    }
-    plan.merges = plan_merges(nodes, pieces.num_leaves);
-    LEASEHOLD_CHECK(plan.merges.results.size() == 1, "the shards do not cover {}", key.first);
-    buffers_.resize(std::max(buffers_.size(), static_cast<size_t>(plan.merges.num_buffers)));
-    parameters_.push_back(std::move(plan));
-  }
-}
-
-void GradientNorm::own_values(int rank, std::span<const double> chunk_sums,
-                              std::span<double> values) const {
-  std::fill(values.begin(), values.end(), 0.0);
-  const auto& nodes = nodes_of_rank_[static_cast<size_t>(rank)];
-  for (size_t i = 0; i < nodes.size(); ++i) {
+Status GradientNorm::sum(std::span<const double> chunk_sums, Communicator& world, Stream& stream,
+                         Deadline deadline, std::span<double> roots) {
+  for (size_t slot = 0; slot < plan_.nodes.size(); ++slot) {
     // A node's own subtree has the shape of a tree over its leaves, because its first leaf is
     // aligned to its size.
-    const auto chunks = chunk_sums.subspan(static_cast<size_t>(nodes[i].first_chunk),
-                                           static_cast<size_t>(nodes[i].num_chunks));
-    values[i] = tree_sum(chunks);
+    const auto& [first, count] = plan_.nodes[slot];
+    values_[slot] =
+        tree_sum(chunk_sums.subspan(static_cast<size_t>(first), static_cast<size_t>(count)));
   }
+  for (const NormPlan::Round& round : plan_.rounds) {
+    for (const auto& [left, right] : round.merges) values_[left] += values_[right];
+    LEASEHOLD_RETURN_IF_ERROR(exchange(round, world, stream, deadline));
+  }
+  for (const auto& [slot, tree] : plan_.roots) roots[static_cast<size_t>(tree)] = values_[slot];
+  return ok_status();
 }
 
-double GradientNorm::norm(std::span<const double> values) {
-  double squares = 0;
-  for (const ParameterPlan& plan : parameters_) {
-    for (size_t i = 0; i < plan.indices.size(); ++i) {
-      const MergeStep& step = plan.merges.steps[i];
-      buffers_[static_cast<size_t>(step.buffer)] = values[static_cast<size_t>(plan.indices[i])];
-      for (const auto& [left, right] : step.merges) {
-        buffers_[static_cast<size_t>(left)] += buffers_[static_cast<size_t>(right)];
-      }
-    }
-    squares += buffers_[static_cast<size_t>(plan.merges.results.front().second)];
+Status GradientNorm::exchange(const NormPlan::Round& round, Communicator& world, Stream& stream,
+                              Deadline deadline) {
+  const auto view = [](std::vector<double>& values, const NormPlan::Message& message) {
+    return Tensor(values.data() + message.begin, DType::kF64, Shape{message.count});
+  };
+  const auto peer = [&](const NormPlan::Message& message) {
+    return world_ranks_[static_cast<size_t>(message.peer)];
+  };
+  works_.clear();
+  for (const NormPlan::Message& message : round.receives)
+    works_.push_back(world.receive(view(values_, message), peer(message), stream));
+  for (const NormPlan::Message& message : round.sends) {
+    const auto begin = static_cast<size_t>(message.begin);
+    for (size_t i = begin; i < begin + static_cast<size_t>(message.count); ++i)
+      sent_[i] = values_[plan_.sent_slots[i]];
+    works_.push_back(world.send(view(sent_, message), peer(message), stream));
   }
+  for (const Work& work : works_) LEASEHOLD_RETURN_IF_ERROR(work.wait(deadline));
+  return ok_status();
+}
+
+double GradientNorm::norm(std::span<const double> roots) {
+  double squares = 0;
+  for (const double root : roots) squares += root;
   return std::sqrt(squares);
 }
 

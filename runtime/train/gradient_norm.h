@@ -1,61 +1,48 @@
 // The global gradient norm, with the same bits for every number of ranks: squares are summed in
-// double per chunk of Kernels::kChunk elements, chunks of a parameter meet in the canonical tree,
-// parameters are added in bytewise name order. A rank sums what it owns up to whole nodes of each
-// parameter's tree and only those travel. A parameter that the tensor axis cuts is a parameter per
-// piece, in the order of the axis.
+// double per chunk of Kernels::kChunk elements, the chunks of a parameter meet in the canonical
+// tree, and the parameters' sums are added in bytewise name order. A parameter that the tensor axis
+// cuts has a tree for each piece, in the order of the axis. A rank sums and exchanges what begins
+// in its own shards, see norm_plan.h.
 #pragma once
 
 #include <cstdint>
 #include <span>
 #include <vector>
 
-#include "runtime/comm/tree.h"
-#include "runtime/train/flat_layout.h"
+#include "runtime/comm/communicator.h"
+#include "runtime/train/norm_plan.h"
 
 namespace leasehold {
 
-// What a rank has of one part of the model.
-struct NormPart {
-  const FlatLayout* layout = nullptr;
-  int shard = 0;              // its data rank
-  int piece = 0;              // its tensor rank
-  std::vector<bool> counted;  // per parameter of the layout: false where another rank counts it
-};
-
 class GradientNorm {
  public:
-  // `ranks`: the parts of every rank of the world. Layouts are not kept.
-  explicit GradientNorm(const std::vector<std::vector<NormPart>>& ranks);
-  // One part, sharded over its data ranks.
-  explicit GradientNorm(const FlatLayout& layout);
+  // `parts`, `shard` and `trees` as plan_norm; layouts are not kept. `world_ranks`: of each data
+  // rank that shares these parts.
+  GradientNorm(std::span<const NormPart> parts, int shard, std::span<const NormTree> trees,
+               std::vector<int> world_ranks);
 
-  // Doubles that a rank sends: the same number for all, the largest.
-  int64_t num_values() const { return num_values_; }
-  // Chunks of the shard spaces of one rank's parts, one after the other.
-  int64_t num_chunks(int rank) const { return num_chunks_[static_cast<size_t>(rank)]; }
+  const NormPlan& plan() const { return plan_; }
+  // Trees of the whole model.
+  int64_t num_trees() const { return num_trees_; }
 
-  // Sums one rank's chunk sums (num_chunks(rank)) to its node values (num_values, the rest zero).
-  void own_values(int rank, std::span<const double> chunk_sums, std::span<double> values) const;
-  // The norm from all ranks' values, rank after rank (num_ranks * num_values).
-  double norm(std::span<const double> values);
+  // Collective over `world`, a group of host memory. Writes the sums of the trees that begin in
+  // this rank's shards to their places in `roots` (num_trees), from those of its chunks
+  // (plan().num_chunks). Blocks. Allocates nothing.
+  Status sum(std::span<const double> chunk_sums, Communicator& world, Stream& stream,
+             Deadline deadline, std::span<double> roots);
+  // The norm from the sums of all trees, in their order.
+  static double norm(std::span<const double> roots);
 
  private:
-  // One node of a parameter's tree and where its value comes from.
-  struct NodeSource {
-    TreeNode node;
-    int64_t first_chunk = 0;  // in the owner's shard spaces
-    int64_t num_chunks = 0;
-  };
-  struct ParameterPlan {
-    std::vector<int64_t> indices;  // of the pushed nodes' values, left to right
-    MergePlan merges;
-  };
+  Status exchange(const NormPlan::Round& round, Communicator& world, Stream& stream,
+                  Deadline deadline);
 
-  int64_t num_values_ = 0;
-  std::vector<int64_t> num_chunks_;
-  std::vector<std::vector<NodeSource>> nodes_of_rank_;
-  std::vector<ParameterPlan> parameters_;  // in bytewise name order, then by piece
-  std::vector<double> buffers_;            // of the merge under way
+  std::vector<int> world_ranks_;
+  int64_t num_trees_;
+  NormPlan plan_;
+  std::vector<double> values_;  // by slot
+  std::vector<double> sent_;
+  std::vector<Work> works_;
 };
 
 }  // namespace leasehold

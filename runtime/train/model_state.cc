@@ -10,21 +10,6 @@ namespace leasehold {
 
 namespace {
 
-// The box of a parameter that tensor rank `rank` holds.
-Box box_of(const Parameter& parameter, int rank) {
-  const ParameterSpec& spec = parameter.spec();
-  Box box{.offset = {}, .extent = parameter.local_shape()};
-  for (int dim = 0; dim < spec.shape.num_dims(); ++dim) {
-    if (spec.placement[static_cast<size_t>(dim)] == Axis::kTensor)
-      box.offset[static_cast<size_t>(dim)] = rank * box.extent[dim];
-  }
-  return box;
-}
-
-bool is_cut(const Parameter& parameter) {
-  return !(parameter.local_shape() == parameter.spec().shape);
-}
-
 // Where elements of a box lie in the unsharded tensor: one dim at most is cut, so runs of
 // `run` elements lie `stride` apart.
 struct BoxRuns {
@@ -62,6 +47,20 @@ void draw(const ParameterSpec& spec, const Box& box, uint64_t seed, int64_t begi
 }
 
 }  // namespace
+
+Box box_of(const Parameter& parameter, int rank) {
+  const ParameterSpec& spec = parameter.spec();
+  Box box{.offset = {}, .extent = parameter.local_shape()};
+  for (int dim = 0; dim < spec.shape.num_dims(); ++dim) {
+    if (spec.placement[static_cast<size_t>(dim)] == Axis::kTensor)
+      box.offset[static_cast<size_t>(dim)] = rank * box.extent[dim];
+  }
+  return box;
+}
+
+bool is_cut(const Parameter& parameter) {
+  return !(parameter.local_shape() == parameter.spec().shape);
+}
 
 bool stores_parameter(const Parameter& parameter, int tensor_rank) {
   return parameter.slots().front() == 0 && (tensor_rank == 0 || is_cut(parameter));

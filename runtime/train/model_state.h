@@ -20,6 +20,10 @@
 
 namespace leasehold {
 
+// The box of a parameter that tensor rank `rank` holds, and whether that is a part of it.
+Box box_of(const Parameter& parameter, int rank);
+bool is_cut(const Parameter& parameter);
+
 // Whether a rank, rather than another stage or tensor rank, stores a parameter and counts its
 // gradient: the part with its first gradient slot does, and of uncut ones tensor rank 0.
 bool stores_parameter(const Parameter& parameter, int tensor_rank);

@@ -265,23 +265,27 @@ Microbatch RankParts::microbatch_of(const PipelineAction& action) const {
 
 GradientNorm RankParts::make_norm() const {
   const MeshShape& shape = mesh_.shape();
-  std::vector<std::unique_ptr<RankPart>> laid_out;
-  for (const ModelPart& plan : plans_)
-    laid_out.push_back(std::make_unique<RankPart>(plan, shape, options_, zero_stage_));
-  std::vector<std::vector<NormPart>> ranks;
-  for (int rank = 0; rank < shape.num_ranks(); ++rank) {
-    const MeshCoordinates at = coordinates_of(rank, shape);
-    std::vector<NormPart>& parts = ranks.emplace_back();
-    for (int chunk = 0; chunk < options_.num_chunks; ++chunk) {
-      const int number = chunk * num_stages_ + at.pipeline;
-      const RankPart& part = *laid_out[static_cast<size_t>(number)];
-      NormPart norm{.layout = &part.layout, .shard = at.data, .piece = at.tensor, .counted = {}};
-      for (const auto& parameter : part.table.all())
-        norm.counted.push_back(stores_parameter(*parameter, at.tensor));
-      parts.push_back(std::move(norm));
+  std::vector<NormTree> trees;
+  for (const ModelPart& plan : plans_) {
+    const ParameterTable table(plan.parameters, plan.slots, shape);
+    for (const auto& parameter : table.all()) {
+      for (int piece = 0; piece < shape.tensor; ++piece) {
+        if (stores_parameter(*parameter, piece)) trees.push_back({parameter->name(), piece});
+      }
     }
   }
-  return GradientNorm(ranks);
+  std::ranges::sort(trees);
+  MeshCoordinates at = mesh_.coordinates();
+  std::vector<NormPart> own;
+  for (const RankPart* part : all_) {
+    NormPart& norm = own.emplace_back(NormPart{.layout = &part->layout, .piece = at.tensor});
+    for (const auto& parameter : part->table.all())
+      norm.counted.push_back(stores_parameter(*parameter, at.tensor));
+  }
+  const int shard = at.data;
+  std::vector<int> world_ranks;
+  for (at.data = 0; at.data < shape.data; ++at.data) world_ranks.push_back(rank_of(at, shape));
+  return GradientNorm(own, shard, trees, std::move(world_ranks));
 }
 
 }  // namespace leasehold

@@ -33,12 +33,6 @@ Result<StepBatch> StepBatch::create(const BatchOptions& batch, int num_ranks, Re
   return made;
 }
 
-int64_t StepBatch::most_microbatches() const {
-  size_t most = 0;
-  for (const auto& own : microbatches_) most = std::max(most, own.size());
-  return static_cast<int64_t>(most);
-}
-
 double StepBatch::mean_loss(std::span<const double> losses) {
   const auto per_lane = static_cast<size_t>(batch_.num_microbatches / batch_.num_lanes);
   for (size_t lane = 0; lane < lane_losses_.size(); ++lane) {

@@ -26,7 +26,6 @@ class StepBatch {
   const std::vector<int64_t>& microbatches_of(int rank) const {
     return microbatches_[static_cast<size_t>(rank)];
   }
-  int64_t most_microbatches() const;
 
   // The mean over the step from each microbatch's mean: lanes in index order, then the tree.
   double mean_loss(std::span<const double> losses);
