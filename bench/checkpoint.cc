@@ -141,7 +141,8 @@ class Bench {
                                    .partners = choose_partners(domains)},
                                   engine_->owned_slices(), info_, world_));
     LEASEHOLD_ASSIGN_OR_RETURN(saver_,
-                               BackgroundSaver::create(posix_files(), directory_, world_, 600));
+                               BackgroundSaver::create(work_, directory_, world_,
+                                                       [](FileSystem&) { return ok_status(); }));
     LEASEHOLD_RETURN_IF_ERROR(meet());
     remove_memory();  // the maps keep it, and nothing large stays behind when the ranks are killed
     return meet();
@@ -192,7 +193,8 @@ class Bench {
     if (!slices) return error(Code::kInternal, "there is no snapshot to write files from");
     saver_->begin(info, std::move(*slices));
     LEASEHOLD_RETURN_IF_ERROR(step(false, &figures.saving_s));
-    LEASEHOLD_RETURN_IF_ERROR(saver_->wait_ended(deadline()));
+    LEASEHOLD_RETURN_IF_ERROR(wait_for_all(
+        world_, *stream_, [this] { return !saver_->under_way(); }, 600));
     const BackgroundSaver::Outcome outcome = saver_->newest();
     LEASEHOLD_RETURN_IF_ERROR(outcome.status);
     tier_->unpin();
@@ -212,6 +214,7 @@ class Bench {
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<WindowLoader> loader_;
   std::unique_ptr<MemoryTier> tier_;
+  FileWork work_{posix_files(), {}};
   std::unique_ptr<BackgroundSaver> saver_;
   CheckpointInfo info_;
   double snapshot_s_ = 0;

@@ -154,6 +154,7 @@ Status FileProgress::begin(const char* verb, const std::string& path) {
 void FileProgress::moved(int64_t bytes) {
   bytes_ += bytes;
   ++num_moves_;
+  if (counter_) ++*counter_;
 }
 
 void FileProgress::stop(const Status& reason) {

@@ -15,8 +15,10 @@ namespace leasehold {
 // What a piece of work has done so far. Thread-safe.
 class FileProgress {
  public:
-  // `what` says what the work is for, until its first operation.
-  explicit FileProgress(std::string what) : at_(std::move(what)) {}
+  // `what` says what the work is for, until its first operation. `counter`, unless it is null, is
+  // increased with every movement: one for the work of a whole process.
+  explicit FileProgress(std::string what, std::shared_ptr<std::atomic<int64_t>> counter = nullptr)
+      : at_(std::move(what)), counter_(std::move(counter)) {}
 
   // Before an operation ("writing", a path). The reason of stop() once it was called.
   Status begin(const char* verb, const std::string& path);
@@ -37,6 +39,7 @@ class FileProgress {
   std::atomic<bool> stop_{false};
   std::atomic<int64_t> num_moves_{0};
   std::atomic<int64_t> bytes_{0};
+  std::shared_ptr<std::atomic<int64_t>> counter_;
 };
 
 // The files of `base`, which must outlive the result and what it opened. Large reads and writes go

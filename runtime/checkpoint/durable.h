@@ -18,6 +18,7 @@
 #include "runtime/checkpoint/checkpoint_info.h"
 #include "runtime/checkpoint/state.h"
 #include "runtime/comm/communicator.h"
+#include "runtime/comm/file_work.h"
 
 namespace leasehold {
 
@@ -33,16 +34,16 @@ std::optional<int64_t> parse_checkpoint_name(std::string_view name);
 // into place; then rank 0 publishes the manifest, exclusively. A rank's slices must not overlap
 // another's, and together they must cover weight, m and v of every parameter (checked before
 // anything is published: kInternal). Every rank gets the same outcome:
-// - kStorage, naming file and reason: a rank could not write (disk full, ...); what was written is
-//   removed;
+// - kStorage, naming file and reason: a rank could not write (disk full, ...), and what was written
+//   is removed; or its files did not move for the limit of `work`, and then what hangs is left
+//   behind, and the slices' memory must stay until work.idle();
 // - kUnavailable: run_dir/generations holds a newer claim than info.generation; nothing is
 // published;
 // - kBadData: that step exists already and holds other values. When it holds the same, ok without
 //   writing; when it is damaged, it is replaced.
 // Older checkpoints are never touched.
-Status save_checkpoint(FileSystem& files, const std::string& run_dir, const CheckpointInfo& info,
-                       std::span<const StateSlice> mine, Communicator& world, Stream& stream,
-                       Deadline deadline);
+Status save_checkpoint(FileWork& work, const std::string& run_dir, const CheckpointInfo& info,
+                       std::vector<StateSlice> mine, Communicator& world, Stream& stream);
 
 struct CheckpointHandle {
   std::string path;

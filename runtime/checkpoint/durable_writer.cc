@@ -1,7 +1,9 @@
 // save_checkpoint: the collective part and the publication. A shard is written by shard_writer.cc.
 #include <algorithm>
 #include <cstring>
+#include <memory>
 #include <utility>
+#include <vector>
 
 #include "runtime/checkpoint/checkpoint_directory.h"
 #include "runtime/checkpoint/checkpoint_reader.h"
@@ -85,15 +87,27 @@ Result<Comparison> compare_with(FileSystem& files, const std::string& path,
   return Comparison::kSame;
 }
 
+// What a save is made of, shared with what may be left behind on a file.
+struct SaveJob {
+  Paths paths;
+  CheckpointInfo info;
+  std::vector<StateSlice> mine;
+  std::string what;
+};
+using SaveJobPtr = std::shared_ptr<const SaveJob>;
+
 // Collective. What all ranks together find.
-Result<Comparison> compare_together(FileSystem& files, const std::string& path,
-                                    std::span<const StateSlice> mine, Communicator& world,
-                                    Stream& stream, Deadline deadline) {
-  const Result<Comparison> own = compare_with(files, path, mine);
-  LEASEHOLD_RETURN_IF_ERROR(agree(world, stream, own.status(), deadline));
+Result<Comparison> compare_together(FileWork& work, const SaveJobPtr& job, Communicator& world,
+                                    Stream& stream) {
+  const auto own = std::make_shared<Comparison>(Comparison::kSame);
+  LEASEHOLD_RETURN_IF_ERROR(
+      work.together(world, stream, job->what, [job, own](FileSystem& files) -> Status {
+        LEASEHOLD_ASSIGN_OR_RETURN(*own, compare_with(files, job->paths.final, job->mine));
+        return ok_status();
+      }));
   LEASEHOLD_ASSIGN_OR_RETURN(
       const std::vector<std::string> all,
-      all_gather_bytes(world, stream, std::string(1, static_cast<char>(*own)), deadline));
+      all_gather_bytes(world, stream, std::string(1, static_cast<char>(*own)), work.deadline()));
   const auto any = [&](Comparison outcome) {
     return std::ranges::find(all, std::string(1, static_cast<char>(outcome))) != all.end();
   };
@@ -101,14 +115,21 @@ Result<Comparison> compare_together(FileSystem& files, const std::string& path,
   return any(Comparison::kDamaged) ? Comparison::kDamaged : Comparison::kSame;
 }
 
-Result<std::string> write_own_shard(FileSystem& files, const Paths& paths,
-                                    std::span<const StateSlice> mine, const Communicator& world) {
-  // Rank 0 has made it; another node's cache may not know yet.
-  LEASEHOLD_RETURN_IF_ERROR(files.make_directories(paths.temporary));
-  LEASEHOLD_ASSIGN_OR_RETURN(
-      const ShardPieces shard,
-      write_shard(files, paths.temporary, shard_name(world.rank(), world.size()), mine));
-  return encode_shard_pieces(shard);
+// Collective. The pieces of this rank's shard, encoded.
+Result<std::string> write_together(FileWork& work, const SaveJobPtr& job, Communicator& world,
+                                   Stream& stream) {
+  const auto pieces = std::make_shared<std::string>();
+  const std::string name = shard_name(world.rank(), world.size());
+  LEASEHOLD_RETURN_IF_ERROR(
+      work.together(world, stream, job->what, [job, name, pieces](FileSystem& files) -> Status {
+        // Rank 0 has made it; another node's cache may not know yet.
+        LEASEHOLD_RETURN_IF_ERROR(files.make_directories(job->paths.temporary));
+        LEASEHOLD_ASSIGN_OR_RETURN(const ShardPieces shard,
+                                   write_shard(files, job->paths.temporary, name, job->mine));
+        LEASEHOLD_ASSIGN_OR_RETURN(*pieces, encode_shard_pieces(shard));
+        return ok_status();
+      }));
+  return *pieces;
 }
 
 // Rank 0. From here on the checkpoint exists, or nothing of it does.
@@ -157,47 +178,62 @@ Status publish(FileSystem& files, const Paths& paths, const CheckpointInfo& info
   return aside.empty() ? ok_status() : files.remove_all(aside);
 }
 
-// Collective.
-Status save_together(FileSystem& files, const Paths& paths, const CheckpointInfo& info,
-                     std::span<const StateSlice> mine, Communicator& world, Stream& stream,
-                     Deadline deadline) {
-  const Result<bool> exists = world.rank() == 0 ? prepare(files, paths, info) : false;
-  LEASEHOLD_RETURN_IF_ERROR(agree(world, stream, exists.status(), deadline));
+// Collective. True when a checkpoint of this step can be read.
+Result<bool> prepare_together(FileWork& work, const SaveJobPtr& job, Communicator& world,
+                              Stream& stream) {
+  const auto exists = std::make_shared<bool>(false);
+  LEASEHOLD_RETURN_IF_ERROR(
+      work.on_rank_0(world, stream, job->what, [job, exists](FileSystem& files) -> Status {
+        LEASEHOLD_ASSIGN_OR_RETURN(*exists, prepare(files, job->paths, job->info));
+        return ok_status();
+      }));
   LEASEHOLD_ASSIGN_OR_RETURN(
       const std::string decision,
-      broadcast_bytes(world, stream, exists.value() ? "compare" : "write", 0, deadline));
-  if (decision == "compare") {
-    LEASEHOLD_ASSIGN_OR_RETURN(const Comparison found,
-                               compare_together(files, paths.final, mine, world, stream, deadline));
+      broadcast_bytes(world, stream, *exists ? "compare" : "write", 0, work.deadline()));
+  return decision == "compare";
+}
+
+// Collective.
+Status save_together(FileWork& work, const SaveJobPtr& job, Communicator& world, Stream& stream) {
+  LEASEHOLD_ASSIGN_OR_RETURN(const bool exists, prepare_together(work, job, world, stream));
+  if (exists) {
+    LEASEHOLD_ASSIGN_OR_RETURN(const Comparison found, compare_together(work, job, world, stream));
     if (found == Comparison::kSame) return ok_status();
     if (found == Comparison::kDifferent) {
       return error(
           Code::kBadData,
           "{} exists already and holds other values: two histories in one run.dir; remove it, "
           "or choose another run.dir",
-          paths.final);
+          job->paths.final);
     }
   }
-  const Result<std::string> shard = write_own_shard(files, paths, mine, world);
-  LEASEHOLD_RETURN_IF_ERROR(agree(world, stream, shard.status(), deadline));
-  LEASEHOLD_ASSIGN_OR_RETURN(const std::vector<std::string> shards,
-                             all_gather_bytes(world, stream, shard.value(), deadline));
-  const Status published = world.rank() == 0 ? publish(files, paths, info, shards) : ok_status();
-  return agree(world, stream, published, deadline);
+  LEASEHOLD_ASSIGN_OR_RETURN(const std::string pieces, write_together(work, job, world, stream));
+  LEASEHOLD_ASSIGN_OR_RETURN(std::vector<std::string> shards,
+                             all_gather_bytes(world, stream, pieces, work.deadline()));
+  return work.on_rank_0(world, stream, job->what,
+                        [job, shards = std::move(shards)](FileSystem& files) {
+                          return publish(files, job->paths, job->info, shards);
+                        });
 }
 
 }  // namespace
 
-Status save_checkpoint(FileSystem& files, const std::string& run_dir, const CheckpointInfo& info,
-                       std::span<const StateSlice> mine, Communicator& world, Stream& stream,
-                       Deadline deadline) {
-  const Paths paths(run_dir, info);
-  Status saved = save_together(files, paths, info, mine, world, stream, deadline);
-  if (world.rank() != 0) return saved;
-  const Status removed = files.remove_all(paths.temporary);
+Status save_checkpoint(FileWork& work, const std::string& run_dir, const CheckpointInfo& info,
+                       std::vector<StateSlice> mine, Communicator& world, Stream& stream) {
+  const auto job = std::make_shared<const SaveJob>(
+      SaveJob{.paths = Paths(run_dir, info),
+              .info = info,
+              .mine = std::move(mine),
+              .what = fmt::format("the save of step {}", info.step)});
+  Status saved = save_together(work, job, world, stream);
+  // What was written before is removed also where the outcome is bad. Where a part hangs, or the
+  // ranks cannot meet any more, it stays for the next save, or generation.
+  const Status removed = work.on_rank_0(world, stream, job->what, [job](FileSystem& files) {
+    return files.remove_all(job->paths.temporary);
+  });
   if (saved.ok() || removed.ok()) return saved;
   return error(saved.code(), "{} (and {} could not be removed: {})", saved.message(),
-               paths.temporary, removed.message());
+               job->paths.temporary, removed.message());
 }
 
 }  // namespace leasehold

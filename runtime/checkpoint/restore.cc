@@ -2,6 +2,7 @@
 // loads everywhere.
 #include "runtime/checkpoint/restore.h"
 
+#include <memory>
 #include <utility>
 
 #include "runtime/comm/host_exchange.h"
@@ -14,27 +15,30 @@ bool damaged(const Status& status) {
   return status.code() == Code::kBadData || status.code() == Code::kMissingInput;
 }
 
-// Collective. The candidates' paths, newest first, one a line, as rank 0 sees them, behind a first
+struct Listing {
+  std::vector<CheckpointHandle> found;
+  std::vector<CheckpointRejected> rejected;
+};
+
+// Collective. The candidates' paths, newest first, one a line, as rank 0 sees them, after a first
 // line that says whether there is a damaged one besides.
-Result<std::vector<std::string>> list_together(FileSystem& files, const std::string& run_dir,
+Result<std::vector<std::string>> list_together(FileWork& work, const std::string& run_dir,
                                                Communicator& world, Stream& stream,
-                                               Deadline deadline,
                                                std::vector<CheckpointRejected>& rejected,
                                                bool& any_damaged) {
-  std::string text;
-  Status listed;
-  if (world.rank() == 0) {
-    const Result<std::vector<CheckpointHandle>> found = list_checkpoints(files, run_dir, rejected);
-    listed = found.status();
-    bool damage = false;
-    for (const CheckpointRejected& entry : rejected) damage = damage || !entry.unfinished;
-    text = damage ? "damage\n" : "none\n";
-    if (found.ok()) {
-      for (const CheckpointHandle& handle : found.value()) text += handle.path + "\n";
-    }
-  }
-  LEASEHOLD_RETURN_IF_ERROR(agree(world, stream, listed, deadline));
-  LEASEHOLD_ASSIGN_OR_RETURN(text, broadcast_bytes(world, stream, text, 0, deadline));
+  const auto listing = std::make_shared<Listing>();
+  LEASEHOLD_RETURN_IF_ERROR(work.on_rank_0(
+      world, stream, "looking for checkpoints", [run_dir, listing](FileSystem& files) -> Status {
+        LEASEHOLD_ASSIGN_OR_RETURN(listing->found,
+                                   list_checkpoints(files, run_dir, listing->rejected));
+        return ok_status();
+      }));
+  bool damage = false;
+  for (const CheckpointRejected& entry : listing->rejected) damage = damage || !entry.unfinished;
+  std::string text = damage ? "damage\n" : "none\n";
+  for (const CheckpointHandle& handle : listing->found) text += handle.path + "\n";
+  rejected.insert(rejected.end(), listing->rejected.begin(), listing->rejected.end());
+  LEASEHOLD_ASSIGN_OR_RETURN(text, broadcast_bytes(world, stream, text, 0, work.deadline()));
   std::vector<std::string> lines;
   for (size_t begin = 0; begin < text.size();) {
     const size_t end = text.find('\n', begin);
@@ -44,6 +48,18 @@ Result<std::vector<std::string>> list_together(FileSystem& files, const std::str
   any_damaged = lines.front() == "damage";
   lines.erase(lines.begin());
   return lines;
+}
+
+// Collective. What the ranks agree on of a checkpoint before they read it.
+Result<CheckpointHandle> open_together(FileWork& work, const std::string& path, Communicator& world,
+                                       Stream& stream) {
+  const auto handle = std::make_shared<CheckpointHandle>();
+  LEASEHOLD_RETURN_IF_ERROR(
+      work.together(world, stream, "opening " + path, [path, handle](FileSystem& files) -> Status {
+        LEASEHOLD_ASSIGN_OR_RETURN(*handle, open_checkpoint(files, path));
+        return ok_status();
+      }));
+  return *handle;
 }
 
 int64_t step_of(const std::string& path) {
@@ -62,21 +78,28 @@ Status none_usable(const std::string& run_dir, const std::vector<CheckpointRejec
 
 }  // namespace
 
+Status load_together(FileWork& work, const CheckpointHandle& checkpoint,
+                     std::span<const StateSlice> wanted, Communicator& world, Stream& stream) {
+  return work.together(
+      world, stream, "loading " + checkpoint.path,
+      [checkpoint, slices = std::vector<StateSlice>(wanted.begin(), wanted.end())](
+          FileSystem& files) { return load_checkpoint(files, checkpoint, slices); });
+}
+
 Result<std::optional<Restored>> restore_newest(
-    FileSystem& files, const std::string& run_dir, const std::optional<MemorySources>& memory,
+    FileWork& work, const std::string& run_dir, const std::optional<MemorySources>& memory,
     const std::function<Status(const CheckpointHandle&)>& accept,
-    std::span<const StateSlice> wanted, Communicator& world, Stream& stream, Deadline deadline,
+    std::span<const StateSlice> wanted, Communicator& world, Stream& stream,
     std::vector<CheckpointRejected>& rejected) {
   bool any_damaged = false;
-  LEASEHOLD_ASSIGN_OR_RETURN(
-      const std::vector<std::string> paths,
-      list_together(files, run_dir, world, stream, deadline, rejected, any_damaged));
+  LEASEHOLD_ASSIGN_OR_RETURN(const std::vector<std::string> paths,
+                             list_together(work, run_dir, world, stream, rejected, any_damaged));
   std::vector<SnapshotCopy> copies;
   std::vector<SnapshotCandidate> snapshots;
   if (memory) {
     LEASEHOLD_ASSIGN_OR_RETURN(
         copies, gather_inventory(memory->directory, memory->prefix, memory->lineage, memory->nodes,
-                                 world, stream, deadline));
+                                 world, stream, work.deadline()));
     snapshots = find_candidates(copies);
   }
   auto snapshot = snapshots.begin();
@@ -86,7 +109,7 @@ Result<std::optional<Restored>> restore_newest(
         snapshot != snapshots.end() && (path == paths.end() || snapshot->step >= step_of(*path));
     if (from_memory) {
       const auto handle = load_snapshot(*memory, *snapshot, copies, accept, wanted, world, stream,
-                                        deadline, rejected);
+                                        work.deadline(), rejected);
       if (handle.ok()) return std::optional(Restored{*handle, true});
       if (!damaged(handle.status())) return handle.status();
       rejected.push_back(
@@ -94,13 +117,14 @@ Result<std::optional<Restored>> restore_newest(
       ++snapshot;
       continue;
     }
-    const Result<CheckpointHandle> handle = open_checkpoint(files, *path);
-    Status status = agree(world, stream, handle.status(), deadline);
+    const Result<CheckpointHandle> handle = open_together(work, *path, world, stream);
+    Status status = handle.status();
     if (status.ok()) {
-      LEASEHOLD_RETURN_IF_ERROR(agree(world, stream, accept(handle.value()), deadline));
-      status = agree(world, stream, load_checkpoint(files, handle.value(), wanted), deadline);
+      const Status accepted = accept(*handle);
+      LEASEHOLD_RETURN_IF_ERROR(agree(world, stream, accepted, work.deadline()));
+      status = load_together(work, *handle, wanted, world, stream);
     }
-    if (status.ok()) return std::optional(Restored{handle.value(), false});
+    if (status.ok()) return std::optional(Restored{*handle, false});
     if (!damaged(status)) return status;
     rejected.push_back({*path, status.message()});
     any_damaged = true;

@@ -22,11 +22,15 @@ struct Restored {
 // first of which every rank can load its slices; a damaged one is passed over, and `rejected` says
 // why (complete on rank 0). `accept` sees each candidate before its data is used (identity,
 // parameters); its refusal is final and returned. Nothing when the run has none yet; kBadData, with
-// all reasons, when it has some and none is good.
+// all reasons, when it has some and none is good. A restore may take hours while its files move.
 Result<std::optional<Restored>> restore_newest(
-    FileSystem& files, const std::string& run_dir, const std::optional<MemorySources>& memory,
+    FileWork& work, const std::string& run_dir, const std::optional<MemorySources>& memory,
     const std::function<Status(const CheckpointHandle&)>& accept,
-    std::span<const StateSlice> wanted, Communicator& world, Stream& stream, Deadline deadline,
+    std::span<const StateSlice> wanted, Communicator& world, Stream& stream,
     std::vector<CheckpointRejected>& rejected);
+
+// Collective. load_checkpoint() on every rank, each for its own slices.
+Status load_together(FileWork& work, const CheckpointHandle& checkpoint,
+                     std::span<const StateSlice> wanted, Communicator& world, Stream& stream);
 
 }  // namespace leasehold

@@ -1,6 +1,7 @@
 #include "runtime/checkpoint/state_digest.h"
 
 #include <algorithm>
+#include <memory>
 #include <vector>
 
 #include "runtime/checkpoint/checkpoint_reader.h"
@@ -97,23 +98,24 @@ Result<Digest128> state_digest(FileSystem& files, const CheckpointHandle& checkp
   return digester.finish(checkpoint.info.step);
 }
 
-Result<Digest128> state_digest_together(FileSystem& files, const CheckpointHandle& checkpoint,
-                                        Communicator& world, Stream& stream, Deadline deadline) {
+Result<Digest128> state_digest_together(FileWork& work, const CheckpointHandle& checkpoint,
+                                        Communicator& world, Stream& stream) {
   const Manifest& manifest = *checkpoint.manifest;
+  const auto own = std::make_shared<std::string>();
   // Rank r digests parameters r, r + size, ...
-  const auto digest_own = [&]() -> Result<std::string> {
+  const auto digest_own = [checkpoint, own, rank = world.rank(),
+                           size = world.size()](FileSystem& files) -> Status {
     ParameterDigester reader(files, checkpoint, kSharedWindow);
-    std::string own;
-    for (int64_t p = world.rank(); p < manifest.num_parameters(); p += world.size()) {
+    for (int64_t p = rank; p < checkpoint.manifest->num_parameters(); p += size) {
       LEASEHOLD_ASSIGN_OR_RETURN(const ParameterDigests digests, reader.digest(p));
-      for (const Digest128& digest : digests) own += digest.to_hex();
+      for (const Digest128& digest : digests) *own += digest.to_hex();
     }
-    return own;
+    return ok_status();
   };
-  const Result<std::string> own = digest_own();
-  LEASEHOLD_RETURN_IF_ERROR(agree(world, stream, own.status(), deadline));
+  LEASEHOLD_RETURN_IF_ERROR(
+      work.together(world, stream, "the digest of " + checkpoint.path, digest_own));
   LEASEHOLD_ASSIGN_OR_RETURN(const std::vector<std::string> all,
-                             all_gather_bytes(world, stream, *own, deadline));
+                             all_gather_bytes(world, stream, *own, work.deadline()));
   StateDigester digester;
   for (int64_t p = 0; p < manifest.num_parameters(); ++p) {
     const std::string& text = all[static_cast<size_t>(p % world.size())];

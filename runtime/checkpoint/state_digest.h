@@ -39,7 +39,7 @@ Result<Digest128> state_digest(FileSystem& files, const CheckpointHandle& checkp
                                int64_t window_elements = kStateDigestWindow);
 // The same, each rank of `world` (a host-memory group) reading some of the parameters. Collective;
 // all ranks get the digest, or the same error.
-Result<Digest128> state_digest_together(FileSystem& files, const CheckpointHandle& checkpoint,
-                                        Communicator& world, Stream& stream, Deadline deadline);
+Result<Digest128> state_digest_together(FileWork& work, const CheckpointHandle& checkpoint,
+                                        Communicator& world, Stream& stream);
 
 }  // namespace leasehold

@@ -28,9 +28,7 @@ double pause_s(double elapsed_s, double timeout_s) {
 
 Status all_max(Communicator& group, Stream& stream, FileRound& round, Deadline deadline) {
   std::array<double, 3> values = {round.working, round.failed, round.stalled};
-  const Tensor flat(values.data(), DType::kF64, {std::ssize(values)});
-  LEASEHOLD_RETURN_IF_ERROR(
-      wait_or_give_up(group, group.all_reduce(flat, ReduceOp::kMax, stream), deadline));
+  LEASEHOLD_RETURN_IF_ERROR(all_reduce_f64(group, stream, values, ReduceOp::kMax, deadline));
   round = {.working = values[0], .failed = values[1], .stalled = values[2]};
   return ok_status();
 }
@@ -59,11 +57,12 @@ Status tell_failure(Communicator& group, Stream& stream, int culprit, const Stat
 // A part on its thread. Shared with the thread, so that either may go first.
 class FileWork::Run {
  public:
-  explicit Run(const std::string& what)
-      : what_(what), progress_(std::make_shared<FileProgress>(what)) {}
+  Run(const std::string& what, std::shared_ptr<std::atomic<int64_t>> counter)
+      : what_(what), progress_(std::make_shared<FileProgress>(what, std::move(counter))) {}
 
-  static std::shared_ptr<Run> start(FileSystem& files, const std::string& what, Part part) {
-    auto run = std::make_shared<Run>(what);
+  static std::shared_ptr<Run> start(FileSystem& files, const std::string& what, Part part,
+                                    std::shared_ptr<std::atomic<int64_t>> counter) {
+    auto run = std::make_shared<Run>(what, std::move(counter));
     run->thread_ = std::thread([run, &files, part = std::move(part)]() mutable {
       Status status;
       {
@@ -171,7 +170,7 @@ Result<std::shared_ptr<FileWork::Run>> FileWork::begin(const std::string& what, 
                  run_->progress().at());
   }
   if (run_) bytes_before_ += run_->progress().bytes();
-  run_ = part ? Run::start(files_, what, std::move(part)) : nullptr;
+  run_ = part ? Run::start(files_, what, std::move(part), limits_.counter) : nullptr;
   return run_;
 }
 

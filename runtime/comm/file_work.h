@@ -5,6 +5,7 @@
 // given up by all ranks together.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
@@ -18,6 +19,7 @@ struct FileWorkLimits {
   double timeout_s = 300;  // of one collective
   double stall_s = 600;    // without any movement, after which a part is given up
   std::string node;        // where this rank runs, for messages
+  std::shared_ptr<std::atomic<int64_t>> counter;  // of movements, as FileProgress; may be null
 };
 
 class FileWork {

@@ -1,7 +1,10 @@
 #include "runtime/comm/host_exchange.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
+
+#include "runtime/base/clock.h"
 
 namespace leasehold {
 
@@ -39,6 +42,12 @@ Status wait_or_give_up(Communicator& group, const Work& work, Deadline deadline)
     (void)work.wait(Deadline::after_s(kLetGoS));
   }
   return status;
+}
+
+Status all_reduce_f64(Communicator& group, Stream& stream, std::span<double> values, ReduceOp op,
+                      Deadline deadline) {
+  const Tensor flat(values.data(), DType::kF64, {std::ssize(values)});
+  return wait_or_give_up(group, group.all_reduce(flat, op, stream), deadline);
 }
 
 Result<std::vector<std::string>> all_gather_bytes(Communicator& group, Stream& stream,
@@ -92,6 +101,21 @@ Status agree(Communicator& group, Stream& stream, const Status& mine, Deadline d
                              broadcast_bytes(group, stream, mine.message(), rank, deadline));
   if (rank == group.rank()) return mine;
   return error(static_cast<Code>(*failed), "rank {}: {}", rank, message);
+}
+
+Status wait_for_all(Communicator& group, Stream& stream, const std::function<bool()>& done,
+                    double timeout_s) {
+  constexpr double kLookS = 1e-3;
+  constexpr double kLongestPauseS = 1;
+  const double longest_s = std::min(kLongestPauseS, timeout_s / 4);
+  for (double pause_s = kLookS;; pause_s = std::min(2 * pause_s, longest_s)) {
+    const Deadline until = Deadline::after_s(pause_s);
+    while (!done() && !until.passed()) system_clock().sleep_s(kLookS);
+    std::array<double, 1> waits = {done() ? 0.0 : 1.0};
+    const Deadline deadline = after_group_timeout(timeout_s);
+    LEASEHOLD_RETURN_IF_ERROR(all_reduce_f64(group, stream, waits, ReduceOp::kMax, deadline));
+    if (waits[0] == 0) return ok_status();
+  }
 }
 
 Status barrier(Communicator& group, Stream& stream, Deadline deadline) {

@@ -2,6 +2,8 @@
 // ranks agree on outside the step (manifests, digests, decisions).
 #pragma once
 
+#include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -13,6 +15,9 @@ namespace leasehold {
 // given up, and what is being copied at this moment is waited for, so that the buffers may die.
 Status wait_or_give_up(Communicator& group, const Work& work, Deadline deadline);
 
+// Collective. Reduces a few numbers in place.
+Status all_reduce_f64(Communicator& group, Stream& stream, std::span<double> values, ReduceOp op,
+                      Deadline deadline);
 // Collective. Every rank's bytes in rank order.
 Result<std::vector<std::string>> all_gather_bytes(Communicator& group, Stream& stream,
                                                   const std::string& mine, Deadline deadline);
@@ -23,6 +28,11 @@ Result<std::string> broadcast_bytes(Communicator& group, Stream& stream, const s
 // lowest failing rank, prefixed by "rank N: " when it is another's. The way to leave a phase
 // together.
 Status agree(Communicator& group, Stream& stream, const Status& mine, Deadline deadline);
+// Collective. Waits until `done` has been true on every rank, however long that takes: it must come
+// true by itself, or by the limits of what it waits for. The ranks meet in short rounds meanwhile,
+// each with the deadline of a group whose timeout is `timeout_s`.
+Status wait_for_all(Communicator& group, Stream& stream, const std::function<bool()>& done,
+                    double timeout_s);
 // Collective. Returns when every rank has called.
 Status barrier(Communicator& group, Stream& stream, Deadline deadline);
 

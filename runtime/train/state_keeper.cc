@@ -1,11 +1,12 @@
 #include "runtime/train/state_keeper.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <set>
 #include <utility>
 
-#include "runtime/checkpoint/save_interval.h"
+#include "runtime/comm/host_exchange.h"
 
 namespace leasehold {
 
@@ -17,13 +18,16 @@ enum Vote : size_t {
   kSnapshotCaptured,  // step
   kSnapshotWhole,     // step
   kSaveEnded,         // step
+  kSaved,             // step
+  kSaverFree,         // 0: something of an earlier save hangs
+  kSaverConnected,    // 0: the saver's group is aborted
   kSnapshotCost,      // seconds, negative: the minimum is the dearest
   kStepTime,          // seconds
   kSaveTime,          // seconds, negative
 };
 
 constexpr int64_t kMaxInterval = 1000;
-constexpr int64_t kMaxRetrySteps = 64;
+constexpr int64_t kMaxRenewalDoublings = 6;  // of the steps between two tries
 
 int64_t as_step(double vote) { return static_cast<int64_t>(vote); }
 
@@ -35,16 +39,25 @@ int64_t snapshot_interval(double cost_s, double step_time_s, double share) {
   return static_cast<int64_t>(std::clamp(steps, 1.0, static_cast<double>(kMaxInterval)));
 }
 
+StateKeeper::StateKeeper(StateKeeperOptions options, Engine& engine, Communicator& world,
+                         Stream& stream, Event event)
+    : options_(std::move(options)),
+      engine_(engine),
+      world_(world),
+      stream_(stream),
+      event_(std::move(event)),
+      schedule_({.every_steps = options_.checkpoint_every_steps, .mtbf_s = options_.mtbf_s}) {}
+
 Result<std::unique_ptr<StateKeeper>> StateKeeper::create(StateKeeperOptions options, Engine& engine,
                                                          const CheckpointInfo& like,
-                                                         FileSystem& files, Communicator& world,
-                                                         Event event) {
+                                                         FileWork& saves, Communicator& world,
+                                                         Stream& stream, Event event) {
   std::unique_ptr<StateKeeper> keeper(
-      new StateKeeper(std::move(options), engine, std::move(event)));
+      new StateKeeper(std::move(options), engine, world, stream, std::move(event)));
   const StateKeeperOptions& own = keeper->options_;
   if (own.mode == SnapshotMode::kOff) return keeper;
   LEASEHOLD_ASSIGN_OR_RETURN(keeper->saver_,
-                             BackgroundSaver::create(files, own.run_dir, world, own.timeout_s));
+                             BackgroundSaver::create(saves, own.run_dir, world, own.tidy));
   LEASEHOLD_ASSIGN_OR_RETURN(
       keeper->tier_,
       MemoryTier::create({.directory = own.memory_directory,
@@ -69,14 +82,18 @@ Result<std::unique_ptr<StateKeeper>> StateKeeper::create(StateKeeperOptions opti
 
 Votes StateKeeper::votes(double step_time_s) const {
   Votes votes{};
+  votes[kStepTime] = step_time_s;
+  votes[kSaveTime] = -save_time_s_;
   if (!tier_) return votes;
   votes[kSnapshotEnded] = static_cast<double>(tier_->ended_step());
   votes[kSnapshotCaptured] = static_cast<double>(tier_->captured_step());
   votes[kSnapshotWhole] = static_cast<double>(tier_->whole_step());
+  // Before the next two, which are of the time after it.
   votes[kSaveEnded] = static_cast<double>(saver_->newest().step);
+  votes[kSaved] = static_cast<double>(saver_->saved_step());
+  votes[kSaverFree] = saver_->is_free() ? 1 : 0;
+  votes[kSaverConnected] = saver_->is_connected() ? 1 : 0;
   votes[kSnapshotCost] = -tier_->cost_s();
-  votes[kStepTime] = step_time_s;
-  votes[kSaveTime] = -save_time_s_;
   return votes;
 }
 
@@ -86,38 +103,41 @@ Status StateKeeper::before_update() {
   return tier_->wait_captured(after_group_timeout(options_.timeout_s));
 }
 
-void StateKeeper::after_step(const CheckpointInfo& info, const Votes& agreed) {
-  if (!tier_) return;
+Status StateKeeper::after_step(const CheckpointInfo& info, const Votes& agreed) {
+  schedule_.step_done(info.step, agreed[kStepTime], -agreed[kSaveTime]);
+  if (!tier_) return ok_status();
   end_snapshot(agreed);
-  if (saving_step_ >= 0 && as_step(agreed[kSaveEnded]) == saving_step_) end_save();
+  const std::optional<int64_t> writing = schedule_.writing();
+  if (writing && as_step(agreed[kSaveEnded]) == *writing)
+    end_save(as_step(agreed[kSaved]) == *writing);
+  LEASEHOLD_RETURN_IF_ERROR(tend_saver(info.step, agreed));
   begin_save(agreed);
-  if (checkpoint_due(info.step, agreed)) save_wanted_ = true;
 
-  const bool wanted_for_files = save_wanted_ && saving_step_ < 0 && save_waits_for_step_ < 0;
+  const bool saver_ready = agreed[kSaverFree] == 1 && agreed[kSaverConnected] == 1;
+  const bool for_files = saver_ready && !pinned_ && schedule_.wanted();
   const bool due = begun_step_ < 0 || info.step - begun_step_ >= interval_;
-  if (snapshot_under_way_ || !(due || wanted_for_files)) return;
+  if (snapshot_under_way_ || !(due || for_files)) return ok_status();
   begun_step_ = info.step;
   snapshot_info_ = info;
   snapshot_under_way_ = true;
-  if (wanted_for_files) {
-    save_wanted_ = false;
-    save_waits_for_step_ = info.step;
-  }
+  if (for_files) schedule_.take();
   engine_.begin_capture();
   tier_->begin(info, committed_step_);
+  return ok_status();
 }
 
-bool StateKeeper::checkpoint_due(int64_t step, const Votes& agreed) const {
-  if (step == retry_at_step_) return true;
-  const int64_t every = options_.checkpoint_every_steps;
-  if (every > 0 && step % every == 0) return true;
-  // The first one soon: it measures what a save costs.
-  if (options_.mtbf_s <= 0 || saving_step_ >= 0 || save_waits_for_step_ >= 0) return false;
-  if (last_save_step_ < 0) return true;
-  const double save_s = -agreed[kSaveTime];  // said with the step after the one that ended the save
-  if (!(save_s > 0)) return false;
-  const double since_s = static_cast<double>(step - last_save_step_) * agreed[kStepTime];
-  return since_s >= save_interval_s(save_s, options_.mtbf_s);
+// What the ranks see of a saver between two saves: its snapshot is let go once nothing that hangs
+// reads it any more on any rank, and its group is made anew where it was aborted.
+Status StateKeeper::tend_saver(int64_t step, const Votes& agreed) {
+  if (schedule_.writing()) return ok_status();
+  if (pinned_ && agreed[kSaverFree] == 1) {
+    tier_->unpin();
+    pinned_ = false;
+  }
+  if (agreed[kSaverConnected] == 1 || step < renew_at_step_) return ok_status();
+  renew_at_step_ = step + (int64_t{1} << std::min(num_renewals_, kMaxRenewalDoublings));
+  ++num_renewals_;
+  return saver_->renew(world_);
 }
 
 void StateKeeper::end_snapshot(const Votes& agreed) {
@@ -141,55 +161,69 @@ void StateKeeper::end_snapshot(const Votes& agreed) {
 
 // The snapshot that the files wait for has ended everywhere, and no other has begun since.
 void StateKeeper::begin_save(const Votes& agreed) {
-  if (save_waits_for_step_ < 0 || snapshot_under_way_) return;
-  const int64_t step = std::exchange(save_waits_for_step_, -1);
+  const std::optional<int64_t> step = schedule_.taking();
+  if (!step || snapshot_under_way_) return;
   std::optional<std::vector<StateSlice>> slices;
-  if (as_step(agreed[kSnapshotCaptured]) >= step) slices = tier_->pin(step);
-  if (!slices) {
-    save_wanted_ = true;
-    return;
-  }
-  saving_step_ = last_save_step_ = step;
+  if (as_step(agreed[kSnapshotCaptured]) >= *step) slices = tier_->pin(*step);
+  if (!slices)
+    return fail_save(error(Code::kStorage, "the state of step {} was not copied", *step));
+  pinned_ = true;
+  schedule_.copied();
   saver_->begin(snapshot_info_, std::move(*slices));
 }
 
-void StateKeeper::end_save() {
+void StateKeeper::end_save(bool whole) {
   const BackgroundSaver::Outcome outcome = saver_->newest();
-  tier_->unpin();
-  saving_step_ = -1;
-  if (outcome.status.ok()) {
-    failed_saves_ = 0;
-    retry_at_step_ = -1;
-    note_durable(outcome.step, outcome.seconds);
-    event_("checkpoint_saved", "periodic, in the background",
-           {{"seconds", fmt::format("{:.3f}", outcome.seconds)},
-            {"checkpoint", checkpoint_name(outcome.step)}});
-    options_.on_saved();
-    return;
+  if (!whole) {
+    return fail_save(!outcome.status.ok() ? outcome.status
+                                          : error(Code::kUnavailable,
+                                                  "the save of step {} did not end well "
+                                                  "on another rank",
+                                                  outcome.step));
   }
-  // Sooner than the next regular one, but not at every step while a disk is full.
-  const int64_t wait = std::min(int64_t{1} << std::min<int64_t>(failed_saves_, 6), kMaxRetrySteps);
-  ++failed_saves_;
-  retry_at_step_ = begun_step_ + wait;
-  event_("save_failed",
-         fmt::format("{}; training goes on, the next try is after step {}",
-                     outcome.status.message(), retry_at_step_),
-         {{"checkpoint", checkpoint_name(outcome.step)}});
+  schedule_.saved();
+  durable_step_ = std::max(durable_step_, outcome.step);
+  save_time_s_ = outcome.seconds;
+  event_("checkpoint_saved", "periodic, in the background",
+         {{"seconds", fmt::format("{:.3f}", outcome.seconds)},
+          {"checkpoint", checkpoint_name(outcome.step)}});
+  if (!outcome.tidied.ok()) event_("old_checkpoints_kept", outcome.tidied.message(), {});
+}
+
+void StateKeeper::note_failed(const Status& failure) {
+  schedule_.take();
+  fail_save(failure);
+}
+
+void StateKeeper::fail_save(const Status& failure) {
+  const std::optional<int64_t> step = schedule_.newest_begun();
+  const int64_t next = schedule_.fail();
+  event_(
+      "save_failed",
+      fmt::format("{}; training goes on, the next try is after step {}", failure.message(), next),
+      {{"checkpoint", checkpoint_name(step.value_or(0))}});
 }
 
 void StateKeeper::note_durable(int64_t step, double seconds) {
+  schedule_.saved_elsewhere();
   durable_step_ = std::max(durable_step_, step);
   save_time_s_ = seconds;
 }
 
 Status StateKeeper::settle() {
   if (!tier_) return ok_status();
-  const Deadline deadline = after_group_timeout(options_.timeout_s);
-  LEASEHOLD_RETURN_IF_ERROR(tier_->wait_ended(deadline));
-  LEASEHOLD_RETURN_IF_ERROR(saver_->wait_ended(deadline));
+  const auto ended = [this] {
+    return (!snapshot_under_way_ || tier_->ended_step() == begun_step_) && !saver_->under_way();
+  };
+  LEASEHOLD_RETURN_IF_ERROR(wait_for_all(world_, stream_, ended, options_.timeout_s));
   snapshot_under_way_ = false;
-  save_waits_for_step_ = -1;
-  if (saving_step_ >= 0) end_save();
+  if (schedule_.taking()) schedule_.drop();
+  if (const std::optional<int64_t> writing = schedule_.writing()) {
+    std::array<double, 1> saved = {static_cast<double>(saver_->saved_step())};
+    const Deadline deadline = after_group_timeout(options_.timeout_s);
+    LEASEHOLD_RETURN_IF_ERROR(all_reduce_f64(world_, stream_, saved, ReduceOp::kMin, deadline));
+    end_save(as_step(saved[0]) == *writing);
+  }
   return ok_status();
 }
 

@@ -13,6 +13,7 @@
 #include "runtime/checkpoint/memory_tier.h"
 #include "runtime/checkpoint/partners.h"
 #include "runtime/train/engine.h"
+#include "runtime/train/save_schedule.h"
 
 namespace leasehold {
 
@@ -32,8 +33,9 @@ struct StateKeeperOptions {
   std::vector<FailureDomain> ranks;  // of the world
   std::string memory_directory = kSharedMemory;
   double timeout_s = 300;
-  // After a checkpoint was saved in the background, while none is under way.
-  std::function<void()> on_saved = [] {};
+  // On rank 0 after each checkpoint that was saved in the background, on another thread than the
+  // trainer's: removes old ones.
+  FileWork::Part tidy = [](FileSystem&) { return ok_status(); };
 };
 
 // After how many steps the next snapshot may begin so that snapshots cost at most a share of the
@@ -48,36 +50,45 @@ class StateKeeper {
                          const std::vector<std::pair<std::string, std::string>>& details)>;
 
   // Collective. Errors as MemoryTier::create. `like` gives the size of what snapshots say.
-  // `engine` must outlive it.
+  // `engine`, `saves` (what files are saved with), `world` and `stream` must outlive it.
   static Result<std::unique_ptr<StateKeeper>> create(StateKeeperOptions options, Engine& engine,
-                                                     const CheckpointInfo& like, FileSystem& files,
-                                                     Communicator& world, Event event);
+                                                     const CheckpointInfo& like, FileWork& saves,
+                                                     Communicator& world, Stream& stream,
+                                                     Event event);
 
   // For the next step's request: what this rank tells the others, and what it must wait for.
   Votes votes(double step_time_s) const;
   Status before_update();
 
-  // Collective in effect: every rank, after every step, with the state as that step left it.
-  void after_step(const CheckpointInfo& info, const Votes& agreed);
-  // Waits for what is under way: after it the ranks may save together, or leave.
+  // Collective in effect: every rank, after every step, with the state as that step left it. Fails
+  // with the world.
+  Status after_step(const CheckpointInfo& info, const Votes& agreed);
+  // True when the ranks should save together after this step: without snapshots nobody else does.
+  bool save_due() const { return !tier_ && schedule_.wanted(); }
+  // Collective. Waits for what is under way, however long it moves: after it the ranks may save
+  // together, or leave.
   Status settle();
 
   int64_t committed_step() const { return committed_step_; }
   int64_t durable_step() const { return durable_step_; }
   double save_time_s() const { return save_time_s_; }
-  // A save elsewhere (Trainer::save).
+  // A save of the newest step by the trainer, with the same outcome on every rank.
   void note_durable(int64_t step, double seconds);
+  void note_failed(const Status& failure);
 
  private:
-  StateKeeper(StateKeeperOptions options, Engine& engine, Event event)
-      : options_(std::move(options)), engine_(engine), event_(std::move(event)) {}
+  StateKeeper(StateKeeperOptions options, Engine& engine, Communicator& world, Stream& stream,
+              Event event);
   void end_snapshot(const Votes& agreed);
-  void end_save();
+  void end_save(bool whole);
   void begin_save(const Votes& agreed);
-  bool checkpoint_due(int64_t step, const Votes& agreed) const;
+  void fail_save(const Status& failure);
+  Status tend_saver(int64_t step, const Votes& agreed);
 
   StateKeeperOptions options_;
   Engine& engine_;
+  Communicator& world_;
+  Stream& stream_;
   Event event_;
   std::unique_ptr<BackgroundSaver> saver_;
   std::unique_ptr<MemoryTier> tier_;
@@ -87,14 +98,12 @@ class StateKeeper {
   bool snapshots_fail_ = false;  // told already
   int64_t committed_step_ = -1;
   int64_t interval_ = 1;
-  bool save_wanted_ = false;
-  int64_t save_waits_for_step_ = -1;  // the snapshot that is to be written to files
-  int64_t saving_step_ = -1;
-  int64_t last_save_step_ = -1;  // begun
+  SaveSchedule schedule_;
+  bool pinned_ = false;  // a snapshot stays as it is for the saver
+  int64_t num_renewals_ = 0;
+  int64_t renew_at_step_ = 0;  // not before
   int64_t durable_step_ = -1;
   double save_time_s_ = 0;
-  int64_t failed_saves_ = 0;  // in a row
-  int64_t retry_at_step_ = -1;
 };
 
 }  // namespace leasehold

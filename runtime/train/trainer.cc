@@ -6,6 +6,22 @@
 
 namespace leasehold {
 
+namespace {
+
+// How often a save is tried before the ranks leave, and the pause after the first try; each later
+// one is twice as long.
+constexpr int kLastTries = 4;
+constexpr double kLastPauseS = 1;
+
+FileWorkLimits file_limits(const TrainerOptions& options, const RunProgress& progress) {
+  return {.timeout_s = options.timeout_s,
+          .stall_s = options.stall_s,
+          .node = options.node,
+          .counter = progress.num_file_moves};
+}
+
+}  // namespace
+
 Trainer::Trainer(Engine& engine, Communicator& world, Stream& stream, FileSystem& files,
                  Clock& clock, RankArithmetic arithmetic, const WindowLoader& train,
                  const WindowLoader* validation, DrainRequest& drain, RunProgress& progress,
@@ -24,7 +40,9 @@ Trainer::Trainer(Engine& engine, Communicator& world, Stream& stream, FileSystem
       observer_(std::move(observer)),
       algorithms_(arithmetic_.kernels, world, stream, options_.node, options_.report_arithmetic,
                   options_.timeout_s,
-                  [this](const auto& name, const auto& reason) { event(name, reason); }) {
+                  [this](const auto& name, const auto& reason) { event(name, reason); }),
+      work_(files, file_limits(options_, progress)),
+      saves_(files, file_limits(options_, progress)) {
   if (options_.ranks.empty()) {
     options_.ranks.assign(static_cast<size_t>(world_.size()), {.node = options_.node});
   }
@@ -42,9 +60,11 @@ Status Trainer::run() {
   return status;
 }
 
-// What rank 0 alone does, answered for by all.
+// Rank 0 alone acts, and all answer for it. When that hangs the ranks leave, and the process with
+// what hangs.
 Status Trainer::on_rank_0(const std::function<Status()>& action) {
-  return agree(world_, stream_, world_.rank() == 0 ? action() : ok_status(), deadline());
+  return work_.on_rank_0(world_, stream_, "work in " + options_.run_dir,
+                         [action](FileSystem&) { return action(); });
 }
 
 void Trainer::event(const std::string& name, const std::string& reason,
@@ -124,7 +144,7 @@ Status Trainer::train() {
     progress_.phase = Phase::kTraining;
     LEASEHOLD_RETURN_IF_ERROR(one_step(stop));
   }
-  LEASEHOLD_RETURN_IF_ERROR(save("the run is done"));
+  LEASEHOLD_RETURN_IF_ERROR(save_at_last("the run is done"));
   keeper_.reset();
   remove_snapshots([](const SlotName&) { return true; });
   event("finished", fmt::format("{} steps done", info_.step), communication_details());
@@ -157,16 +177,11 @@ Status Trainer::one_step(bool& stop) {
   info_.algorithms = algorithms_.text();
   line_pending_ = true;
   stop = result.stop_requested || (options_.stop_after && info_.step >= *options_.stop_after);
-  keeper_->after_step(info_, result.votes);
+  LEASEHOLD_RETURN_IF_ERROR(keeper_->after_step(info_, result.votes));
   drop_older_snapshots();
   show_progress();
-  const bool save_due = options_.snapshot == SnapshotMode::kOff &&
-                        options_.checkpoint_every_steps > 0 &&
-                        info_.step % options_.checkpoint_every_steps == 0;
-  if (stop || !save_due || info_.step == options_.steps) return ok_status();
-  LEASEHOLD_RETURN_IF_ERROR(save("periodic"));
-  LEASEHOLD_ASSIGN_OR_RETURN(stop, agree_on_drain());
-  return ok_status();
+  if (stop || !keeper_->save_due() || info_.step == options_.steps) return ok_status();
+  return save_periodically(stop);
 }
 
 void Trainer::drop_older_snapshots() {
@@ -225,37 +240,68 @@ Status Trainer::publish(const std::optional<double>& validation_loss) {
   return ok_status();
 }
 
-Status Trainer::save(const std::string& reason) {
-  progress_.phase = Phase::kSaving;
-  if (keeper_) LEASEHOLD_RETURN_IF_ERROR(keeper_->settle());
-  if (keeper_) saved_step_ = std::max(saved_step_, keeper_->durable_step());
-  if (saved_step_ == info_.step || info_.step == 0) return ok_status();
+Status Trainer::try_save(const std::string& reason) {
   const double begin_s = clock_.steady_s();
   engine_.begin_capture();
+  const Status captured = engine_.wait_captured();
   LEASEHOLD_RETURN_IF_ERROR(
-      agree(world_, stream_, engine_.wait_captured(), deadline()).annotated("reading the state"));
-  const std::vector<StateSlice> slices = engine_.owned_slices();
+      agree(world_, stream_, captured, deadline()).annotated("reading the state"));
   LEASEHOLD_RETURN_IF_ERROR(
-      save_checkpoint(files_, options_.run_dir, info_, slices, world_, stream_, deadline()));
+      save_checkpoint(saves_, options_.run_dir, info_, engine_.owned_slices(), world_, stream_));
   saved_step_ = info_.step;
   const double seconds = clock_.steady_s() - begin_s;
   if (keeper_) keeper_->note_durable(info_.step, seconds);
   show_progress();
   event("checkpoint_saved", reason,
         {{"seconds", fmt::format("{:.3f}", seconds)}, {"checkpoint", checkpoint_name(info_.step)}});
-  remove_old();
+  const Status tidied = saves_.on_rank_0(world_, stream_, "removing old checkpoints", tidy());
+  if (!tidied.ok()) event("old_checkpoints_kept", tidied.message());
   return ok_status();
 }
 
-void Trainer::remove_old() {
-  if (world_.rank() != 0) return;
-  const Status removed =
-      remove_old_checkpoints(files_, options_.run_dir, options_.checkpoints_kept);
-  if (!removed.ok()) event("old_checkpoints_kept", removed.message());
+// Without snapshots, while training waits. Only what ends the world, or this generation, ends the
+// run: the state is as good as before.
+Status Trainer::save_periodically(bool& stop) {
+  progress_.phase = Phase::kSaving;
+  const Status saved = try_save("periodic");
+  if (saved.code() == Code::kUnavailable) return saved;
+  if (!saved.ok()) keeper_->note_failed(saved);
+  LEASEHOLD_ASSIGN_OR_RETURN(stop, agree_on_drain());
+  return ok_status();
+}
+
+// Before the ranks leave. kStorage when no try succeeded: the state of this step is in no
+// checkpoint then.
+Status Trainer::save_at_last(const std::string& reason) {
+  progress_.phase = Phase::kSaving;
+  if (keeper_) LEASEHOLD_RETURN_IF_ERROR(keeper_->settle());
+  if (keeper_) saved_step_ = std::max(saved_step_, keeper_->durable_step());
+  if (saved_step_ == info_.step || info_.step == 0) return ok_status();
+  Status saved;
+  double pause_s = kLastPauseS;
+  for (int tries = 1; tries <= kLastTries; ++tries, pause_s *= 2) {
+    saved = try_save(reason);
+    if (saved.code() != Code::kStorage) return saved;
+    if (tries == kLastTries) break;
+    event("save_failed", fmt::format("{}; it is tried again in {:.0f} s", saved.message(), pause_s),
+          {{"checkpoint", checkpoint_name(info_.step)}});
+    clock_.sleep_s(pause_s);
+  }
+  return saved.annotated(fmt::format("the state of step {} is in no checkpoint{}", info_.step,
+                                     options_.snapshot == SnapshotMode::kOff
+                                         ? ""
+                                         : ", but in the nodes' memory while that lasts"));
+}
+
+// Copies what it needs: it runs on another thread, and may be left behind.
+FileWork::Part Trainer::tidy() const {
+  return [run_dir = options_.run_dir, keep = options_.checkpoints_kept](FileSystem& files) {
+    return remove_old_checkpoints(files, run_dir, keep);
+  };
 }
 
 Status Trainer::drained(const std::string& phase) {
-  LEASEHOLD_RETURN_IF_ERROR(save("draining"));
+  LEASEHOLD_RETURN_IF_ERROR(save_at_last("draining"));
   const std::string reason =
       drain_.requested() && drain_.signal() == 0 ? std::string("the supervisor's wish")
       : drain_.requested()                       ? fmt::format("signal {}", drain_.signal())

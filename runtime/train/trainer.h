@@ -14,6 +14,7 @@
 #include "runtime/base/log.h"
 #include "runtime/checkpoint/restore.h"
 #include "runtime/checkpoint/run_directory.h"
+#include "runtime/comm/file_work.h"
 #include "runtime/train/agreed_algorithms.h"
 #include "runtime/train/arithmetic_class.h"
 #include "runtime/train/drain.h"
@@ -35,10 +36,12 @@ struct TrainerOptions {
   int64_t checkpoint_every_steps = 0;  // 0: at the end and when draining only
   bool checkpoint_interval_auto = false;  // with snapshots: as often as is worth while
   int64_t checkpoints_kept = 2;
+  int64_t keep_every_steps = 0;    // not 0: checkpoints of its multiples stay for ever
   bool fork = false;               // go on under other identity keys, as a new lineage
   bool report_arithmetic = false;  // run.identity = "report": an event instead of a refusal
-  double timeout_s = 300;
-  std::string node;  // this rank's, for messages
+  double timeout_s = 300;          // of a collective
+  double stall_s = 600;            // of files that do not move
+  std::string node;                // this rank's, for messages
   SnapshotMode snapshot = SnapshotMode::kOff;
   std::vector<FailureDomain> ranks;  // of the world, for partners; empty: all on one node
   std::string memory_directory = kSharedMemory;
@@ -68,6 +71,8 @@ struct RunProgress {
   std::atomic<int64_t> durable_step{-1};
   std::atomic<double> step_time_s{0};
   std::atomic<double> save_time_s{0};
+  // Grows while saves and restores move on this rank, however long they take.
+  std::shared_ptr<std::atomic<int64_t>> num_file_moves = std::make_shared<std::atomic<int64_t>>(0);
   // Of the newest step on this rank, as Communication says.
   std::atomic<double> communication_s{0};
   std::atomic<double> exposed_s{0};
@@ -107,7 +112,7 @@ class Trainer {
   Status try_algorithms(const std::string& text);
   Status restore();
   Status start_anew();
-  Result<CheckpointHandle> open_start();
+  Result<CheckpointHandle> open_start(FileSystem& files) const;
   Status load_start(const CheckpointHandle& start);
   Status accept_start(const CheckpointInfo& found) const;
   Status resume_from(const Restored& restored);
@@ -118,7 +123,7 @@ class Trainer {
   std::vector<std::pair<std::string, std::string>> communication_details() const;
   void drop_older_snapshots();
   void remove_snapshots(const std::function<bool(const SlotName&)>& surplus);
-  void remove_old();
+  FileWork::Part tidy() const;
   Result<bool> line_owed();
   Status accept(const CheckpointHandle& checkpoint);
   Status train();
@@ -126,7 +131,9 @@ class Trainer {
   Result<Evaluation> evaluate();
   Result<std::optional<double>> validate_if_due();
   Status publish(const std::optional<double>& validation_loss);
-  Status save(const std::string& reason);
+  Status try_save(const std::string& reason);
+  Status save_periodically(bool& stop);
+  Status save_at_last(const std::string& reason);
   Status drained(const std::string& phase);
   Result<bool> agree_on_drain();
   void event(const std::string& name, const std::string& reason,
@@ -148,6 +155,8 @@ class Trainer {
   RunObserver observer_;
   AgreedAlgorithms algorithms_;
 
+  FileWork work_;                                // restores, and what rank 0 does in run.dir
+  FileWork saves_;                               // in the background too
   std::unique_ptr<RunDirectory> run_directory_;  // rank 0
   std::unique_ptr<StateKeeper> keeper_;
   bool older_snapshots_remain_ = false;  // of generations before this one

@@ -69,7 +69,10 @@ Status Trainer::claim() {
 // Collective. What operations make of their inputs follows the algorithms that they use.
 Status Trainer::agree_on_arithmetic() {
   LEASEHOLD_ASSIGN_OR_RETURN(const bool replaced, algorithms_.settle());
-  if (replaced) LEASEHOLD_RETURN_IF_ERROR(agree(world_, stream_, digest_again(), deadline()));
+  if (replaced) {
+    const Status digested = digest_again();
+    LEASEHOLD_RETURN_IF_ERROR(agree(world_, stream_, digested, deadline()));
+  }
   info_.algorithms = algorithms_.text();
   info_.arithmetic_class = to_text(arithmetic_.digests);
   return ok_status();
@@ -89,10 +92,12 @@ Status Trainer::use_algorithms(const std::string& text) {
 // Collective. Those of a checkpoint, or if a rank cannot, those that this generation began with.
 Status Trainer::try_algorithms(const std::string& text) {
   const std::string own = info_.algorithms;
-  Status used = agree(world_, stream_, use_algorithms(text), deadline());
+  Status used = use_algorithms(text);
+  used = agree(world_, stream_, used, deadline());
   if (used.code() != Code::kBadConfig) return used;
   event("algorithms_differ", used.message());
-  return agree(world_, stream_, own.empty() ? ok_status() : use_algorithms(own), deadline());
+  const Status back = own.empty() ? ok_status() : use_algorithms(own);
+  return agree(world_, stream_, back, deadline());
 }
 
 Status Trainer::accept(const CheckpointHandle& checkpoint) {
@@ -126,9 +131,9 @@ Status Trainer::restore() {
   std::vector<CheckpointRejected> rejected;
   const std::vector<StateSlice> wanted = engine_.needed_slices();
   const auto restored = restore_newest(
-      files_, options_.run_dir, memory,
+      work_, options_.run_dir, memory,
       [this](const CheckpointHandle& checkpoint) { return accept(checkpoint); }, wanted, world_,
-      stream_, deadline(), rejected);
+      stream_, rejected);
   for (const CheckpointRejected& bad : rejected)
     event("checkpoint_rejected", bad.reason, {{"checkpoint", bad.path}});
   LEASEHOLD_RETURN_IF_ERROR(restored.status());
@@ -146,8 +151,8 @@ Status Trainer::restore() {
 }
 
 // Rank by rank: a directory that nobody changes any more.
-Result<CheckpointHandle> Trainer::open_start() {
-  Result<CheckpointHandle> start = open_checkpoint(files_, options_.start_from);
+Result<CheckpointHandle> Trainer::open_start(FileSystem& files) const {
+  Result<CheckpointHandle> start = open_checkpoint(files, options_.start_from);
   if (!start.ok()) return start.status().annotated("run.start_from");
   std::string differences;
   for (const auto& [key, value] : options_.job.model) {
@@ -171,11 +176,10 @@ Result<CheckpointHandle> Trainer::open_start() {
 
 Status Trainer::load_start(const CheckpointHandle& start) {
   LEASEHOLD_ASSIGN_OR_RETURN(const Digest128 digest,
-                             state_digest_together(files_, start, world_, stream_, deadline()));
+                             state_digest_together(work_, start, world_, stream_));
   std::vector<StateSlice> weights = engine_.needed_slices();
   std::erase_if(weights, [](const StateSlice& slice) { return slice.kind != StateKind::kWeight; });
-  LEASEHOLD_RETURN_IF_ERROR(
-      agree(world_, stream_, load_checkpoint(files_, start, weights), deadline()));
+  LEASEHOLD_RETURN_IF_ERROR(load_together(work_, start, weights, world_, stream_));
   LEASEHOLD_RETURN_IF_ERROR(engine_.finish_restore());
   info_.identity[kStartDigestKey] = digest.to_hex();
   info_.identity[kStartOriginKey] = origin_of(start.info);
@@ -217,16 +221,18 @@ Status Trainer::accept_start(const CheckpointInfo& found) const {
 }
 
 Status Trainer::start_anew() {
-  std::optional<CheckpointHandle> start;
+  const auto start = std::make_shared<CheckpointHandle>();
   if (!options_.start_from.empty()) {
-    const Result<CheckpointHandle> opened = open_start();
-    LEASEHOLD_RETURN_IF_ERROR(agree(world_, stream_, opened.status(), deadline()));
-    start = *opened;
+    LEASEHOLD_RETURN_IF_ERROR(work_.together(
+        world_, stream_, "run.start_from", [this, start](FileSystem& files) -> Status {
+          LEASEHOLD_ASSIGN_OR_RETURN(*start, open_start(files));
+          return ok_status();
+        }));
   }
   LEASEHOLD_ASSIGN_OR_RETURN(info_.lineage,
                              broadcast_bytes(world_, stream_, new_lineage(), 0, deadline()));
   LEASEHOLD_RETURN_IF_ERROR(engine_.initialize());
-  if (start) return load_start(*start);
+  if (!options_.start_from.empty()) return load_start(*start);
   event("initialized", "no checkpoint in run.dir: starting from step 0",
         {{"lineage", info_.lineage}});
   return ok_status();
@@ -295,8 +301,8 @@ Status Trainer::start_keeping(bool from_memory) {
                                     .ranks = options_.ranks,
                                     .memory_directory = options_.memory_directory,
                                     .timeout_s = options_.timeout_s,
-                                    .on_saved = [this] { remove_old(); }},
-                                   engine_, info_, files_, world_,
+                                    .tidy = tidy()},
+                                   engine_, info_, saves_, world_, stream_,
                                    [this](const auto& name, const auto& reason,
                                           const auto& details) { event(name, reason, details); }));
   return ok_status();

@@ -288,8 +288,9 @@ std::vector<Outcome> restore(FaultyFiles& files, const SampleState& state,
     const auto stream = device->create_stream("restore").value();
     const auto rank = static_cast<size_t>(world.rank());
     Outcome& outcome = outcomes[rank];
-    const auto restored = restore_newest(files, "run", std::nullopt, accept, wanted[rank].slices,
-                                         world, *stream, Deadline::after_s(60), outcome.rejected);
+    FileWork work(files, {});
+    const auto restored = restore_newest(work, "run", std::nullopt, accept, wanted[rank].slices,
+                                         world, *stream, outcome.rejected);
     outcome.status = restored.status();
     if (restored.ok() && restored->has_value()) outcome.step = (*restored)->checkpoint.info.step;
   });

@@ -166,8 +166,8 @@ std::vector<Status> save_on_ranks(FileSystem& files, const std::string& run_dir,
     const auto device = CpuDevice::create({});
     const auto stream = device->create_stream("save").value();
     const auto rank = static_cast<size_t>(world.rank());
-    statuses[rank] = save_checkpoint(files, run_dir, info, ranks[rank].slices, world, *stream,
-                                     Deadline::after_s(kTimeoutS));
+    FileWork work(files, {});
+    statuses[rank] = save_checkpoint(work, run_dir, info, ranks[rank].slices, world, *stream);
   });
   return statuses;
 }
@@ -181,8 +181,8 @@ Status save_whole(FileSystem& files, const std::string& run_dir, const Checkpoin
   const auto device = CpuDevice::create({});
   const auto stream = device->create_stream("save").value();
   const auto world = create_self_communicator("world");
-  return save_checkpoint(files, run_dir, info, all.slices, *world, *stream,
-                         Deadline::after_s(kTimeoutS));
+  FileWork work(files, {});
+  return save_checkpoint(work, run_dir, info, all.slices, *world, *stream);
 }
 
 Result<SampleState> load_whole(FileSystem& files, const CheckpointHandle& checkpoint) {

@@ -43,7 +43,8 @@ class FileWorkTest : public testing::Test {
       const auto stream = device->create_stream("files").value();
       FileWork work(held_, {.timeout_s = timeout_s,
                             .stall_s = kStallS,
-                            .node = "node-" + std::to_string(world.rank())});
+                            .node = "node-" + std::to_string(world.rank()),
+                            .counter = nullptr});
       outcomes[static_cast<size_t>(world.rank())] = body(work, world, *stream);
     });
     return outcomes;
@@ -165,7 +166,7 @@ TEST_F(FileWorkTest, AStopDoesNotWaitForWhatHangs) {
   run_ranks(2, {}, [&](Communicator& world) {
     const auto device = CpuDevice::create({});
     const auto stream = device->create_stream("files").value();
-    FileWork work(held_, {.timeout_s = 60, .stall_s = 60, .node = ""});
+    FileWork work(held_, {.timeout_s = 60, .stall_s = 60, .node = "", .counter = nullptr});
     std::thread leaver;
     if (world.rank() == 1) {
       leaver = std::thread([&] {
