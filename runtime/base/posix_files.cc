@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <filesystem>
+#include <random>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -17,6 +18,8 @@
 namespace leasehold {
 
 namespace {
+
+constexpr mode_t kFileMode = 0666;  // less what the umask takes away
 
 Status system_error(const std::string& what, const std::string& path, int number) {
   const Code code = number == ENOENT || number == ENOTDIR ? Code::kMissingInput : Code::kStorage;
@@ -156,6 +159,50 @@ bool has_two_names(int fd) {
   return two;
 }
 
+// The call is missing in this file system: the next try will find it missing, too.
+bool is_missing_call(int number) {
+  return number == EPERM || number == ENOSYS || number == ENOTSUP || number == EINVAL;
+}
+
+// Gives a file its name if nobody has it yet. Without hard links by a rename that replaces nothing,
+// which file systems of one machine have (FAT, many FUSE).
+Status name_exclusively(int fd, const std::string& temporary, const std::string& path) {
+  if (::link(temporary.c_str(), path.c_str()) == 0 || has_two_names(fd)) return ok_status();
+  if (is_missing_call(errno) &&
+      ::renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, path.c_str(), RENAME_NOREPLACE) == 0) {
+    return ok_status();
+  }
+  if (errno == EEXIST) return error(Code::kBadConfig, "{} exists already", path);
+  if (!is_missing_call(errno)) return write_error("creating", path, errno);
+  return error(Code::kStorage,
+               "creating {}: this file system has neither hard links nor a rename that replaces "
+               "nothing ({}), by which one of two writers claims a name: choose a directory on "
+               "another file system",
+               path, std::strerror(errno));
+}
+
+Status lock_error(const std::string& path, int number) {
+  if (!is_missing_call(number) && number != ENOLCK) return write_error("locking", path, number);
+  return error(Code::kStorage,
+               "locking {}: this file system has no locks ({}), which keep two supervisors out of "
+               "one run.dir: mount it with them (Lustre: -o flock; NFS: without nolock), or choose "
+               "a run.dir on another file system",
+               path, std::strerror(number));
+}
+
+// Creates a new file beside `path`, with the permissions that the umask leaves: mkstemp(3) would
+// make one for its owner alone. A descriptor below 0 and errno when that fails.
+Descriptor create_temporary(const std::string& path, std::string* temporary) {
+  constexpr int kTries = 100;
+  std::random_device random;
+  for (int i = 0; i < kTries; ++i) {
+    *temporary = fmt::format("{}.{:08x}", path, random());
+    Descriptor fd(::open(temporary->c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, kFileMode));
+    if (fd.get() >= 0 || errno != EEXIST) return fd;
+  }
+  return Descriptor(-1);
+}
+
 Result<Descriptor> open_regular(const std::string& path, int64_t* size_bytes) {
   // O_NONBLOCK: opening a pipe that nobody writes must not wait. It means nothing to a regular
   // file.
@@ -188,7 +235,7 @@ class PosixFiles : public FileSystem {
   }
 
   Result<std::unique_ptr<WritableFile>> create(const std::string& path) override {
-    Descriptor fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+    Descriptor fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, kFileMode));
     if (fd.get() < 0) return write_error("creating", path, errno);
     return std::unique_ptr<WritableFile>(new PosixWritable(path, std::move(fd)));
   }
@@ -196,24 +243,20 @@ class PosixFiles : public FileSystem {
   // A link of a complete temporary is atomic where O_EXCL followed by a write would show an empty
   // file.
   Status create_exclusive(const std::string& path, std::string_view content) override {
-    std::string temporary = path + ".XXXXXX";
-    Descriptor fd(::mkostemp(temporary.data(), O_CLOEXEC));
+    std::string temporary;
+    Descriptor fd = create_temporary(path, &temporary);
     if (fd.get() < 0) return write_error("creating", path, errno);
     Status status =
         write_all(fd.get(), temporary, content.data(), static_cast<int64_t>(content.size()));
-    if (status.ok() && ::fchmod(fd.get(), 0644) != 0) status = write_error("creating", path, errno);
     if (status.ok() && ::fsync(fd.get()) != 0) status = write_error("syncing", temporary, errno);
-    if (status.ok() && ::link(temporary.c_str(), path.c_str()) != 0 && !has_two_names(fd.get())) {
-      status = errno == EEXIST ? error(Code::kBadConfig, "{} exists already", path)
-                               : write_error("creating", path, errno);
-    }
+    if (status.ok()) status = name_exclusively(fd.get(), temporary, path);
     ::unlink(temporary.c_str());
     LEASEHOLD_RETURN_IF_ERROR(status);
     return sync_directory(parent_path(path));
   }
 
   Status append_line(const std::string& path, std::string_view line) override {
-    Descriptor fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
+    Descriptor fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, kFileMode));
     if (fd.get() < 0) return write_error("opening", path, errno);
     return write_all(fd.get(), path, line.data(), static_cast<int64_t>(line.size()));
   }
@@ -263,10 +306,10 @@ class PosixFiles : public FileSystem {
   }
 
   Result<std::unique_ptr<FileLock>> lock(const std::string& path, std::string_view owner) override {
-    Descriptor fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+    Descriptor fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, kFileMode));
     if (fd.get() < 0) return write_error("opening", path, errno);
     if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
-      if (errno != EWOULDBLOCK) return write_error("locking", path, errno);
+      if (errno != EWOULDBLOCK) return lock_error(path, errno);
       char text[512];
       const ssize_t got = ::pread(fd.get(), text, sizeof text, 0);
       return error(Code::kBadConfig, "{} is held by {}", path,

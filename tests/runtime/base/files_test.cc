@@ -212,6 +212,23 @@ TEST_F(Files, CreateExclusiveRefusesASecondOwner) {
   EXPECT_EQ(names(), (std::vector<std::string>{"claim"}));
 }
 
+// Whatever makes a file: a group that shares a run.dir sets its umask for that.
+TEST_F(Files, ThePermissionsAreThoseThatTheUmaskLeaves) {
+  const mode_t before = ::umask(0007);
+  ASSERT_TRUE(files_.create_exclusive(path("claim"), "x").ok());
+  ASSERT_TRUE(files_.append_line(path("log"), "x\n").ok());
+  ASSERT_TRUE(files_.create(path("shard")).value()->close().ok());
+  ASSERT_TRUE(publish_file(files_, path("published"), "x", "t").ok());
+  ASSERT_TRUE(files_.lock(path("lock"), "me").ok());
+  ASSERT_TRUE(files_.make_directories(path("directory")).ok());
+  ::umask(before);
+  for (const std::string& name : names()) {
+    struct stat info {};
+    ASSERT_EQ(::stat(path(name).c_str(), &info), 0) << name;
+    EXPECT_EQ(info.st_mode & 0777, name == "directory" ? 0770U : 0660U) << name;
+  }
+}
+
 TEST_F(Files, OfManyClaimantsOneWinsAndItsContentIsWhole) {
   constexpr int kClaimants = 8;
   for (int round = 0; round < 20; ++round) {
