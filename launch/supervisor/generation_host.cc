@@ -52,13 +52,18 @@ class SpawnAttributes {
   explicit SpawnAttributes(const std::string& errors) {
     posix_spawnattr_init(&attributes_);
     posix_spawn_file_actions_init(&actions_);
-    posix_spawnattr_setflags(&attributes_, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK);
+    posix_spawnattr_setflags(&attributes_,
+                             POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
     sigset_t none;
     sigemptyset(&none);
     posix_spawnattr_setsigmask(&attributes_, &none);
+    sigset_t ignored;  // by the supervisor
+    sigemptyset(&ignored);
+    for (const int number : {SIGHUP, SIGPIPE, SIGXFSZ}) sigaddset(&ignored, number);
+    posix_spawnattr_setsigdefault(&attributes_, &ignored);
     posix_spawn_file_actions_addopen(&actions_, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_addopen(&actions_, STDOUT_FILENO, errors.c_str(),
-                                     O_WRONLY | O_CREAT | O_APPEND, 0644);
+                                     O_WRONLY | O_CREAT | O_APPEND, 0666);
     posix_spawn_file_actions_adddup2(&actions_, STDOUT_FILENO, STDERR_FILENO);
   }
   ~SpawnAttributes() {
@@ -117,7 +122,7 @@ class ProcessHost : public GenerationHost {
   }
 
   void drain(const std::string& directory) override { signal(directory, SIGUSR1); }
-  void end(const std::string& directory) override { signal(directory, SIGTERM); }
+  void end(const std::string& directory) override { signal(directory, SIGINT); }
   void end_by_force(const std::string& directory) override {
     const auto keeper = find_keeper(directory);
     if (keeper.ok()) kill_session(*keeper, /*spare_leader=*/false);

@@ -32,13 +32,15 @@ sigset_t handled_signals() {
 }
 
 [[noreturn]] void exec_command(const std::vector<char*>& arguments, pid_t keeper) {
-  ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+  ::prctl(PR_SET_PDEATHSIG, SIGINT);
   if (::getppid() != keeper) ::_exit(127);  // it died before the line above
   // mpirun dies of a SIGUSR1 that comes before it is ready for it, unless it is ignored until then.
   ::signal(SIGUSR1, SIG_IGN);
-  sigset_t none;
-  sigemptyset(&none);
-  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  ::signal(SIGINT, SIG_DFL);  // a shell starts what is in its background with it ignored
+  sigset_t blocked;
+  sigemptyset(&blocked);
+  sigaddset(&blocked, SIGTERM);
+  ::sigprocmask(SIG_SETMASK, &blocked, nullptr);
   ::execvp(arguments[0], arguments.data());
   const char* const problem = std::strerror(errno);
   const char* const program = arguments[0];
@@ -50,7 +52,7 @@ sigset_t handled_signals() {
 
 Status redirect_output(const std::string& path) {
   const int input = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
-  const int output = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  const int output = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
   if (input < 0 || output < 0) {
     return error(Code::kStorage, "{}: {}", path, std::strerror(errno));
   }
@@ -83,12 +85,12 @@ int attend(pid_t command, const ProcessIdentity& self, double end_grace_s) {
     const timespec wait = {.tv_sec = 0, .tv_nsec = static_cast<long>(kLookS * 1e9)};
     switch (::sigtimedwait(&handled, nullptr, &wait)) {
       case SIGUSR1:
+      case SIGTERM:
+      case SIGHUP:
         ::kill(command, SIGUSR1);
         break;
-      case SIGTERM:
       case SIGINT:
-      case SIGHUP:
-        ::kill(command, SIGTERM);
+        ::kill(command, SIGINT);
         ::kill(command, SIGCONT);  // it may be stopped
         if (!kill_at_s) kill_at_s = now_s + end_grace_s;
         break;

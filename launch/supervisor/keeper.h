@@ -21,16 +21,19 @@ std::string outcome_path(const std::string& generation_dir);
 struct KeeperOptions {
   std::string generation_dir;
   std::vector<std::string> command;  // mpirun and its arguments
-  double end_grace_s = 5;            // between SIGTERM and SIGKILL
+  double end_grace_s = 5;            // between SIGINT and SIGKILL
 };
 
 // Runs `command` in this process's session, which must be its own (setsid), with stdin from
 // /dev/null and output to output.log, until it ends; then ends what is left of the session and
 // publishes the outcome. Single-threaded; takes over the process's signals:
-//   SIGUSR1  goes on to the command (Open MPI passes it to every rank: drain)
-//   SIGTERM, SIGINT, SIGHUP   the command gets SIGTERM, and SIGKILL with all of its session when it
-//                             has not ended `end_grace_s` later
-// The command gets SIGTERM when this process dies. kBadConfig when the generation has a keeper;
+//   SIGUSR1          goes on to the command, which passes it to every rank: drain
+//   SIGTERM, SIGHUP  the same: a machine or a service that stops sends them to all processes at
+//                    once, and state is saved while there is time
+//   SIGINT           the command gets SIGINT, and SIGKILL with all of its session when it has not
+//                    ended `end_grace_s` later
+// The command runs with SIGTERM blocked, since an mpirun that gets one ends its ranks in the middle
+// of their saves; ranks are started without that. It gets SIGINT when this process dies. kBadConfig when the generation has a keeper;
 // kStorage when the files cannot be written.
 Status run_keeper(FileSystem& files, const KeeperOptions& options);
 

@@ -5,6 +5,7 @@
 
 #include "launch/supervisor/forecast_words.h"
 #include "runtime/base/clock.h"
+#include "runtime/base/files.h"
 #include "tests/end_to_end/launch_fixture.h"
 
 namespace leasehold {
@@ -112,10 +113,19 @@ TEST_F(LaunchLeasesTest, DrainedWhileAGenerationStartsAndLaunchedAgain) {
   EXPECT_EQ(drained.exit_code, 75) << drained.errors;
   EXPECT_LT(last_step(), num_steps());
   launch();
-  // Once more in the middle, by a signal to the supervisor.
+  // Once more in the middle, by a signal to every process, as a service manager stops a job.
   ASSERT_TRUE(wait_step(60)) << supervisor().errors();
-  supervisor().signal(SIGTERM);
+  std::vector<pid_t> all = {supervisor().pid()};
+  for (size_t i = 0; i < all.size(); ++i) {
+    const auto children = children_of(all[i], "");
+    all.insert(all.end(), children.begin(), children.end());
+  }
+  ASSERT_GE(all.size(), 5U) << "supervisor, keeper, mpirun and two ranks";
+  for (const pid_t pid : all) ::kill(pid, SIGTERM);
   EXPECT_EQ(supervisor().wait(60).exit_code, 75);
+  EXPECT_TRUE(posix_files().exists(
+      fmt::format("{}/checkpoints/step-{:08d}/manifest.json", run_dir(run_), last_step())))
+      << supervisor().errors();
   EXPECT_TRUE(ranks().empty());
   launch();
   expect_like_undisturbed();

@@ -128,8 +128,23 @@ TEST_F(KeeperTest, ADrainThatComesTooEarlyKillsNothing) {
   EXPECT_EQ(wait_for_end().outcome->exit_code, 3);
 }
 
-TEST_F(KeeperTest, EndsTheCommandWithASigterm) {
-  start("trap 'echo ended; exit 1' TERM; echo ready; while :; do sleep 0.01; done");
+// As when systemd or a batch system stops a job: the ranks get it, too, and save.
+TEST_F(KeeperTest, ASigtermToEveryProcessIsADrain) {
+  start(
+      "exec env --default-signal=USR1 sh -c \"trap 'echo killed; exit 1' TERM; trap 'exit 75' "
+      "USR1; "
+      "echo ready; while :; do sleep 0.01; done\"");
+  ASSERT_TRUE(wait_for_output("ready"));
+  const auto keeper = find_keeper();
+  ASSERT_TRUE(keeper.ok());
+  for (const pid_t pid : children_of(static_cast<pid_t>(keeper->pid), "ready"))
+    ::kill(pid, SIGTERM);
+  ::kill(static_cast<pid_t>(keeper->pid), SIGTERM);
+  EXPECT_EQ(wait_for_end().outcome->exit_code, 75) << output();
+}
+
+TEST_F(KeeperTest, EndsTheCommandWithASigint) {
+  start("trap 'echo ended; exit 1' INT; echo ready; while :; do sleep 0.01; done");
   ASSERT_TRUE(wait_for_output("ready"));
   host_->end(generation_);
   EXPECT_EQ(wait_for_end().outcome->exit_code, 1);
@@ -147,7 +162,7 @@ TEST_F(KeeperTest, LeavesNoProcessOfItsSessionBehind) {
 }
 
 TEST_F(KeeperTest, EndsByForceWhatDoesNotListen) {
-  start("trap '' TERM; echo ready; while :; do sleep 0.01; done");
+  start("trap '' INT; echo ready; while :; do sleep 0.01; done");
   ASSERT_TRUE(wait_for_output("ready"));
   const auto keeper = find_keeper();
   ASSERT_TRUE(keeper.ok());
@@ -162,7 +177,7 @@ TEST_F(KeeperTest, EndsByForceWhatDoesNotListen) {
 }
 
 TEST_F(KeeperTest, TheCommandEndsWithItsKeeper) {
-  start("trap 'echo ended; exit 1' TERM; echo ready; while :; do sleep 0.01; done");
+  start("trap 'echo ended; exit 1' INT; echo ready; while :; do sleep 0.01; done");
   ASSERT_TRUE(wait_for_output("ready"));
   ::kill(static_cast<pid_t>(find_keeper()->pid), SIGKILL);
   EXPECT_TRUE(wait_for_output("ended"));
