@@ -248,9 +248,11 @@ void NcclGroup::leave() {
     std::lock_guard lock(mutex_);
     if (!channel->in_flight.empty()) pending = to_string(channel->in_flight.front()->summary);
   }
+  std::unique_lock lock(mutex_);  // the watch may take from a queue
   for (const auto& lane : lanes_) {
     if (lane && !lane->queue.empty()) pending = to_string(lane->queue.front()->summary);
   }
+  lock.unlock();
   if (!pending.empty()) {
     give_up(error(Code::kUnavailable, "{}: rank {} left before its {} was done", name_, rank_,
                   pending));
