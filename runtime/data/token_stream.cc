@@ -14,10 +14,15 @@ constexpr std::ptrdiff_t kIdsKept = 16;
 
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD: a decoder's half character
 
+// A character has at most four bytes: of three that are there, each may be shown as a half one.
+constexpr size_t kMostHeldBytes = 3 * kReplacement.size();
+
 // Counts the bytes at the end of `text` that may still become another character.
 size_t unfinished_bytes(std::string_view text) {
   size_t held = 0;
-  while (text.substr(0, text.size() - held).ends_with(kReplacement)) held += kReplacement.size();
+  while (held < kMostHeldBytes && text.substr(0, text.size() - held).ends_with(kReplacement)) {
+    held += kReplacement.size();
+  }
   if (held > 0) return held;
   // At most three bytes that begin a character and do not end it.
   for (size_t bytes = 1; bytes <= std::min<size_t>(3, text.size()); ++bytes) {
@@ -34,19 +39,22 @@ size_t unfinished_bytes(std::string_view text) {
 
 Status TokenStream::skip(std::span<const int32_t> ids) {
   ids_.insert(ids_.end(), ids.begin(), ids.end());
-  return keep_newest();
+  return keep_newest(0);
 }
 
-// Drops all but the newest ids. All of their text counts as shown.
-Status TokenStream::keep_newest() {
+// Drops all but the newest ids. Their text counts as shown, but for the `held` bytes at its end.
+Status TokenStream::keep_newest(size_t held) {
   ids_.erase(ids_.begin(), ids_.end() - std::min(kIdsKept, std::ssize(ids_)));
   LEASEHOLD_ASSIGN_OR_RETURN(whole_, tokenizer_->decode(ids_));
-  shown_ = whole_;
+  shown_ = whole_.substr(0, whole_.size() - std::min(held, whole_.size()));
   return ok_status();
 }
 
 Result<std::string> TokenStream::push(int32_t id) {
-  if (ids_.size() >= kMostIds && shown_ == whole_) LEASEHOLD_RETURN_IF_ERROR(keep_newest());
+  const bool is_behind = whole_.size() > shown_.size() + kMostHeldBytes;
+  if (ids_.size() >= kMostIds && whole_.starts_with(shown_) && !is_behind) {
+    LEASEHOLD_RETURN_IF_ERROR(keep_newest(whole_.size() - shown_.size()));
+  }
   ids_.push_back(id);
   LEASEHOLD_ASSIGN_OR_RETURN(whole_, tokenizer_->decode(ids_));
   const std::string_view ready =

@@ -25,7 +25,7 @@ class TokenStream {
   std::string finish();
 
  private:
-  Status keep_newest();
+  Status keep_newest(size_t held);
 
   const Tokenizer* tokenizer_;
   std::vector<int32_t> ids_;  // the newest: a token's text may depend on those before it

@@ -78,5 +78,43 @@ TEST(TokenStream, ReadsTheSameHoweverLong) {
   EXPECT_EQ(shown, expected);
 }
 
+// A decoder that shows every byte as half a character, and counts what it is asked for.
+class HalfCharacters : public Tokenizer {
+ public:
+  std::string_view name() const override { return "halves"; }
+  int64_t vocab_size() const override { return 256; }
+  Result<std::vector<int32_t>> encode(std::string_view) const override {
+    return std::vector<int32_t>();
+  }
+  Result<std::string> decode(std::span<const int32_t> ids) const override {
+    decoded_ += std::ssize(ids);
+    std::string text;
+    for (size_t i = 0; i < ids.size(); ++i) text += "\xEF\xBF\xBD";
+    return text;
+  }
+  int64_t separable_prefix(std::string_view) const override { return 0; }
+  std::optional<int32_t> token_id(std::string_view) const override { return std::nullopt; }
+  int64_t decoded() const { return decoded_; }
+
+ protected:
+  std::string description() const override { return "{}"; }
+
+ private:
+  mutable int64_t decoded_ = 0;
+};
+
+// What never becomes a character is shown, and costs no more the longer it lasts.
+TEST(TokenStream, HalfCharactersWithoutEndAreShown) {
+  const HalfCharacters tokenizer;
+  TokenStream stream(tokenizer);
+  constexpr int kTokens = 3000;
+  std::string shown;
+  for (int i = 0; i < kTokens; ++i) shown += stream.push(0x80).value();
+  EXPECT_EQ(std::ssize(shown), 3 * (kTokens - 3));
+  shown += stream.finish();
+  EXPECT_EQ(std::ssize(shown), 3 * kTokens);
+  EXPECT_LT(tokenizer.decoded(), 100 * kTokens);
+}
+
 }  // namespace
 }  // namespace leasehold
