@@ -27,9 +27,11 @@ int64_t num_text_ids(const Tokenizer& tokenizer) {
   if (!root.is_object() || !root.contains("model") || !root["model"].is_object() ||
       !root["model"].contains("vocab") || !root["model"]["vocab"].is_object())
     return tokenizer.vocab_size();
+  constexpr int64_t kMostIds = int64_t{1} << 31;  // what a tokenizer may have
   int64_t ids = 0;
-  for (const json& id : root["model"]["vocab"])
-    ids = std::max(ids, id.is_number_integer() ? id.get<int64_t>() + 1 : 0);
+  for (const json& id : root["model"]["vocab"]) {
+    if (id.is_number_integer()) ids = std::max(ids, std::min(id.get<int64_t>(), kMostIds - 1) + 1);
+  }
   return ids;
 }
 

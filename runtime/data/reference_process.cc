@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "runtime/base/clock.h"
 #include "runtime/base/json_reader.h"
 #include "runtime/data/reference_script.h"
 
@@ -24,6 +25,7 @@ namespace leasehold {
 namespace {
 
 constexpr double kBytesPerSecond = 16384;
+constexpr double kEndS = 5, kPollS = 0.01;
 constexpr uint32_t kMaxAnswerBytes = uint32_t{1} << 30;
 constexpr std::array<int, 2> kOldestVersion = {0, 19};  // the first that has ignore_merges
 constexpr int kAnswerDepth = 4;
@@ -107,7 +109,10 @@ Result<std::unique_ptr<ReferenceProcess>> ReferenceProcess::start(const Referenc
 ReferenceProcess::~ReferenceProcess() {
   ::close(socket_);
   ::kill(pid_, SIGKILL);
-  while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
+  // One that hangs in the kernel does not end: it is left behind.
+  const Deadline deadline = Deadline::after_s(kEndS);
+  while (::waitpid(pid_, nullptr, WNOHANG) == 0 && !deadline.passed()) {
+    system_clock().sleep_s(kPollS);
   }
 }
 
