@@ -109,8 +109,10 @@ Result<std::unique_ptr<ProcessGroup>> ProcessGroup::create(const ProcessGroupOpt
     }
     return std::unique_ptr<ProcessGroup>(new SelfProcessGroup(node));
   }
-  LEASEHOLD_ASSIGN_OR_RETURN(auto runtime,
-                             MpiRuntime::create({.timeout_s = options.timeout_s, .node = node}));
+  LEASEHOLD_ASSIGN_OR_RETURN(auto runtime, MpiRuntime::create({.timeout_s = options.timeout_s,
+                                                               .node = node,
+                                                               .limits = {},
+                                                               .overdue = options.overdue}));
   const auto ranks = several_announced({"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"});
   if (ranks && runtime->world().size() == 1) {
     return error(Code::kBadConfig,

@@ -2,6 +2,7 @@
 // Under mpirun that is MPI; started by hand it is the group of one rank.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -18,6 +19,8 @@ struct ProcessGroupOptions {
   // This process writes nothing that others could write too, so it may stay alone where a batch
   // system has started several.
   bool may_be_alone = false;
+  // MpiOptions::overdue.
+  std::function<void(const Status&)> overdue;
 };
 
 class ProcessGroup {

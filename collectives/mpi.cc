@@ -1,6 +1,7 @@
 #include "collectives/mpi.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <map>
 #include <sched.h>
 #include <unistd.h>
@@ -8,6 +9,7 @@
 #include "collectives/mpi_calls.h"
 #include "collectives/mpi_engine.h"
 #include "collectives/self.h"
+#include "runtime/base/call_limit.h"
 #include "runtime/base/check.h"
 #include "runtime/comm/host_exchange.h"
 
@@ -215,7 +217,11 @@ class MpiRuntimeImplementation : public MpiRuntime {
     LEASEHOLD_RETURN_IF_ERROR(barrier(*world_, *stream, Deadline::after_s(2 * options_.timeout_s)));
     world_.reset();
     engine_->stop();
-    if (finalizes_) return check_mpi(MPI_Finalize(), "MPI_Finalize");
+    if (finalizes_) {
+      const CallLimit limit("MPI_Finalize (every rank has come to its end by now)",
+                            options_.timeout_s, options_.overdue);
+      return check_mpi(MPI_Finalize(), "MPI_Finalize");
+    }
     // A group that was given up may have left messages that nobody took, which MPICH 5 reports
     // here.
     (void)MPI_Comm_free(&data_);
@@ -251,6 +257,23 @@ class MpiRuntimeImplementation : public MpiRuntime {
   std::vector<std::string> nodes_;
 };
 
+// Says who waits; whom for, only the launcher knows.
+std::string describe_start(const MpiOptions& options) {
+  const std::string node = options.node.empty() ? host_name() : options.node;
+  for (const auto& [rank, size] :
+       {std::pair("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
+        std::pair("PMI_RANK", "PMI_SIZE"), std::pair("PMIX_RANK", "SLURM_NTASKS")}) {
+    const char* own = std::getenv(rank);
+    if (own == nullptr) continue;
+    const char* all = std::getenv(size);
+    return fmt::format(
+        "MPI_Init of rank {}{} on node {} (a rank that did not start, or hosts that "
+        "cannot reach each other, keep all others waiting)",
+        own, all == nullptr ? "" : fmt::format(" of {}", all), node);
+  }
+  return fmt::format("MPI_Init on node {}", node);
+}
+
 }  // namespace
 
 void MpiRuntime::abort(int exit_code) { (void)MPI_Abort(MPI_COMM_WORLD, exit_code); }
@@ -259,6 +282,7 @@ Result<std::unique_ptr<MpiRuntime>> MpiRuntime::create(const MpiOptions& options
   int initialized = 0, provided = MPI_THREAD_SINGLE;
   LEASEHOLD_RETURN_IF_ERROR(check_mpi(MPI_Initialized(&initialized), "MPI_Initialized"));
   if (initialized == 0) {
+    const CallLimit limit(describe_start(options), options.timeout_s, options.overdue);
     LEASEHOLD_RETURN_IF_ERROR(check_mpi(
         MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &provided), "MPI_Init_thread"));
   }

@@ -6,6 +6,7 @@
 // through MPI_Finalize, which would wait for the lost peer.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -22,12 +23,14 @@ struct MpiOptions {
       2;             // how long peers have to tell where they are, once an operation is late
   std::string node;  // where this rank runs, for messages; "": the host's name
   RoundLimits limits;
+  // Called on another thread, to end the process, when MPI_Init or MPI_Finalize has not come back
+  // within the timeout; empty: they have no limit.
+  std::function<void(const Status&)> overdue;
 };
 
 class MpiRuntime {
  public:
-  // Collective over the ranks that mpirun started; initialises MPI unless somebody has. MPI_Init
-  // itself has no deadline; the launcher's covers it.
+  // Collective over the ranks that mpirun started; initialises MPI unless somebody has.
   static Result<std::unique_ptr<MpiRuntime>> create(const MpiOptions& options);
   // Stops the communication thread and leaves MPI as it is.
   virtual ~MpiRuntime() = default;

@@ -1,5 +1,6 @@
 #include "launch/cache_memory.h"
 
+#include <algorithm>
 #include <fstream>
 #include <limits>
 #include <string>
@@ -10,17 +11,67 @@ namespace {
 
 double gib(int64_t bytes) { return static_cast<double>(bytes) / static_cast<double>(1 << 30); }
 
-}  // namespace
+constexpr int64_t kUnlimited = std::numeric_limits<int64_t>::max();
 
-int64_t available_memory_bytes() {
-  std::ifstream meminfo("/proc/meminfo");
+// The number that a file holds; kUnlimited for "max" and where there is no such file.
+int64_t read_number(const std::string& path) {
+  int64_t number = 0;
+  return std::ifstream(path) >> number ? number : kUnlimited;
+}
+
+// Room in a group and in those that hold it, of which each may have a limit.
+int64_t room_of_groups(const std::string& mount, std::string group, const char* limit_file,
+                       const char* used_file) {
+  int64_t room = kUnlimited;
+  while (true) {
+    const std::string directory = mount + group + "/";
+    const int64_t limit = read_number(directory + limit_file);
+    const int64_t used = read_number(directory + used_file);
+    if (limit != kUnlimited && used != kUnlimited) {
+      room = std::min(room, std::max<int64_t>(limit - used, 0));
+    }
+    if (group.empty()) return room;
+    group.erase(group.find_last_of('/'));
+  }
+}
+
+// A line of /proc/self/cgroup is "0::/GROUP" (version 2) or "N:memory:/GROUP" (version 1). Within a
+// container the group may be one of the host's, which is not there: its limit is at the mount.
+int64_t room_in_groups(const std::string& root) {
+  std::ifstream groups(root + "/proc/self/cgroup");
+  int64_t room = kUnlimited;
+  for (std::string line; std::getline(groups, line);) {
+    const size_t first = line.find(':'), second = line.find(':', first + 1);
+    if (second == std::string::npos) continue;
+    const std::string controllers = line.substr(first + 1, second - first - 1);
+    std::string group = line.substr(second + 1);
+    if (!group.starts_with('/') || group == "/") group.clear();
+    if (controllers.empty()) {
+      room = std::min(
+          room, room_of_groups(root + "/sys/fs/cgroup", group, "memory.max", "memory.current"));
+    } else if (("," + controllers + ",").find(",memory,") != std::string::npos) {
+      room = std::min(room, room_of_groups(root + "/sys/fs/cgroup/memory", group,
+                                           "memory.limit_in_bytes", "memory.usage_in_bytes"));
+    }
+  }
+  return room;
+}
+
+int64_t available_to_all(const std::string& root) {
+  std::ifstream meminfo(root + "/proc/meminfo");
   std::string name, rest;
   int64_t kib = 0;
   while (meminfo >> name >> kib) {
     if (name == "MemAvailable:") return kib * 1024;
     std::getline(meminfo, rest);
   }
-  return std::numeric_limits<int64_t>::max();
+  return kUnlimited;
+}
+
+}  // namespace
+
+int64_t available_memory_bytes(const std::string& root) {
+  return std::min(available_to_all(root), room_in_groups(root));
 }
 
 Status check_cache_fits(int64_t positions, int64_t needed_bytes, int64_t available_bytes) {

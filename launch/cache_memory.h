@@ -3,14 +3,18 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "runtime/base/status.h"
 
 namespace leasehold {
 
-// Returns the memory that programs can still have, by the system's own estimate (MemAvailable of
-// /proc/meminfo); the largest number where it makes none.
-int64_t available_memory_bytes();
+// Returns the memory that this process can still have: what the system has by its own estimate
+// (MemAvailable of /proc/meminfo), or less where a control group of it, a container's or a batch
+// system's, has a limit (memory.max less memory.current; version 1: memory.limit_in_bytes less
+// memory.usage_in_bytes). The largest number where nobody says. `root` stands before /proc and
+// /sys.
+int64_t available_memory_bytes(const std::string& root = "");
 
 // Fails with kBadConfig, naming both sizes and the way out, when `needed_bytes` for `positions` are
 // more than `available_bytes`. Pure.

@@ -17,6 +17,7 @@
 #include "launch/job_schema.h"
 #include "launch/layout_candidates.h"
 #include "launch/run_memory.h"
+#include "launch/stop_signals.h"
 #include "launch/supervisor/control_file.h"
 #include "launch/supervisor/control_server.h"
 #include "launch/supervisor/control_socket.h"
@@ -203,6 +204,8 @@ Status run_launch(const LaunchCommand& given, const Logger& logger) {
   LEASEHOLD_ASSIGN_OR_RETURN(const Programs programs, find_programs());
   LEASEHOLD_ASSIGN_OR_RETURN(const auto launcher, find_launcher(job.launch.mpirun, programs.train));
   count_interrupts();
+  survive_failed_writes();
+  survive_closed_terminal();
 
   ReportBoard board(system_clock());
   LEASEHOLD_ASSIGN_OR_RETURN(ControlServerOptions server_options,
@@ -242,7 +245,7 @@ Status run_launch(const LaunchCommand& given, const Logger& logger) {
   logger.info("supervising {}: `leasehold status {}` tells how it goes", job.run.name, job.run.dir);
 
   const JobEnd end = supervisor->run();
-  fmt::print("{}", timeline_text(supervisor->state()));
+  std::fputs(timeline_text(supervisor->state()).c_str(), stdout);
   std::fflush(stdout);
   if (end.exit_code != 0) return {static_cast<Code>(end.exit_code), end.reason};
   LEASEHOLD_ASSIGN_OR_RETURN(const int64_t removed, remove_run_memory(job.run.dir));

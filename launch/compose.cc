@@ -17,6 +17,10 @@ namespace leasehold {
 
 namespace {
 
+// Of the time that a collective may take: the rank whose disk does not answer says so before the
+// others give it up.
+constexpr double kReadShare = 0.8;
+
 DType dtype_of(const DeviceSection& section) {
   return section.precision == "bf16" ? DType::kBf16 : DType::kF32;
 }
@@ -169,7 +173,8 @@ TrainerOptions make_trainer_options(const JobFile& job, const std::string& data_
 
 Result<TokenLoaders> open_data(FileSystem& files, const JobFile& job) {
   const auto open = [&](const std::string& path) -> Result<std::unique_ptr<WindowLoader>> {
-    LEASEHOLD_ASSIGN_OR_RETURN(TokenFile file, TokenFile::open(files, path));
+    LEASEHOLD_ASSIGN_OR_RETURN(
+        TokenFile file, TokenFile::open(files, path, kReadShare * job.launch.stuck_timeout_s));
     LEASEHOLD_ASSIGN_OR_RETURN(
         WindowLoader loader,
         WindowLoader::create(std::move(file), job.model.sequence, job.model.vocab,

@@ -21,6 +21,9 @@ void drain_on_signals(DrainRequest& request) {
   action.sa_flags = SA_RESTART;
   sigaction(SIGTERM, &action, nullptr);
   sigaction(SIGUSR1, &action, nullptr);
+  struct sigaction hangup {};
+  sigaction(SIGHUP, nullptr, &hangup);
+  if (hangup.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, nullptr);
   action.sa_flags =
       static_cast<int>(SA_RESTART | SA_RESETHAND);  // a second Ctrl-C ends the process
   sigaction(SIGINT, &action, nullptr);

@@ -1,5 +1,6 @@
-// SIGTERM, SIGUSR1 and the first SIGINT ask a run to drain. (mpirun passes SIGUSR1 on to every
-// rank; SIGTERM counts where it reaches the ranks themselves: srun, a container's stop.)
+// SIGTERM, SIGUSR1, the first SIGINT and a terminal that closes (SIGHUP, unless nohup has it
+// ignored) ask a run to drain. (mpirun passes SIGUSR1 on to every rank; SIGTERM counts where it
+// reaches the ranks themselves: srun, a container's stop.)
 #pragma once
 
 #include "runtime/train/drain.h"

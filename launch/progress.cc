@@ -45,18 +45,22 @@ void Progress::step(const StepMetrics& metrics) {
   const std::string text =
       progress_text(metrics, steps_, static_cast<double>(steps_ - metrics.step) * step_time_s_);
   if (terminal_) {
-    fmt::print(out_, "\r\x1b[K{}", text);
+    write("\r\x1b[K" + text);
     open_line_ = true;
   } else {
-    fmt::print(out_, "{}\n", text);
+    write(text + "\n");
   }
-  std::fflush(out_);
 }
 
 void Progress::line(const std::string& text) {
-  fmt::print(out_, "{}{}\n", open_line_ ? "\n" : "", text);
+  write((open_line_ ? "\n" : "") + text + "\n");
   open_line_ = false;
-  std::fflush(out_);
+}
+
+// Nobody may read it any more: a run goes on all the same.
+void Progress::write(const std::string& text) {
+  (void)std::fputs(text.c_str(), out_);
+  (void)std::fflush(out_);
 }
 
 }  // namespace leasehold

@@ -24,6 +24,7 @@ class Progress {
  private:
   void step(const StepMetrics& metrics);
   void line(const std::string& text);
+  void write(const std::string& text);
 
   int64_t steps_;
   Clock& clock_;

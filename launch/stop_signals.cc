@@ -20,4 +20,11 @@ const std::atomic<bool>& catch_stop_signals() {
   return stop_requested;
 }
 
+void survive_failed_writes() {
+  std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);
+}
+
+void survive_closed_terminal() { std::signal(SIGHUP, SIG_IGN); }
+
 }  // namespace leasehold

@@ -5,6 +5,7 @@
 #include "launch/compose.h"
 #include "launch/kernel_sets.h"
 #include "launch/progress.h"
+#include "launch/start_facts.h"
 #include "launch/supervision.h"
 #include "launch/supervisor/forecast_words.h"
 #include "models/gpt.h"
@@ -97,7 +98,7 @@ Status print_forecasts(JobFile job, const std::vector<LayoutOfWorld>& layouts,
 struct Prepared {
   JobFile job;
   TokenLoaders data;
-  std::string data_digest;
+  StartInputs inputs;
   Supervision supervision;
 };
 
@@ -120,7 +121,15 @@ Result<Prepared> prepare(const TrainCommand& command, int num_ranks) {
                  *command.stop_after);
   }
   LEASEHOLD_ASSIGN_OR_RETURN(prepared.data, open_data(posix_files(), prepared.job));
-  prepared.data_digest = prepared.data.train->file().digest().to_hex();
+  prepared.inputs = {
+      .version = command.version, .fork = command.fork, .stop_after = command.stop_after};
+  LEASEHOLD_ASSIGN_OR_RETURN(const Digest128 train, prepared.data.train->file().digest());
+  prepared.inputs.train_digest = train.to_hex();
+  if (prepared.data.validation) {
+    LEASEHOLD_ASSIGN_OR_RETURN(const Digest128 validation,
+                               prepared.data.validation->file().digest());
+    prepared.inputs.validation_digest = validation.to_hex();
+  }
   return prepared;
 }
 
@@ -155,6 +164,8 @@ Status run_train(const TrainCommand& command, ProcessGroup& processes, DrainRequ
   LEASEHOLD_RETURN_IF_ERROR(
       agree(world, *stream, prepared.status(), after_group_timeout(timeout_s)));
   const JobFile& job = prepared->job;
+  LEASEHOLD_RETURN_IF_ERROR(compare_start(start_facts(job, prepared->inputs), processes.node(),
+                                          world, *stream, timeout_s));
   // A plan computes nothing.
   ChosenKernelSet kernel_set;
   if (!is_planned(command)) {
@@ -199,7 +210,8 @@ Status run_train(const TrainCommand& command, ProcessGroup& processes, DrainRequ
   auto engine = Engine::create(*compute.device, *compute.kernels, mesh, source, engine_options);
   LEASEHOLD_RETURN_IF_ERROR(agree(world, *stream, engine.status(), after_group_timeout(timeout_s)));
 
-  TrainerOptions options = make_trainer_options(job, prepared->data_digest, processes.node());
+  TrainerOptions options =
+      make_trainer_options(job, prepared->inputs.train_digest, processes.node());
   options.stop_after = command.stop_after;
   options.fork = command.fork;
   options.job.cpu_kernels = kernel_set.kernel_set;

@@ -15,6 +15,7 @@ namespace leasehold {
 inline constexpr int64_t kMostForecastRanks = 1 << 20;
 
 struct TrainCommand {
+  std::string version;  // of the program
   std::string job_path;
   std::vector<std::string> overrides;  // --set
   std::optional<int64_t> stop_after;

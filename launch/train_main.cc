@@ -16,6 +16,7 @@
 #include "launch/evaluate_command.h"
 #include "launch/number_options.h"
 #include "launch/sample_command.h"
+#include "launch/stop_signals.h"
 #include "launch/supervisor/forecast_words.h"
 #include "launch/train_command.h"
 
@@ -29,8 +30,11 @@ int usage_exit(const CLI::App& app, const CLI::ParseError& problem) {
   return app.exit(problem) == 0 ? 0 : static_cast<int>(Code::kUsage);
 }
 
+// Nobody may read it any more.
+void say(const std::string& text) { (void)std::fputs(text.c_str(), stderr); }
+
 int report(const Status& status) {
-  if (!status.ok()) fmt::print(stderr, "leasehold-train: {}\n", status.message());
+  if (!status.ok()) say(fmt::format("leasehold-train: {}\n", status.message()));
   return status.exit_code();
 }
 
@@ -42,7 +46,7 @@ int report(const Status& status) {
   if (!status.ok() && (alone || processes.world().rank() == 0)) {
     report(status);
     // A launcher may lose it: the supervisor reads this.
-    fmt::print(stderr, "leasehold-train ends with exit code {}\n", status.exit_code());
+    say(fmt::format("leasehold-train ends with exit code {}\n", status.exit_code()));
   }
   if (!alone) {
     const Status finished = processes.finish();
@@ -50,7 +54,7 @@ int report(const Status& status) {
       std::fflush(nullptr);
       ::_exit(status.exit_code());
     }
-    fmt::print(stderr, "leasehold-train: while leaving: {}\n", finished.message());
+    say(fmt::format("leasehold-train: while leaving: {}\n", finished.message()));
   }
   std::fflush(nullptr);
   std::thread([code = status.exit_code()] {
@@ -58,6 +62,13 @@ int report(const Status& status) {
     ::_exit(code);
   }).detach();
   processes.give_up(status.exit_code());
+  ::_exit(status.exit_code());
+}
+
+// MPI hangs in a call: nothing that would end this rank in order can be called any more.
+void end_overdue(const Status& status) {
+  report(status);
+  std::fflush(nullptr);
   ::_exit(status.exit_code());
 }
 
@@ -122,7 +133,7 @@ int run_sample_main(int argc, char** argv) {
 int run_train_main(int argc, char** argv) {
   static DrainRequest drain;  // signals reach it until the process ends
   drain_on_signals(drain);
-  TrainCommand command;
+  TrainCommand command{.version = LEASEHOLD_VERSION};
   CLI::App app(
       "Trains what JOB.toml describes, from the newest checkpoint in its run.dir or from the "
       "start. Also: "
@@ -164,9 +175,11 @@ int run_train_main(int argc, char** argv) {
     if (!asked.ok()) return report(asked.status());
     command.forecasts.push_back(*asked);
   }
+  if (!command.dry_run && command.forecasts.empty()) survive_failed_writes();
   auto processes =
       ProcessGroup::create({.timeout_s = operation_timeout_s(command),
-                            .may_be_alone = command.dry_run || !command.forecasts.empty()});
+                            .may_be_alone = command.dry_run || !command.forecasts.empty(),
+                            .overdue = end_overdue});
   if (!processes.ok()) return report(processes.status());
   Status status;
   try {

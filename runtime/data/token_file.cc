@@ -21,6 +21,7 @@ constexpr int32_t kVersionUint32 = 7;
 constexpr int64_t kWholeDigestBytes = int64_t{64} << 20;
 constexpr int64_t kDigestBlocks = 1024;
 constexpr int64_t kDigestBlockBytes = int64_t{64} << 10;
+constexpr int64_t kDigestReadBytes = int64_t{1} << 20;
 
 constexpr const char* kWayOut = "make one with `leasehold prepare`";
 
@@ -105,24 +106,36 @@ std::string make_token_header(int64_t num_tokens, int token_bytes) {
   return header;
 }
 
-TokenFile::TokenFile(std::string path, std::shared_ptr<MappedFile> file, TokenHeader header)
+TokenFile::TokenFile(std::string path, std::shared_ptr<LimitedReader> file, TokenHeader header)
     : path_(std::move(path)), file_(std::move(file)), header_(header) {}
 
-Result<TokenFile> TokenFile::open(FileSystem& files, const std::string& path) {
-  auto mapped = files.map(path);
-  if (mapped.status().code() == Code::kMissingInput) {
-    return error(Code::kMissingInput, "token file missing: {}; {}", mapped.status().message(),
+Result<TokenFile> TokenFile::open(FileSystem& files, const std::string& path, double limit_s) {
+  auto opened = files.open(path);
+  if (opened.status().code() == Code::kMissingInput) {
+    return error(Code::kMissingInput, "token file missing: {}; {}", opened.status().message(),
                  kWayOut);
   }
-  LEASEHOLD_RETURN_IF_ERROR(mapped.status());
-  std::shared_ptr<MappedFile> file = std::move(mapped).value();
-  const std::span<const uint8_t> bytes(static_cast<const uint8_t*>(file->data()),
-                                       static_cast<size_t>(file->size_bytes()));
-  LEASEHOLD_ASSIGN_OR_RETURN(
-      const TokenHeader header,
-      parse_token_header(bytes.first(std::min<size_t>(bytes.size(), kTokenHeaderBytes)),
-                         file->size_bytes(), path));
-  return TokenFile(path, std::move(file), header);
+  LEASEHOLD_RETURN_IF_ERROR(opened.status());
+  const auto file = std::make_shared<LimitedReader>(std::move(opened).value(), path, limit_s);
+  const int64_t size = file->size_bytes();
+  Result<TokenHeader> header = TokenHeader();
+  LEASEHOLD_RETURN_IF_ERROR(file->read_at(
+      0, std::min(size, kTokenHeaderBytes),
+      [&](std::span<const uint8_t> bytes) { header = parse_token_header(bytes, size, path); }));
+  LEASEHOLD_RETURN_IF_ERROR(header.status());
+  return TokenFile(path, file, *header);
+}
+
+// The header promised what is read here: an end that comes before it was cut off since.
+Status TokenFile::read_bytes(int64_t offset, int64_t size_bytes,
+                             const std::function<void(std::span<const uint8_t>)>& use) const {
+  const Status read = file_->read_at(offset, size_bytes, use);
+  if (read.code() != Code::kBadData) return read;
+  return error(
+      Code::kBadData,
+      "{}; it was replaced or cut while it was read: put the file back as it was, and give "
+      "new data a new name",
+      read.message());
 }
 
 Status TokenFile::read(int64_t begin, std::span<int32_t> out, int64_t vocab) const {
@@ -131,10 +144,13 @@ Status TokenFile::read(int64_t begin, std::span<int32_t> out, int64_t vocab) con
                   "{}: tokens [{}, {} + {}) of {}", path_, begin, begin, count, num_tokens());
   LEASEHOLD_CHECK(vocab > 0 && vocab <= int64_t{1} << 31, "vocab {}", vocab);
   if (count == 0) return ok_status();
-  const uint8_t* bytes =
-      static_cast<const uint8_t*>(file_->data()) + kTokenHeaderBytes + begin * header_.token_bytes;
-  const int64_t bad = header_.token_bytes == 2 ? widen<uint16_t>(bytes, out, vocab)
-                                               : widen<uint32_t>(bytes, out, vocab);
+  int64_t bad = -1;
+  LEASEHOLD_RETURN_IF_ERROR(
+      read_bytes(kTokenHeaderBytes + begin * header_.token_bytes, count * header_.token_bytes,
+                 [&](std::span<const uint8_t> bytes) {
+                   bad = header_.token_bytes == 2 ? widen<uint16_t>(bytes.data(), out, vocab)
+                                                  : widen<uint32_t>(bytes.data(), out, vocab);
+                 }));
   if (bad < 0) return ok_status();
   return error(Code::kBadData,
                "{}: token {} is {}, but the vocabulary has {} ids (0 to {}); raise model.vocab, or "
@@ -142,18 +158,25 @@ Status TokenFile::read(int64_t begin, std::span<int32_t> out, int64_t vocab) con
                path_, begin + bad, static_cast<uint32_t>(out[bad]), vocab, vocab - 1);
 }
 
-Digest128 TokenFile::digest() const {
-  const char* bytes = static_cast<const char*>(file_->data());
-  const int64_t size = file_->size_bytes();
-  if (size <= kWholeDigestBytes) return digest128(bytes, static_cast<size_t>(size));
+Result<Digest128> TokenFile::digest() const {
   Digester digester;
-  digester.update(bytes, kTokenHeaderBytes);
+  const auto update = [&](std::span<const uint8_t> bytes) {
+    digester.update(bytes.data(), bytes.size());
+  };
+  const int64_t size = file_->size_bytes();
+  if (size <= kWholeDigestBytes) {
+    for (int64_t done = 0; done < size; done += kDigestReadBytes) {
+      LEASEHOLD_RETURN_IF_ERROR(read_bytes(done, std::min(kDigestReadBytes, size - done), update));
+    }
+    return digester.finish();
+  }
+  LEASEHOLD_RETURN_IF_ERROR(read_bytes(0, kTokenHeaderBytes, update));
   const int64_t span = size - kTokenHeaderBytes - kDigestBlockBytes;
   for (int64_t i = 0; i < kDigestBlocks; ++i) {
     // i * span would overflow above 8 PiB.
     const int64_t offset =
         i * (span / (kDigestBlocks - 1)) + i * (span % (kDigestBlocks - 1)) / (kDigestBlocks - 1);
-    digester.update(bytes + kTokenHeaderBytes + offset, kDigestBlockBytes);
+    LEASEHOLD_RETURN_IF_ERROR(read_bytes(kTokenHeaderBytes + offset, kDigestBlockBytes, update));
   }
   return digester.finish();
 }

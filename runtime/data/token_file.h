@@ -1,7 +1,7 @@
-// A file of tokens in llm.c's format, read through a memory map: 256 x int32 header (magic
-// 20240520, version 1, count: uint16 tokens; magic 20240801, version 7, count: uint32 tokens), then
-// the tokens, little-endian. Counts of 2^32 and more put their high half into the word behind the
-// count, which llm.c leaves zero: every llm.c file reads the same.
+// A file of tokens in llm.c's format: 256 x int32 header (magic 20240520, version 1, count: uint16
+// tokens; magic 20240801, version 7, count: uint32 tokens), then the tokens, little-endian. Counts
+// of 2^32 and more put their high half into the word behind the count, which llm.c leaves zero:
+// every llm.c file reads the same.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +11,7 @@
 
 #include "runtime/base/digest.h"
 #include "runtime/base/files.h"
+#include "runtime/base/limited_reader.h"
 
 namespace leasehold {
 
@@ -31,24 +32,32 @@ std::string make_token_header(int64_t num_tokens, int token_bytes);
 
 class TokenFile {
  public:
-  static Result<TokenFile> open(FileSystem& files, const std::string& path);
+  static constexpr double kReadLimitS = 300;
+
+  // A read may take `limit_s` seconds.
+  static Result<TokenFile> open(FileSystem& files, const std::string& path,
+                                double limit_s = kReadLimitS);
 
   const std::string& path() const { return path_; }
   int64_t num_tokens() const { return header_.num_tokens; }
   int token_bytes() const { return header_.token_bytes; }
   // Tokens [begin, begin + out.size()), which must lie inside the file, as int32. kBadData, naming
-  // file, position and id, when one is not below `vocab` (at most 2^31). Thread-safe. The file must
-  // not shrink while it is open: like any memory map, it would end the process (SIGBUS).
+  // file, position and id, when one is not below `vocab` (at most 2^31), and when the file has
+  // become shorter than it was; kStorage when it cannot be read; kUnavailable past the limit.
+  // Thread-safe.
   Status read(int64_t begin, std::span<int32_t> out, int64_t vocab) const;
   // Identifies the data: XXH3-128 over the header and, in files above 64 MiB, 1024 evenly spaced
   // blocks of 64 KiB, the first behind the header and the last at the end (below: over everything).
-  Digest128 digest() const;
+  // Errors as read.
+  Result<Digest128> digest() const;
 
  private:
-  TokenFile(std::string path, std::shared_ptr<MappedFile> file, TokenHeader header);
+  TokenFile(std::string path, std::shared_ptr<LimitedReader> file, TokenHeader header);
+  Status read_bytes(int64_t offset, int64_t size_bytes,
+                    const std::function<void(std::span<const uint8_t>)>& use) const;
 
   std::string path_;
-  std::shared_ptr<MappedFile> file_;
+  std::shared_ptr<LimitedReader> file_;
   TokenHeader header_;
 };
 

@@ -162,6 +162,26 @@ TEST_F(CommandsTest, OneRankNeedsNoMpirun) {
   EXPECT_EQ(metrics("alone"), metrics("two"));
 }
 
+// Each rank reads job and data for itself. About 2 s, for starts of mpirun.
+TEST_F(CommandsTest, RanksThatWereGivenDifferentThingsAreRefusedBeforeAnythingIsWritten) {
+  const auto start_with = [&](const std::vector<std::string>& others) {
+    std::vector<std::string> command = train_command(1, "mixed");
+    const std::vector<std::string> second = train_command(1, "mixed", others);
+    command.emplace_back(":");
+    command.insert(command.end(), std::find(second.begin(), second.end(), "-np"), second.end());
+    return run_program(command, directory_.path(), 60, mpi_environment());
+  };
+  const std::string other = directory_ / "data/validation.bin";
+  expect_ended(start_with({"--set", "data.train=" + other}), 78,
+               {"rank 1", "the digest of data.train is"});
+  expect_ended(start_with({"--set", "optimizer.lr=0.5"}), 78,
+               {"rank 1", "optimizer.lr is 0.5 here and"});
+  expect_ended(start_with({"--stop-after", "1"}), 78, {"--stop-after is 1 here and not given"});
+  EXPECT_FALSE(posix_files().exists(run_dir("mixed")));
+  expect_ended(start_with({"--set", "device.threads=2", "--stop-after", "1"}), 78,
+               {"--stop-after"});
+}
+
 TEST_F(CommandsTest, BadJobFilesAreRefusedBeforeAnythingIsWritten) {
   const auto refused = [&](const std::string& setting, int code,
                            const std::vector<std::string>& words) {

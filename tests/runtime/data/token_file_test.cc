@@ -41,6 +41,25 @@ void expect_bad(const Status& status, std::initializer_list<const char*> parts) 
   }
 }
 
+// Training goes on for weeks: what happens to the file meanwhile ends it with a reason, not with
+// SIGBUS.
+TEST(TokenFile, AFileThatIsCutOrReplacedWhileItIsReadIsNamed) {
+  const TemporaryDirectory directory;
+  const std::string path = directory / "t.bin";
+  write(path, token_file<uint16_t>(std::vector<uint16_t>(100000, 7)));
+  const TokenFile file = TokenFile::open(posix_files(), path).value();
+  std::vector<int32_t> out(10);
+  ASSERT_TRUE(file.read(99990, out, 8).ok());
+  std::filesystem::resize_file(path, 5000);
+  EXPECT_TRUE(file.read(0, out, 8).ok());
+  expect_bad(file.read(99990, out, 8), {path.c_str(), "replaced or cut"});
+  expect_bad(file.digest().status(), {path.c_str(), "replaced or cut"});
+  // A new file under the name is another file.
+  std::filesystem::remove(path);
+  write(path, token_file<uint16_t>(std::vector<uint16_t>(100000, 9)));
+  EXPECT_EQ(TokenFile::open(posix_files(), path).value().num_tokens(), 100000);
+}
+
 TEST(TokenHeader, IsLlmCs) {
   const std::string header = make_token_header(5, 2);
   int32_t words[256];
@@ -153,7 +172,7 @@ TEST(TokenFile, DigestOfASmallFileIsThatOfItsBytes) {
   TemporaryDirectory directory;
   const std::string content = token_file<uint16_t>({1, 2, 3});
   write(directory / "t.bin", content);
-  EXPECT_EQ(TokenFile::open(posix_files(), directory / "t.bin").value().digest(),
+  EXPECT_EQ(TokenFile::open(posix_files(), directory / "t.bin").value().digest().value(),
             digest128(content.data(), content.size()));
 }
 
@@ -165,7 +184,7 @@ TEST(TokenFile, DigestOfALargeFileSamplesIt) {
   const int64_t size = kTokenHeaderBytes + 2 * count;
   write(path, make_token_header(count, 2));
   std::filesystem::resize_file(path, static_cast<uintmax_t>(size));
-  const auto digest = [&] { return TokenFile::open(posix_files(), path).value().digest(); };
+  const auto digest = [&] { return TokenFile::open(posix_files(), path).value().digest().value(); };
   const auto poke = [&](int64_t offset) {
     std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
     file.seekp(offset);
