@@ -12,7 +12,7 @@ namespace leasehold {
 
 namespace {
 
-constexpr int64_t kMaxCalendarBytes = int64_t{1} << 20;
+constexpr int64_t kMaxCalendarBytes = int64_t{16} << 20;
 
 // A lease and the line where it begins.
 struct Placed {
@@ -116,15 +116,18 @@ Result<LeaseCalendar> parse_lease_calendar(std::string_view text, const std::str
   return calendar;
 }
 
+Result<std::string> read_lease_calendar(FileSystem& files, const std::string& path) {
+  auto text = read_file(files, path, kMaxCalendarBytes);
+  if (text.ok()) return text;
+  const Code code = text.status().code();
+  return Status(code == Code::kBadData ? Code::kBadConfig : code,
+                "lease calendar: " + text.status().message());
+}
+
 Result<LeaseCalendar> load_lease_calendar(FileSystem& files, const std::string& path,
                                           double first_launch_s) {
-  const auto text = read_file(files, path, kMaxCalendarBytes);
-  if (!text.ok()) {
-    const Code code = text.status().code();
-    return Status(code == Code::kBadData ? Code::kBadConfig : code,
-                  "lease calendar: " + text.status().message());
-  }
-  return parse_lease_calendar(text.value(), path, first_launch_s);
+  LEASEHOLD_ASSIGN_OR_RETURN(const std::string text, read_lease_calendar(files, path));
+  return parse_lease_calendar(text, path, first_launch_s);
 }
 
 }  // namespace leasehold

@@ -49,7 +49,10 @@ struct LeaseCalendar {
 // id, or one host in two leases at the same time.
 Result<LeaseCalendar> parse_lease_calendar(std::string_view text, const std::string& path,
                                            double first_launch_s);
-// Reads and parses. kMissingInput when there is no such file.
+// Reads the text of a calendar. One that is too long is kBadConfig; kMissingInput when there is no
+// such file.
+Result<std::string> read_lease_calendar(FileSystem& files, const std::string& path);
+// Reads and parses.
 Result<LeaseCalendar> load_lease_calendar(FileSystem& files, const std::string& path,
                                           double first_launch_s);
 

@@ -2,24 +2,17 @@
 
 namespace leasehold {
 
-namespace {
-
-constexpr int64_t kMaxCalendarBytes = int64_t{16} << 20;
-
-}  // namespace
-
 Result<CalendarWatch> CalendarWatch::open(FileSystem& files, const std::string& path,
                                           double first_launch_s) {
   CalendarWatch watch(files, path, first_launch_s);
-  LEASEHOLD_ASSIGN_OR_RETURN(watch.calendar_, load_lease_calendar(files, path, first_launch_s));
-  // Should it have changed meanwhile, the next look tells.
-  const auto text = read_file(files, path, kMaxCalendarBytes);
-  if (text.ok()) watch.text_ = *text;
+  LEASEHOLD_ASSIGN_OR_RETURN(watch.text_, read_lease_calendar(files, path));
+  LEASEHOLD_ASSIGN_OR_RETURN(watch.calendar_,
+                             parse_lease_calendar(watch.text_, path, first_launch_s));
   return watch;
 }
 
 std::vector<SupervisorEvent> CalendarWatch::look() {
-  const auto read = read_file(*files_, path_, kMaxCalendarBytes);
+  const auto read = read_lease_calendar(*files_, path_);
   const std::string text = read.ok() ? *read : read.status().message();
   if (text == text_) return {};
   text_ = text;
