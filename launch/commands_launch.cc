@@ -1,13 +1,10 @@
 #include "launch/commands_launch.h"
 
-#include <arpa/inet.h>
 #include <atomic>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
-#include <ifaddrs.h>
-#include <netinet/in.h>
 #include <unistd.h>
 
 #include "launch/find_launcher.h"
@@ -15,11 +12,12 @@
 #include "launch/job_file.h"
 #include "launch/job_override.h"
 #include "launch/job_schema.h"
+#include "launch/launchers/batch_variables.h"
 #include "launch/layout_candidates.h"
+#include "launch/own_address.h"
 #include "launch/run_memory.h"
 #include "launch/stop_signals.h"
-#include "launch/supervisor/control_file.h"
-#include "launch/supervisor/control_server.h"
+#include "launch/supervisor/control_channel.h"
 #include "launch/supervisor/control_socket.h"
 #include "launch/supervisor/keeper.h"
 #include "launch/supervisor/state_report.h"
@@ -31,6 +29,7 @@ namespace leasehold {
 namespace {
 
 constexpr double kProbeDeadlineS = 10;
+constexpr const char* kLoopback = "127.0.0.1";  // where virtual nodes reach the supervisor
 
 // A signal handler can reach nothing else.
 std::atomic<int> interrupts = 0;
@@ -111,54 +110,29 @@ Result<JobFile> load_launch_job(const LaunchCommand& command) {
   return job;
 }
 
-// The first IPv4 address of this machine that is not loopback.
-Result<std::string> own_address() {
-  ifaddrs* list = nullptr;
-  if (::getifaddrs(&list) != 0)
-    return error(Code::kInternal, "the machine's addresses are unknown");
-  std::string found;
-  for (const ifaddrs* entry = list; entry != nullptr && found.empty(); entry = entry->ifa_next) {
-    if (entry->ifa_addr == nullptr || entry->ifa_addr->sa_family != AF_INET) continue;
-    const auto* address = reinterpret_cast<const sockaddr_in*>(entry->ifa_addr);
-    if ((ntohl(address->sin_addr.s_addr) >> 24) == 127) continue;
-    char text[INET_ADDRSTRLEN] = {};
-    if (::inet_ntop(AF_INET, &address->sin_addr, text, sizeof text) != nullptr) found = text;
+// Finds the address at which the calendar's hosts reach this machine, and tells which it is.
+Result<std::string> cluster_address(const LaunchCommand& command, const JobFile& job,
+                                    const LeaseCalendar& calendar, const Logger& logger) {
+  if (!command.address.empty()) return command.address;
+  if (job.launch.hosts == "local") return std::string(kLoopback);
+  std::vector<std::string> hosts;
+  for (const Lease& lease : calendar.leases) {
+    hosts.insert(hosts.end(), lease.hosts.begin(), lease.hosts.end());
   }
-  ::freeifaddrs(list);
-  if (!found.empty()) return found;
-  return error(Code::kBadConfig,
-               "this machine has no address that nodes could reach: give one with --address");
+  LEASEHOLD_ASSIGN_OR_RETURN(const AddressChoice choice, own_address(hosts));
+  logger.info("{}", in_words(choice));
+  return choice.address;
 }
 
-// A generation that outlived its supervisor reports to the port that it was told.
-Result<std::unique_ptr<ControlServer>> start_server(ControlServerOptions options,
-                                                    ControlHandler& board) {
-  auto server = ControlServer::start(options, board);
-  if (server.ok() || (options.cluster_port == 0 && options.operator_port == 0)) return server;
-  options.cluster_port = 0;
-  options.operator_port = 0;
-  return ControlServer::start(options, board);
+// Refuses an address that is none of this machine's before anything is touched.
+Status check_address(const std::string& address) {
+  if (address.empty()) return ok_status();
+  const Status listens = listen_at({address, 0}).status();
+  if (listens.ok()) return ok_status();
+  return {Code::kUsage, listens.annotated("--address").message()};
 }
 
-Result<ControlServerOptions> make_server_options(const LaunchCommand& command, const JobFile& job) {
-  ControlServerOptions options;
-  if (!command.address.empty()) {
-    options.cluster_address = command.address;
-  } else if (job.launch.hosts != "local") {
-    LEASEHOLD_ASSIGN_OR_RETURN(options.cluster_address, own_address());
-  }
-  const auto before = read_control_file(posix_files(), job.run.dir);
-  if (before.ok()) {
-    options.token = before->token;
-    options.cluster_port = before->cluster_port;
-    options.operator_port = before->operator_port;
-  } else {
-    LEASEHOLD_ASSIGN_OR_RETURN(options.token, make_token());
-  }
-  return options;
-}
-
-SupervisorOptions make_options(const JobFile& job, const std::string& address) {
+SupervisorOptions make_options(const JobFile& job) {
   SupervisorOptions options;
   options.run_dir = job.run.dir;
   options.calendar_path = job.lease.calendar;
@@ -172,12 +146,7 @@ SupervisorOptions make_options(const JobFile& job, const std::string& address) {
   options.limits.margin_s = job.launch.margin_s;
   options.limits.hosts_are_local = job.launch.hosts == "local";
   options.limits.num_steps = job.run.steps;
-  options.address = address;
   return options;
-}
-
-std::string address_of(const ControlServerOptions& options, const ControlServer& server) {
-  return format_socket_address({options.cluster_address, server.cluster_port()});
 }
 
 // Virtual nodes share this machine's memory; hosts have their own.
@@ -197,21 +166,27 @@ void clean_hosts_that_left(const JobFile& job, const SupervisorState& state, con
 }  // namespace
 
 Status run_launch(const LaunchCommand& given, const Logger& logger) {
+  forget_batch_system();
   LaunchCommand command = given;
   command.job_path = absolute(given.job_path);
   command.overrides = with_absolute_paths(given.overrides);
   LEASEHOLD_ASSIGN_OR_RETURN(const JobFile job, load_launch_job(command));
   LEASEHOLD_ASSIGN_OR_RETURN(const Programs programs, find_programs());
   LEASEHOLD_ASSIGN_OR_RETURN(const auto launcher, find_launcher(job.launch.mpirun, programs.train));
+  LEASEHOLD_RETURN_IF_ERROR(check_address(command.address));
   count_interrupts();
   survive_failed_writes();
   survive_closed_terminal();
 
   ReportBoard board(system_clock());
-  LEASEHOLD_ASSIGN_OR_RETURN(ControlServerOptions server_options,
-                             make_server_options(command, job));
-  LEASEHOLD_ASSIGN_OR_RETURN(auto server, start_server(server_options, board));
-  const std::string address = address_of(server_options, *server);
+  std::unique_ptr<ControlChannel> channel;
+  const auto listen = [&](const LeaseCalendar& calendar) -> Result<std::string> {
+    LEASEHOLD_ASSIGN_OR_RETURN(const std::string at,
+                               cluster_address(command, job, calendar, logger));
+    LEASEHOLD_ASSIGN_OR_RETURN(channel,
+                               ControlChannel::open(posix_files(), job.run.dir, at, board));
+    return channel->address();
+  };
   const auto generations = make_process_host(posix_files(), programs.leasehold);
   const auto prober = make_prober(job.launch.hosts, kProbeDeadlineS);
   const auto forecaster = make_forecaster({.train_program = programs.train,
@@ -230,18 +205,15 @@ Status run_launch(const LaunchCommand& given, const Logger& logger) {
                               .launch = job.launch,
                               .hosts = generation.hosts,
                               .generation = generation.number,
-                              .supervisor = address,
-                              .token = server_options.token,
+                              .supervisor = channel->address(),
                               .as_root = ::geteuid() == 0});
   };
   LEASEHOLD_ASSIGN_OR_RETURN(
       const auto supervisor,
-      Supervisor::open(make_options(job, address),
-                       {posix_files(), system_clock(), *generations, *prober, *forecaster, board,
-                        logger, *launcher, make_command, [] { return interrupts.load(); }}));
-  LEASEHOLD_RETURN_IF_ERROR(write_control_file(
-      job.run.dir,
-      {::getpid(), server->operator_port(), server->cluster_port(), server_options.token}));
+      Supervisor::open(make_options(job), {posix_files(), system_clock(), *generations, *prober,
+                                           *forecaster, board, logger, *launcher, listen,
+                                           make_command, [] { return interrupts.load(); }}));
+  LEASEHOLD_RETURN_IF_ERROR(channel->announce());
   logger.info("supervising {}: `leasehold status {}` tells how it goes", job.run.name, job.run.dir);
 
   const JobEnd end = supervisor->run();

@@ -31,7 +31,7 @@ Result<Operator> find_supervisor(const std::string& run_dir) {
     return no_supervisor(run_dir, "the run was never launched");
   }
   if (!control.ok()) return control.status();
-  return Operator{.port = control->operator_port, .token = control->token};
+  return Operator{.port = control->operator_port, .key = control->operator_key};
 }
 
 Result<std::string> ask(const std::string& run_dir) {

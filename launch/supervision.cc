@@ -5,6 +5,7 @@
 #include <map>
 #include <unistd.h>
 
+#include "launch/supervisor/control_file.h"
 #include "launch/supervisor/world_file.h"
 #include "runtime/comm/host_exchange.h"
 
@@ -51,7 +52,6 @@ Result<Supervision> read_supervision() {
   }
   supervision.generation = number;
   supervision.supervisor = environment("LEASEHOLD_SUPERVISOR");
-  supervision.token = environment("LEASEHOLD_TOKEN");
   return supervision;
 }
 
@@ -91,13 +91,20 @@ Result<std::vector<FailureDomain>> read_failure_domains(FileSystem& files,
   return domains;
 }
 
-Result<std::unique_ptr<NodeAgent>> start_node_agent(const Supervision& supervision,
+Result<std::unique_ptr<NodeAgent>> start_node_agent(FileSystem& files, const std::string& run_dir,
+                                                    const Supervision& supervision,
                                                     ProcessGroup& processes,
                                                     const RunProgress& progress,
                                                     DrainRequest& drain) {
   const bool reports =
       supervision.generation && !supervision.supervisor.empty() && processes.node_local_rank() == 0;
   if (!reports) return std::unique_ptr<NodeAgent>();
+  NodeAgentOptions options{.supervisor = supervision.supervisor};
+  LEASEHOLD_ASSIGN_OR_RETURN(options.key, read_agent_key(files, run_dir));
+  options.find = [&files, run_dir] {
+    const auto found = read_supervisor_address(files, run_dir);
+    return found.ok() ? *found : "";
+  };
   Communicator& world = processes.world();
   const std::string node = processes.node();
   NodeAgentEvents events;
@@ -109,8 +116,7 @@ Result<std::unique_ptr<NodeAgent>> start_node_agent(const Supervision& supervisi
     world.abort(
         error(Code::kUnavailable, "generation {} is not the present one: {}", generation, reason));
   };
-  return NodeAgent::start({.supervisor = supervision.supervisor, .token = supervision.token},
-                          std::move(events));
+  return NodeAgent::start(std::move(options), std::move(events));
 }
 
 }  // namespace leasehold

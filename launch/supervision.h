@@ -18,7 +18,6 @@ namespace leasehold {
 struct Supervision {
   std::optional<int64_t> generation;  // LEASEHOLD_GENERATION
   std::string supervisor;             // LEASEHOLD_SUPERVISOR, "address:port"
-  std::string token;                  // LEASEHOLD_TOKEN
 };
 
 // From the environment. kUsage when a variable is there and makes no sense.
@@ -33,8 +32,10 @@ Result<std::vector<FailureDomain>> read_failure_domains(FileSystem& files,
                                                         Deadline deadline);
 
 // On the first rank of each node of a supervised generation; null elsewhere. What the supervisor
-// wants reaches `drain`; a rank that is told that a newer generation runs gives up its world.
-Result<std::unique_ptr<NodeAgent>> start_node_agent(const Supervision& supervision,
+// wants reaches `drain`; a rank that is told that a newer generation runs gives up its world. The
+// key and the supervisor's present address are in RUN_DIR/supervisor; kMissingInput without a key.
+Result<std::unique_ptr<NodeAgent>> start_node_agent(FileSystem& files, const std::string& run_dir,
+                                                    const Supervision& supervision,
                                                     ProcessGroup& processes,
                                                     const RunProgress& progress,
                                                     DrainRequest& drain);

@@ -181,7 +181,8 @@ Status run_train(const TrainCommand& command, ProcessGroup& processes, DrainRequ
   RunProgress run_progress;
   std::unique_ptr<NodeAgent> agent;
   if (!only_forecasts) {
-    auto started = start_node_agent(prepared->supervision, processes, run_progress, drain);
+    auto started = start_node_agent(posix_files(), job.run.dir, prepared->supervision, processes,
+                                    run_progress, drain);
     LEASEHOLD_RETURN_IF_ERROR(
         agree(world, *stream, started.status(), after_group_timeout(timeout_s)));
     agent = std::move(started).value();

@@ -44,8 +44,7 @@ Arguments train_arguments(const LaunchRequest& request) {
 std::vector<std::pair<std::string, std::string>> generation_variables(
     const LaunchRequest& request) {
   return {{"LEASEHOLD_GENERATION", std::to_string(request.generation)},
-          {"LEASEHOLD_SUPERVISOR", request.supervisor},
-          {"LEASEHOLD_TOKEN", request.token}};
+          {"LEASEHOLD_SUPERVISOR", request.supervisor}};
 }
 
 }  // namespace leasehold

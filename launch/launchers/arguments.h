@@ -29,7 +29,7 @@ GivenArguments split_given(const Arguments& arguments);
 // Returns leasehold-train with the arguments that all ranks get.
 Arguments train_arguments(const LaunchRequest& request);
 
-// Returns LEASEHOLD_GENERATION, _SUPERVISOR and _TOKEN with their values.
+// Returns LEASEHOLD_GENERATION and _SUPERVISOR with their values.
 std::vector<std::pair<std::string, std::string>> generation_variables(const LaunchRequest& request);
 
 }  // namespace leasehold

@@ -32,7 +32,6 @@ struct LaunchRequest {
   std::vector<PlannedHost> hosts;
   int64_t generation = 1;
   std::string supervisor;  // "address:port"
-  std::string token;
   bool as_root = false;
 };
 
@@ -44,12 +43,12 @@ class Launcher {
   virtual std::string name() const = 0;
 
   // Returns the command of one generation. Ranks are dealt to the hosts in their order, and find
-  // in their environment LEASEHOLD_NODE, _GENERATION, _SUPERVISOR (address:port) and _TOKEN, which
-  // is in no argument. With launch.hosts = "local" all ranks run on this machine and the host is a
-  // name only; else the launcher reaches hosts by the names of the calendar, through `ssh` or the
-  // agent. The hosts of a batch system's allocation are never taken instead. An option that
-  // launch.mpirun_args give is not given a second time. A SIGUSR1 that the launcher receives
-  // reaches every rank.
+  // in their environment LEASEHOLD_NODE, _GENERATION and _SUPERVISOR (address:port). No secret is
+  // in command or environment: agents read their key in run.dir. With launch.hosts = "local" all
+  // ranks run on this machine and the host is a name only; else the launcher reaches hosts by the
+  // names of the calendar, through `ssh` or the agent. The hosts of a batch system's allocation are
+  // never taken instead. An option that launch.mpirun_args give is not given a second time. A
+  // SIGUSR1 that the launcher receives reaches every rank.
   virtual GenerationCommand command(const LaunchRequest& request) const = 0;
 
   // Reads the end of what a failed generation on `hosts` printed. Any text will do.

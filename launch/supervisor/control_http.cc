@@ -13,6 +13,7 @@
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/status.hpp>
 
+#include "launch/supervisor/control_proof.h"
 #include "launch/supervisor/control_protocol.h"
 
 namespace leasehold {
@@ -39,10 +40,15 @@ Reply refuse(int status, const std::string& message, std::string headers = "") {
   return {refusal(status, message), std::move(headers)};
 }
 
+Reply unauthorized(const std::string& message) {
+  return refuse(401, message, "WWW-Authenticate: Leasehold\r\n");
+}
+
 // A whole head, with the part of the body that came with it.
 struct Received {
   std::string bytes;
   size_t head_size = 0;
+  bool is_whole = false;  // the body was read, too
 };
 
 void send_reply(HttpPeer& peer, const Reply& reply, bool with_body = true) {
@@ -58,12 +64,12 @@ void send_reply(HttpPeer& peer, const Reply& reply, bool with_body = true) {
 
 class BeastService : public HttpService {
  public:
-  BeastService(std::vector<HttpRoute> routes, std::string token, int64_t max_body_bytes)
-      : routes_(std::move(routes)), token_(std::move(token)), max_body_bytes_(max_body_bytes) {}
+  BeastService(std::vector<HttpRoute> routes, HttpSecrets secrets, int64_t max_body_bytes)
+      : routes_(std::move(routes)), secrets_(std::move(secrets)), max_body_bytes_(max_body_bytes) {}
 
-  void serve(HttpPeer& peer) const override {
-    const std::optional<Received> received = receive_head(peer);
-    if (!received) return;
+  bool serve(HttpPeer& peer) const override {
+    std::optional<Received> received = receive_head(peer);
+    if (!received) return false;
     Parser parser;
     parser.header_limit(kMaxHeadBytes);
     // The parser never sees a body; refuse_body() has the limit. (boost::none means 0 in 1.74.)
@@ -71,9 +77,12 @@ class BeastService : public HttpService {
     boost::system::error_code failure;
     parser.put(boost::asio::buffer(received->bytes.data(), received->head_size), failure);
     if (!parser.is_header_done()) {
-      return send_reply(peer, refuse(400, "malformed request: " + failure.message()));
+      send_reply(peer, refuse(400, "malformed request: " + failure.message()));
+      return false;
     }
-    send_reply(peer, answer(peer, parser, *received), parser.get().method() != http::verb::head);
+    const Reply reply = answer(peer, parser, *received);
+    send_reply(peer, reply, parser.get().method() != http::verb::head);
+    return received->is_whole;
   }
 
  private:
@@ -100,15 +109,32 @@ class BeastService : public HttpService {
     return received;
   }
 
-  Reply answer(HttpPeer& peer, const Parser& parser, const Received& received) const {
+  Reply answer(HttpPeer& peer, const Parser& parser, Received& received) const {
     const Head& head = parser.get();
     if ((head.version() != 10 && head.version() != 11) || head.method() == http::verb::unknown) {
       return refuse(400, "malformed request: neither HTTP/1.0 nor HTTP/1.1, or no known method");
     }
-    if (!is_authorized(head)) {
-      return refuse(401, "send the job's token: Authorization: Bearer TOKEN",
-                    "WWW-Authenticate: Bearer\r\n");
-    }
+    const std::string_view credentials = credentials_of(head);
+    const std::optional<RequestProof> proof = parse_request_proof(credentials);
+    const bool is_scraper = !proof && has_token(credentials);
+    if (!proof && !is_scraper) return unauthorized("prove that you have the run's key");
+    if (std::optional<Reply> refused = refuse_body(parser)) return *std::move(refused);
+    const std::optional<std::string> body = receive_body(peer, parser, received);
+    if (!body) return refuse(408, "the body did not come in time");
+    received.is_whole = true;
+    if (is_scraper) return answer_route(head, *body, /*is_scraper=*/true);
+    const RequestText request = {view(head.method_string()), view(head.target()), *body};
+    if (!is_proved(secrets_.key, request, *proof)) return unauthorized("the proof is wrong");
+    Reply reply = proof->session == secrets_.session
+                      ? answer_route(head, *body, /*is_scraper=*/false)
+                      : unauthorized("another session; this one is named by this answer's proof");
+    const AnswerText text = {reply.response.status, reply.response.body};
+    const AnswerProof own = prove_answer(secrets_.key, text, proof->nonce, secrets_.session);
+    reply.headers += fmt::format("Authentication-Info: {}\r\n", header_of(own));
+    return reply;
+  }
+
+  Reply answer_route(const Head& head, const std::string& body, bool is_scraper) const {
     const std::string_view target = view(head.target());
     const std::string_view path = target.substr(0, target.find_first_of("?#"));
     const HttpRoute* at_path = nullptr;
@@ -123,11 +149,9 @@ class BeastService : public HttpService {
       return refuse(405, fmt::format("{} takes {} only", at_path->path, at_path->method),
                     fmt::format("Allow: {}\r\n", at_path->method));
     }
-    if (std::optional<Reply> refused = refuse_body(parser)) return *std::move(refused);
-    const std::optional<std::string> body = receive_body(peer, parser, received);
-    if (!body) return refuse(408, "the body did not come in time");
+    if (is_scraper && !route->for_scraper) return unauthorized("the token does not open this");
     try {
-      return {route->answer(*body), ""};
+      return {route->answer(body), ""};
     } catch (...) {
       return refuse(500, "the supervisor failed at this request; its log tells more");
     }
@@ -169,12 +193,17 @@ class BeastService : public HttpService {
     return body;
   }
 
-  bool is_authorized(const Head& head) const {
+  // Returns nothing unless there is one such header.
+  static std::string_view credentials_of(const Head& head) {
+    if (head.count(http::field::authorization) != 1) return {};
+    return view(head[http::field::authorization]);
+  }
+
+  bool has_token(std::string_view credentials) const {
     constexpr std::string_view kScheme = "Bearer ";
-    if (head.count(http::field::authorization) != 1) return false;
-    const boost::beast::string_view value = head[http::field::authorization];
-    return boost::beast::iequals(value.substr(0, kScheme.size()), "Bearer ") &&
-           same_token(view(value.substr(kScheme.size())), token_);
+    const std::string_view scheme = credentials.substr(0, kScheme.size());
+    return boost::beast::iequals({scheme.data(), scheme.size()}, "Bearer ") &&
+           same_secret(credentials.substr(scheme.size()), secrets_.scraper_token);
   }
 
   std::string paths() const {
@@ -185,7 +214,7 @@ class BeastService : public HttpService {
   }
 
   const std::vector<HttpRoute> routes_;
-  const std::string token_;
+  const HttpSecrets secrets_;
   const int64_t max_body_bytes_;
 };
 
@@ -195,9 +224,9 @@ HttpResponse refusal(int status, const std::string& message) {
   return {status, error_to_json(message)};
 }
 
-std::unique_ptr<HttpService> HttpService::create(std::vector<HttpRoute> routes, std::string token,
+std::unique_ptr<HttpService> HttpService::create(std::vector<HttpRoute> routes, HttpSecrets secrets,
                                                  int64_t max_body_bytes) {
-  return std::make_unique<BeastService>(std::move(routes), std::move(token), max_body_bytes);
+  return std::make_unique<BeastService>(std::move(routes), std::move(secrets), max_body_bytes);
 }
 
 }  // namespace leasehold

@@ -1,6 +1,6 @@
 // Answers one HTTP request made of untrusted bytes. The head is read whole, up to a limit, and
-// given to Boost.Beast's parser. A body is read only after token, path, method and size were found
-// good.
+// given to Boost.Beast's parser. A body is read only where the head has the form of a proof or the
+// scraper's token, and up to its limit; what was asked is looked at only once it is proved.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "runtime/base/mac.h"
 #include "runtime/base/status.h"
 
 namespace leasehold {
@@ -28,6 +29,14 @@ struct HttpRoute {
   std::string method;  // "GET" or "POST"
   std::string path;    // compared as it is: no escapes are decoded
   std::function<HttpResponse(const std::string& body)> answer;  // any thread
+  bool for_scraper = false;                                     // opens with the token, too
+};
+
+// What a service knows its clients by, and they it (control_proof.h).
+struct HttpSecrets {
+  SecretKey key;
+  std::string session;        // of this server: make_nonce()
+  std::string scraper_token;  // "": none is taken
 };
 
 // The connection, as the service sees it.
@@ -42,11 +51,13 @@ class HttpPeer {
 class HttpService {
  public:
   // `max_body_bytes` limits a request's body.
-  static std::unique_ptr<HttpService> create(std::vector<HttpRoute> routes, std::string token,
+  static std::unique_ptr<HttpService> create(std::vector<HttpRoute> routes, HttpSecrets secrets,
                                              int64_t max_body_bytes);
   virtual ~HttpService() = default;
-  // Serves one request, then the connection is to be closed. Several threads at a time.
-  virtual void serve(HttpPeer& peer) const = 0;
+  // Serves one request, then the connection is to be closed. Several threads at a time. Returns
+  // true when all of the request was read: the connection can be closed without a reset, in which
+  // the answer might be lost.
+  virtual bool serve(HttpPeer& peer) const = 0;
 };
 
 }  // namespace leasehold

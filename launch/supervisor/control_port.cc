@@ -16,8 +16,8 @@ namespace leasehold {
 
 namespace {
 
-// What a client still sends after its answer is read for so long and no further: closing at once
-// would reset the connection, and the answer might be lost with it.
+// What a client still sends of a request that was refused unread is read for so long and no
+// further: closing at once would reset the connection, and the answer might be lost with it.
 constexpr double kLingerS = 0.5;
 constexpr size_t kLingerBytes = 256 << 10;
 constexpr int kPauseMs = 50;  // after accept() failed, for want of descriptors
@@ -83,7 +83,8 @@ class ThreadedPort : public ControlPort {
     const auto gives_way = [&] { return stopping_ || (grace.passed() && is_crowded()); };
     const SocketWait wait = {Deadline::after_s(options_.connection_s), gives_way};
     SocketPeer peer(connection, wait);
-    service_.serve(peer);
+    // A request that was read whole costs a thread no round trip: the system sends what is left.
+    if (service_.serve(peer)) return;
     shutdown(connection.fd(), SHUT_WR);
     linger(connection, gives_way);
   }

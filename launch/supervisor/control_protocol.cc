@@ -1,9 +1,6 @@
 #include "launch/supervisor/control_protocol.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <limits>
-#include <sys/random.h>
 
 #include <nlohmann/json.hpp>
 
@@ -18,7 +15,6 @@ namespace {
 
 constexpr int kDepth = 1;
 constexpr size_t kMaxNodeName = 253;  // what DNS allows a host
-constexpr size_t kTokenBytes = 16;
 
 std::string dump(const ordered_json& object) {
   return object.dump(-1, ' ', /*ensure_ascii=*/false, json::error_handler_t::replace);
@@ -41,8 +37,10 @@ bool is_node_name(std::string_view name) {
              name, [&](char c) { return is_alphanumeric(c) || c == '.' || c == '_' || c == '-'; });
 }
 
-Result<double> parse_seconds(const JsonCursor& at) {
-  return at.number(0, std::numeric_limits<double>::max());
+Result<double> parse_seconds(const JsonCursor& at) { return at.number(0, kMaxReportedS); }
+
+Result<int64_t> parse_count(const JsonCursor& at, int64_t least = 0) {
+  return at.integer(least, kMaxReportedCount);
 }
 
 }  // namespace
@@ -52,6 +50,7 @@ std::string to_json(const Report& report) {
                {"node", report.node},
                {"rank", report.rank},
                {"pid", report.pid},
+               {"number", report.number},
                {"step", report.step},
                {"phase", report.phase},
                {"committed_step", report.committed_step},
@@ -74,28 +73,33 @@ std::string error_to_json(const std::string& message) {
   return dump(ordered_json::object({{"error", message}}));
 }
 
+std::string fence_to_json(const std::string& message, int64_t present) {
+  return dump({{"error", message}, {"generation", present}});
+}
+
 Result<Report> parse_report(std::string_view text) {
   const std::string what = "report";
   LEASEHOLD_ASSIGN_OR_RETURN(const json root, parse_small(text, what));
   const JsonCursor top(root, what);
-  LEASEHOLD_RETURN_IF_ERROR(top.expect_fields({"generation", "node", "rank", "pid", "step", "phase",
-                                               "committed_step", "durable_step", "step_time_s",
-                                               "save_time_s", "communication_s", "exposed_s"}));
+  LEASEHOLD_RETURN_IF_ERROR(top.expect_fields(
+      {"generation", "node", "rank", "pid", "number", "step", "phase", "committed_step",
+       "durable_step", "step_time_s", "save_time_s", "communication_s", "exposed_s"}));
   Report report;
-  LEASEHOLD_ASSIGN_OR_RETURN(report.generation, top.field("generation").integer());
+  LEASEHOLD_ASSIGN_OR_RETURN(report.generation, parse_count(top.field("generation")));
   LEASEHOLD_ASSIGN_OR_RETURN(report.node, top.field("node").string());
   if (!is_node_name(report.node)) {
     return top.field("node").bad("a name matches [A-Za-z0-9][A-Za-z0-9._-]*");
   }
-  LEASEHOLD_ASSIGN_OR_RETURN(report.rank, top.field("rank").integer());
-  LEASEHOLD_ASSIGN_OR_RETURN(report.pid, top.field("pid").integer(1));
-  LEASEHOLD_ASSIGN_OR_RETURN(report.step, top.field("step").integer());
+  LEASEHOLD_ASSIGN_OR_RETURN(report.rank, parse_count(top.field("rank")));
+  LEASEHOLD_ASSIGN_OR_RETURN(report.pid, parse_count(top.field("pid"), 1));
+  LEASEHOLD_ASSIGN_OR_RETURN(report.number, parse_count(top.field("number")));
+  LEASEHOLD_ASSIGN_OR_RETURN(report.step, parse_count(top.field("step")));
   LEASEHOLD_ASSIGN_OR_RETURN(report.phase, top.field("phase").string());
   if (std::ranges::find(kPhases, report.phase) == kPhases.end()) {
     return top.field("phase").bad(fmt::format("one of {} is expected", fmt::join(kPhases, ", ")));
   }
-  LEASEHOLD_ASSIGN_OR_RETURN(report.committed_step, top.field("committed_step").integer(-1));
-  LEASEHOLD_ASSIGN_OR_RETURN(report.durable_step, top.field("durable_step").integer(-1));
+  LEASEHOLD_ASSIGN_OR_RETURN(report.committed_step, parse_count(top.field("committed_step"), -1));
+  LEASEHOLD_ASSIGN_OR_RETURN(report.durable_step, parse_count(top.field("durable_step"), -1));
   LEASEHOLD_ASSIGN_OR_RETURN(report.step_time_s, parse_seconds(top.field("step_time_s")));
   LEASEHOLD_ASSIGN_OR_RETURN(report.save_time_s, parse_seconds(top.field("save_time_s")));
   LEASEHOLD_ASSIGN_OR_RETURN(report.communication_s, parse_seconds(top.field("communication_s")));
@@ -132,29 +136,14 @@ std::string parse_error(std::string_view text, const std::string& fallback) {
   return message.is_string() ? message.get<std::string>() : fallback;
 }
 
-Result<std::string> make_token() {
-  std::array<unsigned char, kTokenBytes> bytes = {};
-  ssize_t got = 0;
-  do {  // this few bytes come whole
-    got = getrandom(bytes.data(), bytes.size(), 0);
-  } while (got < 0 && errno == EINTR);
-  if (got != std::ssize(bytes)) {
-    return error(Code::kUnavailable, "the system gives no random bytes for a token (getrandom: {})",
-                 errno);
-  }
-  return fmt::format("{:02x}", fmt::join(bytes, ""));
-}
-
-bool same_token(std::string_view given, std::string_view expected) {
-  if (expected.empty()) return false;
-  // As many turns as the caller's own string has, so that time tells nothing of the expected one.
-  unsigned difference = given.size() == expected.size() ? 0 : 1;
-  for (size_t i = 0; i < given.size(); ++i) {
-    difference |= static_cast<unsigned char>(given[i]) ^
-                  static_cast<unsigned char>(expected[i % expected.size()]);
-    asm volatile("" : "+r"(difference));  // no early end by the optimiser
-  }
-  return difference == 0;
+std::optional<int64_t> parse_fence(std::string_view text) {
+  const std::string what = "fence";
+  const Result<json> root = parse_small(text, what);
+  if (!root.ok()) return std::nullopt;
+  const JsonCursor top(*root, what);
+  if (!top.expect_fields({"error", "generation"}).ok()) return std::nullopt;
+  const Result<int64_t> present = parse_count(top.field("generation"), 1);
+  return present.ok() ? std::optional(*present) : std::nullopt;
 }
 
 }  // namespace leasehold

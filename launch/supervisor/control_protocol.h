@@ -1,19 +1,23 @@
-// What agents, operators and the supervisor say to each other over HTTP. All bodies are JSON; every
-// request carries "Authorization: Bearer TOKEN".
+// What agents, operators and the supervisor say to each other over HTTP. All bodies are JSON;
+// requests and answers are proved with a key (control_proof.h), agents' with one, operators' with
+// another. Whoever asks believes nothing that is not proved.
 //   cluster port
-//     POST /report   an agent's Report; answers 200 with an Answer, 409 when its generation is not
-//                    the present one: it must leave without publishing
+//     POST /report   an agent's Report; answers 200 with an Answer, 409 with the present generation
+//                    when that is newer than the report's, whose ranks must leave without
+//                    publishing, and 503 while the supervisor does not know of such a generation
 //   operators' port
 //     GET  /state    the supervisor's state
 //     POST /drain    stop the job; body empty or {"reason": "..."}
-//     GET  /metrics  Prometheus text
-// What is refused has the body {"error": "..."}: 400 malformed, 401 token missing or wrong, 404 no
-// such path, 405 not with this method, 408 too slow, 411 and 413 a body without its size or above
-// kMaxReportBytes, 431 headers too long.
+//     GET  /metrics  Prometheus text; also with "Authorization: Bearer TOKEN", for a scraper, whose
+//                    token opens nothing else
+// What is refused has the body {"error": "..."}: 400 malformed, 401 not proved, or with another
+// session, 404 no such path, 405 not with this method, 408 too slow, 411 and 413 a body without its
+// size or above kMaxReportBytes, 431 headers too long.
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -29,6 +33,7 @@ struct Report {
   std::string node;             // [A-Za-z0-9][A-Za-z0-9._-]*
   int64_t rank = 0;             // of the world
   int64_t pid = 0;              // at least 1
+  int64_t number = 0;           // of the agent's reports: each is higher than those before
   int64_t step = 0;             // steps done
   std::string phase;            // one of kPhases
   int64_t committed_step = -1;  // newest that survives the loss of one node; -1: none
@@ -49,12 +54,17 @@ struct Answer {
 };
 
 inline constexpr int64_t kMaxReportBytes = 16 << 10;
+// What the supervisor's state can hold: counts and seconds beyond are no rank's.
+inline constexpr int64_t kMaxReportedCount = int64_t{1} << 40;
+inline constexpr double kMaxReportedS = 1e12;
 
 // Bytes that are not UTF-8 become U+FFFD.
 std::string to_json(const Report& report);
 std::string to_json(const Answer& answer);
 std::string drain_to_json(const std::string& reason);
 std::string error_to_json(const std::string& message);
+// What an agent of an older generation than `present` is told.
+std::string fence_to_json(const std::string& message, int64_t present);
 
 // Strict (fuzzed): kBadData, naming the member, for anything but such an object of sane values, and
 // for a text above kMaxReportBytes.
@@ -64,10 +74,7 @@ Result<Answer> parse_answer(std::string_view text);
 Result<std::string> parse_drain(std::string_view text);
 // What error_to_json said; `fallback` for any other text.
 std::string parse_error(std::string_view text, const std::string& fallback);
-
-// 32 hexadecimal digits from the system's source of randomness.
-Result<std::string> make_token();
-// Takes the same time wherever they differ. An empty token is like no other.
-bool same_token(std::string_view given, std::string_view expected);
+// The present generation that fence_to_json named; nothing for any other text.
+std::optional<int64_t> parse_fence(std::string_view text);
 
 }  // namespace leasehold

@@ -2,6 +2,7 @@
 
 #include "launch/supervisor/control_http.h"
 #include "launch/supervisor/control_port.h"
+#include "launch/supervisor/control_proof.h"
 
 namespace leasehold {
 
@@ -15,9 +16,13 @@ HttpResponse answer_report(ControlHandler& handler, const std::string& body) {
   const Result<Report> report = parse_report(body);
   if (!report.ok()) return refusal(400, report.status().message());
   const int64_t present = handler.generation();
-  if (report->generation != present) {
-    return refusal(409, fmt::format("generation {} is not the present one, which is {}",
-                                    report->generation, present));
+  if (report->generation > present) {
+    return refusal(503, fmt::format("generation {} is not known here", report->generation));
+  }
+  if (report->generation < present) {
+    const std::string message = fmt::format("generation {} is not the present one, which is {}",
+                                            report->generation, present);
+    return {409, fence_to_json(message, present)};
   }
   return {200, to_json(handler.on_report(*report))};
 }
@@ -41,9 +46,11 @@ std::vector<HttpRoute> operator_routes(ControlHandler& handler) {
            }},
           {"POST", "/drain",
            [&handler](const std::string& body) { return answer_drain(handler, body); }},
-          {"GET", "/metrics", [&handler](const std::string&) {
+          {"GET", "/metrics",
+           [&handler](const std::string&) {
              return HttpResponse{200, handler.prometheus_metrics(), "text/plain; version=0.0.4"};
-           }}};
+           },
+           /*for_scraper=*/true}};
 }
 
 struct Port {
@@ -51,10 +58,12 @@ struct Port {
   std::unique_ptr<ControlPort> port;  // ends before the service
 };
 
-Result<Port> open(const ControlPortOptions& options, const std::string& token,
-                  std::vector<HttpRoute> routes) {
+Result<Port> open(const ControlPortOptions& options, const SecretKey& key,
+                  const std::string& scraper_token, std::vector<HttpRoute> routes) {
   Port opened;
-  opened.service = HttpService::create(std::move(routes), token, kMaxReportBytes);
+  LEASEHOLD_ASSIGN_OR_RETURN(std::string session, make_nonce());
+  opened.service = HttpService::create(std::move(routes), {key, std::move(session), scraper_token},
+                                       kMaxReportBytes);
   LEASEHOLD_ASSIGN_OR_RETURN(opened.port, ControlPort::open(options, *opened.service));
   return opened;
 }
@@ -75,17 +84,16 @@ class TwoPorts : public ControlServer {
 
 Result<std::unique_ptr<ControlServer>> ControlServer::start(const ControlServerOptions& options,
                                                             ControlHandler& handler) {
-  if (options.token.empty()) {
-    return error(Code::kUsage, "the control server wants a token, so that not everybody may drain");
-  }
   ControlPortOptions port;
   port.connection_s = options.read_timeout_s;
   port.address = {options.cluster_address, options.cluster_port};
   port.num_threads = kClusterThreads;
-  LEASEHOLD_ASSIGN_OR_RETURN(Port cluster, open(port, options.token, cluster_routes(handler)));
+  LEASEHOLD_ASSIGN_OR_RETURN(Port cluster,
+                             open(port, options.agent_key, "", cluster_routes(handler)));
   port.address = {kLoopback, options.operator_port};
   port.num_threads = kOperatorThreads;
-  LEASEHOLD_ASSIGN_OR_RETURN(Port operators, open(port, options.token, operator_routes(handler)));
+  LEASEHOLD_ASSIGN_OR_RETURN(Port operators, open(port, options.operator_key, options.scraper_token,
+                                                  operator_routes(handler)));
   return std::unique_ptr<ControlServer>(
       std::make_unique<TwoPorts>(std::move(cluster), std::move(operators)));
 }

@@ -14,14 +14,17 @@ namespace leasehold {
 
 namespace {
 
+constexpr int kOk = 200;
+constexpr int kConflict = 409;
 constexpr double kLeastGapS = 0.05;  // between two reports, however often one is wanted soon
 
 class ReportingAgent : public NodeAgent {
  public:
   ReportingAgent(SocketAddress supervisor, NodeAgentOptions options, NodeAgentEvents events)
-      : supervisor_(std::move(supervisor)),
-        options_(std::move(options)),
-        events_(std::move(events)) {}
+      : options_(std::move(options)),
+        events_(std::move(events)),
+        supervisor_(std::move(supervisor)),
+        client_(options_.key, 2 * kMaxReportBytes) {}
 
   ~ReportingAgent() override {
     {
@@ -69,23 +72,32 @@ class ReportingAgent : public NodeAgent {
 
   void send(std::function<bool()> give_up) {
     const SocketWait wait = {Deadline::after_s(options_.request_timeout_s), std::move(give_up)};
-    const ControlRequest request = {"POST", "/report", options_.token, to_json(events_.report())};
-    const Result<ControlReply> reply =
-        send_request(supervisor_, request, wait, 2 * kMaxReportBytes);
-    if (!reply.ok()) return;
-    if (reply->status == 409) {
-      is_fenced_ = true;
-      events_.fenced(parse_error(reply->body, "another generation is the present one"));
-      return;
-    }
-    if (reply->status != 200) return;
+    Report report = events_.report();
+    report.number = ++number_;
+    const ControlRequest request = {"POST", "/report", to_json(report)};
+    const Result<ControlReply> reply = client_.ask(supervisor_, request, wait);
+    if (!reply.ok()) return look_elsewhere();
+    if (reply->status == kConflict) return heed_fence(report, reply->body);
+    if (reply->status != kOk) return;
     const Result<Answer> answer = parse_answer(reply->body);
     if (!answer.ok() || !answer->drain || is_draining_) return;
     is_draining_ = true;
     events_.drain(answer->reason);
   }
 
-  const SocketAddress supervisor_;
+  void heed_fence(const Report& report, const std::string& body) {
+    const std::optional<int64_t> present = parse_fence(body);
+    if (!present || *present <= report.generation) return;
+    is_fenced_ = true;
+    events_.fenced(parse_error(body, ""));
+  }
+
+  void look_elsewhere() {
+    if (!options_.find) return;
+    Result<SocketAddress> found = parse_socket_address(options_.find());
+    if (found.ok()) supervisor_ = std::move(*found);
+  }
+
   const NodeAgentOptions options_;
   const NodeAgentEvents events_;
   std::mutex mutex_;
@@ -93,6 +105,9 @@ class ReportingAgent : public NodeAgent {
   std::atomic<bool> stopping_ = false;
   bool is_wanted_ = false;  // guarded by mutex_
   // Of the thread alone.
+  SocketAddress supervisor_;
+  ControlClient client_;
+  int64_t number_ = 0;  // of the newest report
   bool is_draining_ = false;
   bool is_fenced_ = false;
   std::thread thread_;  // last: it uses the others

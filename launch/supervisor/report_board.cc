@@ -39,9 +39,11 @@ int64_t ReportBoard::generation() {
 
 Answer ReportBoard::on_report(const Report& report) {
   const std::lock_guard lock(mutex_);
-  if (report.generation == generation_ && hosts_.contains(report.node)) {
-    nodes_[report.node] = {report, clock_.unix_s()};
-  }
+  if (report.generation != generation_ || !hosts_.contains(report.node)) return answer_;
+  const auto known = nodes_.find(report.node);
+  // One that is not newer was sent again by somebody else, or was overtaken.
+  const bool is_newer = known == nodes_.end() || report.number > known->second.report.number;
+  if (is_newer) nodes_[report.node] = {report, clock_.unix_s()};
   return answer_;
 }
 

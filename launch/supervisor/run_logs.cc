@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "launch/supervisor/control_protocol.h"
 #include "runtime/checkpoint/json_lines.h"
 
 namespace leasehold {
@@ -48,10 +49,11 @@ std::optional<LoggedStep> read_last_step(FileSystem& files, const std::string& r
   const size_t begin = before == std::string::npos ? 0 : before + 1;
   const std::string_view line = std::string_view(*tail).substr(begin, end - begin);
   const auto step = find_step(line);
-  if (!step || !is_json_object(line)) return std::nullopt;
+  if (!step || *step > kMaxReportedCount || !is_json_object(line)) return std::nullopt;
   LoggedStep logged{.step = *step};
   if (const auto time = member_text(line, "step_time_s")) {
-    logged.step_time_s = std::strtod(time->c_str(), nullptr);
+    const double seconds = std::strtod(time->c_str(), nullptr);
+    if (seconds >= 0 && seconds <= kMaxReportedS) logged.step_time_s = seconds;
   }
   return logged;
 }

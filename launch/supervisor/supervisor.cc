@@ -30,6 +30,22 @@ Result<SupervisorState> load_or_begin(FileSystem& files, const std::string& run_
   return state;
 }
 
+// The parts of a run that a supervisor may find it cannot read.
+struct KnownRun {
+  SupervisorState state;
+  CalendarWatch calendar;
+};
+
+Result<KnownRun> read_run(const SupervisorOptions& options, const SupervisorParts& parts) {
+  const double now_s = parts.clock.unix_s();
+  LEASEHOLD_ASSIGN_OR_RETURN(SupervisorState state,
+                             load_or_begin(parts.files, options.run_dir, now_s));
+  LEASEHOLD_ASSIGN_OR_RETURN(
+      CalendarWatch calendar,
+      CalendarWatch::open(parts.files, options.calendar_path, state.first_launch_s));
+  return KnownRun{std::move(state), std::move(calendar)};
+}
+
 // The launcher's code is not believed where what was printed says otherwise: Hydra 4.0 forgets the
 // codes of its ranks once it has passed a signal on.
 void correct(Outcome& outcome, const FailureReport& said) {
@@ -44,6 +60,8 @@ void correct(Outcome& outcome, const FailureReport& said) {
 
 Result<std::unique_ptr<Supervisor>> Supervisor::open(SupervisorOptions options,
                                                      SupervisorParts parts) {
+  // Without the lock: who is refused here leaves no trace at all.
+  LEASEHOLD_RETURN_IF_ERROR(read_run(options, parts).status());
   LEASEHOLD_RETURN_IF_ERROR(parts.files.make_directories(join_path(options.run_dir, "supervisor")));
   auto lock = parts.files.lock(join_path(options.run_dir, "lock"), describe_owner(parts.clock));
   if (lock.status().code() == Code::kBadConfig) {
@@ -53,17 +71,18 @@ Result<std::unique_ptr<Supervisor>> Supervisor::open(SupervisorOptions options,
                  options.run_dir, lock.status().message(), options.run_dir);
   }
   if (!lock.ok()) return lock.status();
-  const double now_s = parts.clock.unix_s();
-  LEASEHOLD_ASSIGN_OR_RETURN(SupervisorState state,
-                             load_or_begin(parts.files, options.run_dir, now_s));
-  LEASEHOLD_ASSIGN_OR_RETURN(
-      CalendarWatch calendar,
-      CalendarWatch::open(parts.files, options.calendar_path, state.first_launch_s));
-  LEASEHOLD_RETURN_IF_ERROR(repair_events(parts.files, options.run_dir));
+  LEASEHOLD_ASSIGN_OR_RETURN(KnownRun run, read_run(options, parts));
   std::unique_ptr<Supervisor> supervisor(
-      new Supervisor(std::move(options), std::move(parts), std::move(calendar)));
+      new Supervisor(std::move(options), std::move(parts), std::move(run.calendar)));
   supervisor->lock_ = std::move(lock).value();
-  supervisor->state_ = std::move(state);
+  supervisor->state_ = std::move(run.state);
+  // In this order: agents report as soon as somebody listens.
+  supervisor->brief_board();
+  if (supervisor->parts_.listen) {
+    LEASEHOLD_ASSIGN_OR_RETURN(supervisor->address_,
+                               supervisor->parts_.listen(supervisor->calendar_.calendar()));
+  }
+  LEASEHOLD_RETURN_IF_ERROR(repair_events(supervisor->parts_.files, supervisor->options_.run_dir));
   // Whoever launches a job again that was stopped has done something about it. One that is done
   // stays done.
   if (supervisor->state_.end && supervisor->state_.end->exit_code != 0) {
@@ -77,10 +96,16 @@ Result<std::unique_ptr<Supervisor>> Supervisor::open(SupervisorOptions options,
   return supervisor;
 }
 
-void Supervisor::adopt() {
+void Supervisor::brief_board() {
   listening_since_s_ = parts_.clock.unix_s();
+  if (!state_.running) return parts_.board.begin(state_.newest_generation, {});
+  const RunningGeneration& running = *state_.running;
+  parts_.board.begin(running.number, running.hosts);
+  if (running.ending && !running.ending->kill) parts_.board.tell_to_drain(running.ending->reason);
+}
+
+void Supervisor::adopt() {
   if (!state_.running) {
-    parts_.board.begin(state_.newest_generation, {});
     record({"supervisor_started",
             state_.newest_generation == 0
                 ? "the first launch of this run"
@@ -89,19 +114,20 @@ void Supervisor::adopt() {
     return;
   }
   RunningGeneration& running = *state_.running;
-  parts_.board.begin(running.number, running.hosts);
   const Status adopted = parts_.generations.adopt(directory());
   if (!adopted.ok()) warn(adopted.message());
-  if (running.supervisor != options_.address) {
-    warn(
-        fmt::format("generation {} reports to {}, which is not this supervisor's {}: its progress "
-                    "is read from metrics.jsonl alone",
-                    running.number, running.supervisor, options_.address));
-  }
   // What was asked may not have arrived.
   if (running.ending && running.ending->kill) parts_.generations.end(directory());
-  if (running.ending && !running.ending->kill) parts_.board.tell_to_drain(running.ending->reason);
-  record({"supervisor_started", fmt::format("generation {} was adopted", running.number), {}});
+  std::string moved;
+  if (running.supervisor != address_) {
+    moved = fmt::format("; its agents, which know {}, find this supervisor at {}",
+                        running.supervisor, address_);
+    running.supervisor = address_;
+    unsaved_ = true;
+  }
+  record({"supervisor_started",
+          fmt::format("generation {} was adopted{}", running.number, moved),
+          {}});
 }
 
 std::string Supervisor::directory() const {
@@ -148,6 +174,8 @@ void Supervisor::look_at_generation(Observation& seen) {
     seen.keeper_alive = true;
     return;
   }
+  // Nobody will end what a keeper that vanished has left: the next generation needs its room.
+  if (!look->keeper_alive && !look->outcome) parts_.generations.end_by_force(directory());
   seen.keeper_alive = look->keeper_alive;
   seen.outcome = look->outcome;
   seen.nodes = parts_.board.nodes();
@@ -271,7 +299,7 @@ void Supervisor::start(const Action& action, double now_s) {
   running.layout = wanted_.layout;
   running.reason = action.reason;
   running.started_s = now_s;
-  running.supervisor = options_.address;
+  running.supervisor = address_;
   running.first_step = state_.newest_step;
   running.progress_s = now_s;
   state_.newest_generation = running.number;

@@ -27,7 +27,6 @@ struct SupervisorOptions {
   std::string calendar_path;
   PlanLimits plan;
   SupervisorLimits limits;
-  std::string address;           // "address:port" that agents report to
   double look_s = 0.05;          // between two turns of the loop
   double replan_s = 0.5;         // between two looks at the calendar
   double progress_s = 10;        // between two lines about steps
@@ -44,6 +43,10 @@ struct SupervisorParts {
   ReportBoard& board;
   const Logger& logger;
   const Launcher& launcher;
+  // Takes the ports at which agents (on the calendar's hosts) and operators reach this supervisor,
+  // and returns the agents' "address:port". Called once, when nothing but these can refuse any more
+  // and the board knows the present generation. May be empty: nobody reports.
+  std::function<Result<std::string>(const LeaseCalendar& calendar)> listen;
   // The mpirun of a generation: of its number, hosts and layout.
   std::function<GenerationCommand(const RunningGeneration& generation)> make_command;
   // How often an operator asked by signal: once to stop, twice to leave what runs alone.
@@ -53,7 +56,9 @@ struct SupervisorParts {
 class Supervisor {
  public:
   // Takes RUN_DIR/lock, which it holds, loads the state or begins one, and adopts the generation
-  // that runs. kBadConfig when another program has the run; the calendar's and the state's errors.
+  // that runs. kBadConfig when another program has the run; the calendar's, the state's and
+  // `listen`'s errors. Whoever is refused has changed nothing (but who last held the lock), and the
+  // generation that runs has not heard of him.
   static Result<std::unique_ptr<Supervisor>> open(SupervisorOptions options, SupervisorParts parts);
 
   // Turns until the job ends (exit code 0 or that of what stopped it), or an operator stops it
@@ -68,6 +73,7 @@ class Supervisor {
   Supervisor(SupervisorOptions options, SupervisorParts parts, CalendarWatch calendar)
       : options_(std::move(options)), parts_(std::move(parts)), calendar_(std::move(calendar)) {}
 
+  void brief_board();
   void adopt();
   void replan(double now_s);
   void take_forecasts(double now_s);
@@ -89,6 +95,7 @@ class Supervisor {
   CalendarWatch calendar_;
   std::unique_ptr<FileLock> lock_;
   SupervisorState state_;
+  std::string address_;  // that agents report to
   bool unsaved_ = false;
   Plan wanted_;
   std::optional<std::string> planned_drain_;

@@ -1,5 +1,5 @@
 // Any bytes as what comes over the control channel: the bodies of reports, answers and drains, a
-// response, and a whole request to a service with the token "t".
+// response, proofs, and a whole request to a service whose scraper has the token "t".
 #include <algorithm>
 #include <cstdint>
 #include <string>
@@ -37,6 +37,13 @@ void try_bodies(std::string_view text) {
   if (reason.ok()) LEASEHOLD_FUZZ_REQUIRE(*parse_drain(drain_to_json(*reason)) == *reason);
   const std::string said = parse_error(text, "?");
   LEASEHOLD_FUZZ_REQUIRE(said == "?" || parse_error(error_to_json(said), "?") == said);
+  const std::optional<int64_t> present = parse_fence(text);
+  LEASEHOLD_FUZZ_REQUIRE(!present ||
+                         parse_fence(fence_to_json(parse_error(text, ""), *present)) == present);
+  const auto request = parse_request_proof(text);
+  LEASEHOLD_FUZZ_REQUIRE(!request || header_of(*request) == text);
+  const auto reply = parse_answer_proof(text);
+  LEASEHOLD_FUZZ_REQUIRE(!reply || header_of(*reply) == text);
 }
 
 void try_reply(std::string_view text) {
@@ -75,13 +82,15 @@ void try_request(std::string_view text) {
                               was_asked = true;
                               LEASEHOLD_FUZZ_REQUIRE(std::ssize(body) <= kMaxBody);
                               return HttpResponse{200, body};
-                            }},
+                            },
+                            /*for_scraper=*/true},
                            {"GET", "/get",
                             [](const std::string&) {
                               was_asked = true;
                               return HttpResponse{200, "{}"};
-                            }}},
-                          "t", kMaxBody);
+                            },
+                            /*for_scraper=*/true}},
+                          {SecretKey(), std::string(32, '0'), "t"}, kMaxBody);
   was_asked = false;
   FuzzedPeer peer(text);
   service->serve(peer);

@@ -22,7 +22,7 @@ constexpr double kSoonS = 20;  // the ranks that are left would sleep twice as l
 // who ends before all ranks run.)
 constexpr const char* kProgram = R"(#!/bin/sh
 rank=${OMPI_COMM_WORLD_RANK:-$PMI_RANK}
-echo "rank $rank is on $LEASEHOLD_NODE of generation $LEASEHOLD_GENERATION with $LEASEHOLD_TOKEN" >&2
+echo "rank $rank is on $LEASEHOLD_NODE of generation $LEASEHOLD_GENERATION of $LEASEHOLD_SUPERVISOR" >&2
 case $1 in
   drained) exit 75 ;;
   killed) [ "$rank" = 2 ] && sleep 0.3 && kill -KILL $$; exec sleep 40 ;;
@@ -101,14 +101,14 @@ TEST_P(LauncherConformance, RanksKnowTheirNodesAndTheirCodeComesThrough) {
   for (const auto& [rank, node] :
        std::vector<std::pair<int, std::string>>{{0, "a"}, {1, "a"}, {2, "b.x.org"}}) {
     const std::string line =
-        fmt::format("rank {} is on {} of generation 7 with secret", rank, node);
+        fmt::format("rank {} is on {} of generation 7 of 10.0.0.1:4711", rank, node);
     // A launcher may end the others before they print.
     const bool printed = finished.errors.find(line) != std::string::npos;
     const bool printed_other =
         finished.errors.find(fmt::format("rank {} is on", rank)) != std::string::npos;
     EXPECT_EQ(printed, printed_other) << finished.errors;
   }
-  EXPECT_NE(finished.errors.find("with secret"), std::string::npos) << finished.errors;
+  EXPECT_NE(finished.errors.find("of 10.0.0.1:4711"), std::string::npos) << finished.errors;
 }
 
 TEST_P(LauncherConformance, ARankThatIsKilledEndsAllAndIsNamed) {

@@ -25,8 +25,7 @@ inline LaunchRequest make_request() {
           .launch = {},
           .hosts = hosts_of_two({"a", "b.x.org"}),
           .generation = 7,
-          .supervisor = "10.0.0.1:4711",
-          .token = "secret"};
+          .supervisor = "10.0.0.1:4711"};
 }
 
 inline std::string line_of(const GenerationCommand& command) {

@@ -6,12 +6,14 @@
 #include <vector>
 
 #include "launch/supervisor/control_client.h"
+#include "launch/supervisor/control_proof.h"
 
 namespace leasehold {
 namespace {
 
 constexpr int64_t kMaxBody = 100;
 constexpr const char* kAuthorization = "Authorization: Bearer secret\r\n";
+const std::string kSession(32, '5');
 
 // Says what it was given, then closes or, if told so, says nothing more until the service gives up.
 class ScriptedPeer : public HttpPeer {
@@ -48,18 +50,26 @@ class ControlHttp : public ::testing::Test {
               [this](const std::string& body) {
                 bodies_.push_back(body);
                 return HttpResponse{200, "[" + body + "]"};
-              }},
+              },
+              /*for_scraper=*/true},
              {"GET", "/text",
               [](const std::string&) {
                 return HttpResponse{200, "0123456789", "text/plain; version=0.0.4"};
+              },
+              /*for_scraper=*/true},
+             {"POST", "/locked",
+              [this](const std::string& body) {
+                bodies_.push_back(body);
+                return HttpResponse{200, "{}"};
               }},
              {"GET", "/broken",
-              [](const std::string&) -> HttpResponse { throw std::runtime_error("a secret"); }}},
-            "secret", kMaxBody)) {}
+              [](const std::string&) -> HttpResponse { throw std::runtime_error("a secret"); },
+              /*for_scraper=*/true}},
+            {key_, kSession, "secret"}, kMaxBody)) {}
 
   std::string exchange(const std::string& request, size_t bytes_at_once = 1 << 20) {
     ScriptedPeer peer(request, bytes_at_once, /*stays_silent=*/true);
-    service_->serve(peer);
+    was_whole_ = service_->serve(peer);
     num_said_ = peer.num_said();
     return peer.heard();
   }
@@ -76,8 +86,21 @@ class ControlHttp : public ::testing::Test {
     return fmt::format("GET {} HTTP/1.1\r\n{}{}\r\n", path, kAuthorization, headers);
   }
 
+  // The request with a proof in which `change` may replace something.
+  std::string prove(
+      const std::string& path, const std::string& body,
+      const std::function<void(RequestProof&)>& change = [](RequestProof&) {}) const {
+    RequestProof proof = prove_request(key_, {"POST", path, body}, kNonce, kSession);
+    change(proof);
+    return fmt::format("POST {} HTTP/1.1\r\nAuthorization: {}\r\nContent-Length: {}\r\n\r\n{}",
+                       path, header_of(proof), body.size(), body);
+  }
+
+  const std::string kNonce = std::string(32, '7');
+  const SecretKey key_ = *SecretKey::parse(std::string(64, 'c'), "key");
   std::vector<std::string> bodies_;
   std::unique_ptr<HttpService> service_;
+  bool was_whole_ = false;
   size_t num_said_ = 0;
 };
 
@@ -115,7 +138,7 @@ TEST_F(ControlHttp, WantsTheToken) {
                           "Proxy-Authorization: Bearer secret\r\n"}) {
     const std::string response = exchange(request(bad));
     EXPECT_TRUE(response.starts_with("HTTP/1.1 401 ")) << bad << response;
-    EXPECT_NE(response.find("\r\nWWW-Authenticate: Bearer\r\n"), std::string::npos) << response;
+    EXPECT_NE(response.find("\r\nWWW-Authenticate: Leasehold\r\n"), std::string::npos) << response;
   }
   // Before anything else: neither paths nor methods are told, and no body is read.
   EXPECT_EQ(status_of("GET /nowhere HTTP/1.1\r\n\r\n"), 401);
@@ -123,6 +146,98 @@ TEST_F(ControlHttp, WantsTheToken) {
   exchange("POST /echo HTTP/1.1\r\nContent-Length: 50\r\n\r\n" + body, 1);
   EXPECT_EQ(num_said_, std::string("POST /echo HTTP/1.1\r\nContent-Length: 50\r\n\r\n").size());
   EXPECT_TRUE(bodies_.empty());
+}
+
+TEST_F(ControlHttp, ProofsOpenWhatTheTokenDoesNot) {
+  EXPECT_EQ(status_of(prove("/locked", "{}")), 200);
+  EXPECT_EQ(bodies_, std::vector<std::string>{"{}"});
+  EXPECT_EQ(status_of(fmt::format("POST /locked HTTP/1.1\r\n{}\r\n", kAuthorization)), 401);
+  EXPECT_EQ(bodies_.size(), 1u);
+}
+
+TEST_F(ControlHttp, AnswersToProofsAreProved) {
+  for (const char* path : {"/locked", "/echo", "/nowhere", "/text", "/broken"}) {
+    const Result<ControlReply> reply = parse_reply(exchange(prove(path, "")));
+    ASSERT_TRUE(reply.ok() && reply->proof) << path;
+    const AnswerText said = {reply->status, reply->body};
+    EXPECT_TRUE(is_proved(key_, said, kNonce, *reply->proof)) << path;
+    EXPECT_EQ(reply->proof->session, kSession);
+    // To this request, with this status and this body.
+    EXPECT_FALSE(is_proved(key_, said, std::string(32, '8'), *reply->proof));
+    EXPECT_FALSE(is_proved(key_, {reply->status + 1, reply->body}, kNonce, *reply->proof));
+    EXPECT_FALSE(is_proved(key_, {reply->status, reply->body + " "}, kNonce, *reply->proof));
+  }
+  EXPECT_EQ(exchange(get("/text")).find("Authentication-Info"), std::string::npos);
+}
+
+TEST_F(ControlHttp, WrongProofsAreRefusedUnproved) {
+  const std::string other(32, '9');
+  for (const std::string& request :
+       {prove("/locked", "", [&](RequestProof& proof) { proof.nonce = other; }),
+        prove("/locked", "", [&](RequestProof& proof) { proof.session = other; }),
+        prove("/locked", "", [&](RequestProof& proof) { proof.session = kNoSession; }),
+        prove("/locked", "", [](RequestProof& proof) { proof.mac = std::string(64, '0'); }),
+        prove("/locked", "", [](RequestProof& proof) { proof.mac.pop_back(); }),
+        "PUT" + prove("/locked", "").substr(4), prove("/locked", "a") + "b"}) {
+    std::string changed = request;
+    if (changed.ends_with("ab")) changed.erase(changed.size() - 2, 1);  // another body
+    const Result<ControlReply> reply = parse_reply(exchange(changed));
+    ASSERT_TRUE(reply.ok()) << changed;
+    EXPECT_EQ(reply->status, 401) << changed;
+    EXPECT_FALSE(reply->proof) << changed;
+  }
+  // Of another path, as the text of the request says.
+  std::string moved = prove("/echo", "");
+  moved.replace(moved.find("/echo"), 5, "/locked");
+  EXPECT_EQ(status_of(moved), 401);
+  EXPECT_TRUE(bodies_.empty());
+}
+
+TEST_F(ControlHttp, AnotherSessionIsToldThePresentOne) {
+  for (const std::string& session : {std::string(kNoSession), std::string(32, '4')}) {
+    const RequestProof proof = prove_request(key_, {"POST", "/locked", ""}, kNonce, session);
+    const Result<ControlReply> reply = parse_reply(exchange(
+        fmt::format("POST /locked HTTP/1.1\r\nAuthorization: {}\r\n\r\n", header_of(proof))));
+    ASSERT_TRUE(reply.ok() && reply->proof);
+    EXPECT_EQ(reply->status, 401);
+    EXPECT_EQ(reply->proof->session, kSession);
+    EXPECT_TRUE(is_proved(key_, {reply->status, reply->body}, kNonce, *reply->proof));
+  }
+  EXPECT_TRUE(bodies_.empty());
+}
+
+TEST_F(ControlHttp, ProofsAreReadStrictly) {
+  const RequestProof proof = prove_request(key_, {"POST", "/locked", ""}, kNonce, kSession);
+  const std::string good = header_of(proof);
+  ASSERT_TRUE(parse_request_proof(good));
+  for (const std::string& bad :
+       {std::string(), std::string("Leasehold"), good + " ", good + " x", " " + good,
+        "leasehold" + good.substr(9), good.substr(0, good.size() - 1),
+        good.substr(0, good.rfind(' ')), "Leasehold  " + good.substr(10),
+        header_of(RequestProof{"", kSession, proof.mac}),
+        header_of(RequestProof{kNonce, "", proof.mac}),
+        header_of(RequestProof{kNonce, kSession, std::string(64, 'G')})}) {
+    EXPECT_FALSE(parse_request_proof(bad)) << bad;
+  }
+  const std::string answer = header_of(AnswerProof{kSession, proof.mac});
+  ASSERT_TRUE(parse_answer_proof(answer));
+  EXPECT_FALSE(parse_answer_proof(good));
+  EXPECT_FALSE(parse_answer_proof(header_of(AnswerProof{std::string(kNoSession), proof.mac})));
+  EXPECT_FALSE(parse_answer_proof(answer.substr(1)));
+}
+
+// Closing a connection while bytes of it are unread would reset it.
+TEST_F(ControlHttp, TellsWhetherARequestWasReadWhole) {
+  exchange(post("x"));
+  EXPECT_TRUE(was_whole_);
+  exchange(prove("/locked", "{}"));
+  EXPECT_TRUE(was_whole_);
+  exchange(prove("/locked", std::string(kMaxBody + 1, 'x')));
+  EXPECT_FALSE(was_whole_);
+  exchange("POST /echo HTTP/1.1\r\nContent-Length: 50\r\n\r\n" + std::string(50, 'x'));
+  EXPECT_FALSE(was_whole_);
+  exchange("nonsense\r\n\r\n");
+  EXPECT_FALSE(was_whole_);
 }
 
 TEST_F(ControlHttp, RefusesOtherPathsAndMethods) {

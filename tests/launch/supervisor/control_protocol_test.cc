@@ -1,8 +1,6 @@
 #include "launch/supervisor/control_protocol.h"
 
 #include <gtest/gtest.h>
-#include <limits>
-#include <set>
 
 namespace leasehold {
 namespace {
@@ -12,6 +10,7 @@ Report some_report() {
           .node = "node-a.site_1",
           .rank = 4,
           .pid = 4711,
+          .number = 17,
           .step = 120,
           .phase = "training",
           .committed_step = 119,
@@ -35,7 +34,8 @@ TEST(ControlProtocol, ReportsSurviveTheTrip) {
   EXPECT_EQ(*parse_report(to_json(report)), report);
   report.committed_step = report.durable_step = -1;
   report.step_time_s = 0;
-  report.generation = std::numeric_limits<int64_t>::max();
+  report.generation = report.step = kMaxReportedCount;
+  report.step_time_s = kMaxReportedS;
   for (const std::string_view phase : kPhases) {
     report.phase = phase;
     EXPECT_EQ(*parse_report(to_json(report)), report);
@@ -64,6 +64,19 @@ TEST(ControlProtocol, BadMembersOfReportsAreNamed) {
       {"node", "7"},
       {"rank", "-1"},
       {"pid", "0"},
+      {"number", "-1"},
+      // Beyond what the supervisor's state can hold.
+      {"generation", "1099511627777"},
+      {"rank", "1099511627777"},
+      {"number", "1099511627777"},
+      {"step", "1099511627777"},
+      {"step", "9223372036854775807"},
+      {"committed_step", "1099511627777"},
+      {"durable_step", "1099511627777"},
+      {"step_time_s", "1.1e12"},
+      {"save_time_s", "1e300"},
+      {"communication_s", "1e300"},
+      {"exposed_s", "1e300"},
       {"step", "-1"},
       {"phase", "\"dreaming\""},
       {"phase", "\"\""},
@@ -132,25 +145,16 @@ TEST(ControlProtocol, ErrorsAreReadWhereTheyAre) {
   }
 }
 
-TEST(ControlProtocol, TokensAreUnlikeEachOther) {
-  std::set<std::string> tokens;
-  for (int i = 0; i < 100; ++i) {
-    const Result<std::string> token = make_token();
-    ASSERT_TRUE(token.ok());
-    EXPECT_EQ(token->size(), 32u);
-    EXPECT_EQ(token->find_first_not_of("0123456789abcdef"), std::string::npos) << *token;
-    tokens.insert(*token);
+TEST(ControlProtocol, AFenceNamesTheGeneration) {
+  EXPECT_EQ(parse_fence(fence_to_json("too old", 7)), 7);
+  EXPECT_EQ(parse_error(fence_to_json("too old", 7), "-"), "too old");
+  for (const char* text :
+       {"", "{}", R"({"error":"x"})", R"({"generation":7})", R"({"error":"x","generation":0})",
+        R"({"error":"x","generation":-1})", R"({"error":"x","generation":"7"})",
+        R"({"error":"x","generation":7,"more":1})",
+        R"({"error":"x","generation":1099511627777})"}) {
+    EXPECT_EQ(parse_fence(text), std::nullopt) << text;
   }
-  EXPECT_EQ(tokens.size(), 100u);
-}
-
-TEST(ControlProtocol, TokensAreComparedWhole) {
-  EXPECT_TRUE(same_token("abc", "abc"));
-  for (const char* other : {"", "a", "ab", "abd", "bbc", "abcabc", "abca", "ABC"}) {
-    EXPECT_FALSE(same_token(other, "abc")) << other;
-  }
-  EXPECT_FALSE(same_token("", ""));
-  EXPECT_FALSE(same_token("a", ""));
 }
 
 }  // namespace

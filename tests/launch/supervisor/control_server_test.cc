@@ -12,65 +12,133 @@
 namespace leasehold {
 namespace {
 
-const std::string kReportHead =
-    fmt::format("POST /report HTTP/1.1\r\nAuthorization: Bearer {}\r\n", kTestToken);
+// Looks like a proof: the body is read to see whether it is one.
+const std::string kReportHead = fmt::format(
+    "POST /report HTTP/1.1\r\nAuthorization: {}\r\n",
+    header_of(RequestProof{std::string(32, '0'), std::string(kNoSession), std::string(64, '0')}));
 
 int report_status(const ControlServer& server) {
-  return status_of(
-      exchange(server.cluster_port(), http_request("POST", "/report", to_json(test_report()))));
+  return status_of(server.cluster_port(), agent_key(), "POST", "/report", to_json(test_report()));
+}
+
+// A request that needs no session, and whose answer may be large.
+const std::string kScrape = http_request(std::string("Bearer ") + kTestToken, "GET", "/metrics");
+std::string state_request(const ControlServer& server) {
+  const int port = server.operator_port();
+  return proved_request(operator_key(), session_of(port, operator_key()), "GET", "/state");
 }
 
 TEST(ControlServer, ReportsReachTheHandlerAndAreAnswered) {
   RememberingHandler handler;
   handler.set_answer({true, "the lease of a ends"});
   const auto server = start_server(handler);
-  const Result<ControlReply> reply = parse_reply(
-      exchange(server->cluster_port(), http_request("POST", "/report", to_json(test_report()))));
-  ASSERT_TRUE(reply.ok());
+  const Result<ControlReply> reply =
+      ask(server->cluster_port(), agent_key(), "POST", "/report", to_json(test_report()));
+  ASSERT_TRUE(reply.ok()) << reply.status().message();
   EXPECT_EQ(reply->status, 200);
   EXPECT_EQ(*parse_answer(reply->body), (Answer{true, "the lease of a ends"}));
   EXPECT_EQ(handler.reports(), std::vector<Report>{test_report()});
 }
 
-TEST(ControlServer, OtherGenerationsAreFenced) {
+TEST(ControlServer, OlderGenerationsAreFenced) {
   RememberingHandler handler;
   handler.set_generation(5);
   const auto server = start_server(handler);
-  for (const int64_t generation : {0, 4, 6}) {
-    const std::string body = to_json(test_report(generation));
-    const Result<ControlReply> reply =
-        parse_reply(exchange(server->cluster_port(), http_request("POST", "/report", body)));
+  for (const int64_t generation : {0, 4}) {
+    const Result<ControlReply> reply = ask(server->cluster_port(), agent_key(), "POST", "/report",
+                                           to_json(test_report(generation)));
     ASSERT_TRUE(reply.ok());
     EXPECT_EQ(reply->status, 409);
+    EXPECT_EQ(parse_fence(reply->body), 5);
     EXPECT_NE(parse_error(reply->body, "").find("which is 5"), std::string::npos) << reply->body;
   }
   EXPECT_EQ(handler.num_reports(), 0u);
+}
+
+TEST(ControlServer, GenerationsThatItDoesNotKnowAreNotFenced) {
+  RememberingHandler handler;
+  const auto server = start_server(handler);
+  for (const int64_t present : {0, 5}) {
+    handler.set_generation(present);
+    EXPECT_EQ(
+        status_of(server->cluster_port(), agent_key(), "POST", "/report", to_json(test_report(6))),
+        503);
+  }
+  EXPECT_EQ(handler.num_reports(), 0u);
+}
+
+TEST(ControlServer, WhatWasOverheardSaysNothingToTheNextServer) {
+  RememberingHandler handler;
+  auto server = start_server(handler);
+  const int port = server->operator_port();
+  const std::string drain =
+      proved_request(operator_key(), session_of(port, operator_key()), "POST", "/drain");
+  EXPECT_EQ(status_of(say(port, drain)), 200);
+  server.reset();
+  handler.forget();
+  server = start_server(handler, 30, 0, port);
+  EXPECT_EQ(status_of(say(port, drain)), 401);
+  EXPECT_EQ(status_of(say(
+                port, proved_request(operator_key(), std::string(kNoSession), "POST", "/drain"))),
+            401);
+  EXPECT_TRUE(handler.drains().empty());
+}
+
+TEST(ControlServer, EachKeyOpensItsOwnPort) {
+  RememberingHandler handler;
+  const auto server = start_server(handler);
+  EXPECT_EQ(status_of(server->operator_port(), agent_key(), "POST", "/drain"), 0);
+  EXPECT_EQ(status_of(server->operator_port(), agent_key(), "GET", "/state"), 0);
+  EXPECT_EQ(
+      status_of(server->cluster_port(), operator_key(), "POST", "/report", to_json(test_report())),
+      0);
+  EXPECT_EQ(handler.num_reports(), 0u);
+  EXPECT_TRUE(handler.drains().empty());
+}
+
+TEST(ControlServer, TheScrapersTokenOpensTheMetricsAlone) {
+  RememberingHandler handler;
+  const auto server = start_server(handler);
+  const std::string bearer = std::string("Bearer ") + kTestToken;
+  const auto status = [&](int port, const std::string& method, const std::string& path) {
+    return status_of(say(port, http_request(bearer, method, path)));
+  };
+  EXPECT_EQ(status(server->operator_port(), "GET", "/metrics"), 200);
+  EXPECT_EQ(status(server->operator_port(), "GET", "/state"), 401);
+  EXPECT_EQ(status(server->operator_port(), "POST", "/drain"), 401);
+  EXPECT_EQ(status(server->cluster_port(), "POST", "/report"), 401);
+  EXPECT_EQ(status_of(say(server->cluster_port(), http_request("Bearer ", "GET", "/metrics"))),
+            401);
+  EXPECT_TRUE(handler.drains().empty());
 }
 
 TEST(ControlServer, WhatIsRefusedDoesNotReachTheHandler) {
   RememberingHandler handler;
   const auto server = start_server(handler);
   const std::string good = to_json(test_report());
-  const auto status = [](int port, const std::string& request) {
-    return status_of(exchange(port, request));
-  };
   const int cluster = server->cluster_port();
   const int operators = server->operator_port();
-  EXPECT_EQ(status(cluster, http_request("POST", "/report", good, "wrong")), 401);
-  EXPECT_EQ(status(operators, http_request("POST", "/drain", "", "wrong")), 401);
-  EXPECT_EQ(status(operators, "GET /state HTTP/1.1\r\n\r\n"), 401);
-  EXPECT_EQ(status(cluster, http_request("POST", "/report", good.substr(1))), 400);
-  EXPECT_EQ(status(cluster, http_request("POST", "/report")), 400);
-  EXPECT_EQ(status(operators, http_request("POST", "/drain", "{\"reason\": 1}")), 400);
-  EXPECT_EQ(status(cluster, "nonsense\r\n\r\n"), 400);
-  EXPECT_EQ(status(cluster, http_request("GET", "/report")), 405);
-  EXPECT_EQ(status(operators, http_request("POST", "/state")), 405);
-  EXPECT_EQ(status(operators, http_request("GET", "/drain")), 405);
+  EXPECT_EQ(status_of(say(operators, "GET /state HTTP/1.1\r\n\r\n")), 401);
+  EXPECT_EQ(status_of(say(cluster, "nonsense\r\n\r\n")), 400);
+  const auto report = [&](const std::string& method, const std::string& path,
+                          const std::string& body) {
+    return status_of(cluster, agent_key(), method, path, body);
+  };
+  const auto operate = [&](const std::string& method, const std::string& path,
+                           const std::string& body = "") {
+    return status_of(operators, operator_key(), method, path, body);
+  };
+  EXPECT_EQ(report("POST", "/report", good.substr(1)), 400);
+  EXPECT_EQ(report("POST", "/report", ""), 400);
+  EXPECT_EQ(operate("POST", "/drain", "{\"reason\": 1}"), 400);
+  EXPECT_EQ(report("GET", "/report", ""), 405);
+  EXPECT_EQ(operate("POST", "/state"), 405);
+  EXPECT_EQ(operate("GET", "/drain"), 405);
   // Each port serves its own.
-  EXPECT_EQ(status(cluster, http_request("GET", "/state")), 404);
-  EXPECT_EQ(status(cluster, http_request("GET", "/metrics")), 404);
-  EXPECT_EQ(status(cluster, http_request("POST", "/drain")), 404);
-  EXPECT_EQ(status(operators, http_request("POST", "/report", good)), 404);
+  EXPECT_EQ(report("GET", "/state", ""), 404);
+  EXPECT_EQ(report("GET", "/metrics", ""), 404);
+  EXPECT_EQ(report("POST", "/drain", ""), 404);
+  EXPECT_EQ(operate("POST", "/report", good), 404);
   EXPECT_EQ(handler.num_reports(), 0u);
   EXPECT_TRUE(handler.drains().empty());
 }
@@ -78,31 +146,29 @@ TEST(ControlServer, WhatIsRefusedDoesNotReachTheHandler) {
 TEST(ControlServer, OperatorsSeeAndDrain) {
   RememberingHandler handler;
   const auto server = start_server(handler);
-  const Operator someone = {server->operator_port(), kTestToken};
+  const Operator someone = {server->operator_port(), operator_key()};
   EXPECT_EQ(*ask_state(someone), "{\"state\": 1}");
   EXPECT_TRUE(ask_drain(someone, "new \"code\"").ok());
-  const std::string bare = fmt::format("POST /drain HTTP/1.1\r\nAuthorization: Bearer {}\r\n\r\n",
-                                       kTestToken);  // as curl -X POST sends it
-  EXPECT_EQ(status_of(exchange(server->operator_port(), bare)), 200);
+  EXPECT_EQ(status_of(server->operator_port(), operator_key(), "POST", "/drain"), 200);
   EXPECT_EQ(handler.drains(),
             (std::vector<std::string>{"new \"code\"", "an operator asked for it"}));
 
-  const std::string metrics = exchange(server->operator_port(), http_request("GET", "/metrics"));
+  const std::string metrics = say(server->operator_port(), kScrape);
   EXPECT_EQ(status_of(metrics), 200);
   EXPECT_NE(metrics.find("\r\nContent-Type: text/plain; version=0.0.4\r\n"), std::string::npos);
   EXPECT_TRUE(metrics.ends_with("\r\n\r\nleasehold_generation 1\n"));
 
-  const Result<std::string> stranger = ask_state({server->operator_port(), "wrong"});
+  const Result<std::string> stranger = ask_state({server->operator_port(), agent_key()});
   ASSERT_FALSE(stranger.ok());
-  EXPECT_EQ(stranger.status().code(), Code::kUsage);
-  EXPECT_NE(stranger.status().message().find("401"), std::string::npos);
+  EXPECT_EQ(stranger.status().code(), Code::kUnavailable);
+  EXPECT_NE(stranger.status().message().find("does not prove"), std::string::npos);
 }
 
 TEST(ControlServer, NobodyThereIsToldAsSuch) {
   RememberingHandler handler;
   int port = 0;
   { port = start_server(handler)->operator_port(); }
-  const Status drained = ask_drain({port, kTestToken}, "x");
+  const Status drained = ask_drain({port, operator_key()}, "x");
   EXPECT_EQ(drained.code(), Code::kUnavailable);
   EXPECT_NE(drained.message().find(fmt::format("127.0.0.1:{}", port)), std::string::npos);
 }
@@ -110,7 +176,6 @@ TEST(ControlServer, NobodyThereIsToldAsSuch) {
 TEST(ControlServer, OperatorsAreOnLoopbackOnly) {
   RememberingHandler handler;
   ControlServerOptions options;
-  options.token = kTestToken;
   options.cluster_address = "127.0.0.2";
   const auto server = ControlServer::start(options, handler);
   ASSERT_TRUE(server.ok());
@@ -123,7 +188,6 @@ TEST(ControlServer, BadOptionsAreRefused) {
   RememberingHandler handler;
   const auto first = start_server(handler);
   ControlServerOptions options;
-  options.token = kTestToken;
   options.cluster_port = first->cluster_port();
   const Status taken = ControlServer::start(options, handler).status();
   EXPECT_EQ(taken.code(), Code::kUnavailable);
@@ -135,19 +199,16 @@ TEST(ControlServer, BadOptionsAreRefused) {
   options.operator_port = 0;
   options.cluster_address = "head-node";
   EXPECT_EQ(ControlServer::start(options, handler).status().code(), Code::kUsage);
-  options.cluster_address = "127.0.0.1";
-  options.token = "";
-  EXPECT_EQ(ControlServer::start(options, handler).status().code(), Code::kUsage);
 }
 
 TEST(ControlServer, HugeRequestsAreRefusedWhileTheyAreSent) {
   RememberingHandler handler;
   const auto server = start_server(handler);
   const std::string head = kReportHead + "Content-Length: 1073741824\r\n\r\n";
-  EXPECT_EQ(status_of(exchange(server->cluster_port(), head)), 413);
+  EXPECT_EQ(status_of(say(server->cluster_port(), head)), 413);
   // The answer arrives although more was sent than is read.
-  EXPECT_EQ(status_of(exchange(server->cluster_port(), head + std::string(100000, 'x'))), 413);
-  EXPECT_EQ(status_of(exchange(server->cluster_port(), std::string(100000, 'x'))), 431);
+  EXPECT_EQ(status_of(say(server->cluster_port(), head + std::string(100000, 'x'))), 413);
+  EXPECT_EQ(status_of(say(server->cluster_port(), std::string(100000, 'x'))), 431);
 }
 
 TEST(ControlServer, SlowClientsAreCutOff) {
@@ -190,14 +251,14 @@ TEST(ControlServer, ClientsThatDoNotReadDoNotKeepOthersOut) {
   std::vector<Socket> deaf;
   for (int i = 0; i < 6; ++i) {
     deaf.push_back(connect_local(server->operator_port()));
-    ASSERT_TRUE(send_all(deaf.back(), http_request("GET", "/state"), within_s(30)).ok());
+    ASSERT_TRUE(send_all(deaf.back(), state_request(*server), within_s(30)).ok());
   }
   const Deadline patience = Deadline::after_s(20);
-  EXPECT_EQ(status_of(exchange(server->operator_port(), http_request("GET", "/metrics"))), 200);
+  EXPECT_EQ(status_of(say(server->operator_port(), kScrape)), 200);
   EXPECT_FALSE(patience.passed());
   // And a state of that size does arrive where it is read.
   deaf.clear();
-  EXPECT_EQ(ask_state({server->operator_port(), kTestToken, 30})->size(), size_t{16} << 20);
+  EXPECT_EQ(ask_state({server->operator_port(), operator_key(), 30})->size(), size_t{16} << 20);
 }
 
 TEST(ControlServer, ClientsThatVanishAreHarmless) {
@@ -206,11 +267,11 @@ TEST(ControlServer, ClientsThatVanishAreHarmless) {
   const auto server = start_server(handler);
   for (int i = 0; i < 20; ++i) {
     const Socket socket = connect_local(server->operator_port());
-    ASSERT_TRUE(send_all(socket, http_request("GET", "/state"), within_s(30)).ok());
+    ASSERT_TRUE(send_all(socket, state_request(*server), within_s(30)).ok());
     const linger reset = {1, 0};
     setsockopt(socket.fd(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
   }
-  EXPECT_EQ(status_of(exchange(server->operator_port(), http_request("GET", "/metrics"))), 200);
+  EXPECT_EQ(status_of(say(server->operator_port(), kScrape)), 200);
 }
 
 TEST(ControlServer, SurvivesWantOfDescriptors) {
@@ -227,13 +288,11 @@ TEST(ControlServer, SurvivesWantOfDescriptors) {
   fillers.pop_back();
   {
     const Socket waiting = connect_local(server->cluster_port());  // takes the last one
-    ASSERT_TRUE(
-        send_all(waiting, http_request("POST", "/report", to_json(test_report())), within_s(30))
-            .ok());
+    ASSERT_TRUE(send_all(waiting, http_request("Bearer x", "POST", "/report"), within_s(30)).ok());
     char byte = 0;
     EXPECT_FALSE(receive_some(waiting, &byte, 1, within_s(0.15)).ok());
     fillers.clear();
-    EXPECT_EQ(status_of(receive_to_end(waiting)), 200);
+    EXPECT_EQ(status_of(receive_to_end(waiting)), 401);
   }
   ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
 }
@@ -247,9 +306,9 @@ TEST(ControlServer, StopsWhateverIsOpen) {
   ASSERT_TRUE(send_all(open[0], kReportHead, within_s(30)).ok());
   ASSERT_TRUE(send_all(open[1], kReportHead + "Content-Length: 9\r\n\r\n", within_s(30)).ok());
   open.push_back(connect_local(server->operator_port()));
-  ASSERT_TRUE(send_all(open.back(), http_request("GET", "/state"), within_s(30)).ok());
+  ASSERT_TRUE(send_all(open.back(), state_request(*server), within_s(30)).ok());
   // Some of them are being served by now.
-  EXPECT_EQ(status_of(exchange(server->operator_port(), http_request("GET", "/metrics"))), 200);
+  EXPECT_EQ(status_of(say(server->operator_port(), kScrape)), 200);
   const int port = server->cluster_port();
   const Deadline patience = Deadline::after_s(10);
   server.reset();

@@ -10,12 +10,17 @@
 #include <thread>
 #include <vector>
 
+#include "launch/supervisor/control_client.h"
 #include "launch/supervisor/control_server.h"
 #include "launch/supervisor/control_socket.h"
 
 namespace leasehold {
 
 inline constexpr const char* kTestToken = "0123456789abcdef0123456789abcdef";
+
+inline SecretKey key_of(char digit) { return *SecretKey::parse(std::string(64, digit), "key"); }
+inline SecretKey agent_key() { return key_of('a'); }
+inline SecretKey operator_key() { return key_of('b'); }
 
 inline SocketWait within_s(double seconds) { return {Deadline::after_s(seconds), {}}; }
 
@@ -71,6 +76,11 @@ class RememberingHandler : public ControlHandler {
     const std::lock_guard<std::mutex> lock(mutex_);
     return drains_;
   }
+  void forget() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    reports_.clear();
+    drains_.clear();
+  }
   // Well-formed reports of any generation.
   int num_asked() {
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -97,12 +107,15 @@ inline Report test_report(int64_t generation = 1) {
 }
 
 inline std::unique_ptr<ControlServer> start_server(ControlHandler& handler,
-                                                   double read_timeout_s = 30,
-                                                   int cluster_port = 0) {
+                                                   double read_timeout_s = 30, int cluster_port = 0,
+                                                   int operator_port = 0) {
   ControlServerOptions options;
-  options.token = kTestToken;
+  options.agent_key = agent_key();
+  options.operator_key = operator_key();
+  options.scraper_token = kTestToken;
   options.read_timeout_s = read_timeout_s;
   options.cluster_port = cluster_port;
+  options.operator_port = operator_port;
   return std::move(ControlServer::start(options, handler)).value();
 }
 
@@ -123,18 +136,44 @@ inline std::string receive_to_end(const Socket& socket) {
 }
 
 // "" when nothing comes back.
-inline std::string exchange(int port, const std::string& request) {
+inline std::string say(int port, const std::string& request) {
   const Socket socket = connect_local(port);
   if (!send_all(socket, request, within_s(30)).ok()) return "";
   return receive_to_end(socket);
 }
 
-inline std::string http_request(const std::string& method, const std::string& path,
-                                const std::string& body = "",
-                                const std::string& token = kTestToken) {
+// A request as bytes, with whatever credentials.
+inline std::string http_request(const std::string& credentials, const std::string& method,
+                                const std::string& path, const std::string& body = "") {
   return fmt::format(
-      "{} {} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Length: {}\r\n\r\n{}",
-      method, path, token, body.size(), body);
+      "{} {} HTTP/1.1\r\nHost: x\r\nAuthorization: {}\r\nContent-Length: {}\r\n\r\n{}", method,
+      path, credentials, body.size(), body);
+}
+
+inline std::string proved_request(const SecretKey& key, const std::string& session,
+                                  const std::string& method, const std::string& path,
+                                  const std::string& body = "") {
+  const RequestProof proof = prove_request(key, {method, path, body}, *make_nonce(), session);
+  return http_request(header_of(proof), method, path, body);
+}
+
+inline Result<ControlReply> ask(int port, const SecretKey& key, const std::string& method,
+                                const std::string& path, const std::string& body = "") {
+  ControlClient client(key, 64 << 20);
+  return client.ask({"127.0.0.1", port}, {method, path, body}, within_s(30));
+}
+
+// The status of a proved answer; 0 when there is none.
+inline int status_of(int port, const SecretKey& key, const std::string& method,
+                     const std::string& path, const std::string& body = "") {
+  const Result<ControlReply> reply = ask(port, key, method, path, body);
+  return reply.ok() ? reply->status : 0;
+}
+
+inline std::string session_of(int port, const SecretKey& key) {
+  const auto reply =
+      parse_reply(say(port, proved_request(key, std::string(kNoSession), "GET", "/")));
+  return reply.ok() && reply->proof ? reply->proof->session : "";
 }
 
 // The status code of a response; 0 when it is none.

@@ -53,7 +53,7 @@ class KeeperTest : public ::testing::Test {
   }
   void start(const std::string& script) {
     const Status started =
-        host_->start(generation_, {{"/bin/sh", "-c", script}, {{"LEASEHOLD_TOKEN", "secret"}}});
+        host_->start(generation_, {{"/bin/sh", "-c", script}, {{"LEASEHOLD_TEST_WORD", "secret"}}});
     ASSERT_TRUE(started.ok()) << started.message();
   }
   std::string output() const {
@@ -109,7 +109,7 @@ TEST_F(KeeperTest, ACommandThatIsNotThereIsAnOutcomeToo) {
 }
 
 TEST_F(KeeperTest, GivesTheCommandItsEnvironment) {
-  start("test \"$LEASEHOLD_TOKEN\" = secret && test -n \"$PATH\"");
+  start("test \"$LEASEHOLD_TEST_WORD\" = secret && test -n \"$PATH\"");
   EXPECT_EQ(wait_for_end().outcome->exit_code, 0) << output();
 }
 

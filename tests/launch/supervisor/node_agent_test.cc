@@ -16,7 +16,8 @@ class NodeAgentTest : public ::testing::Test {
                                          double request_timeout_s = 30) {
     NodeAgentOptions options;
     options.supervisor = fmt::format("127.0.0.1:{}", port);
-    options.token = token_;
+    options.key = key_;
+    options.find = [this] { return found(); };
     options.interval_s = interval_s;
     options.request_timeout_s = request_timeout_s;
     NodeAgentEvents events;
@@ -34,7 +35,16 @@ class NodeAgentTest : public ::testing::Test {
   std::vector<std::string> drains() { return copy_of(drains_); }
   std::vector<std::string> fences() { return copy_of(fences_); }
 
-  std::string token_ = kTestToken;
+  std::string found() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return found_;
+  }
+  void move_to(const std::string& address) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    found_ = address;
+  }
+
+  SecretKey key_ = agent_key();
   std::atomic<int64_t> step_ = 0;
   std::atomic<int> num_made_ = 0;
   RememberingHandler handler_;
@@ -50,22 +60,32 @@ class NodeAgentTest : public ::testing::Test {
   }
 
   std::mutex mutex_;
+  std::string found_;
   std::vector<std::string> drains_;
   std::vector<std::string> fences_;
 };
 
-// Accepts one connection after the other, says `text` to each and closes.
-class CannedSupervisor {
+// Somebody at the supervisor's port: accepts one connection after the other, says what `answer`
+// makes of the request to each and closes.
+class Stranger {
  public:
-  explicit CannedSupervisor(std::string text)
-      : text_(std::move(text)), listening_(std::move(listen_at({"127.0.0.1", 0})).value()) {
+  using Answer = std::function<std::string(const std::string& request)>;
+  explicit Stranger(Answer answer)
+      : answer_(std::move(answer)), listening_(std::move(listen_at({"127.0.0.1", 0})).value()) {
     thread_ = std::thread([this] { run(); });
   }
-  ~CannedSupervisor() {
+  explicit Stranger(const std::string& text)
+      : Stranger([text](const std::string&) { return text; }) {}
+  ~Stranger() {
     shutdown(listening_.fd(), SHUT_RDWR);
     thread_.join();
   }
   int port() const { return bound_port(listening_); }
+  // All that he was told.
+  std::string heard() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return heard_;
+  }
 
  private:
   void run() {
@@ -75,13 +95,20 @@ class CannedSupervisor {
       const Socket connection(accept4(listening_.fd(), nullptr, nullptr, SOCK_CLOEXEC));
       if (connection.fd() < 0) return;
       char buffer[4096];
-      (void)recv(connection.fd(), buffer, sizeof buffer, 0);
-      (void)send_all(connection, text_, within_s(30));
+      const ssize_t got = recv(connection.fd(), buffer, sizeof buffer, 0);
+      const std::string request(buffer, static_cast<size_t>(std::max<ssize_t>(got, 0)));
+      {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        heard_ += request;
+      }
+      (void)send_all(connection, answer_(request), within_s(30));
     }
   }
 
-  const std::string text_;
+  const Answer answer_;
   const Socket listening_;
+  std::mutex mutex_;
+  std::string heard_;
   std::thread thread_;
 };
 
@@ -178,7 +205,7 @@ TEST_F(NodeAgentTest, NonsenseStopsNothing) {
         std::string("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"),
         std::string("HTTP/1.1 409 Conflict\r\nContent-Length: 5\r\n\r\ncut"),
         std::string("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n"), endless}) {
-    const CannedSupervisor supervisor(text);
+    const Stranger supervisor(text);
     num_made_ = 0;
     const auto agent = start_agent(supervisor.port(), /*interval_s=*/0.001);
     EXPECT_TRUE(eventually([&] { return num_made_ >= 3; })) << text.substr(0, 80);
@@ -187,9 +214,129 @@ TEST_F(NodeAgentTest, NonsenseStopsNothing) {
   EXPECT_TRUE(fences().empty());
 }
 
-TEST_F(NodeAgentTest, AWrongTokenIsNoOrderToLeave) {
+std::string response(int status, const std::string& body, const std::string& headers = "") {
+  return fmt::format("HTTP/1.1 {} X\r\n{}Content-Length: {}\r\n\r\n{}", status, headers,
+                     body.size(), body);
+}
+
+// A supervisor is gone, and somebody has taken its port.
+TEST_F(NodeAgentTest, AStrangerAtThePortOrdersNothingAndLearnsNoKey) {
+  const std::string fence = fence_to_json("generation 1 is over", 2);
+  const std::string drain = to_json(Answer{true, "go"});
+  // An answer that the true supervisor once gave, to whatever report.
+  std::string overheard;
+  {
+    RememberingHandler told_to_drain;
+    told_to_drain.set_answer({true, "once upon a time"});
+    const auto server = start_server(told_to_drain);
+    const std::string session = session_of(server->cluster_port(), agent_key());
+    overheard = say(server->cluster_port(), proved_request(agent_key(), session, "POST", "/report",
+                                                           to_json(test_report())));
+    ASSERT_EQ(status_of(overheard), 200);
+  }
+  const AnswerProof forged = prove_answer(key_of('9'), {409, fence}, "", std::string(32, '1'));
+  const auto proof_of = [](const std::string& request) {
+    const std::string name = "Authorization: ";
+    const size_t at = request.find(name) + name.size();
+    return *parse_request_proof(request.substr(at, request.find("\r\n", at) - at));
+  };
+  const std::pair<const char*, Stranger::Answer> strangers[] = {
+      {"409", [&](const std::string&) { return response(409, fence); }},
+      {"drain", [&](const std::string&) { return response(200, drain); }},
+      {"garbage", [&](const std::string&) { return response(200, "\x01\xff{"); }},
+      {"echo", [&](const std::string& request) { return request; }},
+      {"echo as an answer", [&](const std::string& request) { return response(200, request); }},
+      {"replay", [&](const std::string&) { return overheard; }},
+      {"another key",
+       [&](const std::string&) {
+         return response(409, fence, fmt::format("Authentication-Info: {}\r\n", header_of(forged)));
+       }},
+      // The MAC of the request as that of the answer.
+      {"the request's own proof",
+       [&](const std::string& request) {
+         const RequestProof proof = proof_of(request);
+         const AnswerProof reflected = {proof.nonce, proof.mac};
+         return response(409, fence,
+                         fmt::format("Authentication-Info: {}\r\n", header_of(reflected)));
+       }},
+  };
+  for (const auto& [name, answer] : strangers) {
+    Stranger stranger(answer);
+    num_made_ = 0;
+    {
+      const auto agent = start_agent(stranger.port(), /*interval_s=*/0.001);
+      EXPECT_TRUE(eventually([&] { return num_made_ >= 3; })) << name;
+    }
+    EXPECT_NE(stranger.heard().find("POST /report"), std::string::npos) << name;
+    EXPECT_EQ(stranger.heard().find(agent_key().to_hex()), std::string::npos) << name;
+    EXPECT_TRUE(drains().empty()) << name;
+    EXPECT_TRUE(fences().empty()) << name;
+  }
+}
+
+// A stranger passes on what he hears, and keeps it.
+TEST_F(NodeAgentTest, ReportsThatAreSentAgainChangeNothing) {
   const auto server = start_server(handler_);
-  token_ = "wrong";
+  std::vector<std::string> overheard;
+  std::mutex mutex;
+  Stranger wire([&](const std::string& request) -> std::string {
+    if (request.empty()) return "";
+    const std::lock_guard<std::mutex> lock(mutex);
+    overheard.push_back(request);
+    return say(server->cluster_port(), request);
+  });
+  {
+    const auto agent = start_agent(wire.port());
+    EXPECT_TRUE(eventually([&] { return handler_.num_reports() >= 3; }));
+  }
+  ASSERT_GE(handler_.num_reports(), 1u);  // he is a good wire
+  const std::lock_guard<std::mutex> lock(mutex);
+  const size_t before = handler_.num_reports();
+  int64_t newest = 0;
+  for (const Report& report : handler_.reports()) {
+    EXPECT_GT(report.number, newest);
+    newest = report.number;
+  }
+  for (const std::string& request : overheard) say(server->cluster_port(), request);
+  // They reach the board, which notes none that is not newer.
+  for (size_t i = before; i < handler_.num_reports(); ++i) {
+    EXPECT_LE(handler_.reports()[i].number, newest);
+  }
+}
+
+TEST_F(NodeAgentTest, FindsASupervisorThatHasMoved) {
+  auto first = start_server(handler_);
+  const auto agent = start_agent(first->cluster_port());
+  EXPECT_TRUE(eventually([&] { return handler_.num_reports() >= 1; }));
+  // Somebody else has the old port now, and what is found first is nonsense.
+  Stranger stranger(response(409, fence_to_json("x", 9)));
+  move_to(fmt::format("127.0.0.1:{}", stranger.port()));
+  RememberingHandler next;
+  const auto second = start_server(next);
+  first.reset();
+  EXPECT_TRUE(eventually([&] { return !stranger.heard().empty(); }));
+  move_to("nowhere at all");
+  num_made_ = 0;
+  EXPECT_TRUE(eventually([&] { return num_made_ >= 2; }));
+  move_to(fmt::format("127.0.0.1:{}", second->cluster_port()));
+  EXPECT_TRUE(eventually([&] { return next.num_reports() >= 2; }));
+  EXPECT_TRUE(fences().empty());
+}
+
+TEST_F(NodeAgentTest, ASupervisorThatDoesNotKnowTheGenerationYetFencesNobody) {
+  const auto server = start_server(handler_);
+  for (const int64_t present : {0, 1}) {
+    handler_.set_generation(present);
+    num_made_ = 0;
+    const auto agent = start_agent(server->cluster_port());
+    EXPECT_TRUE(eventually([&] { return num_made_ >= 3; }));
+  }
+  EXPECT_TRUE(fences().empty());
+}
+
+TEST_F(NodeAgentTest, AnotherKeyIsNoOrderToLeave) {
+  const auto server = start_server(handler_);
+  key_ = key_of('9');
   const auto agent = start_agent(server->cluster_port());
   EXPECT_TRUE(eventually([&] { return num_made_ >= 3; }));
   EXPECT_TRUE(fences().empty());

@@ -31,7 +31,6 @@ std::unique_ptr<Supervisor> Simulation::open() {
                     .margin_s = 2,
                     .heartbeat_timeout_s = 5,
                     .hosts_are_local = false};
-  options.address = "127.0.0.1:1";
   options.look_s = 0.25;
   board_ = std::make_unique<ReportBoard>(clock_);
   asked_.clear();  // probes and forecasts end with the supervisor that began them
@@ -43,8 +42,17 @@ std::unique_ptr<Supervisor> Simulation::open() {
     return GenerationCommand{};
   };
   const auto interrupts = [this] { return stop_at_s_ && now_s() >= *stop_at_s_ ? 1 : 0; };
-  auto supervisor = Supervisor::open(options, {files_, clock_, *this, *this, *this, *board_,
-                                               logger_, *launcher_, make_command, interrupts});
+  auto supervisor = Supervisor::open(options, {files_,
+                                               clock_,
+                                               *this,
+                                               *this,
+                                               *this,
+                                               *board_,
+                                               logger_,
+                                               *launcher_,
+                                               {},
+                                               make_command,
+                                               interrupts});
   if (supervisor.ok()) return std::move(supervisor).value();
   LEASEHOLD_CHECK(files_.is_down(), "open: {}", supervisor.status().message());
   return nullptr;
@@ -139,6 +147,7 @@ void Simulation::report(Generation& generation) {
     Report report;
     report.generation = generation.number;
     report.node = host.host;
+    report.number = ++num_reports_;
     report.step = generation.step;
     const bool began = generation.step > 0 || clock_.unix_s() >= generation.next_step_s;
     report.phase = generation.saved_at_s ? "saving" : began ? "training" : "starting";
@@ -152,6 +161,10 @@ void Simulation::report(Generation& generation) {
 
 void Simulation::move_generation(Generation& generation) {
   if (generation.outcome || generation.vanished) return;
+  if (keeper_lost_at_s_ && now_s() >= *keeper_lost_at_s_) {
+    keeper_lost_at_s_.reset();
+    generation.orphaned = true;
+  }
   for (Crash& crash : crashes_) {
     const auto rank = first_rank(generation, crash.host);
     if (crash.happened || now_s() < crash.at_s || !rank) continue;
@@ -218,6 +231,7 @@ Status Simulation::adopt(const std::string& directory) {
 Result<GenerationLook> Simulation::look(const std::string& directory) {
   const Generation* generation = find(directory);
   if (generation == nullptr) return GenerationLook{};
+  if (generation->orphaned) return GenerationLook{};
   const bool ended = generation->outcome || generation->vanished;
   return GenerationLook{!ended, generation->outcome};
 }

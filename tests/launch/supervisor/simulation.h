@@ -36,6 +36,8 @@ class Simulation : public GenerationHost, public Prober, public Forecaster {
   void cut_off(const std::string& host, double from_s, double until_s) {
     cuts_.push_back({host, from_s, until_s});
   }
+  // The keeper of the generation that runs dies, and what it started runs on.
+  void lose_keeper(double at_s) { keeper_lost_at_s_ = at_s; }
   // Every generation that runs on the host ends when it makes its first step.
   void spoil(const std::string& host, double until_s) { spoiled_[host] = until_s; }
   // Whoever makes this step ends with this exit code.
@@ -109,6 +111,7 @@ class Simulation : public GenerationHost, public Prober, public Forecaster {
     std::optional<double> saved_at_s;  // draining
     std::optional<Outcome> outcome;
     bool vanished = false;
+    bool orphaned = false;  // its keeper is lost
     std::string output;
   };
   struct Crash {
@@ -157,6 +160,8 @@ class Simulation : public GenerationHost, public Prober, public Forecaster {
   std::vector<Crash> crashes_;
   std::vector<Cut> cuts_;
   std::vector<Edit> edits_;
+  std::optional<double> keeper_lost_at_s_;
+  int64_t num_reports_ = 0;
   std::map<std::string, double> spoiled_;
   std::pair<int64_t, int> failing_step_ = {-1, 0};
   std::optional<double> stop_at_s_;

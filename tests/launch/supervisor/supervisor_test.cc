@@ -109,6 +109,14 @@ TEST(Supervisor, RestartsAfterACrash) {
   EXPECT_EQ(world.state().failures[0].host, "b");
 }
 
+TEST(Supervisor, EndsWhatAKeeperThatVanishedHasLeft) {
+  Simulation world(kTwoOwned, {});
+  world.lose_keeper(20);
+  expect_done(world, world.run(1000));  // at no time do two generations run
+  EXPECT_EQ(worlds(world), "4 4");
+  EXPECT_NE(world.story()[0].find("its keeper vanished"), std::string::npos) << world.story()[0];
+}
+
 TEST(Supervisor, LeavesOutAHostThatIsGoneAndTakesItBack) {
   Simulation world(kTwoOwned, {});
   world.cut_off("b", 20, 50);

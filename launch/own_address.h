@@ -1,0 +1,39 @@
+// The address of this machine at which the hosts of a calendar reach it.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "runtime/base/status.h"
+
+namespace leasehold {
+
+// An address of one of this machine's interfaces.
+struct InterfaceAddress {
+  std::string interface;  // "eth0"
+  std::string address;    // numeric
+  bool is_ipv6 = false;
+  bool is_running = false;   // up, with a carrier
+  bool is_loopback = false;  // of the interface lo
+};
+
+struct AddressChoice {
+  std::string address, interface;
+  std::vector<InterfaceAddress> others;  // that could have been chosen
+};
+
+// Chooses among the addresses of interfaces that run, without loopback and link-local ones. First
+// comes `route`, by which a host was reached; then IPv4; then IPv6; last what belongs to a bridge
+// of containers or virtual machines, which other machines do not see. Nothing when there is none.
+std::optional<AddressChoice> choose_address(const std::vector<InterfaceAddress>& all,
+                                            const std::string& route);
+
+// Chooses the address by which the first of `hosts` whose name this machine can resolve is reached,
+// else as choose_address. Sends nothing to the hosts. kBadConfig when there is no address.
+Result<AddressChoice> own_address(const std::vector<std::string>& hosts);
+
+// Returns "nodes reach this machine at 10.0.0.5 (eth0); it also has 172.17.0.1 (docker0); ...".
+std::string in_words(const AddressChoice& choice);
+
+}  // namespace leasehold
