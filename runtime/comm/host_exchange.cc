@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <numeric>
+
+#include "runtime/comm/gather_bytes.h"
 
 #include "runtime/base/clock.h"
 
@@ -10,7 +13,8 @@ namespace leasehold {
 
 namespace {
 
-// Above this, contributions of uneven sizes are sent exactly instead of padded to the longest.
+// Above this, contributions go to rank 0 and from there to all, both by trees, instead of padded to
+// the longest. Not by all_to_all: that takes a connection between any two ranks.
 constexpr int64_t kPaddedLimitBytes = int64_t{1} << 20;
 
 Tensor bytes(void* data, int64_t n) { return Tensor(data, DType::kU8, {n}); }
@@ -67,13 +71,18 @@ Result<std::vector<std::string>> all_gather_bytes(Communicator& group, Stream& s
     }
     return all;
   }
-  std::string sent = mine;
-  std::vector<Tensor> send(num_ranks, bytes(sent)), recv;
+  LEASEHOLD_ASSIGN_OR_RETURN(const std::vector<std::string> gathered,
+                             gather_bytes(group, stream, mine, deadline));
+  std::string together;
+  for (const std::string& one : gathered) together += one;
+  together.resize(static_cast<size_t>(std::accumulate(sizes.begin(), sizes.end(), int64_t{0})));
+  LEASEHOLD_RETURN_IF_ERROR(
+      wait_or_give_up(group, group.broadcast(bytes(together), 0, stream), deadline));
+  size_t begin = 0;
   for (size_t r = 0; r < num_ranks; ++r) {
-    all[r].resize(static_cast<size_t>(sizes[r]));
-    recv.push_back(bytes(all[r]));
+    all[r] = together.substr(begin, static_cast<size_t>(sizes[r]));
+    begin += all[r].size();
   }
-  LEASEHOLD_RETURN_IF_ERROR(wait_or_give_up(group, group.all_to_all(send, recv, stream), deadline));
   return all;
 }
 

@@ -12,24 +12,22 @@ constexpr const char* kWayOut =
 
 }  // namespace
 
-Result<MergedAlgorithms> merge_algorithms(const std::vector<std::string>& texts,
-                                          const std::vector<std::string>& nodes) {
+Result<MergedAlgorithms> merge_algorithms(const std::vector<DistinctText>& texts) {
   MergedAlgorithms merged;
-  for (size_t rank = 0; rank < texts.size(); ++rank) {
-    LEASEHOLD_ASSIGN_OR_RETURN(const AlgorithmChoices choices,
-                               AlgorithmChoices::parse(texts[rank]));
+  for (const auto& [rank, text, node] : texts) {
+    LEASEHOLD_ASSIGN_OR_RETURN(const AlgorithmChoices choices, AlgorithmChoices::parse(text));
     for (const auto& [library, products] : choices.by_library()) {
       const auto& before = merged.choices.by_library();
       if (rank == 0 || before.contains(library) || !merged.mixed.empty()) continue;
       merged.mixed =
-          fmt::format("rank {} on node {} has {}, rank 0 on node {} has {}", rank, nodes[rank],
-                      library, nodes[0], before.empty() ? "none" : before.begin()->first);
+          fmt::format("rank {} on node {} has {}, rank 0 on node {} has {}", rank, node, library,
+                      texts.front().node, before.empty() ? "none" : before.begin()->first);
     }
     const std::vector<std::string> differing = merged.choices.add(choices);
     if (!differing.empty() && merged.differing.empty()) {
       merged.differing = fmt::format(
           "rank {} on node {} chose another algorithm than a lower rank for the product {}", rank,
-          nodes[rank], differing.front());
+          node, differing.front());
     }
   }
   return merged;
@@ -49,15 +47,9 @@ Result<bool> AgreedAlgorithms::settle() {
   const std::string mine = kernels_.algorithms();
   if (mine.empty()) return false;
   const Deadline deadline = after_group_timeout(timeout_s_);
-  LEASEHOLD_ASSIGN_OR_RETURN(std::vector<std::string> texts,
-                             all_gather_bytes(world_, stream_, node_ + "\n" + mine, deadline));
-  std::vector<std::string> nodes;
-  for (std::string& text : texts) {
-    const size_t end = text.find('\n');
-    nodes.push_back(text.substr(0, end));
-    text.erase(0, end + 1);
-  }
-  LEASEHOLD_ASSIGN_OR_RETURN(const MergedAlgorithms merged, merge_algorithms(texts, nodes));
+  LEASEHOLD_ASSIGN_OR_RETURN(const std::vector<DistinctText> texts,
+                             distinct_texts(world_, stream_, mine, node_, deadline));
+  LEASEHOLD_ASSIGN_OR_RETURN(const MergedAlgorithms merged, merge_algorithms(texts));
   if (!merged.mixed.empty() && !report_) {
     return error(Code::kBadConfig, "the ranks' matrix products are of different libraries: {}{}",
                  merged.mixed, kWayOut);

@@ -11,20 +11,21 @@
 #include <vector>
 
 #include "runtime/comm/communicator.h"
+#include "runtime/comm/distinct_texts.h"
 #include "runtime/tensor/algorithm_choices.h"
 #include "runtime/tensor/kernels.h"
 
 namespace leasehold {
 
-// What the ranks chose, each as text, in rank order: together, the lowest rank's choice first.
+// What the ranks chose, together, the lowest rank's choice first.
 struct MergedAlgorithms {
   AlgorithmChoices choices;
   std::string mixed;      // how a rank's library differs from those before; "" where none does
   std::string differing;  // the first product that two ranks chose for differently, or ""
 };
-// Pure. `nodes` name the ranks' nodes. kBadData for a text that is none.
-Result<MergedAlgorithms> merge_algorithms(const std::vector<std::string>& texts,
-                                          const std::vector<std::string>& nodes);
+// Pure. Each rank's choices as text, in rank order; of those that chose alike the lowest is enough.
+// kBadData for a text that is none.
+Result<MergedAlgorithms> merge_algorithms(const std::vector<DistinctText>& texts);
 
 class AgreedAlgorithms {
  public:

@@ -3,7 +3,7 @@
 #include <map>
 #include <sstream>
 
-#include "runtime/comm/host_exchange.h"
+#include "runtime/comm/distinct_texts.h"
 #include "runtime/train/arithmetic_prober.h"
 
 namespace leasehold {
@@ -65,21 +65,15 @@ std::string_view differing_parts(std::string_view operation) {
 Status compare_arithmetic(const std::vector<OperationDigest>& mine, const std::string& node,
                           Communicator& world, Stream& stream, double timeout_s) {
   LEASEHOLD_ASSIGN_OR_RETURN(
-      const auto texts,
-      all_gather_bytes(world, stream, node + "\n" + to_text(mine), after_group_timeout(timeout_s)));
-  const std::string first = texts[0].substr(texts[0].find('\n') + 1);
-  for (size_t rank = 1; rank < texts.size(); ++rank) {
-    const size_t end = texts[rank].find('\n');
-    const std::string operation = first_difference(first, texts[rank].substr(end + 1));
-    if (operation.empty()) continue;
-    return error(Code::kBadConfig,
-                 "rank {} on node {} computes other bits than rank 0 on node {} in {}: their {} "
-                 "differ; use like nodes, or set run.identity = \"report\" to go on with training "
-                 "that depends on the layout",
-                 rank, texts[rank].substr(0, end), texts[0].substr(0, texts[0].find('\n')),
-                 operation, differing_parts(operation));
-  }
-  return ok_status();
+      const std::vector<DistinctText> texts,
+      distinct_texts(world, stream, to_text(mine), node, after_group_timeout(timeout_s)));
+  if (texts.size() == 1) return ok_status();
+  const std::string operation = first_difference(texts[0].text, texts[1].text);
+  return error(Code::kBadConfig,
+               "rank {} on node {} computes other bits than rank 0 on node {} in {}: their {} "
+               "differ; use like nodes, or set run.identity = \"report\" to go on with training "
+               "that depends on the layout",
+               texts[1].rank, texts[1].node, texts[0].node, operation, differing_parts(operation));
 }
 
 Status compare_arithmetic(const std::vector<OperationDigest>& mine, const std::string& kept) {

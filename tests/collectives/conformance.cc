@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "runtime/comm/distinct_texts.h"
 #include "runtime/comm/gather_bytes.h"
 #include "runtime/comm/host_exchange.h"
 #include "runtime/comm/mesh.h"
@@ -396,6 +397,15 @@ void host_exchange(Communicator& group, ConformanceDevice& on) {
     ASSERT_TRUE(from_root.ok());
     EXPECT_EQ(*from_root, text(root, scale));
   }
+  // The last rank says something else.
+  const bool is_other = group.rank() > 0 && group.rank() == group.size() - 1;
+  const auto distinct = distinct_texts(group, *stream, is_other ? "other" : "same",
+                                       fmt::format("node {}", group.rank()), deadline());
+  ASSERT_TRUE(distinct.ok()) << distinct.status().message();
+  std::vector<DistinctText> expected = {{0, "same", "node 0"}};
+  const int last = group.size() - 1;
+  if (last > 0) expected.push_back({last, "other", fmt::format("node {}", last)});
+  EXPECT_EQ(*distinct, expected);
   EXPECT_TRUE(agree(group, *stream, ok_status(), deadline()).ok());
   // The last two ranks fail; the lower one's failure is everybody's.
   const int failing = std::max(group.size() - 2, 0);

@@ -14,7 +14,13 @@ bool contains(const std::string& text, const std::string& part) {
 }
 
 MergedAlgorithms merged(const std::vector<std::string>& texts) {
-  return merge_algorithms(texts, {"a", "b", "c"}).value();
+  std::vector<DistinctText> of_ranks;
+  for (int rank = 0; rank < std::ssize(texts); ++rank) {
+    of_ranks.push_back({.rank = rank,
+                        .text = texts[static_cast<size_t>(rank)],
+                        .node = std::string(1, static_cast<char>('a' + rank))});
+  }
+  return merge_algorithms(of_ranks).value();
 }
 
 TEST(MergedAlgorithms, AreTheUnion) {
@@ -42,7 +48,7 @@ TEST(MergedAlgorithms, AnotherLibraryIsNamed) {
             "algorithms of x\nforward 2 = 2\nalgorithms of y\nforward 2 = 1\n");
   EXPECT_EQ(all.mixed, "rank 1 on node b has y, rank 0 on node a has x");
   EXPECT_EQ(all.differing, "");
-  EXPECT_EQ(merge_algorithms({"x"}, {"a"}).status().code(), Code::kBadData);
+  EXPECT_EQ(merge_algorithms({{0, "x", "a"}}).status().code(), Code::kBadData);
 }
 
 TEST(AgreedAlgorithms, WhereNothingIsChosenThereIsNothingToAgreeOn) {
