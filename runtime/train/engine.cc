@@ -73,10 +73,7 @@ class EngineImplementation : public Engine {
   }
 
   Status finish_restore() override {
-    for (RankPart* part : parts_->all()) {
-      part->state->upload(*streams_.compute);
-      part->state->gather_values(*streams_.compute);
-    }
+    for (RankPart* part : parts_->all()) part->state->finish_load(*streams_.compute);
     return streams_.compute->synchronize(deadline());
   }
 

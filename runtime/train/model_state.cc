@@ -86,7 +86,7 @@ ModelState::ModelState(const FlatLayout& layout, ParameterTable& table, Communic
   v_ = arenas.optimizer.allocate(DType::kF32, state);
   if (arenas.device_kind != DeviceKind::kCpu) {
     for (Tensor* copy : {&host_weights_, &host_m_, &host_v_})
-      *copy = arenas.staging.allocate(DType::kF32, state);
+      *copy = arenas.staging.allocate(DType::kF32, shard);
   }
   for (size_t p = 0; p < layout.parameters.size(); ++p) {
     const FlatParameter& flat = layout.parameters[p];
@@ -125,6 +125,12 @@ Tensor ModelState::own_values(const Bucket& bucket) const {
   return values_.flat(begin, bucket.shard_elements);
 }
 
+Tensor ModelState::own_part(Tensor state, const Bucket& bucket) const {
+  const int64_t begin =
+      sharded_ ? bucket.shard_begin : bucket.value_begin + group_.rank() * bucket.shard_elements;
+  return state.flat(begin, bucket.shard_elements);
+}
+
 Tensor ModelState::state_of(Tensor state, const OwnedRange& range) const {
   return state.flat(sharded_ ? range.shard_begin : range.value_begin, range.count);
 }
@@ -142,7 +148,8 @@ void ModelState::initialize(uint64_t seed, Stream& stream) {
   };
   std::vector<Part> parts;
   for (const OwnedRange& range : owned_) {
-    const Tensor values = has_host_copy() ? state_of(host_weights_, range) : weights_of(range);
+    const Tensor values =
+        has_host_copy() ? host_weights_.flat(range.shard_begin, range.count) : weights_of(range);
     for (int64_t done = 0; done < range.count; done += kBlock) {
       const int64_t count = std::min(kBlock, range.count - done);
       parts.push_back({static_cast<size_t>(range.parameter),
@@ -165,10 +172,21 @@ void ModelState::initialize(uint64_t seed, Stream& stream) {
 template <typename Copy>
 void ModelState::for_each_copy(const Copy& copy) const {
   if (!has_host_copy()) return;
-  copy(m_, host_m_);
-  copy(v_, host_v_);
-  if (has_working_copy_) return copy(masters_, host_weights_);
-  for (const OwnedRange& range : updated_) copy(weights_of(range), state_of(host_weights_, range));
+  if (sharded_) {
+    copy(m_, host_m_);
+    copy(v_, host_v_);
+    if (has_working_copy_) return copy(masters_, host_weights_);
+  }
+  for (int b = 0; b < layout_.num_value_buckets; ++b) {
+    const Bucket& bucket = layout_.buckets[static_cast<size_t>(b)];
+    const auto host = [&](const Tensor& of) {
+      return of.flat(bucket.shard_begin, bucket.shard_elements);
+    };
+    copy(has_working_copy_ ? own_part(masters_, bucket) : own_values(bucket), host(host_weights_));
+    if (sharded_) continue;
+    copy(own_part(m_, bucket), host(host_m_));
+    copy(own_part(v_, bucket), host(host_v_));
+  }
 }
 
 void ModelState::download(Stream& stream) {
@@ -181,6 +199,16 @@ void ModelState::upload(Stream& stream) {
   for_each_copy([&](const Tensor& device, const Tensor& host) {
     stream.copy(device.data(), host.data(), host.size_bytes());
   });
+}
+
+void ModelState::finish_load(Stream& stream) {
+  upload(stream);
+  if (!sharded_) {
+    gather(m_, stream);
+    gather(v_, stream);
+    if (has_working_copy_) gather(masters_, stream);
+  }
+  gather_values(stream);
 }
 
 void ModelState::gather_values(Stream& stream) {
@@ -238,14 +266,16 @@ void ModelState::update(const OptimizerOptions& options, double lr, int64_t step
 StateSlice ModelState::slice_of(const OwnedRange& range, StateKind kind) const {
   const auto p = static_cast<size_t>(range.parameter);
   const auto data = [&]() -> Tensor {
-    const bool on_host = has_host_copy();
+    const auto copied = [&](const Tensor& host, const Tensor& state) {
+      return has_host_copy() ? host.flat(range.shard_begin, range.count) : state;
+    };
     switch (kind) {
       case StateKind::kWeight:
-        return on_host ? state_of(host_weights_, range) : weights_of(range);
+        return copied(host_weights_, weights_of(range));
       case StateKind::kMoment1:
-        return state_of(on_host ? host_m_ : m_, range);
+        return copied(host_m_, state_of(m_, range));
       case StateKind::kMoment2:
-        return state_of(on_host ? host_v_ : v_, range);
+        return copied(host_v_, state_of(v_, range));
     }
     return {};
   };
@@ -268,7 +298,7 @@ std::vector<StateSlice> ModelState::owned_slices() const {
 
 std::vector<StateSlice> ModelState::needed_slices() const {
   std::vector<StateSlice> slices;
-  for (const OwnedRange& range : updated_) {
+  for (const OwnedRange& range : owned_) {
     for (const StateKind kind : kStateKinds) slices.push_back(slice_of(range, kind));
   }
   return slices;

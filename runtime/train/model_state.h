@@ -39,17 +39,15 @@ class ModelState {
   // moments zero. On the host; each rank draws its shard and the rest is gathered on `stream`.
   // Collective.
   void initialize(uint64_t seed, Stream& stream);
-  // What modules compute with, from the masters of the own shard (in stage 0 of everything, see
-  // needed_slices) after they were loaded: rounds where kernels are narrower, and gathers the other
-  // ranks' shards, but in stage 3. Collective, enqueued.
-  void gather_values(Stream& stream);
+  // After the needed slices were loaded: takes up the host's copy, and gathers what this rank holds
+  // of other ranks' shards: in stages 1 and 2 what modules compute with, in stage 0 the moments and
+  // masters too. Collective, enqueued.
+  void finish_load(Stream& stream);
 
   // Whether slices are views of pinned host memory, since the host cannot touch the state itself.
-  // Then `download` copies the state there and `upload` the other way; else both do nothing.
-  // Enqueued.
+  // Then `download` copies the own shard there; else it does nothing. Enqueued.
   bool has_host_copy() const { return host_m_.present(); }
   void download(Stream& stream);
-  void upload(Stream& stream);
 
   // One AdamW step from the reduced gradients of the own shard. Stage 0 gathers them into
   // `value_buffer` first; stages 1 and 2 gather the new weights, as they are computed with, after.
@@ -63,8 +61,7 @@ class ModelState {
   // What this rank writes into a checkpoint: its shard, which together with the others' covers
   // everything once.
   std::vector<StateSlice> owned_slices() const;
-  // What this rank must load from one. Stages 1 to 3: its shard (gather_values follows); stage 0:
-  // everything.
+  // What this rank must load from one: its shard of all that it holds (finish_load follows).
   std::vector<StateSlice> needed_slices() const;
 
  private:
@@ -77,7 +74,12 @@ class ModelState {
   Tensor weights_of(const OwnedRange& range) const;  // fp32
   Tensor state_of(Tensor state, const OwnedRange& range) const;
   void gather(Tensor whole, Stream& stream);
-  // The state on the device and its copy: calls copy(device, host) for each pair of flat tensors.
+  Tensor own_part(Tensor state, const Bucket& bucket) const;
+  // Rounds weights to what modules compute with, and gathers those but in stage 3.
+  void gather_values(Stream& stream);
+  void upload(Stream& stream);
+  // The own shard on the device and its copy: calls copy(device, host) for each pair of flat
+  // tensors.
   template <typename Copy>
   void for_each_copy(const Copy& copy) const;
 
@@ -93,7 +95,8 @@ class ModelState {
   std::vector<OwnedRange> owned_;    // this rank's shard
   std::vector<OwnedRange> updated_;  // what this rank updates
   Tensor values_;                    // (num_value_elements), or (num_shard_elements) in stage 3
-  Tensor host_weights_, host_m_, host_v_;  // like m_; absent where the host can touch the state
+  // (num_shard_elements); absent where the host can touch the state.
+  Tensor host_weights_, host_m_, host_v_;
   Tensor masters_, m_, v_;  // (num_shard_elements), or (num_value_elements) in stage 0; without a
                             // working copy masters_ is absent
 };
