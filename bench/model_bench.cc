@@ -15,7 +15,8 @@ struct NamedModel {
 };
 // Radford et al., "Language Models are Unsupervised Multitask Learners", table 2, with the number
 // of parameters that the sizes come to; Zhang et al., "TinyLlama", arXiv:2401.02385, table 1; and
-// Llama 3.1 8B (arXiv:2407.21783, table 3) cut to 8 of its 32 layers, so that one GPU holds it.
+// Llama 3.1 8B (arXiv:2407.21783, table 3) cut to 8 of its 32 layers, so that one GPU holds it, and
+// Llama 3.1 405B of the same table, for what is planned alone.
 const NamedModel kModels[] = {
     {"gpt2-124m", {.layers = 12, .hidden = 768, .heads = 12, .vocab = 50257}},
     {"gpt2-355m", {.layers = 24, .hidden = 1024, .heads = 16, .vocab = 50257}},
@@ -36,6 +37,15 @@ const NamedModel kModels[] = {
       .heads = 32,
       .kv_heads = 8,
       .ffn = 14336,
+      .vocab = 128256,
+      .rope_theta = 500000}},
+    {"llama3-405b",
+     {.family = "llama",
+      .layers = 126,
+      .hidden = 16384,
+      .heads = 128,
+      .kv_heads = 8,
+      .ffn = 53248,
       .vocab = 128256,
       .rope_theta = 500000}},
 };

@@ -32,6 +32,7 @@ struct Report {
 
 int64_t num_pieces(const Manifest& manifest) {
   int64_t count = 0;
+  for (const ShardFile& file : manifest.files) count += file.num_pieces;
   for (const StoredTensor& tensor : manifest.tensors) count += std::ssize(tensor.pieces);
   return count;
 }
@@ -54,20 +55,21 @@ int64_t size_bytes(const Manifest& manifest) {
 Status find_problems(FileSystem& files, const CheckpointHandle& checkpoint,
                      std::vector<std::string>& problems) {
   CheckpointReader reader(files, checkpoint);
-  for (const StoredTensor& tensor : checkpoint.manifest->tensors) {
-    for (const Piece& piece : tensor.pieces) {
-      Status status = reader.read(piece).status();
-      if (status.ok()) continue;
-      if (status.code() != Code::kBadData) return status;
-      if (std::ranges::find(problems, status.message()) == problems.end())
-        problems.push_back(status.message());
-      if (problems.size() == kMaxProblems) {
-        problems.emplace_back("(and possibly more)");
-        return ok_status();
-      }
+  Status failure;
+  reader.for_each_piece([&](const Result<Piece>& piece) {
+    const Status status = piece.ok() ? reader.read(*piece).status() : piece.status();
+    if (status.ok()) return true;
+    if (status.code() != Code::kBadData) {
+      failure = status;
+      return false;
     }
-  }
-  return ok_status();
+    if (std::ranges::find(problems, status.message()) == problems.end())
+      problems.push_back(status.message());
+    if (problems.size() < kMaxProblems) return true;
+    problems.emplace_back("(and possibly more)");
+    return false;
+  });
+  return failure;
 }
 
 // kStorage only; what is wrong with the checkpoint goes into the report.

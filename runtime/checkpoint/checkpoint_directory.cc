@@ -70,7 +70,7 @@ Result<std::string> set_aside(FileSystem& files, const std::string& path) {
 
 Result<CheckpointHandle> open_checkpoint(FileSystem& files, const std::string& path) {
   const std::string manifest_path = join_path(path, kManifestName);
-  const Result<std::string> text = read_file(files, manifest_path, int64_t{4} << 30);
+  const Result<std::string> text = read_file(files, manifest_path, kMaxManifestBytes);
   if (!text.ok()) {
     if (text.status().code() != Code::kMissingInput) return text.status();
     return files.exists(path) ? error(Code::kMissingInput,

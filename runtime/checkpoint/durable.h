@@ -1,6 +1,6 @@
 // The durable tier: whole checkpoints in run.dir/checkpoints/step-00000100/. Shard files are valid
-// .safetensors, one per rank; manifest.json lists every piece with its digest and appears last,
-// whole: a checkpoint without a manifest does not exist. Any number of ranks loads what any other
+// .safetensors, one per rank, and list their pieces with their digests; manifest.json says which
+// file holds what and appears last, whole: a checkpoint without a manifest does not exist. Any number of ranks loads what any other
 // number wrote.
 #pragma once
 

@@ -10,7 +10,9 @@
 #include "runtime/checkpoint/durable.h"
 #include "runtime/checkpoint/manifest.h"
 #include "runtime/checkpoint/run_directory.h"
+#include "runtime/checkpoint/shard_index.h"
 #include "runtime/checkpoint/shard_writer.h"
+#include "runtime/comm/gather_bytes.h"
 #include "runtime/comm/host_exchange.h"
 
 namespace leasehold {
@@ -115,21 +117,21 @@ Result<Comparison> compare_together(FileWork& work, const SaveJobPtr& job, Commu
   return any(Comparison::kDamaged) ? Comparison::kDamaged : Comparison::kSame;
 }
 
-// Collective. The pieces of this rank's shard, encoded.
+// Collective. The summary of this rank's shard, encoded.
 Result<std::string> write_together(FileWork& work, const SaveJobPtr& job, Communicator& world,
                                    Stream& stream) {
-  const auto pieces = std::make_shared<std::string>();
+  const auto summary = std::make_shared<std::string>();
   const std::string name = shard_name(world.rank(), world.size());
   LEASEHOLD_RETURN_IF_ERROR(
-      work.together(world, stream, job->what, [job, name, pieces](FileSystem& files) -> Status {
+      work.together(world, stream, job->what, [job, name, summary](FileSystem& files) -> Status {
         // Rank 0 has made it; another node's cache may not know yet.
         LEASEHOLD_RETURN_IF_ERROR(files.make_directories(job->paths.temporary));
         LEASEHOLD_ASSIGN_OR_RETURN(const ShardPieces shard,
                                    write_shard(files, job->paths.temporary, name, job->mine));
-        LEASEHOLD_ASSIGN_OR_RETURN(*pieces, encode_shard_pieces(shard));
+        LEASEHOLD_ASSIGN_OR_RETURN(*summary, encode_summary(summarize(shard)));
         return ok_status();
       }));
-  return *pieces;
+  return *summary;
 }
 
 // Rank 0. From here on the checkpoint exists, or nothing of it does.
@@ -144,15 +146,8 @@ Status publish_manifest(FileSystem& files, const Paths& paths, const std::string
 
 // Rank 0.
 Status publish(FileSystem& files, const Paths& paths, const CheckpointInfo& info,
-               const std::vector<std::string>& encoded_shards) {
-  std::vector<ShardPieces> shards;
-  for (size_t rank = 0; rank < encoded_shards.size(); ++rank) {
-    LEASEHOLD_ASSIGN_OR_RETURN(
-        ShardPieces shard,
-        parse_shard_pieces(encoded_shards[rank], fmt::format("pieces of rank {}", rank)));
-    shards.push_back(std::move(shard));
-  }
-  const Result<Manifest> manifest = merge_shards(info, std::move(shards));
+               const std::vector<std::string>& summaries) {
+  const Result<Manifest> manifest = merge_summaries(info, summaries);
   if (!manifest.ok()) return error(Code::kInternal, "{}", manifest.status().message());
   LEASEHOLD_ASSIGN_OR_RETURN(const std::string text, encode_manifest(manifest.value()));
 
@@ -207,12 +202,12 @@ Status save_together(FileWork& work, const SaveJobPtr& job, Communicator& world,
           job->paths.final);
     }
   }
-  LEASEHOLD_ASSIGN_OR_RETURN(const std::string pieces, write_together(work, job, world, stream));
-  LEASEHOLD_ASSIGN_OR_RETURN(std::vector<std::string> shards,
-                             all_gather_bytes(world, stream, pieces, work.deadline()));
+  LEASEHOLD_ASSIGN_OR_RETURN(const std::string summary, write_together(work, job, world, stream));
+  LEASEHOLD_ASSIGN_OR_RETURN(std::vector<std::string> summaries,
+                             gather_bytes(world, stream, summary, work.deadline()));
   return work.on_rank_0(world, stream, job->what,
-                        [job, shards = std::move(shards)](FileSystem& files) {
-                          return publish(files, job->paths, job->info, shards);
+                        [job, summaries = std::move(summaries)](FileSystem& files) {
+                          return publish(files, job->paths, job->info, summaries);
                         });
 }
 

@@ -15,11 +15,7 @@ namespace {
 using nlohmann::json;
 
 constexpr const char* kFormat = "leasehold-checkpoint";
-constexpr int64_t kVersion = 1;
-
-bool tensor_less(const StoredTensor& a, const StoredTensor& b) {
-  return std::tie(a.parameter, a.kind) < std::tie(b.parameter, b.kind);
-}
+constexpr int64_t kSplitVersion = 2;
 
 // --- What holds between the parts ---
 
@@ -50,20 +46,44 @@ Status check_kinds(const std::vector<StoredTensor>& tensors, const std::string& 
   return ok_status();
 }
 
-Status check_manifest(const Manifest& manifest, const std::string& file) {
-  std::set<std::string> names;
-  for (const ShardFile& shard : manifest.files) {
+Status check_order(const std::vector<StoredTensor>& tensors, const std::string& file) {
+  for (size_t i = 1; i < tensors.size(); ++i) {
+    if (!tensor_less(tensors[i - 1], tensors[i])) {
+      return error(Code::kBadData, "{}: {} does not come after {}", file, describe(tensors[i]),
+                   describe(tensors[i - 1]));
+    }
+  }
+  return ok_status();
+}
+
+Status check_files(const std::vector<ShardFile>& files, const std::string& file) {
+  std::set<std::string_view> names;
+  for (const ShardFile& shard : files) {
     if (!names.insert(shard.name).second)
       return error(Code::kBadData, "{}: file '{}' twice", file, shard.name);
-  }
-  std::set<std::pair<int64_t, std::string_view>> keys;
-  const StoredTensor* before = nullptr;
-  for (const StoredTensor& tensor : manifest.tensors) {
-    if (before != nullptr && !tensor_less(*before, tensor)) {
-      return error(Code::kBadData, "{}: {} does not come after {}", file, describe(tensor),
-                   describe(*before));
+    if (shard.index_bytes > shard.size_bytes) {
+      return error(Code::kBadData, "{}: file '{}' of {} bytes with an index of {}", file,
+                   shard.name, shard.size_bytes, shard.index_bytes);
     }
-    before = &tensor;
+  }
+  return ok_status();
+}
+
+// The ranges of a box fill it, or it could not be parsed.
+Status check_boxes(const Manifest& manifest, const std::string& file) {
+  for (const StoredTensor& tensor : manifest.tensors) {
+    std::vector<BoxRange> boxes;
+    for (const HeldBox& held : tensor.boxes)
+      boxes.push_back({held.box, 0, held.box.extent.num_elements()});
+    const Status cover = check_cover(tensor.shape, boxes);
+    if (!cover.ok()) return cover.annotated(fmt::format("{}: {}", file, describe(tensor)));
+  }
+  return ok_status();
+}
+
+Status check_pieces(const Manifest& manifest, const std::string& file) {
+  std::set<std::pair<int64_t, std::string_view>> keys;
+  for (const StoredTensor& tensor : manifest.tensors) {
     std::vector<BoxRange> parts;
     parts.reserve(tensor.pieces.size());
     for (const Piece& piece : tensor.pieces) {
@@ -75,10 +95,34 @@ Status check_manifest(const Manifest& manifest, const std::string& file) {
     const Status cover = check_cover(tensor.shape, parts);
     if (!cover.ok()) return cover.annotated(fmt::format("{}: {}", file, describe(tensor)));
   }
+  return ok_status();
+}
+
+Status check_manifest(const Manifest& manifest, const std::string& file) {
+  LEASEHOLD_RETURN_IF_ERROR(check_files(manifest.files, file));
+  LEASEHOLD_RETURN_IF_ERROR(check_order(manifest.tensors, file));
+  LEASEHOLD_RETURN_IF_ERROR(manifest.version == kSplitVersion ? check_boxes(manifest, file)
+                                                              : check_pieces(manifest, file));
   return check_kinds(manifest.tensors, file);
 }
 
+Result<int64_t> parse_version(const JsonCursor& top, const json& root) {
+  if (!root.is_object() || !top.has("format") || root["format"] != kFormat) {
+    return top.bad(fmt::format("not a manifest: \"format\": \"{}\" is expected", kFormat));
+  }
+  if (top.has("version")) {
+    const Result<int64_t> version = top.field("version").integer(1, kSplitVersion);
+    if (version.ok()) return version;
+  }
+  return top.bad(fmt::format(
+      "this build reads versions 1 to {} only: use the Leasehold that wrote it", kSplitVersion));
+}
+
 }  // namespace
+
+bool tensor_less(const StoredTensor& a, const StoredTensor& b) {
+  return std::tie(a.parameter, a.kind) < std::tie(b.parameter, b.kind);
+}
 
 const StoredTensor* Manifest::find(const std::string& parameter, StateKind kind) const {
   StoredTensor wanted;
@@ -93,12 +137,18 @@ Result<std::string> encode_manifest(const Manifest& manifest) {
   for (const ShardFile& file : manifest.files) files.push_back(encode_file(file));
   json root = encode_info(manifest.info);
   root["format"] = kFormat;
-  root["version"] = kVersion;
+  root["version"] = manifest.version;
   root["files"] = std::move(files);
-  root["tensors"] = encode_tensors(manifest.tensors);
+  root["tensors"] = manifest.version == kSplitVersion ? encode_held_tensors(manifest.tensors)
+                                                      : encode_tensors(manifest.tensors);
   try {
     root["digest"] = digest_of(root).to_hex();
-    return root.dump() + "\n";
+    std::string text = root.dump() + "\n";
+    if (std::ssize(text) <= kMaxManifestBytes) return text;
+    return error(Code::kStorage,
+                 "the manifest of {} files would have {} bytes, and no reader takes more than {}: "
+                 "write the checkpoint with fewer ranks",
+                 manifest.files.size(), text.size(), kMaxManifestBytes);
   } catch (const json::exception& failure) {
     return not_utf8(failure);
   }
@@ -110,13 +160,8 @@ Result<Manifest> parse_manifest(std::string_view text, const std::string& file) 
   std::string written_digest;
   {
     const JsonCursor top(root, file);
-    if (!root.is_object() || !top.has("format") || root["format"] != kFormat) {
-      return top.bad(fmt::format("not a manifest: \"format\": \"{}\" is expected", kFormat));
-    }
-    if (!top.has("version") || root["version"] != kVersion) {
-      return top.bad(fmt::format(
-          "this build reads version {} only: use the Leasehold that wrote it", kVersion));
-    }
+    LEASEHOLD_ASSIGN_OR_RETURN(manifest.version, parse_version(top, root));
+    const bool split = manifest.version == kSplitVersion;
     LEASEHOLD_RETURN_IF_ERROR(top.expect_fields(
         {"format", "version", "step", "seed", "data_position", "lineage", "parent_lineage",
          "fork_step", "generation", "identity", "model", "tokenizer", "arithmetic_class",
@@ -126,12 +171,12 @@ Result<Manifest> parse_manifest(std::string_view text, const std::string& file) 
     const JsonCursor files = top.field("files");
     LEASEHOLD_RETURN_IF_ERROR(files.expect_array());
     for (size_t i = 0; i < files.size(); ++i) {
-      LEASEHOLD_ASSIGN_OR_RETURN(ShardFile shard, parse_file(files.element(i)));
+      LEASEHOLD_ASSIGN_OR_RETURN(ShardFile shard, parse_file(files.element(i), split));
       manifest.files.push_back(std::move(shard));
     }
+    const auto parse = split ? parse_held_tensors : parse_tensors;
     LEASEHOLD_ASSIGN_OR_RETURN(
-        manifest.tensors,
-        parse_tensors(top.field("tensors"), static_cast<int64_t>(manifest.files.size())));
+        manifest.tensors, parse(top.field("tensors"), static_cast<int64_t>(manifest.files.size())));
     LEASEHOLD_ASSIGN_OR_RETURN(written_digest, top.field("digest").string());
   }
   LEASEHOLD_RETURN_IF_ERROR(check_manifest(manifest, file));
@@ -144,25 +189,6 @@ Result<Manifest> parse_manifest(std::string_view text, const std::string& file) 
   return manifest;
 }
 
-Result<std::string> encode_shard_pieces(const ShardPieces& shard) {
-  try {
-    return json{{"file", encode_file(shard.file)}, {"tensors", encode_tensors(shard.tensors)}}
-        .dump();
-  } catch (const json::exception& failure) {
-    return not_utf8(failure);
-  }
-}
-
-Result<ShardPieces> parse_shard_pieces(std::string_view text, const std::string& sender) {
-  LEASEHOLD_ASSIGN_OR_RETURN(const json root, parse_strict_json(text, sender, kManifestDepth));
-  const JsonCursor top(root, sender);
-  LEASEHOLD_RETURN_IF_ERROR(top.expect_fields({"file", "tensors"}));
-  ShardPieces shard;
-  LEASEHOLD_ASSIGN_OR_RETURN(shard.file, parse_file(top.field("file")));
-  LEASEHOLD_ASSIGN_OR_RETURN(shard.tensors, parse_tensors(top.field("tensors"), 1));
-  return shard;
-}
-
 Result<Manifest> merge_shards(const CheckpointInfo& info, std::vector<ShardPieces> shards) {
   Manifest manifest;
   manifest.info = info;
@@ -170,7 +196,7 @@ Result<Manifest> merge_shards(const CheckpointInfo& info, std::vector<ShardPiece
   for (ShardPieces& shard : shards) {
     const auto file = static_cast<int64_t>(manifest.files.size());
     for (StoredTensor& part : shard.tensors) {
-      const StoredTensor empty = {part.parameter, part.kind, part.shape, {}};
+      const StoredTensor empty = {part.parameter, part.kind, part.shape, {}, {}};
       StoredTensor& tensor = tensors.try_emplace({part.parameter, part.kind}, empty).first->second;
       if (tensor.shape != part.shape) {
         return error(Code::kBadData, "{} says that {} has shape {}, another rank {}",

@@ -2,20 +2,29 @@
 // sizes, the cover of every tensor and a digest over the whole are checked, and an error names the
 // file and the field.
 //
-//   {"format": "leasehold-checkpoint", "version": 1,
+//   {"format": "leasehold-checkpoint", "version": 2,
 //    the members of CheckpointInfo under their names ("tokenizer" for tokenizer_json; "algorithms",
-//    an array of the text's lines, "cpu_kernels" and "model_files" are there only where they are not
-//    empty),
-//    "files": [{"name": "shard-00000-of-00002.safetensors", "size_bytes": 4096}, ...],
+//    an array of the text's lines, "cpu_kernels" and "model_files" are there only where they are
+//    not empty), "files": [{"name": "shard-00000-of-00002.safetensors", "size_bytes": 4096,
+//    "pieces": 3,
+//               "index_bytes": 700, "index_digest": "..."}, ...],
 //    "tensors": [{"parameter": "...", "kind": "weight", "dtype": "F32", "shape": [768, 768],
-//                 "pieces": [piece, ...]}, ...],
+//                 "boxes": [{"offset": [0, 0], "extent": [768, 768],
+//                            "ranges": [[294912, 2, 0, 1]]}, ...]}, ...],
 //    "digest": "..."}
 //
-// A piece is {"offset": [0, 0], "extent": [768, 768], "begin": 0, "end": 589824, "file": 0,
-// "key": "...", "digest": "..."}: a box, the row-major range inside it, the file by its place in
-// "files", the tensor's key there and the XXH3-128 of its bytes. Kinds are weight, m and v. The
-// last digest is the XXH3-128 of the manifest without it, written without spaces and with sorted
-// keys.
+// The boxes of a tensor cover it, each once. The ranges of a box follow each other from its first
+// element to its last, row-major: [elements, count, first, stride] are `count` ranges of `elements`
+// each, in file `first`, `first + stride` and so on, by their places in "files". Ranks share a
+// bucket of gradients evenly, so there are as many of these as buckets, however many the ranks. The
+// pieces of a file are listed in its index, the last "index_bytes" of the file (shard_index.h).
+// Kinds are weight, m and v. Digests are XXH3-128; the last one is that of the manifest without it,
+// written without spaces and with sorted keys.
+//
+// Version 1, which is read too, has no indexes: "files" have name and size alone, and each tensor
+// has "pieces": [{"offset": [0, 0], "extent": [768, 768], "begin": 0, "end": 589824, "file": 0,
+// "key": "...", "digest": "..."}, ...] in place of boxes: a box, the row-major range inside it, the
+// file, the tensor's key there and the digest of its bytes.
 #pragma once
 
 #include <cstdint>
@@ -40,21 +49,45 @@ struct Piece {
   bool operator==(const Piece&) const = default;
 };
 
+// `count` ranges of `elements` elements, one after the other, in files `first`, `first + stride`,
+// ...
+struct HeldRun {
+  int64_t elements = 0;
+  int64_t count = 1;
+  int64_t first = 0;  // index into Manifest::files
+  int64_t stride = 1;
+  bool operator==(const HeldRun&) const = default;
+};
+
+// The files that hold a box, from its first element to its last.
+struct HeldBox {
+  Box box;
+  std::vector<HeldRun> runs;
+  bool operator==(const HeldBox&) const = default;
+};
+
 struct StoredTensor {
   std::string parameter;
   StateKind kind = StateKind::kWeight;
-  Shape shape;  // global
-  std::vector<Piece> pieces;
+  Shape shape;                 // global
+  std::vector<Piece> pieces;   // none in a manifest of version 2
+  std::vector<HeldBox> boxes;  // of version 2 alone
   bool operator==(const StoredTensor&) const = default;
 };
 
 struct ShardFile {
   std::string name;
   int64_t size_bytes = 0;
+  // Of its index, in a checkpoint of version 2.
+  int64_t num_pieces = 0;
+  int64_t index_bytes = 0;
+  Digest128 index_digest;
   bool operator==(const ShardFile&) const = default;
 };
 
 struct Manifest {
+  // 1: pieces are listed here; 2: in the files' indexes.
+  int64_t version = 1;
   CheckpointInfo info;
   std::vector<ShardFile> files;
   std::vector<StoredTensor> tensors;  // sorted by (parameter, kind), one of each
@@ -67,23 +100,27 @@ struct Manifest {
   bool operator==(const Manifest&) const = default;
 };
 
-// kBadData when a name is not UTF-8.
+// What a manifest may take; a longer one is neither written nor read.
+inline constexpr int64_t kMaxManifestBytes = int64_t{4} << 30;
+
+// kBadData when a name is not UTF-8; kStorage, saying what to change, when it would be longer than
+// kMaxManifestBytes.
 Result<std::string> encode_manifest(const Manifest& manifest);
 // kBadData, naming `file`.
 Result<Manifest> parse_manifest(std::string_view text, const std::string& file);
 
-// One rank's contribution, as it travels to the rank that publishes: its file and its pieces (whose
-// `file` is 0).
+// A file and its pieces, whose `file` is 0.
 struct ShardPieces {
   ShardFile file;
-  std::vector<StoredTensor> tensors;
+  std::vector<StoredTensor> tensors;  // sorted by (parameter, kind), one of each
   bool operator==(const ShardPieces&) const = default;
 };
-Result<std::string> encode_shard_pieces(const ShardPieces& shard);
-Result<ShardPieces> parse_shard_pieces(std::string_view text, const std::string& sender);
 
-// The manifest of all ranks' contributions, in rank order, checked as parse_manifest does: kBadData
-// when ranks disagree on a shape, pieces overlap, or something is missing.
+// A manifest of version 1 of all ranks' pieces, in rank order, checked as parse_manifest does:
+// kBadData when ranks disagree on a shape, pieces overlap, or something is missing.
 Result<Manifest> merge_shards(const CheckpointInfo& info, std::vector<ShardPieces> shards);
+
+// The order of tensors.
+bool tensor_less(const StoredTensor& a, const StoredTensor& b);
 
 }  // namespace leasehold

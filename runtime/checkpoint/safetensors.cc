@@ -174,6 +174,12 @@ Result<std::string> encode_safetensors_header(const std::vector<SafetensorsTenso
   if (text.back() == ',') text.pop_back();
   text += "}";
   while (text.size() % 8 != 0) text += ' ';
+  if (std::ssize(text) > kMaxHeaderBytes) {
+    return error(Code::kStorage,
+                 "a safetensors header of {} tensors would have {} bytes, and no reader takes more "
+                 "than {}: write more files, each with fewer tensors",
+                 tensors.size(), text.size(), kMaxHeaderBytes);
+  }
   std::string bytes;
   for (size_t i = 0; i < sizeof(uint64_t); ++i)
     bytes += static_cast<char>(text.size() >> (8 * i) & 0xff);

@@ -53,7 +53,7 @@ Result<SafetensorsHeader> read_safetensors_header(ReadableFile& file, const std:
 
 // Length and JSON, padded with spaces to a multiple of 8 bytes: what comes before the buffer.
 // `tensors` must be in the order of the buffer, without holes (begin and end are written as they
-// are). kBadData when a key is not UTF-8.
+// are). kBadData when a key is not UTF-8; kStorage when it would be longer than readers take.
 Result<std::string> encode_safetensors_header(const std::vector<SafetensorsTensor>& tensors,
                                               const std::map<std::string, std::string>& metadata);
 

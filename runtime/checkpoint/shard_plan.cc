@@ -5,13 +5,15 @@
 #include <utility>
 
 #include "runtime/checkpoint/safetensors.h"
+#include "runtime/checkpoint/shard_index.h"
 
 namespace leasehold {
 
 namespace {
 
 constexpr const char* kAbout =
-    "one shard of a Leasehold checkpoint; manifest.json says what its pieces are";
+    "one shard of a Leasehold checkpoint; its index, or a description beside it, says what its "
+    "pieces are";
 
 Status check_slice(const StateSlice& slice) {
   const BoxRange range = {slice.box, slice.begin, slice.begin + slice.data.num_elements()};
@@ -42,15 +44,17 @@ std::vector<PlannedPiece> cut_pieces(std::span<const StateSlice> slices) {
   return pieces;
 }
 
-Result<std::string> encode_header(const std::vector<PlannedPiece>& pieces) {
+Result<std::string> encode_header(const std::vector<PlannedPiece>& pieces, int64_t index_bytes) {
   std::vector<SafetensorsTensor> tensors;
-  tensors.reserve(pieces.size());
+  tensors.reserve(pieces.size() + 1);
   int64_t offset = 0;
   for (const PlannedPiece& piece : pieces) {
     tensors.push_back(
         {piece.key, "F32", {piece.range.count()}, offset, offset + piece.size_bytes()});
     offset += piece.size_bytes();
   }
+  if (index_bytes > 0)
+    tensors.push_back({kIndexKey, "U8", {index_bytes}, offset, offset + index_bytes});
   return encode_safetensors_header(tensors, {{"about", kAbout}});
 }
 
@@ -68,45 +72,61 @@ std::string piece_key(const std::string& parameter, StateKind kind, const Shape&
 }
 
 Result<ShardPlan> ShardPlan::create(std::span<const StateSlice> slices) {
+  return create(slices, false);
+}
+
+Result<ShardPlan> ShardPlan::create_indexed(std::span<const StateSlice> slices) {
+  return create(slices, true);
+}
+
+Result<ShardPlan> ShardPlan::create(std::span<const StateSlice> slices, bool has_index) {
   ShardPlan plan;
-  std::map<std::pair<std::string, StateKind>, StoredTensor> tensors;
+  using Key = std::pair<std::string, StateKind>;
+  std::map<Key, size_t> tensor_of;
+  std::map<Key, Shape> shapes;
   for (const StateSlice& slice : slices) {
     LEASEHOLD_RETURN_IF_ERROR(check_slice(slice));
-    const StoredTensor empty = {slice.parameter, slice.kind, slice.global_shape, {}};
-    const auto [place, is_new] = tensors.try_emplace({slice.parameter, slice.kind}, empty);
-    if (place->second.shape != slice.global_shape) {
+    const Shape& shape =
+        shapes.try_emplace({slice.parameter, slice.kind}, slice.global_shape).first->second;
+    if (shape != slice.global_shape) {
       return error(Code::kInternal, "two slices of parameter '{}' with global shapes {} and {}",
-                   slice.parameter, place->second.shape.to_string(),
-                   slice.global_shape.to_string());
+                   slice.parameter, shape.to_string(), slice.global_shape.to_string());
     }
   }
-  plan.pieces_ = cut_pieces(slices);
-  LEASEHOLD_ASSIGN_OR_RETURN(plan.header_, encode_header(plan.pieces_));
-  plan.size_bytes_ = std::ssize(plan.header_);
-  for (PlannedPiece& piece : plan.pieces_) {
-    const StateSlice& slice = slices[piece.slice];
-    piece.offset = plan.size_bytes_;
-    plan.size_bytes_ += piece.size_bytes();
-    auto& pieces = tensors.at({slice.parameter, slice.kind}).pieces;
-    piece.place_in_tensor = pieces.size();
-    pieces.push_back({piece.range, 0, piece.key, {}});
-  }
-  std::map<std::pair<std::string, StateKind>, size_t> tensor_of;
-  for (auto& [key, tensor] : tensors) {
+  for (const auto& [key, shape] : shapes) {
     tensor_of[key] = plan.tensors_.size();
-    plan.tensors_.push_back(std::move(tensor));
+    plan.tensors_.push_back({key.first, key.second, shape, {}, {}});
   }
+  plan.pieces_ = cut_pieces(slices);
   for (PlannedPiece& piece : plan.pieces_) {
     const StateSlice& slice = slices[piece.slice];
     piece.tensor = tensor_of.at({slice.parameter, slice.kind});
+    auto& pieces = plan.tensors_[piece.tensor].pieces;
+    piece.place_in_tensor = pieces.size();
+    pieces.push_back({piece.range, 0, piece.key, {}});
   }
+  if (has_index) {
+    LEASEHOLD_ASSIGN_OR_RETURN(const std::string blank, encode_shard_index(plan.tensors_));
+    plan.index_bytes_ = std::ssize(blank);
+  }
+  LEASEHOLD_ASSIGN_OR_RETURN(plan.header_, encode_header(plan.pieces_, plan.index_bytes_));
+  plan.size_bytes_ = std::ssize(plan.header_);
+  for (PlannedPiece& piece : plan.pieces_) {
+    piece.offset = plan.size_bytes_;
+    plan.size_bytes_ += piece.size_bytes();
+  }
+  plan.size_bytes_ += plan.index_bytes_;
   return plan;
 }
 
 ShardPieces ShardPlan::describe(const std::string& name, std::span<const Digest128> digests) const {
   LEASEHOLD_CHECK(digests.size() == pieces_.size(), "{} digests of {} pieces", digests.size(),
                   pieces_.size());
-  ShardPieces shard{.file = {name, size_bytes_}, .tensors = tensors_};
+  ShardPieces shard{.file = {.name = name, .size_bytes = size_bytes_}, .tensors = tensors_};
+  if (index_bytes_ > 0) {
+    shard.file.num_pieces = std::ssize(pieces_);
+    shard.file.index_bytes = index_bytes_;
+  }
   for (size_t i = 0; i < pieces_.size(); ++i) {
     shard.tensors[pieces_[i].tensor].pieces[pieces_[i].place_in_tensor].digest = digests[i];
   }

@@ -1,6 +1,7 @@
 // How one rank's slices lie in one .safetensors file, whether on a disk or in shared memory: flat
-// F32 tensors of at most kMaxPieceElements elements, one after the other behind the header. Pure;
-// the same slices give the same plan whatever their values.
+// F32 tensors of at most kMaxPieceElements elements, one after the other behind the header, and in
+// a checkpoint the index of them (shard_index.h). Pure; the same slices give the same plan whatever
+// their values.
 #pragma once
 
 #include <span>
@@ -37,11 +38,15 @@ class ShardPlan {
   // not overlap, and with the other ranks' hold everything, is checked by merge_shards. A tensor of
   // which this rank holds no element is named all the same: its shape must agree over ranks.
   static Result<ShardPlan> create(std::span<const StateSlice> slices);
+  // The same with an index after the pieces.
+  static Result<ShardPlan> create_indexed(std::span<const StateSlice> slices);
 
   const std::string& header() const { return header_; }
   const std::vector<PlannedPiece>& pieces() const { return pieces_; }
-  int64_t size_bytes() const { return size_bytes_; }  // of the file
-  // What the file holds, once the digest of each piece is known, in the order of pieces().
+  int64_t size_bytes() const { return size_bytes_; }    // of the file
+  int64_t index_bytes() const { return index_bytes_; }  // of those; 0 without an index
+  // What the file holds, once the digest of each piece is known, in the order of pieces(). The
+  // digest of the index is left to the caller.
   ShardPieces describe(const std::string& name, std::span<const Digest128> digests) const;
   // Where a piece's elements are in the slices.
   const float* data_of(const PlannedPiece& piece, std::span<const StateSlice> slices) const;
@@ -49,10 +54,13 @@ class ShardPlan {
   std::vector<StateSlice> slices_inside(std::span<const StateSlice> slices, void* file) const;
 
  private:
+  static Result<ShardPlan> create(std::span<const StateSlice> slices, bool has_index);
+
   std::string header_;
   std::vector<PlannedPiece> pieces_;
   std::vector<StoredTensor> tensors_;  // with pieces that lack their digests
   int64_t size_bytes_ = 0;
+  int64_t index_bytes_ = 0;
 };
 
 }  // namespace leasehold

@@ -2,6 +2,8 @@
 
 #include <vector>
 
+#include "runtime/checkpoint/shard_index.h"
+
 namespace leasehold {
 
 namespace {
@@ -17,17 +19,22 @@ Result<ShardPieces> write_plan(FileSystem& files, const std::string& directory,
     LEASEHOLD_RETURN_IF_ERROR(file->append(data, piece.size_bytes()));
     digests.push_back(digest128(data, static_cast<size_t>(piece.size_bytes())));
   }
+  ShardPieces shard = plan.describe(name, digests);
+  LEASEHOLD_ASSIGN_OR_RETURN(const std::string index, encode_shard_index(shard.tensors));
+  LEASEHOLD_CHECK(std::ssize(index) == plan.index_bytes(), "an index of {} bytes, not {}",
+                  index.size(), plan.index_bytes());
+  shard.file.index_digest = digest128(index.data(), index.size());
+  LEASEHOLD_RETURN_IF_ERROR(file->append(index.data(), std::ssize(index)));
   LEASEHOLD_RETURN_IF_ERROR(file->sync());
   LEASEHOLD_RETURN_IF_ERROR(file->close());
-  LEASEHOLD_RETURN_IF_ERROR(files.sync_directory(directory));
-  return plan.describe(name, digests);
+  return shard;
 }
 
 }  // namespace
 
 Result<ShardPieces> write_shard(FileSystem& files, const std::string& directory,
                                 const std::string& name, std::span<const StateSlice> slices) {
-  LEASEHOLD_ASSIGN_OR_RETURN(const ShardPlan plan, ShardPlan::create(slices));
+  LEASEHOLD_ASSIGN_OR_RETURN(const ShardPlan plan, ShardPlan::create_indexed(slices));
   return write_plan(files, directory, name, plan,
                     [&](const PlannedPiece& piece) -> Result<const float*> {
                       return plan.data_of(piece, slices);
@@ -37,7 +44,7 @@ Result<ShardPieces> write_shard(FileSystem& files, const std::string& directory,
 Result<ShardPieces> write_shard(FileSystem& files, const std::string& directory,
                                 const std::string& name, std::span<const StateSlice> slices,
                                 const PieceValues& values) {
-  LEASEHOLD_ASSIGN_OR_RETURN(const ShardPlan plan, ShardPlan::create(slices));
+  LEASEHOLD_ASSIGN_OR_RETURN(const ShardPlan plan, ShardPlan::create_indexed(slices));
   return write_plan(files, directory, name, plan, values);
 }
 

@@ -11,10 +11,10 @@
 
 namespace leasehold {
 
-// Creates directory/name and syncs it and the directory. Slices must be f32, lie inside their
-// global shape and not overlap (kInternal); the files of all ranks together are checked by
-// merge_shards. kStorage, naming the file: what was written then is left behind for the caller to
-// remove.
+// Creates directory/name with its index and syncs it; the directory is for the caller to sync, once
+// all its files are there. Slices must be f32, lie inside their global shape and not overlap
+// (kInternal); the files of all ranks together are checked by merge_summaries. kStorage, naming the
+// file: what was written then is left behind for the caller to remove.
 Result<ShardPieces> write_shard(FileSystem& files, const std::string& directory,
                                 const std::string& name, std::span<const StateSlice> slices);
 

@@ -6,6 +6,7 @@
 
 #include "runtime/checkpoint/checkpoint_directory.h"
 #include "runtime/checkpoint/publish_directory.h"
+#include "runtime/checkpoint/shard_index.h"
 #include "runtime/checkpoint/shard_writer.h"
 
 namespace leasehold {
@@ -67,7 +68,7 @@ Status write_weights_checkpoint(FileSystem& files, const std::string& path, cons
   if (parameters.empty()) return error(Code::kInternal, "{}: a checkpoint of no parameters", path);
   const std::vector<Group> groups = group_by_size(parameters, file_bytes);
   return publish_directory(files, path, tag, [&](const std::string& directory) -> Status {
-    std::vector<ShardPieces> shards;
+    std::vector<std::string> summaries;
     for (const Group& group : groups) {
       std::vector<StateSlice> slices;
       for (const WeightShape& parameter :
@@ -82,12 +83,14 @@ Status write_weights_checkpoint(FileSystem& files, const std::string& path, cons
         }
       }
       const std::string name =
-          shard_name(static_cast<int>(shards.size()), static_cast<int>(groups.size()));
-      LEASEHOLD_ASSIGN_OR_RETURN(ShardPieces shard, write_shard(files, directory, name, slices,
-                                                                Values(group.begin, slices, fill)));
-      shards.push_back(std::move(shard));
+          shard_name(static_cast<int>(summaries.size()), static_cast<int>(groups.size()));
+      LEASEHOLD_ASSIGN_OR_RETURN(
+          const ShardPieces shard,
+          write_shard(files, directory, name, slices, Values(group.begin, slices, fill)));
+      LEASEHOLD_ASSIGN_OR_RETURN(std::string summary, encode_summary(summarize(shard)));
+      summaries.push_back(std::move(summary));
     }
-    const Result<Manifest> manifest = merge_shards(info, std::move(shards));
+    const Result<Manifest> manifest = merge_summaries(info, summaries);
     if (!manifest.ok()) return error(Code::kInternal, "{}", manifest.status().message());
     LEASEHOLD_ASSIGN_OR_RETURN(const std::string text, encode_manifest(manifest.value()));
     return files.create_exclusive(join_path(directory, kManifestName), text);

@@ -1,5 +1,6 @@
 #include "launch/inspect.h"
 
+#include <cstring>
 #include <gtest/gtest.h>
 
 #include "runtime/checkpoint/state_digest.h"
@@ -25,9 +26,15 @@ struct SavedRun {
     const auto handle = open_checkpoint(files, "run/checkpoints/" + checkpoint_name(step)).value();
     return state_digest(files, handle).value().to_hex();
   }
+  // A bit near the end of the manifest, or of the first piece of a shard.
   void damage(const std::string& name) {
     const std::string path = "run/checkpoints/" + name;
-    files.flip_bit(path, std::ssize(files.content(path)) * 8 - 20);
+    const std::string content = files.content(path);
+    uint64_t header_bytes = 0;
+    std::memcpy(&header_bytes, content.data(), sizeof(header_bytes));
+    files.flip_bit(path, name.ends_with(".json")
+                             ? std::ssize(content) * 8 - 20
+                             : static_cast<int64_t>(sizeof(header_bytes) + header_bytes) * 8 + 3);
   }
 };
 

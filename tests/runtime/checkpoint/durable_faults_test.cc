@@ -231,8 +231,10 @@ TEST(DurableFaults, AnyFlippedBitOfAShardIsFound) {
 
 TEST(DurableFaults, ADamagedPieceIsNamedWithTheWayOut) {
   SavedRun run;
-  run.files.flip_bit(kShard, std::ssize(run.files.content(kShard)) * 8 - 3);
-  const Status status = load_whole(run.files, "run/checkpoints/step-00000001").status();
+  const auto handle = open_checkpoint(run.files, "run/checkpoints/step-00000001").value();
+  const ShardFile& file = handle.manifest->files[0];
+  run.files.flip_bit(kShard, (file.size_bytes - file.index_bytes) * 8 - 3);
+  const Status status = load_whole(run.files, handle.path).status();
   EXPECT_EQ(status.code(), Code::kBadData);
   for (const char* part : {kShard, "'b/v@0:5'", "damaged", "older"}) {
     EXPECT_NE(status.message().find(part), std::string::npos) << part << "\n" << status.message();

@@ -115,12 +115,6 @@ TEST(Manifest, TheKernelSetReadsBackAndIsAbsentWhereNoneIsKnown) {
   EXPECT_NE(status.message().find("cpu_kernels"), std::string::npos) << status.message();
 }
 
-TEST(Manifest, ShardPiecesReadBack) {
-  for (const ShardPieces& shard : two_shards()) {
-    EXPECT_EQ(parse_shard_pieces(encode_shard_pieces(shard).value(), "rank 0").value(), shard);
-  }
-}
-
 TEST(Manifest, MergeRefusesWhatDoesNotFitTogether) {
   const auto message = [](std::vector<ShardPieces> shards) {
     const Status status = merge_shards(sample_info(7), std::move(shards)).status();
@@ -155,7 +149,8 @@ struct Edit {
 TEST(Manifest, RefusesEditsNamingTheField) {
   const std::vector<Edit> edits = {
       {"\"format\":\"leasehold-checkpoint\"", "\"format\":\"another\"", "not a manifest"},
-      {"\"version\":1", "\"version\":2", "version 1 only"},
+      {"\"version\":1", "\"version\":3", "versions 1 to 2 only"},
+      {"\"version\":1", "\"version\":2", "files[0]: the field 'pieces' is missing"},
       {"\"step\":7", "\"step\":-7", "step: "},
       {"\"step\":7", "\"step\":7.5", "step: an integer"},
       {"\"step\":7", "\"step\":7,\"step\":8", "twice"},
