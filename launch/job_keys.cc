@@ -214,9 +214,11 @@ const JobKey kKeys[] = {
     {.table = "batch",
      .name = "lanes",
      .slot = LEASEHOLD_SLOT(batch.lanes),
-     .meaning = "Gradient sums that meet in a fixed tree: the largest number of data-parallel "
-                "ranks. Divides the number of microbatches M = `batch.sequences` / "
-                "`batch.microbatch`.",
+     .meaning =
+         "Gradient sums that meet in a fixed tree: the largest number of data-parallel "
+         "ranks. Divides the number of microbatches M = `batch.sequences` / "
+         "`batch.microbatch`. Under ZeRO 0 and 1 a rank with n lanes keeps about log2(n) + 1 "
+         "gradients of its part of the model: write fewer where memory is short.",
      .identity = true,
      .range = from_to(1, kMaxSequences),
      .computed_default = "M"},
