@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "launch/supervisor/control_file.h"
+#include "launch/supervisor/failure_domains.h"
 #include "launch/supervisor/world_file.h"
 #include "runtime/comm/host_exchange.h"
 
@@ -31,7 +32,8 @@ Report make_report(const RunProgress& progress, const Supervision& supervision,
           .step_time_s = progress.step_time_s,
           .save_time_s = progress.save_time_s,
           .communication_s = progress.communication_s,
-          .exposed_s = progress.exposed_s};
+          .exposed_s = progress.exposed_s,
+          .work_done = *progress.num_file_moves};
 }
 
 }  // namespace
@@ -77,10 +79,7 @@ Result<std::vector<FailureDomain>> read_failure_domains(FileSystem& files,
   if (!text.empty()) {
     LEASEHOLD_ASSIGN_OR_RETURN(const WorldFile file, parse_world(text, "world.json of rank 0"));
     for (const PlannedHost& host : file.hosts) {
-      known[host.host] = {.node = host.host,
-                          .lease_end = fmt::format("{:.0f}", host.end_s),
-                          .site = host.site,
-                          .provider = host.provider};
+      known[host.host] = failure_domain(host);
     }
   }
   std::vector<FailureDomain> domains;

@@ -14,11 +14,14 @@
 #include "collectives/mpi_library.h"
 #include "launch/drain_signals.h"
 #include "launch/evaluate_command.h"
+#include "launch/launchers/last_words.h"
 #include "launch/number_options.h"
 #include "launch/sample_command.h"
 #include "launch/stop_signals.h"
 #include "launch/supervisor/forecast_words.h"
 #include "launch/train_command.h"
+#include "runtime/base/broken_host.h"
+#include "runtime/base/rank_list.h"
 
 namespace leasehold {
 
@@ -42,11 +45,18 @@ int report(const Status& status) {
 // others as soon as one fails, kills none that still writes; a rank that lost a peer, or that fails
 // alone, leaves at once.
 [[noreturn]] void leave(ProcessGroup& processes, const Status& status) {
-  const bool alone = status.code() == Code::kUnavailable || status.code() == Code::kInternal;
-  if (!status.ok() && (alone || processes.world().rank() == 0)) {
-    report(status);
-    // A launcher may lose it: the supervisor reads this.
-    say(fmt::format("leasehold-train ends with exit code {}\n", status.exit_code()));
+  const int rank = processes.world().rank();
+  const bool alone = status.code() == Code::kUnavailable || status.code() == Code::kInternal ||
+                     status.code() == kBrokenHost;
+  if (!status.ok() && (alone || rank == 0)) {
+    // A rank that lost a peer is not to blame, and says nothing of it.
+    std::vector<int> ranks;
+    if (status.code() != Code::kUnavailable) ranks = ranks_named(status.message());
+    if (ranks.empty() && alone && status.code() != Code::kUnavailable) ranks = {rank};
+    // A launcher may lose the code: the supervisor reads this. In one piece, since others print
+    // too.
+    say(fmt::format("leasehold-train: {}\n{}\n", status.message(),
+                    last_words(status.exit_code(), ranks)));
   }
   if (!alone) {
     const Status finished = processes.finish();

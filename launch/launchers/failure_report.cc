@@ -8,8 +8,7 @@ namespace leasehold {
 namespace {
 
 constexpr std::string_view kOurs = "leasehold-train: ";
-constexpr std::string_view kOurCode = "leasehold-train ends with exit code ";
-constexpr int64_t kMaxCode = 255;
+constexpr int kPeerWasLost = static_cast<int>(Code::kUnavailable);
 
 // Returns true when `whole` is `name` with its domain. (Two names that share the first label alone
 // may be two hosts, or addresses.)
@@ -58,20 +57,36 @@ FailureReader::FailureReader(std::string_view output, const std::vector<PlannedH
 // Reads a line that every launcher's output may have; returns false for the launcher's own.
 bool FailureReader::read_common(std::string_view line) {
   if (line.find(kOurs) != std::string_view::npos) {
-    if (line.starts_with(kOurs)) {
-      report_.message = line.substr(kOurs.size(), kMaxFailureMessageBytes);
-    }
+    if (line.starts_with(kOurs)) said_ = line.substr(kOurs.size(), kMaxFailureMessageBytes);
     return true;
   }
-  if (line.starts_with(kOurCode)) {
-    const auto code = leading_number(line.substr(kOurCode.size()));
-    if (code && *code >= 1 && *code <= kMaxCode) report_.own_code = static_cast<int>(*code);
+  if (const auto words = parse_last_words(line)) {
+    note_last_words(*words);
+    return true;
+  }
+  // "USER@HOST: Permission denied (publickey)."
+  const size_t denied = line.find(": Permission denied (");
+  const size_t at = line.rfind('@', denied);
+  if (denied != std::string_view::npos && at != std::string_view::npos && at < denied) {
+    note_lost(line.substr(at + 1, denied - at - 1));
+    launcher_said(line);
     return true;
   }
   if (!line.starts_with("ssh: ")) return false;
   if (const auto host = text_behind(line, "connect to host ")) note_lost(host_word(*host));
   if (const auto host = text_behind(line, "resolve hostname ")) note_lost(host_word(*host));
+  launcher_said(line);
   return true;
+}
+
+// Keeps the words of the first rank that names somebody to blame; those that only lost a peer, and
+// those that came after, say less.
+void FailureReader::note_last_words(const LastWords& words) {
+  if (!report_.faulty_ranks.empty()) return;
+  if (report_.own_code && words.exit_code == kPeerWasLost && words.ranks.empty()) return;
+  report_.own_code = words.exit_code;
+  report_.faulty_ranks = words.ranks;
+  report_.message = said_;
 }
 
 void FailureReader::note_lost(std::string_view host) {
@@ -96,6 +111,7 @@ std::string FailureReader::calendar_name(std::string_view name) const {
 }
 
 FailureReport FailureReader::take() {
+  if (report_.faulty_ranks.empty() && !said_.empty()) report_.message = said_;
   if (report_.message.empty()) report_.message = launcher_said_;
   return std::move(report_);
 }

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "launch/launchers/last_words.h"
 #include "launch/leases/planner.h"
 
 namespace leasehold {
@@ -19,8 +20,12 @@ struct FailureReport {
   bool lost_unnamed = false;      // a host was lost, and the launcher does not say which
   // The code of the generation, where the launcher's own exit code is a mixture or a lie.
   std::optional<int> exit_code;
-  std::optional<int> own_code;  // of leasehold-train, by its own last words; never 0
-  std::string message;  // the last words of leasehold-train, or of the launcher; may be empty
+  std::optional<int> own_code;    // of leasehold-train, by its own last words; never 0
+  std::vector<int> faulty_ranks;  // whose fault that is, by those words; empty: they do not say
+  // The words that leasehold-train says with that code, else its last ones, else the launcher's;
+  // may be empty.
+  std::string message;
+  bool no_program = false;  // the launcher could not start the program of `rank`, or on `host`
 };
 
 inline constexpr size_t kMaxFailureMessageBytes = 1000;
@@ -50,10 +55,12 @@ class FailureReader {
 
  private:
   bool read_common(std::string_view line);
+  void note_last_words(const LastWords& words);
 
   const std::vector<PlannedHost>& hosts_;
   FailureReport report_;
   std::string launcher_said_;
+  std::string said_;  // the newest words of leasehold-train
 };
 
 // For readers of lines. Returns the text that follows `key` in `line`; none without the key.

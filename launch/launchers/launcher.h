@@ -41,6 +41,8 @@ class Launcher {
 
   // Names the launcher and its version for messages: "Open MPI 4.1.4 (ORTE)".
   virtual std::string name() const = 0;
+  // Names the program that the launcher starts on each host before the ranks.
+  virtual std::string daemon() const = 0;
 
   // Returns the command of one generation. Ranks are dealt to the hosts in their order, and find
   // in their environment LEASEHOLD_NODE, _GENERATION and _SUPERVISOR (address:port). No secret is
@@ -59,6 +61,12 @@ class Launcher {
   // describes itself like this (the text of MPI_Get_library_version).
   virtual Status check_program(std::string_view mpi_library) const = 0;
 };
+
+// Returns a command for a shell on a host that ends with 0 when the launcher could start ranks
+// there; else it says in a line which program is missing. A launcher that was told where its
+// programs are (launch.mpirun_args has a prefix) finds its own.
+std::string probe_command(const Launcher& launcher, const LaunchSection& launch,
+                          const std::string& train_program);
 
 // Recognizes a launcher by what `mpirun --version` printed. kBadConfig, with what was found and
 // what is supported, for any other text.

@@ -102,6 +102,7 @@ class MpichLauncher : public Launcher {
   explicit MpichLauncher(std::string version) : version_(std::move(version)) {}
 
   std::string name() const override { return fmt::format("MPICH {} (Hydra)", version_); }
+  std::string daemon() const override { return "hydra_pmi_proxy"; }
 
   // Gives the launcher the environment alone: Hydra passes all of it to the ranks.
   GenerationCommand command(const LaunchRequest& request) const override {

@@ -15,6 +15,22 @@ std::optional<int64_t> rank_of_process_name(std::string_view name) {
   return leading_number(name.substr(comma + 1));
 }
 
+// Reads a line of what follows when a program could not be started; returns false for others.
+bool read_no_program(std::string_view line, FailureReader& reader) {
+  if (const auto program = text_behind(line, "Executable: ")) {
+    reader.launcher_said(fmt::format("{} is not there, or cannot be started", host_word(*program)));
+  } else if (const auto node = text_behind(line, "Node: ")) {
+    reader.report().host = reader.calendar_name(host_word(*node));
+  } else if (const auto later = text_behind(line, "to start process rank ")) {
+    reader.report().rank = leading_number(*later);
+  } else if (line.starts_with("rank ")) {
+    reader.report().rank = leading_number(line.substr(5));
+  } else {
+    return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 void OpenMpiLines::read(std::string_view line, std::string_view next, FailureReader& reader) {
@@ -29,6 +45,10 @@ void OpenMpiLines::read(std::string_view line, std::string_view next, FailureRea
              name && first_process_follows_) {
     reader.report().rank = rank_of_process_name(*name);
     first_process_follows_ = false;
+  } else if (line.find("find the specified executable file") != std::string_view::npos ||
+             line.find("launch the specified application") != std::string_view::npos) {
+    reader.report().no_program = true;
+  } else if (reader.report().no_program && read_no_program(line, reader)) {
   } else if (line.find("Remote daemon:") != std::string_view::npos) {
     if (const auto host = text_behind(line, " on node ")) reader.note_lost(host_word(*host));
   } else if (line.starts_with("ORTE ") || line.starts_with("PRTE ")) {

@@ -15,6 +15,7 @@ class OpenMpi4Launcher : public Launcher {
   explicit OpenMpi4Launcher(std::string version) : version_(std::move(version)) {}
 
   std::string name() const override { return fmt::format("Open MPI {} (ORTE)", version_); }
+  std::string daemon() const override { return "orted"; }
 
   GenerationCommand command(const LaunchRequest& request) const override {
     const bool local = request.launch.hosts == "local";

@@ -20,6 +20,7 @@ class OpenMpi5Launcher : public Launcher {
   explicit OpenMpi5Launcher(std::string version) : version_(std::move(version)) {}
 
   std::string name() const override { return fmt::format("Open MPI {} (PRRTE)", version_); }
+  std::string daemon() const override { return "prted"; }
 
   // Makes one app context for all hosts, since mpirun 5.0.7 crashes with several. So ranks find the
   // name of their node through `leasehold node`.

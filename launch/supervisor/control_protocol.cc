@@ -58,7 +58,8 @@ std::string to_json(const Report& report) {
                {"step_time_s", report.step_time_s},
                {"save_time_s", report.save_time_s},
                {"communication_s", report.communication_s},
-               {"exposed_s", report.exposed_s}});
+               {"exposed_s", report.exposed_s},
+               {"work_done", report.work_done}});
 }
 
 std::string to_json(const Answer& answer) {
@@ -83,7 +84,8 @@ Result<Report> parse_report(std::string_view text) {
   const JsonCursor top(root, what);
   LEASEHOLD_RETURN_IF_ERROR(top.expect_fields(
       {"generation", "node", "rank", "pid", "number", "step", "phase", "committed_step",
-       "durable_step", "step_time_s", "save_time_s", "communication_s", "exposed_s"}));
+       "durable_step", "step_time_s", "save_time_s", "communication_s", "exposed_s"},
+      {"work_done"}));
   Report report;
   LEASEHOLD_ASSIGN_OR_RETURN(report.generation, parse_count(top.field("generation")));
   LEASEHOLD_ASSIGN_OR_RETURN(report.node, top.field("node").string());
@@ -104,6 +106,9 @@ Result<Report> parse_report(std::string_view text) {
   LEASEHOLD_ASSIGN_OR_RETURN(report.save_time_s, parse_seconds(top.field("save_time_s")));
   LEASEHOLD_ASSIGN_OR_RETURN(report.communication_s, parse_seconds(top.field("communication_s")));
   LEASEHOLD_ASSIGN_OR_RETURN(report.exposed_s, parse_seconds(top.field("exposed_s")));
+  if (top.has("work_done")) {  // agents of an older program do not count
+    LEASEHOLD_ASSIGN_OR_RETURN(report.work_done, top.field("work_done").integer());
+  }
   return report;
 }
 

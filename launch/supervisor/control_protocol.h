@@ -44,6 +44,8 @@ struct Report {
   // stood still for (runtime/comm/communication_meter.h); 0: nothing was measured.
   double communication_s = 0;
   double exposed_s = 0;
+  // Grows while a phase without steps gets on: file operations, rounds of a validation.
+  int64_t work_done = 0;
   bool operator==(const Report&) const = default;
 };
 

@@ -8,6 +8,7 @@
 #include "runtime/comm/gather_bytes.h"
 
 #include "runtime/base/clock.h"
+#include "runtime/base/rank_list.h"
 
 namespace leasehold {
 
@@ -108,8 +109,13 @@ Status agree(Communicator& group, Stream& stream, const Status& mine, Deadline d
   const int rank = static_cast<int>(failed - codes.begin());
   LEASEHOLD_ASSIGN_OR_RETURN(const std::string message,
                              broadcast_bytes(group, stream, mine.message(), rank, deadline));
-  if (rank == group.rank()) return mine;
-  return error(static_cast<Code>(*failed), "rank {}: {}", rank, message);
+  std::vector<int> alike;
+  for (int r = 0; r < group.size(); ++r) {
+    if (codes[static_cast<size_t>(r)] == *failed) alike.push_back(r);
+  }
+  // What all ranks have is nobody's, and was perhaps agreed on before.
+  if (std::ssize(alike) == group.size()) return {static_cast<Code>(*failed), message};
+  return {static_cast<Code>(*failed), rank_prefix(alike) + message};
 }
 
 Status wait_for_all(Communicator& group, Stream& stream, const std::function<bool()>& done,

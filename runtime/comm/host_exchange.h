@@ -25,8 +25,8 @@ Result<std::vector<std::string>> all_gather_bytes(Communicator& group, Stream& s
 Result<std::string> broadcast_bytes(Communicator& group, Stream& stream, const std::string& mine,
                                     int root, Deadline deadline);
 // Collective. Ok when every rank's status is ok; otherwise, on every rank, the failure of the
-// lowest failing rank, prefixed by "rank N: " when it is another's. The way to leave a phase
-// together.
+// lowest failing rank, prefixed by the ranks that failed with its code ("ranks 2-3: ",
+// runtime/base/rank_list.h) unless all did. The way to leave a phase together.
 Status agree(Communicator& group, Stream& stream, const Status& mine, Deadline deadline);
 // Collective. Waits until `done` has been true on every rank, however long that takes: it must come
 // true by itself, or by the limits of what it waits for. The ranks meet in short rounds meanwhile,

@@ -5,23 +5,26 @@
 #include <new>
 #include <thread>
 
+#include "runtime/base/broken_host.h"
 #include "runtime/device/cuda_check.h"
 
 namespace leasehold {
 
 namespace {
 
-// Parts that break mean that the job goes on elsewhere, as after any lost node.
-bool is_lost_hardware(cudaError_t result) {
+// Returns what a failure means for the job: it may go on without this host, with more hosts, or
+// there is a bug.
+Code code_of(cudaError_t result) {
   switch (result) {
-    case cudaErrorMemoryAllocation:
     case cudaErrorDevicesUnavailable:
     case cudaErrorECCUncorrectable:
     case cudaErrorNvlinkUncorrectable:
     case cudaErrorHardwareStackError:
-      return true;
+      return kBrokenHost;
+    case cudaErrorMemoryAllocation:
+      return Code::kUnavailable;
     default:
-      return false;
+      return Code::kInternal;
   }
 }
 
@@ -48,8 +51,7 @@ Status cuda_status(cudaError_t result, const char* call) {
   if (result == cudaSuccess) return ok_status();
   int device = -1;
   const bool has_device = cudaGetDevice(&device) == cudaSuccess;
-  return error(is_lost_hardware(result) ? Code::kUnavailable : Code::kInternal,
-               "{} on CUDA device {}: {}: {}", call,
+  return error(code_of(result), "{} on CUDA device {}: {}: {}", call,
                has_device ? std::to_string(device) : "unknown", cudaGetErrorName(result),
                cudaGetErrorString(result));
 }

@@ -1,9 +1,12 @@
 #include "runtime/train/arithmetic_class.h"
 
+#include <algorithm>
 #include <map>
 #include <sstream>
 
+#include "runtime/base/rank_list.h"
 #include "runtime/comm/distinct_texts.h"
+#include "runtime/comm/host_exchange.h"
 #include "runtime/train/arithmetic_prober.h"
 
 namespace leasehold {
@@ -60,6 +63,16 @@ std::string_view differing_parts(std::string_view operation) {
   return is_of_libm ? "C libraries (cos, sin, log, pow)" : "processors or BLAS libraries";
 }
 
+// Returns the ranks, of those that differ from rank 0 and those that do not, that are fewer.
+std::vector<int> minority(const std::vector<int>& different, int size) {
+  if (2 * std::ssize(different) <= size) return different;
+  std::vector<int> others;
+  for (int rank = 0; rank < size; ++rank) {
+    if (!std::ranges::binary_search(different, rank)) others.push_back(rank);
+  }
+  return others;
+}
+
 }  // namespace
 
 Status compare_arithmetic(const std::vector<OperationDigest>& mine, const std::string& node,
@@ -69,11 +82,18 @@ Status compare_arithmetic(const std::vector<OperationDigest>& mine, const std::s
       distinct_texts(world, stream, to_text(mine), node, after_group_timeout(timeout_s)));
   if (texts.size() == 1) return ok_status();
   const std::string operation = first_difference(texts[0].text, texts[1].text);
-  return error(Code::kBadConfig,
-               "rank {} on node {} computes other bits than rank 0 on node {} in {}: their {} "
-               "differ; use like nodes, or set run.identity = \"report\" to go on with training "
-               "that depends on the layout",
-               texts[1].rank, texts[1].node, texts[0].node, operation, differing_parts(operation));
+  const Status different = error(
+      Code::kBadConfig,
+      "rank {} on node {} computes other bits than rank 0 on node {} in {}: their {} differ; use "
+      "like nodes, or set run.identity = \"report\" to go on with training that depends on the "
+      "layout",
+      texts[1].rank, texts[1].node, texts[0].node, operation, differing_parts(operation));
+  const bool is_alike = to_text(mine) == texts[0].text;
+  const Status agreed =
+      agree(world, stream, is_alike ? ok_status() : different, after_group_timeout(timeout_s));
+  if (agreed.code() != Code::kBadConfig) return agreed;
+  const std::vector<int> odd = minority(ranks_named(agreed.message()), world.size());
+  return {Code::kBadConfig, rank_prefix(odd) + different.message()};
 }
 
 Status compare_arithmetic(const std::vector<OperationDigest>& mine, const std::string& kept) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "runtime/comm/host_exchange.h"
 #include "runtime/comm/tree.h"
 
 namespace leasehold {
@@ -60,15 +61,13 @@ Result<Evaluation> Evaluator::evaluate(const WindowLoader& loader, double timeou
             .all_gather({mine.data(), DType::kF64, Shape{kValues}},
                         {all.data(), DType::kF64, Shape{kValues * world.size()}}, host_stream_)
             .wait(after_group_timeout(timeout_s)));
-    LEASEHOLD_RETURN_IF_ERROR(status);
+    bool any_failed = false;
     for (int rank = 0; rank < world.size(); ++rank) {
       const double* values = all.data() + rank * kValues;
       if (values[kGroupsPerRound] != 0) evaluation.interrupted = true;
-      if (values[kGroupsPerRound + 1] != 0) {
-        return error(Code::kBadData, "rank {} of {} could not read {}; see its own message", rank,
-                     world.name(), loader.file().path());
-      }
+      if (values[kGroupsPerRound + 1] != 0) any_failed = true;
     }
+    if (any_failed) return agree(world, host_stream_, status, after_group_timeout(timeout_s));
     if (evaluation.interrupted) return evaluation;
     // The last stage has the losses.
     for (int64_t i = 0; i < count * data_ranks && first + i < num_groups; ++i) {

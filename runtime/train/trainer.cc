@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "runtime/base/rank_list.h"
 #include "runtime/comm/host_exchange.h"
 
 namespace leasehold {
@@ -63,8 +64,12 @@ Status Trainer::run() {
 // Rank 0 alone acts, and all answer for it. When that hangs the ranks leave, and the process with
 // what hangs.
 Status Trainer::on_rank_0(const std::function<Status()>& action) {
-  return work_.on_rank_0(world_, stream_, "work in " + options_.run_dir,
-                         [action](FileSystem&) { return action(); });
+  const Status done = work_.on_rank_0(world_, stream_, "work in " + options_.run_dir,
+                                      [action](FileSystem&) { return action(); });
+  // What it refuses, nobody would take; what it does not find, another host may have.
+  const bool may_be_its_host = done.code() == Code::kMissingInput && world_.size() > 1;
+  if (!may_be_its_host || world_.rank() != 0) return done;
+  return {done.code(), rank_prefix({0}) + done.message()};
 }
 
 void Trainer::event(const std::string& name, const std::string& reason,
@@ -203,7 +208,9 @@ void Trainer::remove_snapshots(const std::function<bool(const SlotName&)>& surpl
 // Again, where ranks had to settle on another algorithm than one of them used.
 Result<Evaluation> Trainer::evaluate() {
   while (true) {
+    // It is asked once a round, which is work that gets on too.
     LEASEHOLD_ASSIGN_OR_RETURN(const Evaluation evaluation, engine_.evaluate(*validation_, [this] {
+      ++*progress_.num_file_moves;
       return drain_.requested();
     }));
     if (evaluation.interrupted) return evaluation;

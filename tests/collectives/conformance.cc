@@ -414,8 +414,12 @@ void host_exchange(Communicator& group, ConformanceDevice& on) {
   const Status agreed = agree(group, *stream, mine, deadline());
   EXPECT_EQ(agreed.code(), Code::kStorage);
   const std::string message = fmt::format("disk {} is full", failing);
-  EXPECT_EQ(agreed.message(),
-            group.rank() == failing ? message : fmt::format("rank {}: {}", failing, message));
+  const std::string who =
+      group.size() <= 2 ? "" : fmt::format("ranks {}-{}: ", failing, failing + 1);
+  EXPECT_EQ(agreed.message(), who + message);
+  // What was agreed on stays as it is.
+  EXPECT_EQ(agree(group, *stream, agreed.annotated("saving"), deadline()).message(),
+            "saving: " + who + message);
   EXPECT_TRUE(barrier(group, *stream, deadline()).ok());
 }
 

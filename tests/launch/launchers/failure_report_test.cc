@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "runtime/base/rank_list.h"
 #include "tests/launch/launchers/request.h"
 
 namespace leasehold {
@@ -38,6 +39,67 @@ TEST(FailureReport, TheProgramSaysItsCode) {
     for (const char* code : {"0", "-1", "256", "x", ""}) {
       EXPECT_FALSE(read(fmt::format("leasehold-train ends with exit code {}", code)).own_code);
     }
+  }
+}
+
+TEST(FailureReport, TheProgramSaysWhoseFaultItIs) {
+  for (const auto& read : {orte, prrte, hydra}) {
+    const FailureReport report = read(
+        "leasehold-train: rank 2: /data/tokens.bin: No such file or directory\n"
+        "leasehold-train ends with exit code 66, the fault of ranks 2-3,5\n");
+    EXPECT_EQ(report.own_code, 66);
+    EXPECT_EQ(report.faulty_ranks, (std::vector<int>{2, 3, 5}));
+    EXPECT_EQ(report.message, "rank 2: /data/tokens.bin: No such file or directory");
+    // Ranks that only lost a peer may speak before and after.
+    const FailureReport first = read(
+        "leasehold-train: rank 1 is gone\nleasehold-train ends with exit code 69\n"
+        "leasehold-train: the GPU's memory failed\n"
+        "leasehold-train ends with exit code 71, the fault of ranks 1\n"
+        "leasehold-train: rank 1 is gone\nleasehold-train ends with exit code 69\n");
+    EXPECT_EQ(first.own_code, 71);
+    EXPECT_EQ(first.faulty_ranks, std::vector<int>{1});
+    EXPECT_EQ(first.message, "the GPU's memory failed");
+    for (const char* ranks : {"", "x", "3-2", "2,2", "-1", "1-9999999", "3,x"}) {
+      const auto text =
+          fmt::format("leasehold-train ends with exit code 66, the fault of ranks {}\n", ranks);
+      EXPECT_TRUE(read(text).faulty_ranks.empty()) << ranks;
+      EXPECT_EQ(read(text).own_code, 66);
+    }
+  }
+}
+
+TEST(FailureReport, LastWordsComeBackAsTheyWere) {
+  for (const std::vector<int>& ranks :
+       {std::vector<int>{}, {0}, {0, 1}, {0, 1, 2, 5, 7, 8}, {3, 1000000}}) {
+    const auto words = parse_last_words(last_words(78, ranks));
+    ASSERT_TRUE(words.has_value());
+    EXPECT_EQ(words->exit_code, 78);
+    EXPECT_EQ(words->ranks, ranks);
+  }
+  for (const auto& [message, ranks] : std::vector<std::pair<std::string, std::vector<int>>>{
+           {"rank 2: no", {2}},
+           {"saving: ranks 0-1,7: rank 3: no", {0, 1, 7}},
+           {"rank 2 (node-b): no", {2}},
+           {"rank 2 (node-b", {}},
+           {"rank 2 lags", {}},
+           {"my rank 2: no", {}},
+           {"ranks 3-1: no", {}},
+           {"no", {}}}) {
+    EXPECT_EQ(ranks_named(message), ranks) << message;
+  }
+  EXPECT_EQ(ranks_named(rank_prefix({1, 2, 9}) + "no"), (std::vector<int>{1, 2, 9}));
+  EXPECT_EQ(last_words(66, {0, 1, 2, 5, 7, 8}),
+            "leasehold-train ends with exit code 66, the fault of ranks 0-2,5,7-8");
+}
+
+TEST(FailureReport, SshsOwnWordsAreKept) {
+  for (const auto& read : {orte, prrte, hydra}) {
+    const FailureReport report = read("root@node-3: Permission denied (publickey,password).\r\n");
+    EXPECT_EQ(report.lost, std::vector<std::string>{"node-3"});
+    EXPECT_NE(report.message.find("Permission denied (publickey"), std::string::npos);
+    EXPECT_NE(
+        read("ssh: connect to host node-4 port 22: No route to host\n").message.find("No route"),
+        std::string::npos);
   }
 }
 
@@ -123,6 +185,37 @@ TEST(FailureReport, OrteOnAHostThatIsGone) {
   EXPECT_EQ(report.lost, (std::vector<std::string>{"node-2.example"}));
   EXPECT_FALSE(report.rank.has_value());
   EXPECT_EQ(report.message, "ORTE has lost communication with a remote daemon.");
+}
+
+TEST(FailureReport, OrteOnAHostWithoutTheProgram) {
+  const FailureReport report = orte(
+      "--------------------------------------------------------------------------\n"
+      "mpirun was unable to find the specified executable file, and therefore\n"
+      "did not launch the job.  This error was first reported for process\n"
+      "rank 4; it may have occurred for other processes as well.\n"
+      "\n"
+      "NOTE: A common cause for this error is misspelling a mpirun command\n"
+      "      line parameter option (remember that mpirun interprets the first\n"
+      "      unrecognized command line token as the executable).\n"
+      "\n"
+      "Node:       node-3\n"
+      "Executable: /opt/leasehold-train\n"
+      "--------------------------------------------------------------------------\n");
+  EXPECT_TRUE(report.no_program);
+  EXPECT_EQ(report.rank, 4);
+  EXPECT_EQ(report.host, "node-3");
+  EXPECT_EQ(report.message, "/opt/leasehold-train is not there, or cannot be started");
+  const FailureReport denied = orte(
+      "mpirun was unable to launch the specified application as it could not access\n"
+      "or execute an executable:\n"
+      "\n"
+      "Executable: /opt/leasehold-train\n"
+      "Node: node-2\n"
+      "\n"
+      "while attempting to start process rank 2.\n");
+  EXPECT_TRUE(denied.no_program);
+  EXPECT_EQ(denied.rank, 2);
+  EXPECT_EQ(denied.host, "node-2.example");
 }
 
 // --- Open MPI 5 ---

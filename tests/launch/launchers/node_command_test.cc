@@ -1,7 +1,10 @@
 #include "launch/launchers/node_command.h"
 
+#include <filesystem>
 #include <gtest/gtest.h>
 
+#include "launch/launchers/launcher.h"
+#include "runtime/base/files.h"
 #include "tests/support/process.h"
 #include "tests/support/temporary_directory.h"
 
@@ -52,6 +55,40 @@ TEST(NodeCommand, SaysWhatIsMissing) {
   const Finished gone = run({"a:1", "--", directory / "gone"}, "PMI_RANK=0");
   EXPECT_EQ(gone.exit_code, 66);
   EXPECT_NE(gone.errors.find("gone: No such file"), std::string::npos) << gone.errors;
+}
+
+TEST(ProbeCommand, SaysWhichProgramAHostLacks) {
+  const TemporaryDirectory directory;
+  const auto make_program = [&](const std::string& name) {
+    throw_if_error(publish_file(posix_files(), directory / name, "#!/bin/sh\n", "test"));
+    std::filesystem::permissions(directory / name, std::filesystem::perms::owner_all);
+  };
+  const std::string train = directory / "the user's leasehold-train";
+  const auto ask = [&](const Launcher& launcher, const LaunchSection& launch) {
+    const std::string command = probe_command(launcher, launch, train);
+    return run_program({"/bin/sh", "-c", command}, directory.path(), 20,
+                       {"PATH=" + directory.path() + ":/usr/bin-without-them"});
+  };
+  const auto orte = create_open_mpi_4("4.1.4");
+  Finished asked = ask(*orte, {});
+  EXPECT_NE(asked.exit_code, 0);
+  EXPECT_EQ(asked.output, "there is no program " + train + "\n");
+  make_program("the user's leasehold-train");
+  asked = ask(*orte, {});
+  EXPECT_NE(asked.exit_code, 0);
+  EXPECT_EQ(asked.output, "there is no orted in PATH\n");
+  EXPECT_EQ(ask(*orte, {.mpirun_args = {"--prefix", "/opt/mpi"}}).exit_code, 0);
+  make_program("orted");
+  EXPECT_EQ(ask(*orte, {}).exit_code, 0);
+  EXPECT_NE(ask(*create_open_mpi_5("5.0.7"), {}).exit_code, 0);
+  make_program("prted");
+  EXPECT_EQ(ask(*create_open_mpi_5("5.0.7"), {}).exit_code, 0);
+  // A launcher that is called by its path finds its daemon next to itself.
+  std::filesystem::create_directories(directory / "mpi");
+  make_program("mpi/hydra_pmi_proxy");
+  const auto hydra = create_mpich("4.0.2");
+  EXPECT_NE(ask(*hydra, {}).exit_code, 0);
+  EXPECT_EQ(ask(*hydra, {.mpirun = directory / "mpi/mpiexec"}).exit_code, 0);
 }
 
 }  // namespace

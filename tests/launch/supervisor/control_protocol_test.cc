@@ -18,7 +18,8 @@ Report some_report() {
           .step_time_s = 0.1,
           .save_time_s = 2.5,
           .communication_s = 0.0123,
-          .exposed_s = 0.001};
+          .exposed_s = 0.001,
+          .work_done = 12};
 }
 
 // some_report() with one member's text replaced.
@@ -40,6 +41,15 @@ TEST(ControlProtocol, ReportsSurviveTheTrip) {
     report.phase = phase;
     EXPECT_EQ(*parse_report(to_json(report)), report);
   }
+}
+
+TEST(ControlProtocol, AgentsOfAnOlderProgramCountNoWork) {
+  std::string text = to_json(some_report());
+  const std::string member = ",\"work_done\":12";
+  text.erase(text.find(member), member.size());
+  Report expected = some_report();
+  expected.work_done = 0;
+  EXPECT_EQ(*parse_report(text), expected);
 }
 
 TEST(ControlProtocol, AnswersSurviveTheTrip) {
@@ -89,6 +99,8 @@ TEST(ControlProtocol, BadMembersOfReportsAreNamed) {
       {"save_time_s", "true"},
       {"communication_s", "-1e-9"},
       {"exposed_s", "null"},
+      {"work_done", "-1"},
+      {"work_done", "0.5"},
   };
   for (const auto& [member, value] : bad) {
     const Result<Report> report = parse_report(with(member, value));

@@ -1,4 +1,5 @@
 // What the CUDA device says where calls of the runtime fail: failures that the emulation injects.
+#include "runtime/base/broken_host.h"
 #include "runtime/device/cuda_device.h"
 #include "tests/emulated_gpu/emulation.h"
 #include "tests/runtime/device/cuda_under_test.h"
@@ -103,7 +104,7 @@ TEST_F(CudaFaults, BrokenHardwareIsALostNode) {
   const auto stream = under_test.device().create_stream("compute").value();
   emulation::fault_at_launch(0, 1, cudaErrorECCUncorrectable);
   under_test.add_one(*stream, static_cast<int32_t*>(memory->data()));
-  expect_parts(stream->synchronize(soon()), Code::kUnavailable, {"cudaErrorECCUncorrectable"});
+  expect_parts(stream->synchronize(soon()), kBrokenHost, {"cudaErrorECCUncorrectable"});
 }
 
 }  // namespace
