@@ -48,14 +48,22 @@ std::string curtailed_in_words(const Curtailment& curtailment) {
   return fmt::format("it is curtailed ({})", curtailment.reason);
 }
 
+// Returns true when what runs in one lease runs in the next one too. A lease that names no memory
+// promises none.
+bool goes_on_in(const Lease& next, const Lease& lease, int64_t slots) {
+  const bool has_memory = next.memory_per_slot_bytes == lease.memory_per_slot_bytes ||
+                          (lease.memory_per_slot_bytes > 0 &&
+                           next.memory_per_slot_bytes >= lease.memory_per_slot_bytes);
+  return next.slots >= slots && has_memory;
+}
+
 // The lease at `place` holds: until when, with what prolongs it.
-void open(const HostEntries& entries, size_t place, double now_s, HostWindow& window) {
+void open(const HostEntries& entries, size_t place, double now_s, int64_t used_slots,
+          HostWindow& window) {
   const Lease* last = window.lease = entries.leases[place];
   for (size_t i = place + 1; i < entries.leases.size(); ++i) {
     const Lease* next = entries.leases[i];
-    const bool alike =
-        next->slots == last->slots && next->memory_per_slot_bytes == last->memory_per_slot_bytes;
-    if (next->begin_s != last->end_s || !alike) break;
+    if (next->begin_s > last->end_s || !goes_on_in(*next, *window.lease, used_slots)) break;
     last = next;
   }
   window.state = HostWindow::State::kOpen;
@@ -84,7 +92,7 @@ void curtail(const HostEntries& entries, double now_s, HostWindow& window) {
   window.until_s = until_s;
 }
 
-HostWindow window_of(const HostEntries& entries, double now_s) {
+HostWindow window_of(const HostEntries& entries, double now_s, const UsedSlots& used) {
   HostWindow window;
   window.host = entries.host;
   const auto& leases = entries.leases;
@@ -100,7 +108,8 @@ HostWindow window_of(const HostEntries& entries, double now_s) {
     window.until_s = leases[place]->begin_s;
     window.why = fmt::format("its lease '{}' begins", leases[place]->id);
   } else {
-    open(entries, place, now_s, window);
+    const auto known = used.find(entries.host);
+    open(entries, place, now_s, known == used.end() ? leases[place]->slots : known->second, window);
     curtail(entries, now_s, window);
   }
   return window;
@@ -108,10 +117,11 @@ HostWindow window_of(const HostEntries& entries, double now_s) {
 
 }  // namespace
 
-std::vector<HostWindow> host_windows(const LeaseCalendar& calendar, double now_s) {
+std::vector<HostWindow> host_windows(const LeaseCalendar& calendar, double now_s,
+                                     const UsedSlots& used) {
   std::vector<HostWindow> windows;
   for (const HostEntries& entries : entries_by_host(calendar)) {
-    windows.push_back(window_of(entries, now_s));
+    windows.push_back(window_of(entries, now_s, used));
   }
   return windows;
 }

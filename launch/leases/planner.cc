@@ -105,8 +105,10 @@ struct Choice {
   double holds_until_s = kNever;       // then time alone makes another choice
 };
 
-Choice choose(const std::vector<HostWindow>& candidates, const PlanLimits& limits,
-              const Costs& costs, double now_s, const MemoryForecasts& forecasts) {
+// Worlds without the first `num_preferred` are not looked at.
+Choice choose(const std::vector<HostWindow>& candidates, size_t num_preferred,
+              const PlanLimits& limits, const Costs& costs, double now_s,
+              const MemoryForecasts& forecasts) {
   // A choice between the first few, the first few more, ...: hosts that end together come together.
   std::vector<WorldOption> options;
   std::vector<WorldOnHosts> worlds;
@@ -114,7 +116,7 @@ Choice choose(const std::vector<HostWindow>& candidates, const PlanLimits& limit
   for (size_t i = 0; i < candidates.size(); ++i) {
     const bool more_end_then =
         i + 1 < candidates.size() && candidates[i + 1].until_s == candidates[i].until_s;
-    if (more_end_then) continue;
+    if (more_end_then || i + 1 < num_preferred) continue;
     LayoutChoice fitting =
         choose_layout(std::span(candidates).first(i + 1), limits.layouts, forecasts);
     choice.unknown.insert(choice.unknown.end(), fitting.unknown.begin(), fitting.unknown.end());
@@ -122,7 +124,10 @@ Choice choose(const std::vector<HostWindow>& candidates, const PlanLimits& limit
     if (!fitting.world) continue;
     const int64_t before = options.empty() ? 0 : options.back().world;
     if (fitting.world->world <= before) continue;
-    const double until_s = candidates[fitting.world->hosts.back().index].until_s;
+    double until_s = kNever;
+    for (const WorldOnHosts::Host& host : fitting.world->hosts) {
+      until_s = std::min(until_s, candidates[host.index].until_s);
+    }
     options.push_back({fitting.world->world, until_s - costs.wind_down_s()});
     worlds.push_back(std::move(*fitting.world));
     const bool any_layout_fits = worlds.back().why.empty();
@@ -199,7 +204,7 @@ std::string why_left_out(const HostWindow& window, bool passed_over, const Plan&
 
 Plan plan(const LeaseCalendar& calendar, const std::map<std::string, HostHealth>& health,
           const PlanLimits& limits, const MeasuredTimes& times, double now_s,
-          const MemoryForecasts& forecasts) {
+          const MemoryForecasts& forecasts, const PreferredHosts& preferred) {
   const Costs costs = costs_of(limits, times);
   Plan plan;
   plan.next_look_s =
@@ -217,7 +222,11 @@ Plan plan(const LeaseCalendar& calendar, const std::map<std::string, HostHealth>
     candidates.push_back(std::move(window));
   }
   std::stable_sort(candidates.begin(), candidates.end(), comes_first);
-  Choice choice = choose(candidates, limits, costs, now_s, forecasts);
+  const auto others = std::stable_partition(
+      candidates.begin(), candidates.end(),
+      [&](const HostWindow& window) { return preferred.contains(window.host); });
+  Choice choice = choose(candidates, static_cast<size_t>(others - candidates.begin()), limits,
+                         costs, now_s, forecasts);
   plan.next_look_s = std::min(plan.next_look_s, choice.holds_until_s);
   plan.unknown = std::move(choice.unknown);
   const LayoutLimits& layouts = limits.layouts;
@@ -256,13 +265,40 @@ Plan plan(const LeaseCalendar& calendar, const std::map<std::string, HostHealth>
   return plan;
 }
 
+namespace {
+
+std::map<std::string, HostWindow> windows_in_use(const std::vector<PlannedHost>& running,
+                                                 const LeaseCalendar& calendar, double now_s) {
+  UsedSlots used;
+  for (const PlannedHost& host : running) used[host.host] = host.slots;
+  std::map<std::string, HostWindow> windows;
+  for (HostWindow& window : host_windows(calendar, now_s, used)) {
+    windows.emplace(window.host, std::move(window));
+  }
+  return windows;
+}
+
+}  // namespace
+
+double first_end_s(const std::vector<PlannedHost>& running, const LeaseCalendar& calendar,
+                   double now_s) {
+  const auto windows = windows_in_use(running, calendar, now_s);
+  double first_s = kNever;
+  for (const PlannedHost& host : running) {
+    const auto found = windows.find(host.host);
+    if (found == windows.end()) continue;
+    const HostWindow::State state = found->second.state;
+    if (state == HostWindow::State::kOpen || state == HostWindow::State::kOver) {
+      first_s = std::min(first_s, found->second.until_s);
+    }
+  }
+  return first_s;
+}
+
 DrainTime drain_time(const std::vector<PlannedHost>& running, const LeaseCalendar& calendar,
                      const PlanLimits& limits, const MeasuredTimes& times, double now_s) {
   const Costs costs = costs_of(limits, times);
-  std::map<std::string, HostWindow> windows;
-  for (HostWindow& window : host_windows(calendar, now_s)) {
-    windows.emplace(window.host, std::move(window));
-  }
+  const auto windows = windows_in_use(running, calendar, now_s);
   DrainTime first;
   const auto consider = [&](double at_s, std::string why) {
     if (at_s < first.at_s) first = {at_s, std::move(why)};

@@ -4,6 +4,8 @@
 
 #include <map>
 #include <optional>
+#include <set>
+#include <string>
 
 #include "launch/leases/layout_choice.h"
 #include "launch/leases/lease_calendar.h"
@@ -30,6 +32,10 @@ struct PlanLimits {
   LayoutLimits layouts;
   double margin_s = 30;  // reserve before a lease ends
 };
+
+// Hosts that a new world should have first, whatever their leases say: the newest state is in their
+// memory.
+using PreferredHosts = std::set<std::string>;
 
 struct PlannedHost {
   std::string host;
@@ -63,10 +69,13 @@ struct Plan {
 // reason says what is awaited. Where leases say how much memory a slot has, the layout is chosen to
 // fit it (layout_choice.h); for that the plan may first need forecasts.
 //
+// Of `preferred` hosts, those that can be taken come first, and no world without them is chosen
+// where there is one with them.
+//
 // Until `next_look_s`, which lies behind `now_s`, the same arguments give the same plan.
 Plan plan(const LeaseCalendar& calendar, const std::map<std::string, HostHealth>& health,
           const PlanLimits& limits, const MeasuredTimes& times, double now_s,
-          const MemoryForecasts& forecasts = {});
+          const MemoryForecasts& forecasts = {}, const PreferredHosts& preferred = {});
 
 // When a world that runs must begin to drain, by the calendar as it is now (it may have been edited
 // since) and the times as they are known now.
@@ -76,6 +85,11 @@ struct DrainTime {
 };
 DrainTime drain_time(const std::vector<PlannedHost>& running, const LeaseCalendar& calendar,
                      const PlanLimits& limits, const MeasuredTimes& times, double now_s);
+
+// Returns when the first host of a running world has to be given up (or had to be), by the calendar
+// as it is now; kNever when no lease says so.
+double first_end_s(const std::vector<PlannedHost>& running, const LeaseCalendar& calendar,
+                   double now_s);
 
 // Whether a running world, in its layout, should give way to `wanted` (the plan of this moment),
 // and why (a sentence); nothing: go on. True when its drain time has come, a host of it left the

@@ -64,6 +64,16 @@ TEST(HostWindows, ALeaseThatFollowsAtOnceProlongs) {
   EXPECT_EQ(window.why, "its lease '3' ends");
   calendar.leases[2].slots = 1;
   EXPECT_EQ(only(calendar, 50).until_s, 200);
+  // What runs on one slot goes on.
+  EXPECT_EQ(host_windows(calendar, 50, {{"a", 1}}).front().until_s, 300);
+  calendar.leases[2].slots = 8;
+  EXPECT_EQ(only(calendar, 50).until_s, 300) << "more are as good";
+  calendar.leases[2].memory_per_slot_bytes = 8;
+  EXPECT_EQ(only(calendar, 50).until_s, 200) << "the layout may not fit";
+  calendar.leases[0].memory_per_slot_bytes = calendar.leases[1].memory_per_slot_bytes = 4;
+  EXPECT_EQ(only(calendar, 50).until_s, 300);
+  calendar.leases[2].memory_per_slot_bytes = 2;
+  EXPECT_EQ(only(calendar, 50).until_s, 200);
   calendar.leases[1].begin_s = 101;
   EXPECT_EQ(only(calendar, 50).until_s, 100);
 }
