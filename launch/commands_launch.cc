@@ -144,6 +144,7 @@ SupervisorOptions make_options(const JobFile& job) {
   options.limits.start_timeout_s = job.launch.start_timeout_s;
   options.limits.stuck_timeout_s = job.launch.stuck_timeout_s;
   options.limits.margin_s = job.launch.margin_s;
+  options.limits.wait_for_state_s = job.launch.wait_for_state_s;
   options.limits.hosts_are_local = job.launch.hosts == "local";
   options.limits.num_steps = job.run.steps;
   return options;
@@ -188,7 +189,8 @@ Status run_launch(const LaunchCommand& given, const Logger& logger) {
     return channel->address();
   };
   const auto generations = make_process_host(posix_files(), programs.leasehold);
-  const auto prober = make_prober(job.launch.hosts, kProbeDeadlineS);
+  const auto prober = make_prober(job.launch.hosts, kProbeDeadlineS,
+                                  probe_command(*launcher, job.launch, programs.train));
   const auto forecaster = make_forecaster({.train_program = programs.train,
                                            .job_path = command.job_path,
                                            .overrides = command.overrides});

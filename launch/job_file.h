@@ -87,6 +87,7 @@ struct LaunchSection {
   double stuck_timeout_s = 300;  // the deadline of every collective
   double start_timeout_s = 300;
   double margin_s = 30;
+  double wait_for_state_s = 600;
   std::string mpirun = "mpirun";
   std::vector<std::string> mpirun_args;
 };

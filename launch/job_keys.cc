@@ -428,6 +428,14 @@ const JobKey kKeys[] = {
                 "what `leasehold launch` takes for stuck.",
      .range = from_to(0, kMaxSeconds)},
     {.table = "launch",
+     .name = "wait_for_state_s",
+     .slot = LEASEHOLD_SLOT(launch.wait_for_state_s),
+     .meaning =
+         "Seconds that `leasehold launch` waits for hosts whose memory holds the newest state "
+         "and that do not answer, are in quarantine or come back with another lease; then "
+         "the job goes back to its newest checkpoint, or to its beginning.",
+     .range = from_to(0, kMaxSeconds)},
+    {.table = "launch",
      .name = "mpirun",
      .slot = LEASEHOLD_SLOT(launch.mpirun),
      .meaning = "The launcher that `leasehold launch` uses, of Open MPI 4 or 5 or of MPICH: a name "

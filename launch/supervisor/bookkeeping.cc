@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "launch/supervisor/host_fault.h"
+#include "runtime/base/broken_host.h"
+
 namespace leasehold {
 
 namespace {
@@ -26,17 +29,20 @@ void measure(std::optional<double>& time, double value) {
 void absorb_probe(SupervisorState& state, const ProbeResult& probe, const SupervisorLimits& limits,
                   double now_s, Events& events) {
   HostRecord& record = state.hosts[probe.host];
-  if (record.health.state != Health::kUnreachable) return;
+  const bool in_quarantine = record.health.state == Health::kQuarantined;
+  if (record.health.state == Health::kGood) return;
   if (probe.answered) {
     record.health = {};
     record.failed_probes = 0;
-    events.push_back(
-        {"host_answers", fmt::format("{} answers and may be used again", probe.host), {}});
+    events.push_back({"host_answers",
+                      fmt::format("{} answers and may be used again{}", probe.host,
+                                  in_quarantine ? ": its memory holds the newest state" : ""),
+                      {}});
     return;
   }
   record.next_probe_s =
       now_s + doubled(limits.first_probe_pause_s, record.failed_probes, limits.max_probe_pause_s);
-  if (++record.failed_probes > 1) return;
+  if (++record.failed_probes > 1 || in_quarantine) return;
   // The failure that made us ask was this host's, not the job's.
   if (!state.failures.empty()) state.failures.back().excused = true;
   record.health.reason = probe.message;
@@ -80,6 +86,32 @@ void charge(SupervisorState& state, const std::string& host, const std::string& 
       {"host_quarantined", fmt::format("{} is left out for {:.0f} s: {}", host, pause_s, why), {}});
 }
 
+// Leaves out a host on which the job cannot run as it is now.
+void leave_out(SupervisorState& state, const std::string& host, const std::string& fault,
+               const std::string& reason, const SupervisorLimits& limits, double now_s,
+               Events& events) {
+  HostRecord& record = state.hosts[host];
+  const double pause_s = doubled(limits.quarantine_s, record.faults, limits.max_quarantine_s);
+  record.health = {.state = Health::kQuarantined, .until_s = now_s + pause_s, .reason = reason};
+  record.fault = fault;
+  record.fault_step = state.newest_step;
+  ++record.faults;
+  events.push_back(
+      {"host_left_out", fmt::format("{} is left out for {:.0f} s: {}", host, pause_s, reason), {}});
+}
+
+// A host that trains has no fault any more; after a while it never had one.
+void forgive_faults(SupervisorState& state, const SupervisorLimits& limits, double now_s) {
+  const RunningGeneration& running = *state.running;
+  if (!running.training) return;
+  for (const PlannedHost& host : running.hosts) {
+    const auto found = state.hosts.find(host.host);
+    if (found == state.hosts.end()) continue;
+    found->second.fault.clear();
+    if (now_s >= running.started_s + limits.crash_window_s) found->second.faults = 0;
+  }
+}
+
 // --- Progress of the generation that runs ---
 
 const Report* of_lowest_rank(const Observation& seen, int64_t generation) {
@@ -95,6 +127,53 @@ bool is_training(const std::string& phase) {
   return phase == "training" || phase == "validating" || phase == "saving" || phase == "leaving";
 }
 
+// Notes where the newest state is.
+void note_held(SupervisorState& state, const Observation& seen) {
+  const RunningGeneration& running = *state.running;
+  HeldState& held = state.held;
+  for (const auto& [name, news] : seen.nodes) {
+    const Report& report = news.report;
+    if (report.generation != running.number) continue;
+    if (report.durable_step > held.durable_step) {
+      held.durable_step = report.durable_step;
+      held.files_failed = false;
+    }
+    const bool is_newer = held.generation != running.number || report.committed_step > held.step;
+    if (report.committed_step < 0 || !is_newer) continue;
+    if (held.generation != running.number) held.parts = parts_on(running.hosts);
+    held.generation = running.number;
+    held.step = report.committed_step;
+  }
+}
+
+int64_t work_of(const Observation& seen, int64_t generation) {
+  int64_t work = 0;
+  for (const auto& [name, news] : seen.nodes) {
+    if (news.report.generation == generation) work += news.report.work_done;
+  }
+  return work;
+}
+
+// A generation that restored less than was held has lost the rest.
+void note_loss(SupervisorState& state, bool trained_before, Events& events) {
+  const RunningGeneration& running = *state.running;
+  HeldState& held = state.held;
+  if (trained_before || !running.training || held.generation == running.number) return;
+  const int64_t lost = held.step - running.step;
+  if (running.phase.empty() || lost <= 0) return;
+  events.push_back({"state_lost",
+                    fmt::format("generation {} found the state of step {}; step {} was in the "
+                                "memory of hosts: {} steps are lost",
+                                running.number, running.step, held.step, lost),
+                    {{"steps", std::to_string(lost)}}});
+  held.step = -1;
+}
+
+void measure_step(SupervisorState& state, double step_time_s) {
+  measure(state.times.step_s, step_time_s);
+  if (step_time_s > 0) state.times_world = state.running->world();
+}
+
 // True when there is news.
 bool note_progress(SupervisorState& state, const Observation& seen, double now_s) {
   RunningGeneration& running = *state.running;
@@ -102,7 +181,7 @@ bool note_progress(SupervisorState& state, const Observation& seen, double now_s
   const int64_t logged = seen.logged ? seen.logged->step : 0;
   if (logged > state.newest_step) {
     state.newest_step = logged;
-    measure(state.times.step_s, seen.logged->step_time_s);
+    measure_step(state, seen.logged->step_time_s);
     running.step = std::max(running.step, logged);
     news = true;
   }
@@ -110,10 +189,13 @@ bool note_progress(SupervisorState& state, const Observation& seen, double now_s
   if (report != nullptr && (report->step > running.step || report->phase != running.phase)) {
     running.step = std::max(running.step, report->step);
     running.phase = report->phase;
-    measure(state.times.step_s, report->step_time_s);
+    measure_step(state, report->step_time_s);
     measure(state.times.save_s, report->save_time_s);
     news = true;
   }
+  const int64_t work = work_of(seen, running.number);
+  if (work != running.work) news = true;
+  running.work = work;
   state.newest_step = std::max(state.newest_step, running.step);
   running.training =
       running.training || is_training(running.phase) || state.newest_step > running.first_step;
@@ -136,15 +218,48 @@ void note_first_step(SupervisorState& state, double now_s, Events& events) {
 // --- The end of a generation ---
 
 struct Verdict {
-  enum class Kind { kDone, kDrained, kFatal, kFailure };
+  enum class Kind { kDone, kDrained, kFatal, kHostFault, kFailure };
   Kind kind = Kind::kFailure;
   std::string way;
   std::string reason;
   int exit_code = 0;
+  std::optional<HostFault> fault;
+  bool excused = false;
 };
 
 std::string with_message(const std::string& what, const std::string& message) {
   return message.empty() ? what : fmt::format("{}: {}", what, message);
+}
+
+// Judges an end with a code that says that the job, or a host of it, cannot go on like this.
+std::optional<Verdict> judge_refusal(const SupervisorState& state, const RunningGeneration& running,
+                                     const Observation& seen, const SupervisorLimits& limits,
+                                     int code) {
+  if (!seen.outcome || (running.ending && running.ending->kill)) return std::nullopt;
+  Verdict verdict{Verdict::Kind::kFatal,
+                  describe(*seen.outcome),
+                  with_message(describe(*seen.outcome), seen.said.message),
+                  code,
+                  {}};
+  HeldState without_files = state.held;
+  without_files.files_failed = true;
+  const bool waits_for_state = code == static_cast<int>(Code::kBadData) && !running.training &&
+                               !state.held.files_failed &&
+                               !missing_holders(without_files, running.hosts).empty();
+  if (waits_for_state) {
+    verdict.kind = Verdict::Kind::kFailure;
+    verdict.excused = true;
+    return verdict;
+  }
+  verdict.fault = find_host_fault(state, running, seen, limits, code, verdict.reason);
+  if (verdict.fault) {
+    verdict.kind = Verdict::Kind::kHostFault;
+    return verdict;
+  }
+  for (const Code fatal : {Code::kUsage, Code::kBadData, Code::kMissingInput, Code::kBadConfig}) {
+    if (code == static_cast<int>(fatal)) return verdict;
+  }
+  return std::nullopt;
 }
 
 Verdict judge(const SupervisorState& state, const RunningGeneration& running,
@@ -152,29 +267,30 @@ Verdict judge(const SupervisorState& state, const RunningGeneration& running,
   const int code = seen.outcome ? seen.outcome->exit_code.value_or(-1) : -1;
   const bool drained = code == static_cast<int>(Code::kDrained);
   if (code == 0 && state.newest_step < limits.num_steps) {
-    return {Verdict::Kind::kFailure, "ended too early",
+    return {Verdict::Kind::kFailure,
+            "ended too early",
             with_message(fmt::format("mpirun ended with exit code 0, but the job stands at step {} "
                                      "of {}",
                                      state.newest_step, limits.num_steps),
                          seen.said.message),
-            static_cast<int>(Code::kInternal)};
+            static_cast<int>(Code::kInternal),
+            {}};
   }
-  if (code == 0) return {Verdict::Kind::kDone, "done", "the job is done", 0};
+  if (code == 0) return {Verdict::Kind::kDone, "done", "the job is done", 0, {}};
   if (drained) {
     const bool asked = running.ending && !running.ending->kill;
-    return {Verdict::Kind::kDrained, "drained",
-            asked ? running.ending->reason : "it was told to drain, not by this supervisor", code};
+    return {Verdict::Kind::kDrained,
+            "drained",
+            asked ? running.ending->reason : "it was told to drain, not by this supervisor",
+            code,
+            {}};
   }
-  for (const Code fatal : {Code::kUsage, Code::kBadData, Code::kMissingInput, Code::kBadConfig}) {
-    if (code != static_cast<int>(fatal)) continue;
-    return {Verdict::Kind::kFatal, describe(*seen.outcome),
-            with_message(describe(*seen.outcome), seen.said.message), code};
-  }
-  const bool known = code == static_cast<int>(Code::kUnavailable) ||
-                     code == static_cast<int>(Code::kInternal) ||
-                     code == static_cast<int>(Code::kStorage);
-  Verdict failure{Verdict::Kind::kFailure, "", "",
-                  known ? code : static_cast<int>(Code::kInternal)};
+  if (auto verdict = judge_refusal(state, running, seen, limits, code)) return *std::move(verdict);
+  const bool known =
+      code == static_cast<int>(kBrokenHost) || code == static_cast<int>(Code::kUnavailable) ||
+      code == static_cast<int>(Code::kInternal) || code == static_cast<int>(Code::kStorage);
+  Verdict failure{
+      Verdict::Kind::kFailure, "", "", known ? code : static_cast<int>(Code::kInternal), {}};
   if (running.ending && running.ending->kill) {
     failure.way = running.ending->way;
     failure.reason = running.ending->reason;
@@ -210,6 +326,9 @@ std::vector<std::string> suspects_of(const RunningGeneration& running, const Obs
 std::string host_to_blame(const RunningGeneration& running, const Observation& seen) {
   if (running.ending && running.ending->kill) {
     return running.ending->suspects.size() == 1 ? running.ending->suspects.front() : "";
+  }
+  if (!seen.said.faulty_ranks.empty()) {
+    return host_of_rank(running.hosts, seen.said.faulty_ranks.front());
   }
   for (const PlannedHost& host : running.hosts) {
     if (std::ranges::find(seen.said.lost, host.host) != seen.said.lost.end()) return host.host;
@@ -249,10 +368,20 @@ void absorb_failure(SupervisorState& state, const RunningGeneration& running,
                             .step = state.newest_step,
                             .host = host,
                             .only_host = running.hosts.size() == 1,
-                            .excused = false,
+                            .excused = verdict.excused || verdict.fault,
                             .exit_code = verdict.exit_code,
                             .message = verdict.reason});
   if (state.failures.size() > kKeptFailures) state.failures.erase(state.failures.begin());
+  if (verdict.fault) {
+    for (const std::string& name : verdict.fault->hosts) {
+      leave_out(state, name, verdict.fault->name, verdict.reason, limits, now_s, events);
+    }
+    return;
+  }
+  if (verdict.excused) {
+    state.held.files_failed = true;
+    return;
+  }
   if (keeps_failing(state, limits)) {
     state.end = {verdict.exit_code,
                  fmt::format("{} generations in a row failed in the same way without a step beyond "
@@ -269,7 +398,9 @@ void absorb_failure(SupervisorState& state, const RunningGeneration& running,
 void absorb_end(SupervisorState& state, const Observation& seen, const SupervisorLimits& limits,
                 double now_s, Events& events) {
   const RunningGeneration running = *state.running;
-  const double ended_s = seen.outcome ? seen.outcome->end_s : now_s;
+  const double ended_s =
+      seen.outcome ? std::clamp(seen.outcome->end_s, std::min(running.started_s, now_s), now_s)
+                   : now_s;
   const Verdict verdict = judge(state, running, seen, limits);
   PastGeneration past{
       .number = running.number,
@@ -301,7 +432,10 @@ void absorb_end(SupervisorState& state, const Observation& seen, const Superviso
       state.end = {verdict.exit_code, verdict.reason};
       break;
     case Verdict::Kind::kDrained:
+      // What it held is in files now.
+      state.held.durable_step = std::max(state.held.durable_step, running.step);
       break;
+    case Verdict::Kind::kHostFault:
     case Verdict::Kind::kFailure:
       absorb_failure(state, running, verdict, seen, limits, now_s, events);
       break;
@@ -316,7 +450,11 @@ std::vector<SupervisorEvent> absorb(SupervisorState& state, const Observation& s
   for (const ProbeResult& probe : seen.probes) absorb_probe(state, probe, limits, now_s, events);
   end_quarantines(state, now_s, events);
   if (!state.running) return events;
+  const bool trained_before = state.running->training;
   note_progress(state, seen, now_s);
+  note_loss(state, trained_before, events);
+  note_held(state, seen);
+  forgive_faults(state, limits, now_s);
   note_first_step(state, now_s, events);
   if (seen.outcome || !seen.keeper_alive) absorb_end(state, seen, limits, now_s, events);
   return events;

@@ -24,7 +24,10 @@ struct SupervisorEvent {
 // How a generation's end is read:
 //   exit 0                 the job is done
 //   75                     drained: planned, whoever asked
-//   64, 65, 66, 78         the job cannot go on: it stops with that code
+//   64, 65, 66, 71, 78     its hosts' fault (host_fault.h), and those are left out for a while, the
+//     longer the more often; or the job cannot go on: it stops with that code. A generation that
+//     found no good file (65) and lacked hosts whose memory holds the state excuses itself: they
+//     are waited for
 //   the rest, signals, a keeper that vanished, an end that was forced: a failure. It is charged to
 //     a host where one is to blame; a host with too many of them is quarantined, and one that
 //     mpirun or its heartbeat lost is left out until it answers. The same failure several times in

@@ -30,10 +30,10 @@ std::vector<SupervisorEvent> CalendarWatch::look() {
            {}}};
 }
 
-std::set<std::string> CalendarWatch::leased(double now_s) const {
+std::set<std::string> CalendarWatch::leased(double from_s, double until_s) const {
   std::set<std::string> hosts;
   for (const Lease& lease : calendar_.leases) {
-    if (now_s < lease.begin_s || now_s >= lease.end_s) continue;
+    if (until_s < lease.begin_s || from_s >= lease.end_s) continue;
     hosts.insert(lease.hosts.begin(), lease.hosts.end());
   }
   return hosts;

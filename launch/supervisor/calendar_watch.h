@@ -22,8 +22,8 @@ class CalendarWatch {
   // Reads the file again. An event when it changed: "calendar_changed", or "calendar_rejected" with
   // what is wrong with it, once for each bad text.
   std::vector<SupervisorEvent> look();
-  // Hosts that a lease gives us at that moment.
-  std::set<std::string> leased(double now_s) const;
+  // Returns the hosts that a lease gives us at some moment from the first to the second.
+  std::set<std::string> leased(double from_s, double until_s) const;
 
  private:
   CalendarWatch(FileSystem& files, std::string path, double first_launch_s)

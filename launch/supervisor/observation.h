@@ -37,6 +37,8 @@ struct Observation {
   std::optional<std::string>
       planned_drain;                      // why the running world should give way, by the planner
   std::set<std::string> leased;           // hosts that a lease gives us now
+  std::set<std::string> leased_soon;      // now or before a wait for their memory would end
+  double lease_end_s = kNever;            // when a host of the running world has to be given up
   double listening_since_s = 0;           // no agent can have been heard before
   std::map<std::string, NodeNews> nodes;  // of the generation that runs, by name
   std::optional<LoggedStep> logged;
@@ -64,6 +66,7 @@ struct SupervisorLimits {
   int64_t same_failures_to_stop = 3;
   double first_probe_pause_s = 2;  // between two probes of a host that does not answer; doubles
   double max_probe_pause_s = 60;
+  double wait_for_state_s = 600;    // for hosts that hold the newest state in memory
   double max_restart_pause_s = 60;  // restarts without progress wait 0, 1, 2, 4, ... seconds
   bool hosts_are_local = true;      // virtual nodes of this machine
   int64_t num_steps = 0;            // that the job has in all; 0: not known

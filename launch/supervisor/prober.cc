@@ -8,6 +8,17 @@ namespace leasehold {
 
 namespace {
 
+// Returns the last words of an output, which are mostly the reason.
+std::string last_line(std::string_view output) {
+  constexpr std::string_view kBlanks = " \t\r\n";
+  const size_t end = output.find_last_not_of(kBlanks);
+  if (end == std::string_view::npos) return "";
+  output = output.substr(0, end + 1);
+  const size_t before = output.rfind('\n');
+  if (before != std::string_view::npos) output.remove_prefix(before + 1);
+  return std::string(output.substr(0, kMaxFailureMessageBytes));
+}
+
 class LocalProber : public Prober {
  public:
   void start(const std::string& host) override { asked_.insert(host); }
@@ -61,10 +72,12 @@ class AgentProber : public Prober {
 
  private:
   std::string why_not(const std::string& host, const ChildOutcome& outcome) const {
-    const std::string what = fmt::format("`{} {} {}`", agent_, host, command_);
-    if (!outcome.code) return fmt::format("{} did not end within {:.0f} s", what, deadline_s_);
-    if (*outcome.code == 0) return "";
-    return fmt::format("{} ended with code {}", what, *outcome.code);
+    if (outcome.code == 0) return "";
+    const std::string end = outcome.code ? fmt::format("ended with code {}", *outcome.code)
+                                         : fmt::format("did not end within {:.0f} s", deadline_s_);
+    const std::string said = last_line(outcome.output);
+    if (!said.empty()) return fmt::format("{} (`{} {}` {})", said, agent_, host, end);
+    return fmt::format("`{} {} {}` {}", agent_, host, command_, end);
   }
 
   std::string agent_;

@@ -19,7 +19,7 @@ class Prober {
 };
 
 // `hosts` is launch.hosts. Virtual nodes ("local") always answer; others answer when `command`,
-// which is for a shell there, ends with 0.
+// which is for a shell there, ends with 0; else the message has the last line that was printed.
 std::unique_ptr<Prober> make_prober(const std::string& hosts, double deadline_s,
                                     const std::string& command = "true");
 

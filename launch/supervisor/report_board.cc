@@ -43,7 +43,7 @@ Answer ReportBoard::on_report(const Report& report) {
   const auto known = nodes_.find(report.node);
   // One that is not newer was sent again by somebody else, or was overtaken.
   const bool is_newer = known == nodes_.end() || report.number > known->second.report.number;
-  if (is_newer) nodes_[report.node] = {report, clock_.unix_s()};
+  if (is_newer) nodes_[report.node] = {report, clock_.steady_s()};
   return answer_;
 }
 

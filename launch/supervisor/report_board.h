@@ -23,7 +23,8 @@ class ReportBoard : public ControlHandler {
   // A new generation: earlier reports are forgotten, and its agents are told to go on.
   void begin(int64_t generation, const std::vector<PlannedHost>& hosts);
   void tell_to_drain(const std::string& reason);
-  // By node, the newest of each; nodes that are not of the generation are not heard.
+  // By node, the newest of each, with the moment on the steady clock; nodes that are not of the
+  // generation are not heard.
   std::map<std::string, NodeNews> nodes() const;
   std::optional<std::string> stop_wish() const;
   void show(std::string state_json, std::string prometheus_metrics);

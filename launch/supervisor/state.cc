@@ -29,7 +29,8 @@ ordered_json encode_optional(const std::optional<double>& value) {
 ordered_json encode(const Ending& ending) {
   return {{"kill", ending.kill},           {"way", ending.way},
           {"reason", ending.reason},       {"asked_s", ending.asked_s},
-          {"signalled", ending.signalled}, {"suspects", ending.suspects}};
+          {"signalled", ending.signalled}, {"signals", ending.signals},
+          {"suspects", ending.suspects}};
 }
 
 ordered_json encode(const Layout& layout) {
@@ -46,6 +47,7 @@ ordered_json encode(const RunningGeneration& running) {
           {"first_step", running.first_step},
           {"step", running.step},
           {"phase", running.phase},
+          {"work", running.work},
           {"progress_s", running.progress_s},
           {"training", running.training},
           {"first_new_step_s", encode_optional(running.first_new_step_s)},
@@ -64,6 +66,16 @@ ordered_json encode(const PastGeneration& past) {
           {"lost_s", encode_optional(past.lost_s)}};
 }
 
+ordered_json encode(const HeldState& held) {
+  ordered_json parts = ordered_json::array();
+  for (const HeldPart& part : held.parts) parts.push_back({part.host, part.copy});
+  return {{"generation", held.generation},
+          {"step", held.step},
+          {"parts", std::move(parts)},
+          {"durable_step", held.durable_step},
+          {"files_failed", held.files_failed}};
+}
+
 ordered_json encode(const std::string& host, const HostRecord& record) {
   std::string_view health;
   for (const auto& [state, name] : kHealthNames) {
@@ -76,7 +88,10 @@ ordered_json encode(const std::string& host, const HostRecord& record) {
           {"crashes_s", record.crashes_s},
           {"quarantines", record.quarantines},
           {"failed_probes", record.failed_probes},
-          {"next_probe_s", record.next_probe_s}};
+          {"next_probe_s", record.next_probe_s},
+          {"fault", record.fault},
+          {"fault_step", record.fault_step},
+          {"faults", record.faults}};
 }
 
 ordered_json encode(const Failure& failure) {
@@ -143,11 +158,12 @@ Status read_all(const JsonCursor& at, std::string_view name, T& out, Rest&&... r
 
 Result<Ending> parse_ending(const JsonCursor& at) {
   LEASEHOLD_RETURN_IF_ERROR(
-      at.expect_fields({"kill", "way", "reason", "asked_s", "signalled", "suspects"}));
+      at.expect_fields({"kill", "way", "reason", "asked_s", "signalled", "suspects"}, {"signals"}));
   Ending ending;
   LEASEHOLD_RETURN_IF_ERROR(read_all(at, "kill", ending.kill, "way", ending.way, "reason",
                                      ending.reason, "asked_s", ending.asked_s, "signalled",
                                      ending.signalled, "suspects", ending.suspects));
+  if (at.has("signals")) LEASEHOLD_RETURN_IF_ERROR(read(at, "signals", ending.signals));
   return ending;
 }
 
@@ -164,13 +180,15 @@ Result<Layout> parse_layout(const JsonCursor& at) {
 Result<RunningGeneration> parse_running(const JsonCursor& at) {
   LEASEHOLD_RETURN_IF_ERROR(at.expect_fields(
       {"number", "hosts", "layout", "reason", "started_s", "supervisor", "first_step", "step",
-       "phase", "progress_s", "training", "first_new_step_s", "ending"}));
+       "phase", "progress_s", "training", "first_new_step_s", "ending"},
+      {"work"}));
   RunningGeneration running;
   LEASEHOLD_RETURN_IF_ERROR(read_all(
       at, "number", running.number, "reason", running.reason, "started_s", running.started_s,
       "supervisor", running.supervisor, "first_step", running.first_step, "step", running.step,
       "phase", running.phase, "progress_s", running.progress_s, "training", running.training,
       "first_new_step_s", running.first_new_step_s));
+  if (at.has("work")) LEASEHOLD_RETURN_IF_ERROR(read(at, "work", running.work));
   LEASEHOLD_ASSIGN_OR_RETURN(running.hosts, parse_hosts(at.field("hosts")));
   LEASEHOLD_ASSIGN_OR_RETURN(running.layout, parse_layout(at.field("layout")));
   if (running.number < 1) return at.field("number").bad("generations count from 1");
@@ -194,13 +212,17 @@ Result<PastGeneration> parse_past(const JsonCursor& at) {
 
 Result<std::pair<std::string, HostRecord>> parse_record(const JsonCursor& at) {
   LEASEHOLD_RETURN_IF_ERROR(at.expect_fields({"host", "health", "until_s", "reason", "crashes_s",
-                                              "quarantines", "failed_probes", "next_probe_s"}));
+                                              "quarantines", "failed_probes", "next_probe_s"},
+                                             {"fault", "fault_step", "faults"}));
   std::string host, health;
   HostRecord record;
   LEASEHOLD_RETURN_IF_ERROR(read_all(
       at, "host", host, "health", health, "until_s", record.health.until_s, "reason",
       record.health.reason, "crashes_s", record.crashes_s, "quarantines", record.quarantines,
       "failed_probes", record.failed_probes, "next_probe_s", record.next_probe_s));
+  if (at.has("fault")) LEASEHOLD_RETURN_IF_ERROR(read(at, "fault", record.fault));
+  if (at.has("fault_step")) LEASEHOLD_RETURN_IF_ERROR(read(at, "fault_step", record.fault_step));
+  if (at.has("faults")) LEASEHOLD_RETURN_IF_ERROR(read(at, "faults", record.faults));
   for (const auto& [state, name] : kHealthNames) {
     if (health != name) continue;
     record.health.state = state;
@@ -230,9 +252,30 @@ Status read_list(const JsonCursor& at, const Parse& parse, const Keep& keep) {
   return ok_status();
 }
 
-Status read_times(const JsonCursor& at, MeasuredTimes& times) {
-  LEASEHOLD_RETURN_IF_ERROR(at.expect_fields({"start_s", "step_s", "save_s"}));
+Status read_times(const JsonCursor& at, MeasuredTimes& times, int64_t& world) {
+  LEASEHOLD_RETURN_IF_ERROR(at.expect_fields({"start_s", "step_s", "save_s"}, {"world"}));
+  if (at.has("world")) LEASEHOLD_RETURN_IF_ERROR(read(at, "world", world));
   return read_all(at, "start_s", times.start_s, "step_s", times.step_s, "save_s", times.save_s);
+}
+
+Result<HeldPart> parse_part(const JsonCursor& at) {
+  LEASEHOLD_RETURN_IF_ERROR(at.expect_array());
+  if (at.size() != 2) return at.bad("it names a host and the host of the copy");
+  HeldPart part;
+  LEASEHOLD_ASSIGN_OR_RETURN(part.host, at.element(0).string());
+  LEASEHOLD_ASSIGN_OR_RETURN(part.copy, at.element(1).string());
+  return part;
+}
+
+Status read_held(const JsonCursor& at, HeldState& held) {
+  LEASEHOLD_RETURN_IF_ERROR(
+      at.expect_fields({"generation", "step", "parts", "durable_step", "files_failed"}));
+  LEASEHOLD_ASSIGN_OR_RETURN(held.step, at.field("step").integer(-1, kMaxCount));
+  LEASEHOLD_ASSIGN_OR_RETURN(held.durable_step, at.field("durable_step").integer(-1, kMaxCount));
+  LEASEHOLD_RETURN_IF_ERROR(read_list(at.field("parts"), parse_part, [&](HeldPart part) {
+    held.parts.push_back(std::move(part));
+  }));
+  return read_all(at, "generation", held.generation, "files_failed", held.files_failed);
 }
 
 Status read_end(const JsonCursor& at, std::optional<JobEnd>& end) {
@@ -273,11 +316,13 @@ std::string encode_state(const SupervisorState& state) {
       {"last_end_s", encode_optional(state.last_end_s)},
       {"running", state.running ? encode(*state.running) : ordered_json(nullptr)},
       {"hosts", std::move(hosts)},
+      {"held", encode(state.held)},
       {"failures", std::move(failures)},
       {"times",
        {{"start_s", encode_optional(state.times.start_s)},
         {"step_s", encode_optional(state.times.step_s)},
-        {"save_s", encode_optional(state.times.save_s)}}},
+        {"save_s", encode_optional(state.times.save_s)},
+        {"world", state.times_world}}},
       {"timeline", std::move(timeline)},
       {"end", std::move(end)}};
   return object.dump(1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
@@ -286,9 +331,10 @@ std::string encode_state(const SupervisorState& state) {
 Result<SupervisorState> parse_state(std::string_view text, const std::string& file) {
   LEASEHOLD_ASSIGN_OR_RETURN(const auto json, parse_strict_json(text, file, kStateDepth));
   const JsonCursor root(json, file);
-  LEASEHOLD_RETURN_IF_ERROR(root.expect_fields({"version", "first_launch_s", "newest_generation",
-                                                "newest_step", "last_end_s", "running", "hosts",
-                                                "failures", "times", "timeline", "end"}));
+  LEASEHOLD_RETURN_IF_ERROR(
+      root.expect_fields({"version", "first_launch_s", "newest_generation", "newest_step",
+                          "last_end_s", "running", "hosts", "failures", "times", "timeline", "end"},
+                         {"held"}));
   LEASEHOLD_RETURN_IF_ERROR(root.field("version").integer(kVersion, kVersion).status());
   SupervisorState state;
   LEASEHOLD_RETURN_IF_ERROR(read_all(root, "first_launch_s", state.first_launch_s,
@@ -302,13 +348,14 @@ Result<SupervisorState> parse_state(std::string_view text, const std::string& fi
   }
   LEASEHOLD_RETURN_IF_ERROR(read_list(root.field("hosts"), parse_record,
                                       [&](auto record) { state.hosts.insert(record); }));
+  if (root.has("held")) LEASEHOLD_RETURN_IF_ERROR(read_held(root.field("held"), state.held));
   LEASEHOLD_RETURN_IF_ERROR(read_list(root.field("failures"), parse_failure, [&](Failure failure) {
     state.failures.push_back(std::move(failure));
   }));
   LEASEHOLD_RETURN_IF_ERROR(read_list(root.field("timeline"), parse_past, [&](PastGeneration past) {
     state.timeline.push_back(std::move(past));
   }));
-  LEASEHOLD_RETURN_IF_ERROR(read_times(root.field("times"), state.times));
+  LEASEHOLD_RETURN_IF_ERROR(read_times(root.field("times"), state.times, state.times_world));
   LEASEHOLD_RETURN_IF_ERROR(read_end(root.field("end"), state.end));
   return state;
 }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "launch/leases/planner.h"
+#include "launch/supervisor/held_state.h"
 #include "runtime/base/files.h"
 #include "runtime/base/status.h"
 
@@ -22,6 +23,7 @@ struct Ending {
   std::string reason;
   double asked_s = 0;
   bool signalled = false;             // a drain also went to mpirun as SIGUSR1
+  int64_t signals = 0;                // how often it did
   std::vector<std::string> suspects;  // hosts that have to answer before they are used again
 
   bool operator==(const Ending&) const = default;
@@ -37,7 +39,8 @@ struct RunningGeneration {
   int64_t first_step = 0;  // the newest step that any generation had done when it began
   int64_t step = 0;        // the newest step that it is known to have done
   std::string phase;       // as last reported; "" when nothing was
-  double progress_s = 0;   // when step or phase last changed
+  int64_t work = 0;        // of its hosts' reports together (Report::work_done)
+  double progress_s = 0;   // when step, phase or work last changed
   bool training = false;   // start-up and restoring are behind it
   std::optional<double>
       first_new_step_s;  // when a step was done that no generation had done before
@@ -65,7 +68,12 @@ struct HostRecord {
   std::vector<double> crashes_s;  // not yet answered by a quarantine
   int64_t quarantines = 0;
   int64_t failed_probes = 0;  // in a row
-  double next_probe_s = 0;    // of an unreachable host
+  double next_probe_s = 0;    // of a host that does not answer, or whose memory is needed
+  // What it was last left out for, as host_fault.h names it, and the newest step then; "": nothing,
+  // or it has trained since.
+  std::string fault;
+  int64_t fault_step = 0;
+  int64_t faults = 0;  // in a row
 };
 
 struct Failure {
@@ -92,8 +100,10 @@ struct SupervisorState {
   std::optional<double> last_end_s;  // of the newest past generation
   std::optional<RunningGeneration> running;
   std::map<std::string, HostRecord> hosts;
+  HeldState held;
   std::vector<Failure> failures;  // the newest kKeptFailures, oldest first
   MeasuredTimes times;
+  int64_t times_world = 0;  // ranks of the world in which times.step_s was measured; 0: not known
   std::vector<PastGeneration> timeline;
   std::optional<JobEnd> end;
 

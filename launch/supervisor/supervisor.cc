@@ -1,6 +1,7 @@
 #include "launch/supervisor/supervisor.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "launch/supervisor/run_logs.h"
 #include "launch/supervisor/state_report.h"
@@ -46,10 +47,30 @@ Result<KnownRun> read_run(const SupervisorOptions& options, const SupervisorPart
   return KnownRun{std::move(state), std::move(calendar)};
 }
 
+// Makes what an earlier supervisor wrote sound on this one's clock: nothing lies in the future.
+void adjust_times(SupervisorState& state, const SupervisorLimits& limits, double now_s) {
+  const auto limit = [](double& at_s, double latest_s) { at_s = std::min(at_s, latest_s); };
+  if (state.last_end_s) limit(*state.last_end_s, now_s);
+  for (auto& [host, record] : state.hosts) {
+    limit(record.health.until_s, now_s + limits.max_quarantine_s);
+    limit(record.next_probe_s, now_s + limits.max_probe_pause_s);
+    for (double& crash_s : record.crashes_s) limit(crash_s, now_s);
+  }
+  for (Failure& failure : state.failures) limit(failure.at_s, now_s);
+  if (!state.running) return;
+  limit(state.running->started_s, now_s);
+  limit(state.running->progress_s, now_s);
+  if (state.running->ending) limit(state.running->ending->asked_s, now_s);
+}
+
 // The launcher's code is not believed where what was printed says otherwise: Hydra 4.0 forgets the
 // codes of its ranks once it has passed a signal on.
 void correct(Outcome& outcome, const FailureReport& said) {
   std::optional<int> code = said.exit_code;
+  if (said.no_program) code = static_cast<int>(Code::kMissingInput);
+  // Of ranks that end one after the other the launcher knows the first, which may only have lost
+  // the one that failed.
+  if (!said.faulty_ranks.empty()) code = said.own_code;
   if (!code && outcome.exit_code == 0) code = said.own_code;
   if (!code) return;
   outcome.exit_code = code;
@@ -76,6 +97,7 @@ Result<std::unique_ptr<Supervisor>> Supervisor::open(SupervisorOptions options,
       new Supervisor(std::move(options), std::move(parts), std::move(run.calendar)));
   supervisor->lock_ = std::move(lock).value();
   supervisor->state_ = std::move(run.state);
+  adjust_times(supervisor->state_, supervisor->options_.limits, supervisor->clock_.look().now_s);
   // In this order: agents report as soon as somebody listens.
   supervisor->brief_board();
   if (supervisor->parts_.listen) {
@@ -88,6 +110,9 @@ Result<std::unique_ptr<Supervisor>> Supervisor::open(SupervisorOptions options,
   if (supervisor->state_.end && supervisor->state_.end->exit_code != 0) {
     supervisor->state_.end.reset();
     supervisor->state_.failures.clear();
+    for (auto& [host, record] : supervisor->state_.hosts) {
+      if (!record.fault.empty()) record = {};
+    }
   }
   // The first launch is what relative times count from: on disk before anything happens.
   LEASEHOLD_RETURN_IF_ERROR(
@@ -97,7 +122,7 @@ Result<std::unique_ptr<Supervisor>> Supervisor::open(SupervisorOptions options,
 }
 
 void Supervisor::brief_board() {
-  listening_since_s_ = parts_.clock.unix_s();
+  listening_since_s_ = clock_.look().now_s;
   if (!state_.running) return parts_.board.begin(state_.newest_generation, {});
   const RunningGeneration& running = *state_.running;
   parts_.board.begin(running.number, running.hosts);
@@ -136,17 +161,35 @@ std::string Supervisor::directory() const {
 
 // --- Observing ---
 
-void Supervisor::replan(double now_s) {
+void Supervisor::tell_of_step(const Moment& moment) {
+  if (moment.wall_step_s == 0) return;
+  record({"clock_stepped",
+          fmt::format("the wall clock was set {:.1f} s {}: durations do not follow it, leases {}",
+                      std::abs(moment.wall_step_s), moment.wall_step_s > 0 ? "forward" : "back",
+                      moment.wall_step_s > 0
+                          ? "do"
+                          : "do not either until `leasehold launch` is called again"),
+          {{"seconds", fmt::format("{:.1f}", moment.wall_step_s)}}});
+  replan_at_s_ = moment.now_s;
+}
+
+void Supervisor::replan(const Moment& moment) {
   for (const SupervisorEvent& event : calendar_.look()) record(event);
-  wanted_ =
-      plan(calendar_.calendar(), state_.health(), options_.plan, state_.times, now_s, forecasts_);
+  const double at_s = moment.calendar_s;
+  auto health = state_.health();
+  for (auto& [host, known] : health) known.until_s += at_s - moment.now_s;
+  wanted_ = plan(calendar_.calendar(), health, options_.plan, state_.times, at_s, forecasts_,
+                 state_.running ? PreferredHosts() : holders(state_.held));
   planned_drain_.reset();
+  lease_end_s_ = kNever;
   if (state_.running) {
-    planned_drain_ = reason_to_drain(state_.running->hosts, state_.running->layout, wanted_,
-                                     calendar_.calendar(), options_.plan, state_.times, now_s);
+    const std::vector<PlannedHost>& hosts = state_.running->hosts;
+    planned_drain_ = reason_to_drain(hosts, state_.running->layout, wanted_, calendar_.calendar(),
+                                     options_.plan, state_.times, at_s);
+    lease_end_s_ = clock_.at_calendar(first_end_s(hosts, calendar_.calendar(), at_s));
   }
-  replan_at_s_ = now_s + options_.replan_s;
-  ask_for_forecasts(now_s);
+  replan_at_s_ = moment.now_s + options_.replan_s;
+  ask_for_forecasts(moment.now_s);
 }
 
 void Supervisor::ask_for_forecasts(double now_s) {
@@ -178,7 +221,8 @@ void Supervisor::look_at_generation(Observation& seen) {
   if (!look->keeper_alive && !look->outcome) parts_.generations.end_by_force(directory());
   seen.keeper_alive = look->keeper_alive;
   seen.outcome = look->outcome;
-  seen.nodes = parts_.board.nodes();
+  if (seen.outcome) seen.outcome->end_s = clock_.at_wall(seen.outcome->end_s);
+  seen.nodes = news();
   seen.listening_since_s = listening_since_s_;
   seen.logged = read_last_step(parts_.files, options_.run_dir);
   const bool ended = seen.outcome || !seen.keeper_alive;
@@ -188,11 +232,20 @@ void Supervisor::look_at_generation(Observation& seen) {
   if (seen.outcome) correct(*seen.outcome, seen.said);
 }
 
-Observation Supervisor::observe(double now_s) {
-  take_forecasts(now_s);
-  if (now_s >= replan_at_s_) replan(now_s);
+// By node, with times on the state's clock.
+std::map<std::string, NodeNews> Supervisor::news() const {
+  auto nodes = parts_.board.nodes();
+  for (auto& [name, node] : nodes) node.heard_s = clock_.at_steady(node.heard_s);
+  return nodes;
+}
+
+Observation Supervisor::observe(const Moment& moment) {
+  take_forecasts(moment.now_s);
+  if (moment.now_s >= replan_at_s_) replan(moment);
   Observation seen;
-  seen.leased = calendar_.leased(now_s);
+  const double wait_s = options_.limits.wait_for_state_s;
+  seen.leased = calendar_.leased(moment.calendar_s, moment.calendar_s);
+  seen.leased_soon = calendar_.leased(moment.calendar_s, moment.calendar_s + wait_s);
   seen.probes = parts_.prober.take_results();
   seen.probing = parts_.prober.under_way();
   seen.stop_wish = stop_wish_ ? stop_wish_ : parts_.board.stop_wish();
@@ -201,16 +254,19 @@ Observation Supervisor::observe(double now_s) {
 }
 
 std::optional<JobEnd> Supervisor::turn() {
-  const double now_s = parts_.clock.unix_s();
-  Observation seen = observe(now_s);
+  const Moment moment = clock_.look();
+  const double now_s = moment.now_s;
+  tell_of_step(moment);
+  Observation seen = observe(moment);
   const auto events = absorb(state_, seen, options_.limits, now_s);
   for (const SupervisorEvent& event : events) record(event);
   if (!events.empty()) {
     unsaved_ = true;
-    replan(now_s);
+    replan(moment);
   }
   seen.wanted = wanted_;
   seen.planned_drain = planned_drain_;
+  seen.lease_end_s = lease_end_s_;
   const bool saved = !unsaved_ || save();
   const Action action = next_action(state_, seen, options_.limits, now_s);
   // A generation begins only on what is on disk.
@@ -255,8 +311,15 @@ std::optional<JobEnd> Supervisor::perform(const Action& action, double now_s) {
     case Action::Kind::kKill:
       ask_to_end(action);
       break;
+    case Action::Kind::kTakeBackDrain:
+      record({"drain_taken_back", action.reason, {}});
+      state_.running->ending.reset();
+      unsaved_ = true;
+      parts_.board.begin(state_.running->number, state_.running->hosts);
+      break;
     case Action::Kind::kSignalDrain:
       state_.running->ending->signalled = true;
+      ++state_.running->ending->signals;
       unsaved_ = true;
       parts_.generations.drain(directory());
       break;
@@ -302,12 +365,14 @@ void Supervisor::start(const Action& action, double now_s) {
   running.supervisor = address_;
   running.first_step = state_.newest_step;
   running.progress_s = now_s;
+  if (action.loss) state_.held.step = -1;
   state_.newest_generation = running.number;
   state_.running = running;
   if (!save()) {
     state_ = before;
     return;
   }
+  if (action.loss) record(*action.loss);
   record({"generation_started",
           action.reason,
           {{"world", std::to_string(running.world())},
@@ -323,6 +388,7 @@ void Supervisor::start(const Action& action, double now_s) {
                             .reason = launched.message(),
                             .asked_s = now_s,
                             .signalled = false,
+                            .signals = 0,
                             .suspects = {}};
   unsaved_ = true;
   const Status none_comes = parts_.generations.adopt(directory());
@@ -359,7 +425,7 @@ void Supervisor::warn(const std::string& message) {
 }
 
 void Supervisor::show(double now_s) {
-  const auto nodes = parts_.board.nodes();
+  const auto nodes = news();
   const StateReport report{state_, nodes, doing_, now_s};
   parts_.board.show(state_json(report), prometheus_text(report));
   show_at_s_ = now_s + kShowEveryS;

@@ -15,6 +15,7 @@
 #include "launch/supervisor/prober.h"
 #include "launch/supervisor/report_board.h"
 #include "launch/supervisor/state.h"
+#include "launch/supervisor/supervisor_clock.h"
 #include "launch/supervisor/transition.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/files.h"
@@ -71,14 +72,19 @@ class Supervisor {
 
  private:
   Supervisor(SupervisorOptions options, SupervisorParts parts, CalendarWatch calendar)
-      : options_(std::move(options)), parts_(std::move(parts)), calendar_(std::move(calendar)) {}
+      : options_(std::move(options)),
+        parts_(std::move(parts)),
+        calendar_(std::move(calendar)),
+        clock_(parts_.clock) {}
 
   void brief_board();
   void adopt();
-  void replan(double now_s);
+  void tell_of_step(const Moment& moment);
+  void replan(const Moment& moment);
   void take_forecasts(double now_s);
   void ask_for_forecasts(double now_s);
-  Observation observe(double now_s);
+  Observation observe(const Moment& moment);
+  std::map<std::string, NodeNews> news() const;
   void look_at_generation(Observation& seen);
   std::optional<JobEnd> perform(const Action& action, double now_s);
   void start(const Action& action, double now_s);
@@ -93,12 +99,14 @@ class Supervisor {
   SupervisorOptions options_;
   SupervisorParts parts_;
   CalendarWatch calendar_;
+  SupervisorClock clock_;
   std::unique_ptr<FileLock> lock_;
   SupervisorState state_;
   std::string address_;  // that agents report to
   bool unsaved_ = false;
   Plan wanted_;
   std::optional<std::string> planned_drain_;
+  double lease_end_s_ = kNever;  // of the first host that has to be given up
   std::optional<std::string> stop_wish_;
   double listening_since_s_ = 0;  // to the agents of the generation that runs
   double replan_at_s_ = 0;

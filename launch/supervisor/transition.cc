@@ -10,6 +10,8 @@ namespace {
 using Kind = Action::Kind;
 using Health = HostHealth::State;
 
+constexpr const char* kPlannedDrain = "planned";
+
 Action wait_until(double until_s, std::string reason) {
   return {.kind = Kind::kWait, .reason = std::move(reason), .until_s = until_s};
 }
@@ -23,6 +25,7 @@ Action kill(std::string way, const std::string& reason, double now_s,
                      .reason = reason,
                      .asked_s = now_s,
                      .signalled = false,
+                     .signals = 0,
                      .suspects = std::move(suspects)}};
 }
 
@@ -34,6 +37,7 @@ Action drain(std::string way, const std::string& reason, double now_s) {
                      .reason = reason,
                      .asked_s = now_s,
                      .signalled = false,
+                     .signals = 0,
                      .suspects = {}}};
 }
 
@@ -72,10 +76,29 @@ double next_health_s(const SupervisorState& state, const Observation& seen) {
 
 // --- While a generation runs ---
 
-double idle_limit_s(const RunningGeneration& running, const MeasuredTimes& times,
-                    const SupervisorLimits& limits) {
-  const double limit_s = limits.stuck_timeout_s + limits.margin_s + 3 * times.step_s.value_or(0);
-  const bool quick = running.phase == "training" || running.phase == "leaving";
+// The moment of the last progress. A supervisor counts from its own beginning on: the time of the
+// one before may have been another.
+double awaited_since_s(const RunningGeneration& running, const Observation& seen) {
+  return std::max({running.progress_s, running.started_s, seen.listening_since_s});
+}
+
+// The time that a step should take in this world: fewer ranks than those that were measured take as
+// much longer.
+double expected_step_s(const SupervisorState& state) {
+  const double ranks = static_cast<double>(state.running->world());
+  const double measured_on = std::max(ranks, static_cast<double>(state.times_world));
+  return state.times.step_s.value_or(0) * measured_on / ranks;
+}
+
+// How long a step may take, and everything that comes with it.
+double patience_s(const SupervisorState& state, const SupervisorLimits& limits) {
+  return limits.stuck_timeout_s + limits.margin_s + 3 * expected_step_s(state);
+}
+
+double idle_limit_s(const SupervisorState& state, const SupervisorLimits& limits) {
+  const std::string& phase = state.running->phase;
+  const double limit_s = patience_s(state, limits);
+  const bool quick = phase == "training" || phase == "leaving";
   return quick ? limit_s : limits.slow_phase_factor * limit_s;
 }
 
@@ -100,7 +123,7 @@ std::optional<Action> reason_to_kill(const SupervisorState& state, const Observa
                                      const SupervisorLimits& limits, double now_s) {
   const RunningGeneration& running = *state.running;
   if (!running.training) {
-    const double since_s = now_s - running.started_s;
+    const double since_s = now_s - awaited_since_s(running, seen);
     if (since_s < limits.start_timeout_s) return std::nullopt;
     return kill("start timeout",
                 fmt::format("it did not start to train within {:.0f} s (launch.start_timeout_s)",
@@ -109,8 +132,8 @@ std::optional<Action> reason_to_kill(const SupervisorState& state, const Observa
   }
   const double idle_s = now_s - std::max(running.progress_s, running.started_s);
   // While steps come, nobody is missing whom the steps need: a node may be cut off from us alone.
-  const double patience_s = limits.heartbeat_timeout_s + 3 * state.times.step_s.value_or(0);
-  if (running.phase == "training" && idle_s >= patience_s) {
+  const double step_patience_s = limits.heartbeat_timeout_s + 3 * expected_step_s(state);
+  if (running.phase == "training" && idle_s >= step_patience_s) {
     std::vector<std::string> silent = silent_hosts(running, seen, limits, now_s);
     if (!silent.empty()) {
       return kill("no heartbeat",
@@ -119,13 +142,49 @@ std::optional<Action> reason_to_kill(const SupervisorState& state, const Observa
                   now_s, silent);
     }
   }
-  const double limit_s = idle_limit_s(running, state.times, limits);
-  if (idle_s < limit_s) return std::nullopt;
+  const double limit_s = idle_limit_s(state, limits);
+  if (now_s - awaited_since_s(running, seen) < limit_s) return std::nullopt;
   return kill("stuck",
               fmt::format("stuck: no step and no new phase for {:.0f} s after step {}{}", limit_s,
                           running.step,
                           running.phase.empty() ? "" : fmt::format(" in phase {}", running.phase)),
               now_s);
+}
+
+// A drain that was asked for is passed on, once more when nothing comes of it, and ends: when the
+// first lease does, or when neither a step's end nor a save that gets on explains the wait.
+Action while_draining(const SupervisorState& state, const Observation& seen,
+                      const SupervisorLimits& limits, double now_s) {
+  const RunningGeneration& running = *state.running;
+  const Ending& ending = *running.ending;
+  // Before its first report or step a rank may not have installed its handler yet.
+  const bool safe = running.training || !running.phase.empty();
+  if (!safe && ending.way == kPlannedDrain && !seen.planned_drain && !seen.stop_wish) {
+    return {.kind = Kind::kTakeBackDrain,
+            .reason = fmt::format("no reason to drain is left ({})", ending.reason)};
+  }
+  // Steps are no progress of a drain.
+  const bool steps = running.phase == "training" || running.phase == "validating";
+  const double asked_s = std::max(ending.asked_s, seen.listening_since_s);
+  const double since_s = steps ? asked_s : std::max(asked_s, running.progress_s);
+  const double limit_s = steps ? patience_s(state, limits) : idle_limit_s(state, limits);
+  double until_s = since_s + limit_s;
+  if (seen.lease_end_s > ending.asked_s) {
+    until_s = std::min(until_s, seen.lease_end_s - std::min(limits.margin_s, limits.kill_grace_s));
+  }
+  if (now_s >= until_s) {
+    return kill("drain",
+                fmt::format("it was asked to drain {:.0f} s ago ({}) and is in phase {} after step "
+                            "{} still",
+                            now_s - ending.asked_s, ending.reason,
+                            running.phase.empty() ? "starting" : running.phase, running.step),
+                now_s);
+  }
+  const bool again = ending.signals == 1 && now_s >= since_s + (until_s - since_s) / 2;
+  if (safe && (!ending.signalled || again)) {
+    return {.kind = Kind::kSignalDrain, .reason = ending.reason};
+  }
+  return wait_until(until_s, "draining: " + ending.reason);
 }
 
 Action while_running(const SupervisorState& state, const Observation& seen,
@@ -138,16 +197,9 @@ Action while_running(const SupervisorState& state, const Observation& seen,
             .reason = fmt::format("mpirun did not end within {:.0f} s", limits.kill_grace_s)};
   }
   if (auto killing = reason_to_kill(state, seen, limits, now_s)) return *killing;
-  if (running.ending) {
-    // Before its first report or step a rank may not have installed its handler yet.
-    const bool safe = running.training || !running.phase.empty();
-    if (safe && !running.ending->signalled) {
-      return {.kind = Kind::kSignalDrain, .reason = running.ending->reason};
-    }
-    return wait_until(kNever, "draining: " + running.ending->reason);
-  }
+  if (running.ending) return while_draining(state, seen, limits, now_s);
   if (seen.stop_wish) return drain("operator", *seen.stop_wish, now_s);
-  if (seen.planned_drain) return drain("planned", *seen.planned_drain, now_s);
+  if (seen.planned_drain) return drain(kPlannedDrain, *seen.planned_drain, now_s);
   auto due = due_probes(state, seen, now_s);
   if (!due.empty()) return probe(std::move(due));
   return wait_until(std::min(seen.wanted.next_look_s, next_health_s(state, seen)),
@@ -168,6 +220,58 @@ double restart_s(const SupervisorState& state, const SupervisorLimits& limits) {
   if (in_vain < 2) return 0;
   const double pause_s = std::ldexp(1.0, static_cast<int>(std::min<int64_t>(in_vain - 2, 60)));
   return last_s + std::min(limits.max_restart_pause_s, pause_s);
+}
+
+// --- State that is in the memory of hosts ---
+
+double may_wait_until_s(const SupervisorState& state, const SupervisorLimits& limits) {
+  return state.last_end_s.value_or(0) + limits.wait_for_state_s;
+}
+
+// Waits for hosts without which the next generation would go back to an older state, while one of
+// them may still come; hosts in quarantine are asked, since it was not for their memory.
+std::optional<Action> wait_for_state(const SupervisorState& state, const Observation& seen,
+                                     const SupervisorLimits& limits, double now_s) {
+  const auto missing = missing_holders(state.held, seen.wanted.hosts);
+  const double until_s = may_wait_until_s(state, limits);
+  if (missing.empty() || now_s >= until_s) return std::nullopt;
+  std::vector<std::string> may_come, due;
+  for (const std::string& host : missing) {
+    const bool is_leased = seen.leased.contains(host);
+    if (!is_leased && !seen.leased_soon.contains(host)) continue;
+    const auto known = state.hosts.find(host);
+    const HostRecord record = known == state.hosts.end() ? HostRecord() : known->second;
+    // The planner could have it and does not: too little of its lease is left.
+    if (is_leased && record.health.state == Health::kGood) continue;
+    may_come.push_back(host);
+    const bool is_due = is_leased && record.health.state == Health::kQuarantined &&
+                        record.fault.empty() && now_s >= record.next_probe_s &&
+                        !seen.probing.contains(host);
+    if (is_due) due.push_back(host);
+  }
+  if (may_come.empty()) return std::nullopt;
+  if (!due.empty()) return probe(std::move(due));
+  return wait_until(
+      until_s, fmt::format("the state of step {} is in the memory of {}, files have "
+                           "step {}: waiting {:.0f} s at most "
+                           "(launch.wait_for_state_s); {}",
+                           state.held.step, fmt::join(may_come, ", "), state.held.step_of_files(),
+                           limits.wait_for_state_s, seen.wanted.reason));
+}
+
+// Says what a generation on these hosts loses by beginning now; none: nothing.
+std::optional<SupervisorEvent> loss_of(const SupervisorState& state, const Observation& seen) {
+  const auto missing = missing_holders(state.held, seen.wanted.hosts);
+  if (missing.empty()) return std::nullopt;
+  const int64_t back_to = state.held.step_of_files();
+  const int64_t steps = state.held.step - back_to;
+  return SupervisorEvent{
+      "state_lost",
+      fmt::format("the state of step {} was in the memory of {}, which did not come back: the job "
+                  "goes back to step {}{}, and {} steps are lost",
+                  state.held.step, fmt::join(missing, ", "), back_to,
+                  back_to == 0 ? ", its beginning" : "", steps),
+      {{"steps", std::to_string(steps)}}};
 }
 
 std::string start_reason(const SupervisorState& state, const Plan& wanted) {
@@ -193,11 +297,14 @@ Action between_generations(const SupervisorState& state, const Observation& seen
   }
   const double again_s = restart_s(state, limits);
   if (now_s < again_s) return wait_until(again_s, "the pause after failures without a step");
+  if (auto waiting = wait_for_state(state, seen, limits, now_s)) return *std::move(waiting);
   if (seen.wanted.hosts.empty()) {
     return wait_until(std::min(seen.wanted.next_look_s, next_health_s(state, seen)),
                       seen.wanted.reason);
   }
-  return {.kind = Kind::kStart, .reason = start_reason(state, seen.wanted)};
+  return {.kind = Kind::kStart,
+          .reason = start_reason(state, seen.wanted),
+          .loss = loss_of(state, seen)};
 }
 
 }  // namespace
@@ -212,6 +319,8 @@ const char* action_name(Kind kind) {
       return "drain";
     case Kind::kSignalDrain:
       return "signal_drain";
+    case Kind::kTakeBackDrain:
+      return "take_back_drain";
     case Kind::kKill:
       return "kill";
     case Kind::kKillByForce:

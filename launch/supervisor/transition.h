@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "launch/supervisor/bookkeeping.h"
 #include "launch/supervisor/observation.h"
 #include "launch/supervisor/state.h"
 
@@ -13,21 +14,23 @@ namespace leasehold {
 
 struct Action {
   enum class Kind {
-    kWait,         // until `until_s`, or until something is seen
-    kStart,        // a generation on state's and observation's `wanted` hosts
-    kDrain,        // record `ending` and tell the agents
-    kSignalDrain,  // pass the drain that was asked for on to mpirun as well
-    kKill,         // record `ending` and ask the keeper to end its mpirun
-    kKillByForce,  // the keeper does not: end its whole session
-    kProbe,        // ask `hosts` whether they answer
-    kFinish,       // the supervisor ends with `exit_code`
+    kWait,           // until `until_s`, or until something is seen
+    kStart,          // a generation on state's and observation's `wanted` hosts
+    kDrain,          // record `ending` and tell the agents
+    kSignalDrain,    // pass the drain that was asked for on to mpirun as well
+    kTakeBackDrain,  // it was not passed on, and there is no reason for it any more
+    kKill,           // record `ending` and ask the keeper to end its mpirun
+    kKillByForce,    // the keeper does not: end its whole session
+    kProbe,          // ask `hosts` whether they answer
+    kFinish,         // the supervisor ends with `exit_code`
   };
   Kind kind = Kind::kWait;
   std::string reason;
-  double until_s = kNever;         // kWait
-  std::vector<std::string> hosts;  // kProbe
-  Ending ending;                   // kDrain, kKill
-  int exit_code = 0;               // kFinish
+  double until_s = kNever;              // kWait
+  std::vector<std::string> hosts;       // kProbe
+  Ending ending;                        // kDrain, kKill
+  int exit_code = 0;                    // kFinish
+  std::optional<SupervisorEvent> loss;  // kStart: of state that is out of reach, to be told before
 };
 
 const char* action_name(Action::Kind kind);

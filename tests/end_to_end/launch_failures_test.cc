@@ -49,6 +49,28 @@ TEST_F(LaunchFailuresTest, ANodeIsKilledWithItsMemoryAndThePartnersCopyIsUsed) {
   expect_like_undisturbed();
 }
 
+TEST_F(LaunchFailuresTest, HostsThatCannotTakePartAreLeftOutWithTheirReasons) {
+  wrap_ranks(
+      fmt::format("case \"$LEASEHOLD_NODE\" in\n"
+                  "  no-program) exit 127 ;;\n"
+                  "  no-mount) exec $RANK \"$@\" --set data.train={}/mount/train.bin ;;\n"
+                  "  *) exec $RANK \"$@\" ;;\n"
+                  "esac\n",
+                  directory_.path()));
+  write_calendar({{"owned-1"}, {"no-program"}, {"no-mount"}, {"texas-a"}});
+  launch();
+  ASSERT_TRUE(wait_event("host_left_out", 2)) << supervisor().errors();
+  const auto left_out = run_events("host_left_out");
+  EXPECT_NE(left_out[0].reason.find("no-program is left out for 60 s: exit code 127"),
+            std::string::npos)
+      << left_out[0].reason;
+  EXPECT_NE(left_out[1].reason.find("no-mount is left out for 60 s: exit code 66"),
+            std::string::npos)
+      << left_out[1].reason;
+  EXPECT_NE(left_out[1].reason.find("mount/train.bin"), std::string::npos) << left_out[1].reason;
+  expect_like_undisturbed();
+}
+
 TEST_F(LaunchFailuresTest, AFrozenRankIsGivenUp) {
   launch_on_two_nodes({"--set", "launch.stuck_timeout_s=3"});
   ASSERT_TRUE(wait_step(40)) << supervisor().errors();

@@ -51,6 +51,9 @@ class LaunchFixture : public JobFixture {
   static std::string launcher();
   static double now_s();
 
+  // Puts a shell script in front of the program that ranks run, from the next launch on: "$@" are
+  // its arguments, $RANK is the program itself.
+  void wrap_ranks(const std::string& script);
   // A further supervisor of the run; `supervisor()` is the newest one.
   Process& launch(const std::vector<std::string>& arguments = {});
   Process& supervisor() { return *supervisors_.back(); }
@@ -94,6 +97,7 @@ class LaunchFixture : public JobFixture {
   std::vector<pid_t> processes() const;  // that name this test's directory
 
   int64_t steps_;
+  std::string tool_ = program("leasehold");
   std::vector<std::unique_ptr<Process>> supervisors_;
 };
 

@@ -40,6 +40,15 @@ TEST(HostMemory, EveryHostIsAskedThroughTheAgent) {
   const auto problems = ask_all(*prober, {"a", "gone", "b"});
   ASSERT_EQ(problems.size(), 1U);
   EXPECT_EQ(problems[0], "gone: `" + agent + " gone rm -rf thing*` ended with code 255");
+  // The agent's own words come first where it has some.
+  throw_if_error(publish_file(posix_files(), agent,
+                              "#!/bin/sh\necho Warning: banner\n"
+                              "echo 'root@a: Permission denied (publickey).' >&2\nexit 255\n",
+                              "test"));
+  std::filesystem::permissions(agent, std::filesystem::perms::owner_all);
+  EXPECT_EQ(ask_all(*prober, {"a"}),
+            std::vector<std::string>{"a: root@a: Permission denied (publickey). (`" + agent +
+                                     " a` ended with code 255)"});
   for (const std::string host : {"a", "b"}) {
     const auto asked = read_file(posix_files(), directory / (host + ".asked"));
     ASSERT_TRUE(asked.ok()) << asked.status().message();

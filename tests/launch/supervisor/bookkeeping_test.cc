@@ -152,6 +152,21 @@ TEST_F(BookkeepingTest, TakesProgressFromTheLogWhenNoAgentIsHeard) {
   EXPECT_EQ(state_.running->progress_s, now_s_);
 }
 
+TEST_F(BookkeepingTest, WorkInAPhaseIsProgress) {
+  state_.running->phase = "validating";
+  seen_.nodes["a"] = {make_report(1, "a", 5, "validating"), now_s_};
+  seen_.nodes["b"] = {make_report(1, "b", 5, "validating"), now_s_};
+  look();
+  EXPECT_EQ(state_.running->progress_s, kStartS);
+  now_s_ += 30;
+  seen_.nodes["b"].report.work_done = 7;  // any of them counts
+  look();
+  EXPECT_EQ(state_.running->progress_s, now_s_);
+  now_s_ += 30;
+  look();
+  EXPECT_EQ(state_.running->progress_s, now_s_ - 30);
+}
+
 TEST_F(BookkeepingTest, ReplayedStepsAreProgressButNotNew) {
   state_.running->step = 0;
   now_s_ += 3;
@@ -278,6 +293,86 @@ TEST_F(BookkeepingTest, OldCrashesAreForgiven) {
     fail({"a", "b"}, 137, {}, {.rank = 2});
     ASSERT_EQ(health("b"), Health::kGood) << i;
   }
+}
+
+// --- Hosts that are left out ---
+
+TEST_F(BookkeepingTest, AFaultIsLeftOutLongerEachTimeAndForgivenWhenItTrains) {
+  const FailureReport said{.own_code = 66, .faulty_ranks = {2, 3}, .message = "no such mount"};
+  for (const double pause_s : {60, 120, 240}) {
+    EXPECT_FALSE(fail({"a", "b"}, 66, {}, said));
+    EXPECT_EQ(health("b"), Health::kQuarantined);
+    EXPECT_EQ(health("a"), Health::kGood);
+    EXPECT_EQ(state_.hosts["b"].health.until_s, now_s_ + pause_s);
+    EXPECT_EQ(state_.hosts["b"].health.reason, "exit code 66: no such mount");
+    EXPECT_TRUE(state_.failures.back().excused);
+    now_s_ += pause_s;
+    EXPECT_TRUE(has_event(look(), "host_back", "b"));
+  }
+  begin({"a", "b"}, state_.newest_step);
+  look();
+  EXPECT_EQ(state_.hosts["b"].fault, "");
+  EXPECT_EQ(state_.hosts["b"].faults, 3);
+  now_s_ += limits_.crash_window_s;
+  look();
+  EXPECT_EQ(state_.hosts["b"].faults, 0);
+}
+
+TEST_F(BookkeepingTest, TheNamesOfHostsMakeNoOtherFault) {
+  seen_.leased = {"node-1", "node-2"};
+  const auto fail_on = [&](const std::string& host, const std::string& other, int rank) {
+    begin({"node-1", "node-2"}, 5);
+    state_.running->hosts = planned_hosts({host, other});
+    state_.running->training = false;
+    state_.running->phase = "starting";
+    end(78, {}, {.own_code = 78, .faulty_ranks = {rank}, .message = host + ": /dev/shm has 48 MB"});
+  };
+  fail_on("node-1", "node-2", 0);
+  EXPECT_FALSE(state_.end.has_value());
+  fail_on("node-2", "node-1", 1);
+  ASSERT_TRUE(state_.end.has_value()) << "every host has it";
+  EXPECT_EQ(state_.end->exit_code, 78);
+}
+
+TEST_F(BookkeepingTest, ABrokenHostIsLeftOutAtOnceAndAloneItIsAFailureLikeOthers) {
+  const FailureReport said{.own_code = 71, .faulty_ranks = {1}, .message = "ECC"};
+  EXPECT_FALSE(fail({"a", "b"}, 71, {}, said));
+  EXPECT_EQ(health("a"), Health::kQuarantined);
+  state_ = {};
+  EXPECT_FALSE(fail({"a"}, 71, {}, said));
+  EXPECT_EQ(state_.failures.back().host, "a");
+  EXPECT_FALSE(fail({"a"}, 71, {}, said));
+  EXPECT_TRUE(fail({"a"}, 71, {}, said));
+  EXPECT_EQ(state_.end->exit_code, 71);
+}
+
+// --- The newest state ---
+
+TEST_F(BookkeepingTest, KnowsWhereTheNewestStateIs) {
+  seen_.nodes["a"] = {make_report(1, "a", 5, "training"), now_s_};
+  seen_.nodes["a"].report.committed_step = 4;
+  seen_.nodes["a"].report.durable_step = 2;
+  look();
+  EXPECT_EQ(state_.held.step, 4);
+  EXPECT_EQ(state_.held.durable_step, 2);
+  EXPECT_EQ(state_.held.parts, (std::vector<HeldPart>{{"a", "b"}, {"b", "a"}}));
+  EXPECT_TRUE(missing_holders(state_.held, planned_hosts({"a"})).empty()) << "it has b's copy";
+  EXPECT_EQ(missing_holders(state_.held, planned_hosts({"c"})),
+            (std::vector<std::string>{"a", "b"}));
+  end(75);
+  EXPECT_EQ(state_.held.durable_step, 5) << "what drained has saved";
+  EXPECT_TRUE(missing_holders(state_.held, planned_hosts({"c"})).empty());
+}
+
+TEST_F(BookkeepingTest, AGenerationThatFindsLessThanWasHeldSaysSo) {
+  state_.held = {.generation = 1, .step = 9, .parts = {{"a", "b"}}, .durable_step = 5};
+  state_.running->number = 2;
+  state_.running->training = false;
+  state_.newest_step = 10;
+  state_.running->first_step = 10;
+  seen_.nodes["a"] = {make_report(2, "a", 5, "training"), now_s_};
+  EXPECT_TRUE(has_event(look(), "state_lost", "4 steps are lost"));
+  EXPECT_TRUE(look().empty());
 }
 
 // --- The job that cannot go on ---

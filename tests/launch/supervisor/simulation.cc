@@ -30,6 +30,7 @@ std::unique_ptr<Supervisor> Simulation::open() {
                     .stuck_timeout_s = 30,
                     .margin_s = 2,
                     .heartbeat_timeout_s = 5,
+                    .wait_for_state_s = job_.wait_for_state_s,
                     .hosts_are_local = false};
   options.look_s = 0.25;
   board_ = std::make_unique<ReportBoard>(clock_);
@@ -114,10 +115,54 @@ std::optional<int64_t> Simulation::first_rank(const Generation& generation,
 
 void Simulation::finish(Generation& generation, int exit_code) {
   generation.outcome = Outcome{exit_code, {}, 0, clock_.unix_s()};
-  if (exit_code == 75 || exit_code == 0) saved_step_ = generation.step;
+  if (exit_code != 75 && exit_code != 0) return;
+  saved_step_ = generation.step;
+  file_step_ = generation.step;
+}
+
+bool Simulation::ends_as_a_misfit(Generation& generation) {
+  std::vector<int> ranks;
+  const Misfit* misfit = nullptr;
+  for (const auto& [host, what] : misfits_) {
+    const auto rank = first_rank(generation, host);
+    if (!rank || now_s() >= what.until_s) continue;
+    if (misfit == nullptr) misfit = &what;
+    if (what.exit_code != misfit->exit_code) continue;
+    for (int64_t r = *rank; host_of_rank(generation.hosts, r) == host; ++r)
+      ranks.push_back(static_cast<int>(r));
+  }
+  if (misfit == nullptr) return false;
+  std::ranges::sort(ranks);
+  generation.output = fmt::format("mpirun noticed that process rank {} with PID 0\n", ranks[0]);
+  if (misfit->is_said) {
+    generation.output += fmt::format("leasehold-train: rank {}: {}\n{}\n", ranks[0], misfit->words,
+                                     last_words(misfit->exit_code, ranks));
+  }
+  finish(generation, misfit->exit_code);
+  return true;
+}
+
+std::optional<int64_t> Simulation::step_in_memory(const Generation& generation) const {
+  const HeldState held{.step = snapshot_.step, .parts = snapshot_.parts};
+  if (snapshot_.step < 0 || !missing_holders(held, generation.hosts).empty()) return std::nullopt;
+  return snapshot_.step;
 }
 
 void Simulation::make_step(Generation& generation) {
+  if (std::exchange(generation.began, true) == false) {
+    if (ends_as_a_misfit(generation)) return;
+    if (in_memory_) {
+      const auto in_memory = step_in_memory(generation);
+      if (!in_memory && file_step_ >= 0 && now_s() >= damaged_at_s_) return finish(generation, 65);
+      generation.step = std::max(in_memory.value_or(0), now_s() < damaged_at_s_ ? file_step_ : 0);
+      generation.step = std::max<int64_t>(generation.step, 0);
+    }
+    begins_.push_back(generation.step);
+    if (in_memory_) {  // the step begins now
+      generation.next_step_s += job_.step_s;
+      return;
+    }
+  }
   if (generation.step >= job_.steps) return finish(generation, 0);  // it was done before
   const int64_t step = generation.step + 1;
   for (const auto& [host, until_s] : spoiled_) {
@@ -129,6 +174,10 @@ void Simulation::make_step(Generation& generation) {
   if (step == failing_step_.first) return finish(generation, failing_step_.second);
   generation.step = step;
   generation.next_step_s += job_.step_s;
+  if (in_memory_) {
+    snapshot_ = {step, parts_on(generation.hosts)};
+    if (file_step_ < 0 && save_at_s_ > 0 && now_s() >= save_at_s_) file_step_ = step;
+  }
   if (step <= newest_step_) {
     ++replayed_;
   } else {
@@ -149,12 +198,17 @@ void Simulation::report(Generation& generation) {
     report.node = host.host;
     report.number = ++num_reports_;
     report.step = generation.step;
-    const bool began = generation.step > 0 || clock_.unix_s() >= generation.next_step_s;
+    const bool is_checked = in_memory_ || !misfits_.empty();
+    const bool began = generation.began || (!is_checked && true_unix_s() >= generation.next_step_s);
     report.phase = generation.saved_at_s ? "saving" : began ? "training" : "starting";
     report.step_time_s = generation.step > 0 ? job_.step_s : 0;
+    if (in_memory_ && generation.began) {
+      report.committed_step = snapshot_.step;
+      report.durable_step = file_step_;
+    }
     const Answer answer = board_->on_report(report);
-    if (answer.drain && !generation.saved_at_s) {
-      generation.saved_at_s = clock_.unix_s() + job_.save_s;
+    if (answer.drain && drains_are_heard_ && !generation.saved_at_s) {
+      generation.saved_at_s = true_unix_s() + job_.save_s;
     }
   }
 }
@@ -174,9 +228,9 @@ void Simulation::move_generation(Generation& generation) {
   }
   if (!is_frozen(generation)) {
     if (generation.saved_at_s) {
-      if (clock_.unix_s() >= *generation.saved_at_s) return finish(generation, 75);
+      if (true_unix_s() >= *generation.saved_at_s) return finish(generation, 75);
     } else {
-      while (!generation.outcome && clock_.unix_s() >= generation.next_step_s + job_.step_s) {
+      while (!generation.outcome && true_unix_s() >= generation.next_step_s + job_.step_s) {
         make_step(generation);
       }
     }
@@ -185,6 +239,11 @@ void Simulation::move_generation(Generation& generation) {
 }
 
 void Simulation::move() {
+  for (ClockStep& step : clock_steps_) {
+    if (step.happened || now_s() < step.at_s) continue;
+    step.happened = true;
+    clock_.step_wall_s(step.seconds);
+  }
   for (Edit& edit : edits_) {
     if (edit.happened || now_s() < edit.at_s) continue;
     edit.happened = true;
@@ -213,7 +272,7 @@ Status Simulation::start(const std::string& directory, const GenerationCommand&)
   Generation generation;
   generation.hosts = next_hosts_;
   generation.number = next_number_;
-  generation.next_step_s = clock_.unix_s() + job_.start_s;
+  generation.next_step_s = true_unix_s() + job_.start_s;
   generation.step = saved_step_;
   // mpirun cannot start what it cannot reach.
   for (const PlannedHost& host : generation.hosts) {
@@ -239,7 +298,8 @@ Result<GenerationLook> Simulation::look(const std::string& directory) {
 void Simulation::drain(const std::string& directory) {
   Generation* generation = files_.is_down() ? nullptr : find(directory);
   if (generation == nullptr || generation->outcome || is_frozen(*generation)) return;
-  if (!generation->saved_at_s) generation->saved_at_s = clock_.unix_s() + job_.save_s;
+  if (!drains_are_heard_) return;
+  if (!generation->saved_at_s) generation->saved_at_s = true_unix_s() + job_.save_s;
 }
 
 void Simulation::end(const std::string& directory) {

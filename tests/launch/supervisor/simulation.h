@@ -22,6 +22,7 @@ class Simulation : public GenerationHost, public Prober, public Forecaster {
     double step_s = 1;
     double save_s = 2;
     int64_t lanes = 64;
+    double wait_for_state_s = 600;
     std::vector<Layout> layouts = {Layout{}};
     // Of the fullest rank.
     std::function<int64_t(const LayoutOfWorld&)> memory = [](const LayoutOfWorld&) { return 1; };
@@ -40,6 +41,25 @@ class Simulation : public GenerationHost, public Prober, public Forecaster {
   void lose_keeper(double at_s) { keeper_lost_at_s_ = at_s; }
   // Every generation that runs on the host ends when it makes its first step.
   void spoil(const std::string& host, double until_s) { spoiled_[host] = until_s; }
+  // The host cannot take part before: whoever begins on it ends with this code. The program says
+  // so, naming all ranks that have it; or it says nothing, and mpirun names the first one.
+  struct Misfit {
+    int exit_code = 66;
+    std::string words = "/data/tokens.bin: No such file or directory";
+    double until_s = 1e9;
+    bool is_said = true;
+  };
+  void misfit(const std::string& host, const Misfit& what) { misfits_[host] = what; }
+  // State is lost with the memory of two hosts of three: files have what drains and this save.
+  void keep_state_in_memory(double save_at_s) {
+    in_memory_ = true;
+    save_at_s_ = save_at_s;
+  }
+  // The wall clock is set; no time passes.
+  void step_wall_clock(double seconds, double at_s) { clock_steps_.push_back({seconds, at_s}); }
+  // Ranks and agents do not do what they are told.
+  void ignore_drains() { drains_are_heard_ = false; }
+  void damage_files(double at_s) { damaged_at_s_ = at_s; }
   // Whoever makes this step ends with this exit code.
   void fail_at(int64_t step, int exit_code) { failing_step_ = {step, exit_code}; }
   void edit_calendar(const std::string& text, double at_s) { edits_.push_back({text, at_s}); }
@@ -60,12 +80,17 @@ class Simulation : public GenerationHost, public Prober, public Forecaster {
   // "1: 4 ranks, planned: ..." per generation; without times.
   std::vector<std::string> story() const;
   std::string events() const { return files_.content(kRunDir + "/events.jsonl"); }
-  double now_s() { return clock_.unix_s() - kEpochS; }
+  // Time that passed, wherever the wall clock was set.
+  double now_s() { return clock_.steady_s(); }
+  double true_unix_s() { return kEpochS + now_s(); }
   int64_t steps_done() const { return newest_step_; }
   // Steps done more than once.
   int64_t steps_replayed() const { return replayed_; }
   // At no time did two generations run.
   bool overlapped() const { return overlapped_; }
+
+  // The steps that a generation began from, in order.
+  const std::vector<int64_t>& begins() const { return begins_; }
 
   // --- GenerationHost ---
   Status start(const std::string& directory, const GenerationCommand& command) override;
@@ -98,9 +123,12 @@ class Simulation : public GenerationHost, public Prober, public Forecaster {
    public:
     explicit SimulatedClock(Simulation& world) : ManualClock(kEpochS), world_(world) {}
     void sleep_s(double seconds) override;
+    double unix_s() override { return ManualClock::unix_s() + wall_ahead_s_; }
+    void step_wall_s(double seconds) { wall_ahead_s_ += seconds; }
 
    private:
     Simulation& world_;
+    double wall_ahead_s_ = 0;
   };
 
   struct Generation {
@@ -108,6 +136,7 @@ class Simulation : public GenerationHost, public Prober, public Forecaster {
     int64_t number = 0;
     double next_step_s = 0;
     int64_t step = 0;
+    bool began = false;
     std::optional<double> saved_at_s;  // draining
     std::optional<Outcome> outcome;
     bool vanished = false;
@@ -135,6 +164,8 @@ class Simulation : public GenerationHost, public Prober, public Forecaster {
   void make_step(Generation& generation);
   void report(Generation& generation);
   void finish(Generation& generation, int exit_code);
+  bool ends_as_a_misfit(Generation& generation);
+  std::optional<int64_t> step_in_memory(const Generation& generation) const;
   bool is_cut_off(const std::string& host);
   bool is_frozen(const Generation& generation);
   Generation* find(const std::string& directory);
@@ -163,6 +194,22 @@ class Simulation : public GenerationHost, public Prober, public Forecaster {
   std::optional<double> keeper_lost_at_s_;
   int64_t num_reports_ = 0;
   std::map<std::string, double> spoiled_;
+  struct ClockStep {
+    double seconds, at_s;
+    bool happened = false;
+  };
+  std::vector<ClockStep> clock_steps_;
+  bool drains_are_heard_ = true;
+  std::map<std::string, Misfit> misfits_;
+  bool in_memory_ = false;
+  double save_at_s_ = 0;
+  double damaged_at_s_ = 1e9;
+  struct Snapshot {
+    int64_t step = -1;
+    std::vector<HeldPart> parts;
+  } snapshot_;
+  int64_t file_step_ = -1;
+  std::vector<int64_t> begins_;
   std::pair<int64_t, int> failing_step_ = {-1, 0};
   std::optional<double> stop_at_s_;
   bool agents_are_heard_ = true;

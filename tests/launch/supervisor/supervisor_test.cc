@@ -208,6 +208,251 @@ TEST(Supervisor, EditsTakeEffectAndBadOnesDoNot) {
   EXPECT_LE(world.state().timeline[0].ended_s, Simulation::kEpochS + 50);
 }
 
+// --- One host's fault leaves out one host ---
+
+const std::string kThreeOwned = lease("a", 2) + lease("b", 2) + lease("c", 2);
+
+TEST(Supervisor, AHostThatCannotTakePartIsLeftOutAndTriedAgain) {
+  for (const bool is_said : {true, false}) {
+    for (const int code : {64, 65, 66, 71, 78, 127}) {
+      SCOPED_TRACE(fmt::format("code {}, {}", code, is_said ? "said" : "not said"));
+      Simulation world(kThreeOwned, {.steps = 200});
+      world.misfit("b", {.exit_code = code, .until_s = 100, .is_said = is_said});
+      const JobEnd end = world.run(1000);
+      EXPECT_EQ(end.exit_code, 0) << end.reason;
+      EXPECT_EQ(world.steps_done(), 200);
+      // Its mount comes back between the second and the third time.
+      EXPECT_EQ(worlds(world), "6 4 6 4 6");
+      EXPECT_NE(world.events().find("\"host_left_out\""), std::string::npos);
+      if (is_said) {
+        EXPECT_NE(world.events().find("b is left out for 60 s: exit code"), std::string::npos);
+        EXPECT_NE(world.events().find("No such file"), std::string::npos);
+      }
+    }
+  }
+}
+
+TEST(Supervisor, HostsThatLackTheSameAreLeftOutTogether) {
+  Simulation world(kThreeOwned + lease("d", 2), {});
+  world.misfit("b", {});
+  world.misfit("c", {});
+  expect_done(world, world.run(1000));
+  EXPECT_EQ(worlds(world).substr(0, 3), "8 4");
+}
+
+TEST(Supervisor, WhatEveryHostLacksStopsTheJobAtOnce) {
+  Simulation world(kThreeOwned + lease("d", 2, "begin = \"+1h\""), {});
+  for (const char* host : {"a", "b", "c"}) world.misfit(host, {.exit_code = 78, .words = "lanes"});
+  const JobEnd end = world.run(1000);
+  EXPECT_EQ(end.exit_code, 78);
+  EXPECT_NE(end.reason.find("lanes"), std::string::npos);
+  EXPECT_EQ(worlds(world), "6");
+}
+
+TEST(Supervisor, WhatTheOnlyHostLacksStopsTheJobAtOnce) {
+  Simulation world(lease("a", 2), {});
+  world.misfit("a", {});
+  EXPECT_EQ(world.run(1000).exit_code, 66);
+  EXPECT_EQ(worlds(world), "2");
+}
+
+TEST(Supervisor, ABadJobDoesNotGoThroughARackHostByHost) {
+  for (const bool is_said : {true, false}) {
+    std::string calendar;
+    for (int i = 0; i < 40; ++i) calendar += lease(fmt::format("node-{}", i), 1);
+    Simulation world(calendar, {.lanes = 1});  // one host at a time
+    for (int i = 0; i < 40; ++i) world.misfit(fmt::format("node-{}", i), {.is_said = is_said});
+    EXPECT_EQ(world.run(1000).exit_code, 66);
+    EXPECT_EQ(worlds(world), "1 1 1");
+  }
+}
+
+TEST(Supervisor, DifferentFaultsOfAllHostsAreWaitedFor) {
+  Simulation world(kTwoOwned, {});
+  world.misfit("a", {.exit_code = 66, .words = "no mount", .until_s = 40});
+  world.misfit("b", {.exit_code = 78, .words = "no room in /dev/shm", .until_s = 1e9});
+  const JobEnd end = world.run(2000);
+  EXPECT_EQ(end.exit_code, 0) << end.reason << world.events();
+}
+
+TEST(Supervisor, AJobThatIsLaunchedAgainTriesAllHostsAgain) {
+  Simulation world(kTwoOwned, {});
+  for (const char* host : {"a", "b"}) world.misfit(host, {.until_s = 30, .is_said = false});
+  EXPECT_EQ(world.run(1000).exit_code, 66);
+  EXPECT_LT(world.now_s(), 30);
+  world.misfit("a", {.until_s = 0});
+  world.misfit("b", {.until_s = 0});
+  expect_done(world, world.run(1000));
+  EXPECT_EQ(world.state().timeline.back().world, 4);
+}
+
+// --- Clocks that are set, and drains that nobody hears ---
+
+TEST(Supervisor, AStepOfTheWallClockKillsNobody) {
+  for (const double seconds : {-4000, -300, 600, 40000}) {
+    SCOPED_TRACE(seconds);
+    Simulation world(kTwoOwned, {});
+    world.step_wall_clock(seconds, 30);
+    world.cut_off("b", 60, 90);
+    expect_done(world, world.run(1000));
+    EXPECT_EQ(worlds(world), "4 2 4");
+    EXPECT_NE(world.events().find(fmt::format("the wall clock was set {}.0 s {}", std::abs(seconds),
+                                              seconds > 0 ? "forward" : "back")),
+              std::string::npos)
+        << world.events();
+    for (const PastGeneration& past : world.state().timeline) {
+      EXPECT_LE(past.started_s, past.ended_s);
+      EXPECT_LT(past.lost_s.value_or(0), 60);
+    }
+    EXPECT_LT(world.state().times.save_s.value_or(0), 10);
+  }
+}
+
+TEST(Supervisor, AClockThatGoesBackOverrunsNoLease) {
+  Simulation world(lease("a", 2) + lease("b", 2, "end = \"+60s\""), {});
+  world.step_wall_clock(-300, 30);
+  expect_done(world, world.run(1000));
+  EXPECT_EQ(worlds(world), "4 2");
+  EXPECT_LE(world.state().timeline[0].ended_s, Simulation::kEpochS + 60);
+}
+
+TEST(Supervisor, AClockThatGoesForwardEndsTheLeasesThatAreOver) {
+  Simulation world(lease("a", 2) + lease("b", 2, "end = \"+300s\""), {});
+  world.step_wall_clock(290, 30);
+  expect_done(world, world.run(1000));
+  EXPECT_EQ(worlds(world), "4 2");
+  EXPECT_TRUE(world.state().timeline[0].planned);
+  EXPECT_LE(world.state().timeline[0].ended_s, Simulation::kEpochS + 40);
+}
+
+TEST(Supervisor, AClockThatIsSetBetweenTwoSupervisorsKillsNobody) {
+  for (const double seconds : {-4000, 4000}) {
+    Simulation world(kTwoOwned, {});
+    world.step_wall_clock(seconds, 30);
+    bool died = false;
+    expect_done(world, world.run(1000, [&] { return !died && (died = world.now_s() >= 29.75); }));
+    EXPECT_EQ(worlds(world), "4");
+  }
+}
+
+TEST(Supervisor, ADrainThatNobodyHearsEndsBeforeTheLease) {
+  Simulation world(lease("a", 2) + lease("b", 2, "end = \"+60s\""), {});
+  world.ignore_drains();
+  expect_done(world, world.run(1000));
+  EXPECT_EQ(worlds(world), "4 2");
+  EXPECT_NE(world.story()[0].find("failed: it was asked to drain"), std::string::npos)
+      << world.story()[0];
+  EXPECT_LE(world.state().timeline[0].ended_s, Simulation::kEpochS + 60);
+}
+
+TEST(Supervisor, ALeaseThatIsProlongedOrFollowedByAnotherEndsNothing) {
+  for (const std::string& next : {std::string("slots = 2"), std::string("slots = 6"),
+                                  std::string("slots = 2\nprice_per_slot_hour = 3")}) {
+    Simulation world(lease("a", 2, "end = \"+40s\"") +
+                         fmt::format("[[lease]]\nid = \"next\"\nhosts = [\"a\"]\n{}\nbegin = "
+                                     "\"+40s\"\n",
+                                     next),
+                     {.lanes = 2});
+    expect_done(world, world.run(1000));
+    EXPECT_EQ(worlds(world), "2") << next;
+  }
+  // An edit in the last moment.
+  Simulation world(lease("a", 2) + lease("b", 2, "end = \"+60s\""), {});
+  world.edit_calendar(lease("a", 2) + lease("b", 2, "end = \"+1h\""), 50);
+  expect_done(world, world.run(1000));
+  EXPECT_EQ(worlds(world), "4");
+}
+
+// --- State that is out of reach ---
+
+// Two hosts of three are in quarantine when the third could go on alone, from older files.
+void quarantine_two_of_three(Simulation& world) {
+  for (const double at_s : {10, 20, 50}) world.crash_rank("b", at_s);
+  for (const double at_s : {30, 40, 51}) world.crash_rank("c", at_s);
+}
+
+TEST(Supervisor, HostsInQuarantineThatHoldTheNewestStateAreTakenBack) {
+  for (const bool files : {false, true}) {
+    SCOPED_TRACE(files ? "with an older, damaged file" : "without files");
+    Simulation world(kThreeOwned, {});
+    world.keep_state_in_memory(files ? 15 : 0);
+    world.damage_files(45);
+    quarantine_two_of_three(world);
+    expect_done(world, world.run(1000));
+    EXPECT_NE(world.events().find("\"host_quarantined\""), std::string::npos);
+    EXPECT_NE(world.events().find("its memory holds the newest state"), std::string::npos);
+    EXPECT_EQ(world.events().find("\"state_lost\""), std::string::npos);
+    EXPECT_LT(world.now_s(), 200);
+  }
+}
+
+TEST(Supervisor, HostsThatAreCutOffAreWaitedForAndTheirStateIsUsed) {
+  Simulation world(kThreeOwned, {});
+  world.keep_state_in_memory(15);
+  world.cut_off("b", 30, 300);
+  world.cut_off("c", 30, 400);
+  expect_done(world, world.run(1000));
+  EXPECT_NE(world.events().find("waiting 600 s at most"), std::string::npos);
+  // With b's half of c's state there is enough.
+  EXPECT_EQ(worlds(world), "6 4 6");
+  EXPECT_EQ(world.events().find("\"state_lost\""), std::string::npos);
+}
+
+TEST(Supervisor, AfterTheLimitTheJobGoesBackAndSaysHowFar) {
+  for (const bool files : {false, true}) {
+    Simulation world(kThreeOwned, {.wait_for_state_s = 100});
+    world.keep_state_in_memory(files ? 15 : 0);
+    world.cut_off("b", 30, 1e6);
+    world.cut_off("c", 30, 1e6);
+    const JobEnd end = world.run(1000);
+    EXPECT_EQ(end.exit_code, 0) << world.events();
+    EXPECT_EQ(worlds(world), "6 2");
+    ASSERT_EQ(world.begins().size(), 2U);
+    EXPECT_EQ(world.begins()[1], files ? 11 : 0);
+    const std::string lost = fmt::format("and {} steps are lost", files ? 14 : 25);
+    EXPECT_NE(world.events().find(lost), std::string::npos) << world.events();
+    // It is told before it happens, and once.
+    const size_t told = world.events().find("\"state_lost\"");
+    EXPECT_LT(told, world.events().rfind("\"generation_started\""));
+    EXPECT_EQ(world.events().find("\"state_lost\"", told + 1), std::string::npos);
+    EXPECT_GE(world.state().timeline[1].started_s, world.state().timeline[0].ended_s + 100);
+  }
+}
+
+TEST(Supervisor, HostsWhoseLeaseDoesNotComeBackAreNotWaitedFor) {
+  std::string calendar = lease("d", 2, "begin = \"+100s\"");
+  for (const char* host : {"a", "b", "c"}) calendar += lease(host, 2, "end = \"+200s\"");
+  Simulation world(calendar, {});
+  world.keep_state_in_memory(0);
+  world.cut_off("b", 30, 1e6);
+  world.cut_off("c", 30, 1e6);
+  EXPECT_EQ(world.run(1000).exit_code, 0);
+  EXPECT_NE(world.events().find("\"state_lost\""), std::string::npos) << world.events();
+  EXPECT_GE(world.state().timeline[1].started_s, Simulation::kEpochS + 195);
+  EXPECT_LT(world.state().timeline[1].started_s, Simulation::kEpochS + 205);
+}
+
+// A lease that is taken instead would leave the state behind.
+TEST(Supervisor, TheHostsOfTheStateComeBeforeBetterOnes) {
+  Simulation world(lease("a", 2, "end = \"+1000s\"") + lease("b", 2, "end = \"+1000s\"") +
+                       lease("c", 2, "begin = \"+20s\"") + lease("d", 2, "begin = \"+20s\""),
+                   {.lanes = 4});
+  world.keep_state_in_memory(0);
+  world.crash_rank("a", 30);
+  expect_done(world, world.run(1000));
+  EXPECT_EQ(world.events().find("\"state_lost\""), std::string::npos);
+}
+
+TEST(Supervisor, FilesThatFailLeadToTheHostsThatHoldTheSameState) {
+  Simulation world(kThreeOwned, {});
+  world.keep_state_in_memory(15);  // step 12, in memory too
+  world.damage_files(15.5);
+  world.cut_off("b", 15.75, 200);
+  world.cut_off("c", 15.75, 200);
+  expect_done(world, world.run(1000));
+  EXPECT_NE(world.events().find("exit code 65"), std::string::npos);
+}
+
 // --- Supervisors that die ---
 
 // A run in which much happens; what is only found by waiting is left out where no supervisor lives

@@ -117,6 +117,81 @@ TEST_F(TransitionTest, LeavesAloneWhatRuns) {
   expect(Kind::kWait, "generation 1 runs");
 }
 
+TEST_F(TransitionTest, ADrainIsSignalledAgainAndEnds) {
+  run("training");
+  state_.running->ending = Ending{.way = "planned", .reason = "its lease ends", .asked_s = now_s_};
+  expect(Kind::kSignalDrain);
+  state_.running->ending->signalled = true;
+  state_.running->ending->signals = 1;
+  const double limit_s = limits_.stuck_timeout_s + limits_.margin_s + 3;
+  now_s_ = kStartS + limit_s / 2 - 1;
+  state_.running->progress_s = now_s_;  // a step: it trains on
+  expect(Kind::kWait, "draining");
+  now_s_ += 1;
+  expect(Kind::kSignalDrain);
+  state_.running->ending->signals = 2;
+  expect(Kind::kWait, "draining");
+  EXPECT_EQ(decide().until_s, kStartS + limit_s);
+  now_s_ = state_.running->progress_s = kStartS + limit_s;
+  hear("a");
+  hear("b");
+  expect(Kind::kKill, "asked to drain 58 s ago (its lease ends) and is in phase training");
+  EXPECT_EQ(decide().ending.way, "drain");
+  // A save that gets on may take as long as it likes.
+  state_.running->phase = "saving";
+  expect(Kind::kWait, "draining");
+}
+
+TEST_F(TransitionTest, ADrainEndsWhenTheLeaseDoes) {
+  run("saving");
+  state_.running->ending = Ending{.way = "planned",
+                                  .reason = "its lease ends",
+                                  .asked_s = now_s_,
+                                  .signalled = true,
+                                  .signals = 2};
+  seen_.lease_end_s = now_s_ + 20;
+  expect(Kind::kWait);
+  EXPECT_EQ(decide().until_s, seen_.lease_end_s - limits_.margin_s);
+  now_s_ += 20 - limits_.margin_s;
+  expect(Kind::kKill, "in phase saving after step 5 still");
+  // A lease that was over before is no deadline.
+  seen_.lease_end_s = kStartS - 1;
+  expect(Kind::kWait);
+}
+
+TEST_F(TransitionTest, ADrainThatIsNotNeededIsTakenBackBeforeItIsSignalled) {
+  run("", 0);
+  state_.running->ending = Ending{.way = "planned", .reason = "its lease ends", .asked_s = now_s_};
+  expect(Kind::kTakeBackDrain, "its lease ends");
+  seen_.planned_drain = "its lease ends";
+  expect(Kind::kWait);
+  seen_.planned_drain.reset();
+  state_.running->ending->way = "operator";
+  expect(Kind::kWait);
+  state_.running->ending->way = "planned";
+  state_.running->phase = "starting";
+  expect(Kind::kSignalDrain);
+}
+
+TEST_F(TransitionTest, FewerRanksMayTakeLonger) {
+  run("training");
+  state_.times.step_s = 100;
+  state_.times_world = 16;  // and 4 run
+  now_s_ += 55 + 3 * 400 - 1;
+  hear("a");
+  hear("b");
+  expect(Kind::kWait);
+  now_s_ += 1;
+  hear("a");
+  hear("b");
+  expect(Kind::kKill, "stuck");
+  state_.times_world = 2;  // more ranks get no less time
+  now_s_ = kStartS + 55 + 299;
+  hear("a");
+  hear("b");
+  expect(Kind::kWait);
+}
+
 TEST_F(TransitionTest, DrainsWhenThePlannerSaysSo) {
   run("training");
   seen_.planned_drain = "the lease of b ends";
