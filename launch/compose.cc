@@ -155,6 +155,8 @@ TrainerOptions make_trainer_options(const JobFile& job, const std::string& data_
   options.checkpoint_every_steps = job.checkpoint.every_steps;
   options.checkpoint_interval_auto = job.checkpoint.interval == "auto";
   options.checkpoints_kept = job.checkpoint.keep;
+  options.keep_every_steps = job.checkpoint.keep_every;
+  options.stall_s = job.checkpoint.stall_timeout_s;
   options.snapshot = job.checkpoint.snapshot == "off"    ? SnapshotMode::kOff
                      : job.checkpoint.snapshot == "auto" ? SnapshotMode::kAuto
                                                          : SnapshotMode::kEvery;

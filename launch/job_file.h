@@ -73,8 +73,10 @@ struct DeviceSection {
 struct CheckpointSection {
   int64_t every_steps = 0;  // 0: only at the end and when drained
   int64_t keep = 2;
-  std::string interval;  // "steps", "auto"; empty until completed
-  std::string snapshot;  // "off", "auto", "every"; empty until completed
+  int64_t keep_every = 0;        // steps; 0: none is kept for ever
+  double stall_timeout_s = 600;  // of files that do not move
+  std::string interval;          // "steps", "auto"; empty until completed
+  std::string snapshot;          // "off", "auto", "every"; empty until completed
 };
 
 struct LeaseSection {

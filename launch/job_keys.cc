@@ -382,6 +382,21 @@ const JobKey kKeys[] = {
      .meaning = "How many checkpoints stay; older ones are removed.",
      .range = from_to(1, kMaxKept)},
     {.table = "checkpoint",
+     .name = "keep_every",
+     .slot = LEASEHOLD_SLOT(checkpoint.keep_every),
+     .meaning =
+         "At multiples of this step a checkpoint is written that stays for ever; 0 means none. "
+         "With snapshots a save that is still under way can make it miss one.",
+     .range = from_to(0, kMaxSteps)},
+    {.table = "checkpoint",
+     .name = "stall_timeout_s",
+     .slot = LEASEHOLD_SLOT(checkpoint.stall_timeout_s),
+     .meaning =
+         "Seconds without any movement of its files after which a save or a restore is given "
+         "up and the rank, its node and the file are named. While bytes move it may take "
+         "hours.",
+     .range = {.low = 0, .high = kMaxSeconds, .low_excluded = true}},
+    {.table = "checkpoint",
      .name = "snapshot",
      .slot = LEASEHOLD_SLOT(checkpoint.snapshot),
      .meaning =

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <functional>
 #include <utility>
 
 #include "runtime/checkpoint/durable.h"
@@ -20,6 +21,19 @@ Result<std::vector<std::string>> names_in(FileSystem& files, const std::string& 
   if (!names.ok() && names.status().code() == Code::kMissingInput)
     return std::vector<std::string>();
   return names;
+}
+
+// True when the checkpoint of `step` at `path` has a good manifest.
+Result<bool> is_usable(FileSystem& files, const std::string& path, int64_t step,
+                       std::set<int64_t>& usable) {
+  if (usable.contains(step)) return true;
+  const Result<CheckpointHandle> handle = open_checkpoint(files, path);
+  const Code code = handle.status().code();
+  const bool damaged = code == Code::kBadData || code == Code::kMissingInput;
+  if (!handle.ok() && !damaged) return handle.status();
+  const bool good = handle.ok() && handle->info.step == step;
+  if (good) usable.insert(step);
+  return good;
 }
 
 }  // namespace
@@ -169,22 +183,29 @@ Status remove_leftovers(FileSystem& files, const std::string& run_dir) {
   return ok_status();
 }
 
-Status remove_old_checkpoints(FileSystem& files, const std::string& run_dir, int64_t keep) {
-  LEASEHOLD_CHECK(keep >= 1, "keep {} checkpoints", keep);
+Status remove_old_checkpoints(FileSystem& files, const std::string& run_dir,
+                              const KeptCheckpoints& kept, std::set<int64_t>& usable) {
+  LEASEHOLD_CHECK(kept.newest >= 1, "keep {} checkpoints", kept.newest);
   LEASEHOLD_RETURN_IF_ERROR(remove_leftovers(files, run_dir));
-  std::vector<CheckpointRejected> rejected;
-  LEASEHOLD_ASSIGN_OR_RETURN(const std::vector<CheckpointHandle> newest_first,
-                             list_checkpoints(files, run_dir, rejected));
-  if (std::ssize(newest_first) <= keep) return ok_status();
-  const int64_t oldest_kept = newest_first[static_cast<size_t>(keep - 1)].info.step;
   const std::string directory = checkpoints_path(run_dir);
   LEASEHOLD_ASSIGN_OR_RETURN(const std::vector<std::string> names, names_in(files, directory));
+  std::vector<int64_t> steps;
   for (const std::string& name : names) {
-    const std::optional<int64_t> step = parse_checkpoint_name(name);
-    if (!step || *step >= oldest_kept) continue;
-    LEASEHOLD_ASSIGN_OR_RETURN(const std::string aside,
-                               set_aside(files, join_path(directory, name)));
+    if (const std::optional<int64_t> step = parse_checkpoint_name(name)) steps.push_back(*step);
+  }
+  std::ranges::sort(steps, std::greater());
+  int64_t num_kept = 0;
+  for (const int64_t step : steps) {
+    const std::string path = join_path(directory, checkpoint_name(step));
+    if (num_kept < kept.newest) {
+      LEASEHOLD_ASSIGN_OR_RETURN(const bool good, is_usable(files, path, step, usable));
+      if (good) ++num_kept;
+      continue;
+    }
+    if (kept.multiples_of > 0 && step % kept.multiples_of == 0) continue;
+    LEASEHOLD_ASSIGN_OR_RETURN(const std::string aside, set_aside(files, path));
     LEASEHOLD_RETURN_IF_ERROR(files.remove_all(aside));
+    usable.erase(step);
   }
   return ok_status();
 }

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -84,10 +85,16 @@ Status check_parameters(const CheckpointHandle& checkpoint,
 Status load_checkpoint(FileSystem& files, const CheckpointHandle& checkpoint,
                        std::span<const StateSlice> wanted);
 
-// Removes all but the `keep` newest checkpoints (keep >= 1) and what writers that died left behind.
-// Damaged ones newer than the oldest kept stay for a person to look at. Local; rank 0 only, while
-// no save is under way.
-Status remove_old_checkpoints(FileSystem& files, const std::string& run_dir, int64_t keep);
+// Which checkpoints of a run stay.
+struct KeptCheckpoints {
+  int64_t newest = 2;        // so many usable ones; at least 1
+  int64_t multiples_of = 0;  // not 0: those whose step is a multiple of it, for ever
+};
+// Removes the other checkpoints and what writers that died left behind. Damaged ones newer than the
+// oldest of the newest stay for a person to look at. `usable` remembers the steps whose manifests
+// were found good, so that none is read twice. Local; rank 0 only, while no save is under way.
+Status remove_old_checkpoints(FileSystem& files, const std::string& run_dir,
+                              const KeptCheckpoints& kept, std::set<int64_t>& usable);
 // The second half alone.
 Status remove_leftovers(FileSystem& files, const std::string& run_dir);
 

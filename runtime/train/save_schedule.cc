@@ -20,7 +20,9 @@ void SaveSchedule::step_done(int64_t step, double step_time_s, double save_s) {
 }
 
 bool SaveSchedule::due(double step_time_s, double save_s) const {
-  if (options_.every_steps > 0 && step_ % options_.every_steps == 0) return true;
+  for (const int64_t every : {options_.every_steps, options_.keep_every}) {
+    if (every > 0 && step_ % every == 0) return true;
+  }
   if (options_.mtbf_s <= 0 || !std::holds_alternative<Idle>(state_)) return false;
   // The first one soon: it measures what a save costs.
   if (!newest_begun_) return true;

@@ -15,6 +15,7 @@ namespace leasehold {
 
 struct SaveScheduleOptions {
   int64_t every_steps = 0;  // 0: no checkpoints at fixed steps
+  int64_t keep_every = 0;   // 0: none is kept for ever; else one is due at its multiples too
   // Not 0: checkpoints as often as their measured cost and this mean time between failures make
   // worth while (save_interval.h).
   double mtbf_s = 0;

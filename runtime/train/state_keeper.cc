@@ -46,7 +46,9 @@ StateKeeper::StateKeeper(StateKeeperOptions options, Engine& engine, Communicato
       world_(world),
       stream_(stream),
       event_(std::move(event)),
-      schedule_({.every_steps = options_.checkpoint_every_steps, .mtbf_s = options_.mtbf_s}) {}
+      schedule_({.every_steps = options_.checkpoint_every_steps,
+                 .keep_every = options_.keep_every_steps,
+                 .mtbf_s = options_.mtbf_s}) {}
 
 Result<std::unique_ptr<StateKeeper>> StateKeeper::create(StateKeeperOptions options, Engine& engine,
                                                          const CheckpointInfo& like,

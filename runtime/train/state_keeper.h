@@ -27,6 +27,7 @@ struct StateKeeperOptions {
   std::string run_dir;
   SnapshotMode mode = SnapshotMode::kAuto;
   int64_t checkpoint_every_steps = 0;  // 0: no checkpoints at fixed steps
+  int64_t keep_every_steps = 0;        // as SaveScheduleOptions::keep_every
   // Not 0: checkpoints as often as their measured cost and this mean time between failures, the
   // same on every rank, make worth while (save_interval.h).
   double mtbf_s = 0;

@@ -302,8 +302,11 @@ Status Trainer::save_at_last(const std::string& reason) {
 
 // Copies what it needs: it runs on another thread, and may be left behind.
 FileWork::Part Trainer::tidy() const {
-  return [run_dir = options_.run_dir, keep = options_.checkpoints_kept](FileSystem& files) {
-    return remove_old_checkpoints(files, run_dir, keep);
+  return [run_dir = options_.run_dir,
+          kept = KeptCheckpoints{.newest = options_.checkpoints_kept,
+                                 .multiples_of = options_.keep_every_steps},
+          usable = std::make_shared<std::set<int64_t>>()](FileSystem& files) {
+    return remove_old_checkpoints(files, run_dir, kept, *usable);
   };
 }
 

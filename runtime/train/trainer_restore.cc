@@ -297,6 +297,7 @@ Status Trainer::start_keeping(bool from_memory) {
       keeper_, StateKeeper::create({.run_dir = options_.run_dir,
                                     .mode = options_.snapshot,
                                     .checkpoint_every_steps = options_.checkpoint_every_steps,
+                                    .keep_every_steps = options_.keep_every_steps,
                                     .mtbf_s = mtbf_s,
                                     .ranks = options_.ranks,
                                     .memory_directory = options_.memory_directory,

@@ -3,6 +3,7 @@
 // is ever loaded.
 #include <algorithm>
 #include <gtest/gtest.h>
+#include <set>
 
 #include "collectives/threads.h"
 #include "runtime/checkpoint/manifest.h"
@@ -184,7 +185,8 @@ TEST(DurableFaults, ACrashWhileOldCheckpointsGoLeavesNoHalfOne) {
     SavedRun run(static_cast<uint64_t>(n));
     ASSERT_TRUE(run.save_alone().ok());
     run.files.crash_at_change(run.files.num_changes() + n);
-    const Status removed = remove_old_checkpoints(run.files, "run", 1);
+    std::set<int64_t> usable;
+    const Status removed = remove_old_checkpoints(run.files, "run", {.newest = 1}, usable);
     if (!run.files.is_down()) {
       ASSERT_TRUE(removed.ok());
       break;
@@ -196,7 +198,7 @@ TEST(DurableFaults, ACrashWhileOldCheckpointsGoLeavesNoHalfOne) {
     for (const CheckpointHandle& handle : left.value()) {
       ASSERT_TRUE(load_whole(run.files, handle).ok()) << handle.path << " change " << n;
     }
-    ASSERT_TRUE(remove_old_checkpoints(run.files, "run", 1).ok());
+    ASSERT_TRUE(remove_old_checkpoints(run.files, "run", {.newest = 1}, usable).ok());
     ASSERT_EQ(run.files.list("run/checkpoints").value(), std::vector<std::string>{"step-00000002"});
   }
 }

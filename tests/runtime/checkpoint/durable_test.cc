@@ -209,10 +209,39 @@ TEST(Durable, OldCheckpointsGoAndTheNewestStay) {
   files.set_content("run/checkpoints/step-00000060/manifest.json", "damaged");
   files.set_content("run/checkpoints/step-00000005/manifest.json", "damaged and old");
   files.set_content("run/checkpoints/notes.txt", "not ours");
-  ASSERT_TRUE(remove_old_checkpoints(files, "run", 2).ok());
+  std::set<int64_t> usable;
+  ASSERT_TRUE(remove_old_checkpoints(files, "run", {.newest = 2}, usable).ok());
   EXPECT_EQ(
       files.list("run/checkpoints").value(),
       (std::vector<std::string>{"notes.txt", "step-00000030", "step-00000040", "step-00000060"}));
+}
+
+TEST(Durable, MultiplesStayForEver) {
+  FaultyFiles files;
+  const SampleState state = random_state(sample_shapes(), 1);
+  std::set<int64_t> usable;
+  for (int64_t step = 10; step <= 100; step += 10) {
+    ASSERT_TRUE(save_whole(files, "run", sample_info(step), state).ok());
+    const KeptCheckpoints kept = {.newest = 2, .multiples_of = 40};
+    ASSERT_TRUE(remove_old_checkpoints(files, "run", kept, usable).ok());
+  }
+  EXPECT_EQ(files.list("run/checkpoints").value(),
+            (std::vector<std::string>{"step-00000040", "step-00000080", "step-00000090",
+                                      "step-00000100"}));
+}
+
+// Manifests of large jobs take gigabytes.
+TEST(Durable, NoManifestIsReadTwiceToRemoveOldCheckpoints) {
+  FaultyFiles files;
+  const SampleState state = random_state(sample_shapes(), 1);
+  std::set<int64_t> usable;
+  for (const int64_t step : {1, 2, 3, 4})
+    ASSERT_TRUE(save_whole(files, "run", sample_info(step), state).ok());
+  ASSERT_TRUE(remove_old_checkpoints(files, "run", {.newest = 3}, usable).ok());
+  files.fail_read(0);
+  EXPECT_TRUE(remove_old_checkpoints(files, "run", {.newest = 2}, usable).ok());
+  EXPECT_EQ(files.list("run/checkpoints").value(),
+            (std::vector<std::string>{"step-00000003", "step-00000004"}));
 }
 
 TEST(Durable, ListsNewestFirstAndSaysWhatItPassedOver) {
@@ -289,7 +318,8 @@ TEST(Durable, WorksOnTheRealFileSystem) {
   expect_all_ok(save_on_ranks(posix_files(), run, sample_info(6), layout_of(state, 1, 1)));
   EXPECT_EQ(load_newest_good(posix_files(), run)->state, state);
   EXPECT_EQ(load_newest_good(posix_files(), run)->step, 6);
-  ASSERT_TRUE(remove_old_checkpoints(posix_files(), run, 1).ok());
+  std::set<int64_t> usable;
+  ASSERT_TRUE(remove_old_checkpoints(posix_files(), run, {.newest = 1}, usable).ok());
   EXPECT_EQ(posix_files().list(checkpoints_path(run)).value(),
             std::vector<std::string>{"step-00000006"});
 }

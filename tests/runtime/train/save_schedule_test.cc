@@ -107,7 +107,7 @@ TEST(SaveSchedule, WhateverTheOrderNothingIsLost) {
        {SaveScheduleOptions{.every_steps = 1}, SaveScheduleOptions{.every_steps = 3},
         SaveScheduleOptions{.mtbf_s = 100}, SaveScheduleOptions{.every_steps = 4, .mtbf_s = 10}}) {
     int64_t num_seen = 0;
-    explore(World(options), 9, num_seen);
+    explore(World(options), 8, num_seen);
     EXPECT_GT(num_seen, 1000);
   }
 }
@@ -176,6 +176,18 @@ TEST(SaveSchedule, ASaveElsewhereCounts) {
   EXPECT_FALSE(schedule.wanted());
   schedule.step_done(4, 1, 0);
   EXPECT_TRUE(schedule.wanted());
+}
+
+TEST(SaveSchedule, WhatIsKeptForEverIsDue) {
+  SaveSchedule schedule({.keep_every = 3});
+  std::vector<int64_t> wanted;
+  for (int64_t step = 1; step <= 9; ++step) {
+    schedule.step_done(step, 1, 0);
+    if (!schedule.wanted()) continue;
+    wanted.push_back(step);
+    schedule.saved_elsewhere();
+  }
+  EXPECT_EQ(wanted, (std::vector<int64_t>{3, 6, 9}));
 }
 
 }  // namespace

@@ -31,6 +31,10 @@ struct RunSettings {
   int64_t steps = kSteps;
   int64_t microbatches = 8;  // and as many lanes
   bool report = false;       // run.identity
+  int64_t keep_every = 0;
+  double timeout_s = 60;
+  double stall_s = 60;
+  Clock* clock = &system_clock();
   // Called on rank 0 with each step's metrics.
   std::function<void(const StepMetrics&, DrainRequest&)> on_step = [](const StepMetrics&,
                                                                       DrainRequest&) {};
@@ -56,7 +60,7 @@ class TrainerTest : public testing::Test {
     Status result = error(Code::kInternal, "no rank came to an end");
     std::mutex mutex;
     std::vector<Code> codes;
-    run_ranks(settings.ranks, {}, [&](Communicator& world) {
+    run_ranks(settings.ranks, {.timeout_s = settings.timeout_s}, [&](Communicator& world) {
       const Status status = one_rank(name, settings, files, world);
       std::lock_guard lock(mutex);
       codes.push_back(status.code());
@@ -89,7 +93,9 @@ class TrainerTest : public testing::Test {
     options.checkpoint_interval_auto = settings.checkpoint_auto;
     options.fork = settings.fork;
     options.report_arithmetic = settings.report;
-    options.timeout_s = 60;
+    options.keep_every_steps = settings.keep_every;
+    options.timeout_s = settings.timeout_s;
+    options.stall_s = settings.stall_s;
     options.node = "here";
     options.snapshot = settings.snapshot;
     for (const std::string& node : settings.nodes) options.ranks.push_back({.node = node});
@@ -102,7 +108,7 @@ class TrainerTest : public testing::Test {
     RunObserver observer;
     observer.on_step = [&](const StepMetrics& metrics) { settings.on_step(metrics, drain); };
     const auto digest = [&] { return digests(rank, settings); };
-    Trainer trainer(rank.engine(), world, rank.stream(), files, system_clock(),
+    Trainer trainer(rank.engine(), world, rank.stream(), files, *settings.clock,
                     {rank.kernels(), digest().value(), digest}, rank.loader(), &validation, drain,
                     progress, options, observer);
     return trainer.run();
