@@ -59,6 +59,8 @@ Status write_all(int fd, const std::string& path, const void* data, int64_t size
   return ok_status();
 }
 
+constexpr int64_t kWriteBackBytes = int64_t{32} << 20;
+
 class PosixReadable : public ReadableFile {
  public:
   PosixReadable(std::string path, Descriptor fd, int64_t size_bytes)
@@ -95,7 +97,7 @@ class PosixWritable : public WritableFile {
   Status append(const void* data, int64_t size_bytes) override {
     LEASEHOLD_RETURN_IF_ERROR(write_all(fd_.get(), path_, data, size_bytes));
     size_bytes_ += size_bytes;
-    return ok_status();
+    return write_back();
   }
   Status overwrite(int64_t offset, const void* data, int64_t size_bytes) override {
     LEASEHOLD_CHECK(offset >= 0 && size_bytes >= 0 && offset <= size_bytes_ - size_bytes,
@@ -120,9 +122,29 @@ class PosixWritable : public WritableFile {
   }
 
  private:
+  // Has what was appended written to the disk as the file grows, so that sync() finds little left
+  // and no append of a large file is ahead of the disk by more than two windows. A file system that
+  // cannot is left alone.
+  Status write_back() {
+    constexpr unsigned kStart = SYNC_FILE_RANGE_WRITE;
+    constexpr unsigned kFinish =
+        SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+    while (size_bytes_ - written_back_ >= kWriteBackBytes) {
+      const int64_t before = written_back_ - kWriteBackBytes;
+      if (::sync_file_range(fd_.get(), written_back_, kWriteBackBytes, kStart) != 0 ||
+          (before >= 0 && ::sync_file_range(fd_.get(), before, kWriteBackBytes, kFinish) != 0)) {
+        const bool failed = errno == EIO || errno == ENOSPC || errno == EDQUOT;
+        if (failed) return write_error("writing", path_, errno);
+      }
+      written_back_ += kWriteBackBytes;
+    }
+    return ok_status();
+  }
+
   std::string path_;
   Descriptor fd_;
   int64_t size_bytes_ = 0;
+  int64_t written_back_ = 0;
 };
 
 class PosixMapped : public MappedFile {

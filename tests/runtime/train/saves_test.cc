@@ -111,20 +111,22 @@ TEST_F(SavesTest, InTheBackgroundAFirstSaveThatFailsIsTriedAgain) {
 // One file of rank 1 hangs: that save is given up, training goes on, and once the file comes back
 // later saves of the same generation succeed.
 TEST_F(SavesTest, ASaveThatHangsCostsThatSaveOnly) {
-  ASSERT_TRUE(generation("undisturbed", {}).ok());
+  constexpr int64_t kManySteps = 40;
+  ASSERT_TRUE(generation("undisturbed", {.steps = kManySteps}).ok());
   FullFiles files;
   files.hold("shard-00001");
   RunSettings settings = {.ranks = 2,
                           .checkpoint_every = 2,
                           .snapshot = SnapshotMode::kEvery,
                           .nodes = {"a", "b"},
+                          .steps = kManySteps,
                           .stall_s = 0.2};
   settings.on_step = [&](const StepMetrics& metrics, DrainRequest&) {
     const auto told = [&] { return events("hung").find("save_failed") != std::string::npos; };
     // Slowly, so that the save is given up while steps are left.
     if (metrics.step >= 4 && !told()) system_clock().sleep_s(0.3);
     if (told()) files.release();
-    if (told()) system_clock().sleep_s(0.1);
+    if (told()) system_clock().sleep_s(0.02);
   };
   const Status done = generation("hung", settings, files);
   files.release();
@@ -135,7 +137,7 @@ TEST_F(SavesTest, ASaveThatHangsCostsThatSaveOnly) {
   const size_t failed = log.find("save_failed");
   EXPECT_NE(log.find("periodic, in the background", failed), std::string::npos) << log;
   EXPECT_EQ(metrics("hung"), metrics("undisturbed"));
-  EXPECT_EQ(state("hung"), state("undisturbed"));
+  EXPECT_EQ(state("hung", kManySteps), state("undisturbed", kManySteps));
 }
 
 // For longer than the deadline of a collective the other rank has nothing to do.
