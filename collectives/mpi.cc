@@ -28,6 +28,10 @@ Status MpiOperation::wait_for(uint64_t awaited, Deadline deadline) const {
 
 namespace {
 
+// Processes start and end at the machine's pace: a short deadline of collectives is not meant for
+// that.
+constexpr double kShortestLimitS = 60;
+
 class MpiCommunicator : public Communicator, public ReportingGroup {
  public:
   explicit MpiCommunicator(MpiGroup& group) : group_(group), engine_(*group.engine) {}
@@ -219,7 +223,7 @@ class MpiRuntimeImplementation : public MpiRuntime {
     engine_->stop();
     if (finalizes_) {
       const CallLimit limit("MPI_Finalize (every rank has come to its end by now)",
-                            options_.timeout_s, options_.overdue);
+                            std::max(options_.timeout_s, kShortestLimitS), options_.overdue);
       return check_mpi(MPI_Finalize(), "MPI_Finalize");
     }
     // A group that was given up may have left messages that nobody took, which MPICH 5 reports
@@ -282,7 +286,8 @@ Result<std::unique_ptr<MpiRuntime>> MpiRuntime::create(const MpiOptions& options
   int initialized = 0, provided = MPI_THREAD_SINGLE;
   LEASEHOLD_RETURN_IF_ERROR(check_mpi(MPI_Initialized(&initialized), "MPI_Initialized"));
   if (initialized == 0) {
-    const CallLimit limit(describe_start(options), options.timeout_s, options.overdue);
+    const CallLimit limit(describe_start(options), std::max(options.timeout_s, kShortestLimitS),
+                          options.overdue);
     LEASEHOLD_RETURN_IF_ERROR(check_mpi(
         MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &provided), "MPI_Init_thread"));
   }

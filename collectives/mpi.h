@@ -24,7 +24,7 @@ struct MpiOptions {
   std::string node;  // where this rank runs, for messages; "": the host's name
   RoundLimits limits;
   // Called on another thread, to end the process, when MPI_Init or MPI_Finalize has not come back
-  // within the timeout; empty: they have no limit.
+  // within the timeout, or a minute where that is shorter; empty: they have no limit.
   std::function<void(const Status&)> overdue;
 };
 
