@@ -155,13 +155,16 @@ class PlannedFiles : public FileSystem {
   Result<std::unique_ptr<WritableFile>> create(const std::string&) override { return refusal(); }
   Status create_exclusive(const std::string&, std::string_view) override { return refusal(); }
   Status append_line(const std::string&, std::string_view) override { return refusal(); }
-  Status truncate(const std::string&, int64_t) override { return refusal(); }
+  Result<std::unique_ptr<LogFile>> open_log(const std::string&) override { return refusal(); }
   Status rename(const std::string&, const std::string&) override { return refusal(); }
   Status sync_directory(const std::string&) override { return refusal(); }
   Status make_directories(const std::string&) override { return refusal(); }
   Status remove_all(const std::string&) override { return refusal(); }
   bool exists(const std::string&) override { return false; }
   Result<std::vector<std::string>> list(const std::string&) override { return refusal(); }
+  Result<std::unique_ptr<OpenDirectory>> open_directory(const std::string&) override {
+    return refusal();
+  }
   Result<std::unique_ptr<FileLock>> lock(const std::string&, std::string_view) override {
     return refusal();
   }

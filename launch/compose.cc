@@ -161,6 +161,9 @@ TrainerOptions make_trainer_options(const JobFile& job, const std::string& data_
                      : job.checkpoint.snapshot == "auto" ? SnapshotMode::kAuto
                                                          : SnapshotMode::kEvery;
   options.report_arithmetic = job.run.identity == "report";
+  options.replays_repeat_bits = job.run.identity != "report" && job.parallel.reduction != "fast";
+  options.skip_nonfinite = job.optimizer.nonfinite == "skip";
+  options.max_skipped_steps = job.optimizer.max_skipped_steps;
   options.timeout_s = job.launch.stuck_timeout_s;
   options.node = node;
   options.job.seed = static_cast<uint64_t>(job.run.seed);

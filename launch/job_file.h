@@ -48,7 +48,9 @@ struct OptimizerSection {
   double beta1 = 0.9;
   double beta2 = 0.95;
   double eps = 1e-8;
-  double grad_clip = 1;  // 0: never clip
+  double grad_clip = 1;            // 0: never clip
+  std::string nonfinite = "stop";  // or "skip"
+  int64_t max_skipped_steps = 100;
 };
 
 struct ParallelSection {

@@ -273,6 +273,20 @@ const JobKey kKeys[] = {
      .meaning = "Largest norm of the whole gradient; 0 never clips.",
      .identity = true,
      .range = at_least(0)},
+    {.table = "optimizer",
+     .name = "nonfinite",
+     .slot = LEASEHOLD_SLOT(optimizer.nonfinite),
+     .meaning = "At a loss or gradient norm that is not finite `stop` saves the state before the "
+                "step and leaves with 65. `skip` passes over it: data and learning rate advance, "
+                "weights, moments and their corrections of bias do not, and its line has "
+                "`skipped`.",
+     .choices = {"stop", "skip"}},
+    {.table = "optimizer",
+     .name = "max_skipped_steps",
+     .slot = LEASEHOLD_SLOT(optimizer.max_skipped_steps),
+     .meaning = "With `optimizer.nonfinite = \"skip\"`: so many in a row are passed over, over "
+                "restarts too; one more stops the run as `stop` does.",
+     .range = from_to(1, kMaxSteps)},
 
     {.table = "parallel",
      .name = "tensor",

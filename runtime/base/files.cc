@@ -3,15 +3,19 @@
 
 namespace leasehold {
 
+Result<std::string> read_whole(ReadableFile& file, const std::string& path, int64_t limit_bytes) {
+  if (file.size_bytes() > limit_bytes) {
+    return error(Code::kBadData, "{}: {} bytes, more than the {} expected of such a file", path,
+                 file.size_bytes(), limit_bytes);
+  }
+  std::string content(static_cast<size_t>(file.size_bytes()), '\0');
+  LEASEHOLD_RETURN_IF_ERROR(file.read_at(0, content.data(), file.size_bytes()));
+  return content;
+}
+
 Result<std::string> read_file(FileSystem& files, const std::string& path, int64_t limit_bytes) {
   LEASEHOLD_ASSIGN_OR_RETURN(auto file, files.open(path));
-  if (file->size_bytes() > limit_bytes) {
-    return error(Code::kBadData, "{}: {} bytes, more than the {} expected of such a file", path,
-                 file->size_bytes(), limit_bytes);
-  }
-  std::string content(static_cast<size_t>(file->size_bytes()), '\0');
-  LEASEHOLD_RETURN_IF_ERROR(file->read_at(0, content.data(), file->size_bytes()));
-  return content;
+  return read_whole(*file, path, limit_bytes);
 }
 
 Status publish_file(FileSystem& files, const std::string& path, std::string_view content,

@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <system_error>
+#include <time.h>
 #include <unistd.h>
 
 #include "runtime/base/check.h"
@@ -163,6 +164,107 @@ class PosixMapped : public MappedFile {
   int64_t size_bytes_;
 };
 
+// Names in the directory that `fd` is open on.
+Result<std::vector<std::string>> names_of(int fd, const std::string& path) {
+  // A descriptor of its own, since closing the stream closes it and reading moves it.
+  Descriptor again(::openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (again.get() < 0) return system_error("opening", path, errno);
+  const std::unique_ptr<DIR, int (*)(DIR*)> stream(::fdopendir(again.get()), ::closedir);
+  if (stream == nullptr) return system_error("listing", path, errno);
+  (void)again.release();
+  std::vector<std::string> names;
+  errno = 0;
+  while (const dirent* entry = ::readdir(stream.get())) {
+    const std::string name = entry->d_name;
+    if (name != "." && name != "..") names.push_back(name);
+    errno = 0;
+  }
+  if (errno != 0) return system_error("listing", path, errno);
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+Status remove_below(int fd, const std::string& name, const std::string& path) {
+  if (::unlinkat(fd, name.c_str(), 0) == 0 || errno == ENOENT) return ok_status();
+  if (errno != EISDIR && errno != EPERM) return write_error("removing", path, errno);
+  Descriptor inside(::openat(fd, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (inside.get() < 0) return write_error("removing", path, errno);
+  LEASEHOLD_ASSIGN_OR_RETURN(const std::vector<std::string> names, names_of(inside.get(), path));
+  for (const std::string& below : names) {
+    LEASEHOLD_RETURN_IF_ERROR(remove_below(inside.get(), below, join_path(path, below)));
+  }
+  return ::unlinkat(fd, name.c_str(), AT_REMOVEDIR) == 0 || errno == ENOENT
+             ? ok_status()
+             : write_error("removing", path, errno);
+}
+
+class PosixOpenDirectory : public OpenDirectory {
+ public:
+  PosixOpenDirectory(std::string path, Descriptor fd)
+      : path_(std::move(path)), fd_(std::move(fd)) {}
+  Result<std::vector<std::string>> list() override { return names_of(fd_.get(), path_); }
+  Result<std::string> read(const std::string& name, int64_t limit_bytes) override;
+  Status remove(const std::string& name) override {
+    return remove_below(fd_.get(), name, join_path(path_, name));
+  }
+  Status sync() override {
+    return ::fsync(fd_.get()) == 0 ? ok_status() : write_error("syncing", path_, errno);
+  }
+  Status remove_name_if_empty() override {
+    if (::rmdir(path_.c_str()) == 0) return ok_status();
+    const bool another = errno == ENOENT || errno == ENOTEMPTY || errno == EEXIST;
+    return another ? ok_status() : write_error("removing", path_, errno);
+  }
+
+ private:
+  std::string path_;
+  Descriptor fd_;
+};
+
+class PosixLog : public LogFile {
+ public:
+  PosixLog(std::string path, Descriptor fd) : path_(std::move(path)), fd_(std::move(fd)) {}
+  Status append_at(int64_t size_bytes, std::string_view bytes) override {
+    LEASEHOLD_RETURN_IF_ERROR(expect_size(size_bytes));
+    return write_all(fd_.get(), path_, bytes.data(), static_cast<int64_t>(bytes.size()));
+  }
+  Status cut(int64_t size_bytes, int64_t to_bytes) override {
+    LEASEHOLD_RETURN_IF_ERROR(expect_size(size_bytes));
+    return ::ftruncate(fd_.get(), to_bytes) == 0 ? ok_status()
+                                                 : write_error("truncating", path_, errno);
+  }
+  Status sync() override {
+    return ::fdatasync(fd_.get()) == 0 ? ok_status() : write_error("syncing", path_, errno);
+  }
+
+ private:
+  Status expect_size(int64_t size_bytes) const {
+    struct stat now {};
+    if (::fstat(fd_.get(), &now) != 0) return write_error("looking at", path_, errno);
+    if (now.st_size == size_bytes) return ok_status();
+    return error(Code::kBadConfig, "{} has {} bytes where {} are expected", path_, now.st_size,
+                 size_bytes);
+  }
+
+  std::string path_;
+  Descriptor fd_;
+};
+
+// False where the file system has no locks, or another writer holds on to its own.
+bool lock_for_append(int fd) {
+  constexpr int kTries = 1000;
+  constexpr timespec kPause{.tv_sec = 0, .tv_nsec = 1'000'000};
+  for (int i = 0; i < kTries; ++i) {
+    struct flock whole {};
+    whole.l_type = F_WRLCK;
+    whole.l_whence = SEEK_SET;
+    if (::fcntl(fd, F_OFD_SETLK, &whole) == 0) return true;
+    if (errno != EAGAIN && errno != EACCES) return false;
+    ::nanosleep(&kPause, nullptr);
+  }
+  return false;
+}
+
 class PosixLock : public FileLock {
  public:
   explicit PosixLock(Descriptor fd) : fd_(std::move(fd)) {}
@@ -225,16 +327,29 @@ Descriptor create_temporary(const std::string& path, std::string* temporary) {
   return Descriptor(-1);
 }
 
-Result<Descriptor> open_regular(const std::string& path, int64_t* size_bytes) {
+Result<Descriptor> open_regular(int directory, const std::string& name, const std::string& path,
+                                int64_t* size_bytes) {
   // O_NONBLOCK: opening a pipe that nobody writes must not wait. It means nothing to a regular
   // file.
-  Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  Descriptor fd(::openat(directory, name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (fd.get() < 0) return system_error("opening", path, errno);
   struct stat info {};
   if (::fstat(fd.get(), &info) != 0) return system_error("looking at", path, errno);
   if (!S_ISREG(info.st_mode)) return error(Code::kStorage, "opening {}: not a regular file", path);
   *size_bytes = info.st_size;
   return fd;
+}
+
+Result<Descriptor> open_regular(const std::string& path, int64_t* size_bytes) {
+  return open_regular(AT_FDCWD, path, path, size_bytes);
+}
+
+Result<std::string> PosixOpenDirectory::read(const std::string& name, int64_t limit_bytes) {
+  const std::string path = join_path(path_, name);
+  int64_t size_bytes = 0;
+  LEASEHOLD_ASSIGN_OR_RETURN(Descriptor fd, open_regular(fd_.get(), name, path, &size_bytes));
+  PosixReadable file(path, std::move(fd), size_bytes);
+  return read_whole(file, path, limit_bytes);
 }
 
 class PosixFiles : public FileSystem {
@@ -280,18 +395,30 @@ class PosixFiles : public FileSystem {
   Status append_line(const std::string& path, std::string_view line) override {
     Descriptor fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, kFileMode));
     if (fd.get() < 0) return write_error("opening", path, errno);
-    return write_all(fd.get(), path, line.data(), static_cast<int64_t>(line.size()));
+    // Closing gives it back. A client of NFS asks for the size anew once it has the lock.
+    const bool locked = lock_for_append(fd.get());
+    struct stat before {};
+    const bool known = locked && ::fstat(fd.get(), &before) == 0;
+    const Status written =
+        write_all(fd.get(), path, line.data(), static_cast<int64_t>(line.size()));
+    if (written.ok() || !known) return written;
+    return ::ftruncate(fd.get(), before.st_size) == 0
+               ? written
+               : written.annotated("and what was written of it stays");
   }
 
-  Status truncate(const std::string& path, int64_t size_bytes) override {
-    return ::truncate(path.c_str(), size_bytes) == 0 ? ok_status()
-                                                     : write_error("truncating", path, errno);
+  Result<std::unique_ptr<LogFile>> open_log(const std::string& path) override {
+    Descriptor fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, kFileMode));
+    if (fd.get() < 0) return write_error("opening", path, errno);
+    return std::unique_ptr<LogFile>(new PosixLog(path, std::move(fd)));
   }
 
   Status rename(const std::string& from, const std::string& to) override {
-    return ::rename(from.c_str(), to.c_str()) == 0
-               ? ok_status()
-               : write_error("renaming " + from + " to", to, errno);
+    if (::rename(from.c_str(), to.c_str()) == 0) return ok_status();
+    if (errno == ENOTEMPTY || errno == EEXIST) {
+      return error(Code::kBadConfig, "renaming {}: {} exists already", from, to);
+    }
+    return write_error("renaming " + from + " to", to, errno);
   }
 
   Status sync_directory(const std::string& path) override {
@@ -325,6 +452,12 @@ class PosixFiles : public FileSystem {
     if (code) return system_error("listing", path, code.value());
     std::sort(names.begin(), names.end());
     return names;
+  }
+
+  Result<std::unique_ptr<OpenDirectory>> open_directory(const std::string& path) override {
+    Descriptor fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (fd.get() < 0) return system_error("opening", path, errno);
+    return std::unique_ptr<OpenDirectory>(new PosixOpenDirectory(path, std::move(fd)));
   }
 
   Result<std::unique_ptr<FileLock>> lock(const std::string& path, std::string_view owner) override {

@@ -81,6 +81,36 @@ class WatchedWritable : public WritableFile {
   std::shared_ptr<FileProgress> progress_;
 };
 
+class WatchedDirectory : public OpenDirectory {
+ public:
+  WatchedDirectory(std::unique_ptr<OpenDirectory> directory, std::string path,
+                   std::shared_ptr<FileProgress> progress)
+      : directory_(std::move(directory)), path_(std::move(path)), progress_(std::move(progress)) {}
+  Result<std::vector<std::string>> list() override {
+    return watched(*progress_, "listing", path_, [&] { return directory_->list(); });
+  }
+  Result<std::string> read(const std::string& name, int64_t limit_bytes) override {
+    return watched(*progress_, "reading", join_path(path_, name),
+                   [&] { return directory_->read(name, limit_bytes); });
+  }
+  Status remove(const std::string& name) override {
+    return watched(*progress_, "removing", join_path(path_, name),
+                   [&] { return directory_->remove(name); });
+  }
+  Status sync() override {
+    return watched(*progress_, "syncing", path_, [&] { return directory_->sync(); });
+  }
+  Status remove_name_if_empty() override {
+    return watched(*progress_, "removing", path_,
+                   [&] { return directory_->remove_name_if_empty(); });
+  }
+
+ private:
+  std::unique_ptr<OpenDirectory> directory_;
+  std::string path_;
+  std::shared_ptr<FileProgress> progress_;
+};
+
 class WatchedFiles : public FileSystem {
  public:
   WatchedFiles(FileSystem& base, std::shared_ptr<FileProgress> progress)
@@ -108,9 +138,8 @@ class WatchedFiles : public FileSystem {
   Status append_line(const std::string& path, std::string_view line) override {
     return watched(*progress_, "appending to", path, [&] { return base_.append_line(path, line); });
   }
-  Status truncate(const std::string& path, int64_t size_bytes) override {
-    return watched(*progress_, "truncating", path,
-                   [&] { return base_.truncate(path, size_bytes); });
+  Result<std::unique_ptr<LogFile>> open_log(const std::string& path) override {
+    return watched(*progress_, "opening", path, [&] { return base_.open_log(path); });
   }
   Status rename(const std::string& from, const std::string& to) override {
     return watched(*progress_, "renaming", from, [&] { return base_.rename(from, to); });
@@ -132,6 +161,12 @@ class WatchedFiles : public FileSystem {
   }
   Result<std::vector<std::string>> list(const std::string& path) override {
     return watched(*progress_, "listing", path, [&] { return base_.list(path); });
+  }
+  Result<std::unique_ptr<OpenDirectory>> open_directory(const std::string& path) override {
+    auto opened = watched(*progress_, "opening", path, [&] { return base_.open_directory(path); });
+    LEASEHOLD_RETURN_IF_ERROR(opened.status());
+    return std::unique_ptr<OpenDirectory>(
+        new WatchedDirectory(std::move(opened).value(), path, progress_));
   }
   Result<std::unique_ptr<FileLock>> lock(const std::string& path, std::string_view owner) override {
     return watched(*progress_, "locking", path, [&] { return base_.lock(path, owner); });

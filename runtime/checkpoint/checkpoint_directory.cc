@@ -36,6 +36,26 @@ Result<bool> is_usable(FileSystem& files, const std::string& path, int64_t step,
   return good;
 }
 
+Status remove_content(OpenDirectory& directory) {
+  LEASEHOLD_RETURN_IF_ERROR(directory.remove(kManifestName));
+  LEASEHOLD_RETURN_IF_ERROR(directory.sync());
+  LEASEHOLD_ASSIGN_OR_RETURN(const std::vector<std::string> names, directory.list());
+  for (const std::string& name : names) LEASEHOLD_RETURN_IF_ERROR(directory.remove(name));
+  return directory.remove_name_if_empty();
+}
+
+// A step's directory without a manifest: a removal that was cut short, or a save by an older
+// program, which renamed first.
+Status remove_if_unfinished(FileSystem& files, const std::string& path) {
+  const Result<std::unique_ptr<OpenDirectory>> opened = files.open_directory(path);
+  if (opened.status().code() == Code::kMissingInput) return ok_status();
+  if (!opened.ok()) return opened.status();
+  OpenDirectory& directory = **opened;
+  LEASEHOLD_ASSIGN_OR_RETURN(const std::vector<std::string> content, directory.list());
+  return std::ranges::binary_search(content, kManifestName) ? ok_status()
+                                                            : remove_content(directory);
+}
+
 }  // namespace
 
 std::string checkpoints_path(const std::string& run_dir) {
@@ -61,6 +81,16 @@ std::string temporary_name(int64_t step, int64_t generation) {
   return fmt::format("{}{}-g{:04}", kTemporaryPrefix, checkpoint_name(step), generation);
 }
 
+std::optional<int64_t> parse_temporary_name(std::string_view name) {
+  if (!name.starts_with(kTemporaryPrefix)) return std::nullopt;
+  const size_t at = name.rfind("-g");
+  if (at == std::string_view::npos) return 0;
+  int64_t generation = 0;
+  const char* const end = name.data() + name.size();
+  const auto [stop, failure] = std::from_chars(name.data() + at + 2, end, generation);
+  return failure == std::errc() && stop == end ? generation : 0;
+}
+
 Status make_durable_directories(FileSystem& files, const std::string& path) {
   std::vector<std::string> holders;  // of a name that is missing
   for (std::string at = path; at != "/" && at != "." && !files.exists(at); at = parent_path(at)) {
@@ -71,15 +101,21 @@ Status make_durable_directories(FileSystem& files, const std::string& path) {
   return ok_status();
 }
 
-Result<std::string> set_aside(FileSystem& files, const std::string& path) {
-  const std::string directory = parent_path(path);
-  const std::string name = path.substr(path.rfind('/') + 1);
-  const std::string aside =
-      join_path(directory, fmt::format("{}removed-{}", kTemporaryPrefix, name));
-  LEASEHOLD_RETURN_IF_ERROR(files.remove_all(aside));
-  LEASEHOLD_RETURN_IF_ERROR(files.rename(path, aside));
-  LEASEHOLD_RETURN_IF_ERROR(files.sync_directory(directory));
-  return aside;
+Status remove_checkpoint(FileSystem& files, const std::string& path, int64_t generation) {
+  const Result<std::unique_ptr<OpenDirectory>> opened = files.open_directory(path);
+  if (opened.status().code() == Code::kMissingInput) return ok_status();
+  if (!opened.ok()) return opened.status();
+  OpenDirectory& directory = **opened;
+  const Result<std::string> text = directory.read(kManifestName, kMaxManifestBytes);
+  if (text.status().code() == Code::kStorage) return text.status();
+  if (text.ok()) {
+    const Result<Manifest> manifest = parse_manifest(*text, join_path(path, kManifestName));
+    if (manifest.ok() && manifest->info.generation > generation) {
+      return error(Code::kUnavailable, "generation {} wrote {}: generation {} leaves it as it is",
+                   manifest->info.generation, path, generation);
+    }
+  }
+  return remove_content(directory);
 }
 
 Result<CheckpointHandle> open_checkpoint(FileSystem& files, const std::string& path) {
@@ -168,17 +204,14 @@ Status check_parameters(const CheckpointHandle& checkpoint,
       checkpoint.path, text);
 }
 
-Status remove_leftovers(FileSystem& files, const std::string& run_dir) {
+Status remove_leftovers(FileSystem& files, const std::string& run_dir, int64_t generation) {
   const std::string directory = checkpoints_path(run_dir);
   LEASEHOLD_ASSIGN_OR_RETURN(const std::vector<std::string> names, names_in(files, directory));
   for (const std::string& name : names) {
     const std::string path = join_path(directory, name);
-    bool leftover = name.starts_with(kTemporaryPrefix);
-    if (parse_checkpoint_name(name)) {
-      LEASEHOLD_ASSIGN_OR_RETURN(const std::vector<std::string> content, files.list(path));
-      leftover = !std::ranges::binary_search(content, kManifestName);
-    }
-    if (leftover) LEASEHOLD_RETURN_IF_ERROR(files.remove_all(path));
+    const std::optional<int64_t> writer = parse_temporary_name(name);
+    if (writer && *writer <= generation) LEASEHOLD_RETURN_IF_ERROR(files.remove_all(path));
+    if (parse_checkpoint_name(name)) LEASEHOLD_RETURN_IF_ERROR(remove_if_unfinished(files, path));
   }
   return ok_status();
 }
@@ -186,7 +219,7 @@ Status remove_leftovers(FileSystem& files, const std::string& run_dir) {
 Status remove_old_checkpoints(FileSystem& files, const std::string& run_dir,
                               const KeptCheckpoints& kept, std::set<int64_t>& usable) {
   LEASEHOLD_CHECK(kept.newest >= 1, "keep {} checkpoints", kept.newest);
-  LEASEHOLD_RETURN_IF_ERROR(remove_leftovers(files, run_dir));
+  LEASEHOLD_RETURN_IF_ERROR(remove_leftovers(files, run_dir, kept.generation));
   const std::string directory = checkpoints_path(run_dir);
   LEASEHOLD_ASSIGN_OR_RETURN(const std::vector<std::string> names, names_in(files, directory));
   std::vector<int64_t> steps;
@@ -203,8 +236,9 @@ Status remove_old_checkpoints(FileSystem& files, const std::string& run_dir,
       continue;
     }
     if (kept.multiples_of > 0 && step % kept.multiples_of == 0) continue;
-    LEASEHOLD_ASSIGN_OR_RETURN(const std::string aside, set_aside(files, path));
-    LEASEHOLD_RETURN_IF_ERROR(files.remove_all(aside));
+    const Status removed = remove_checkpoint(files, path, kept.generation);
+    if (removed.code() == Code::kUnavailable) continue;  // a newer generation's
+    LEASEHOLD_RETURN_IF_ERROR(removed);
     usable.erase(step);
   }
   return ok_status();

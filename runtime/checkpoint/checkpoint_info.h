@@ -13,6 +13,10 @@ namespace leasehold {
 struct CheckpointInfo {
   int64_t step = 0;  // optimizer steps done
   uint64_t seed = 0;
+  // Steps among them that changed no weights, since their loss or norm was not finite; and how many
+  // of these were the newest ones, in a row.
+  int64_t num_skipped = 0;
+  int64_t num_skipped_in_row = 0;
   uint64_t data_position = 0;  // global index of the next training sample
   std::string lineage;         // names the run's history; a fork starts a new one
   std::string parent_lineage;  // of a fork: the history it left; else empty

@@ -31,15 +31,17 @@ std::string checkpoint_name(int64_t step);  // "step-00000100"
 std::optional<int64_t> parse_checkpoint_name(std::string_view name);
 
 // Collective over `world` (a host-memory group). Writes `mine` of every rank as
-// run_dir/checkpoints/<name>: files into a directory named by step and generation, synced; renamed
-// into place; then rank 0 publishes the manifest, exclusively. A rank's slices must not overlap
-// another's, and together they must cover weight, m and v of every parameter (checked before
-// anything is published: kInternal). Every rank gets the same outcome:
+// run_dir/checkpoints/<name>: files and then the manifest into a directory named by step and
+// generation, synced, and renamed into place, which never replaces a checkpoint. From the rename on
+// the checkpoint exists, and no failure takes it back. A rank's slices must not overlap another's,
+// and together they must cover weight, m and v of every parameter (checked before anything is
+// published: kInternal). Every rank gets the same outcome:
 // - kStorage, naming file and reason: a rank could not write (disk full, ...), and what was written
-//   is removed; or its files did not move for the limit of `work`, and then what hangs is left
-//   behind, and the slices' memory must stay until work.idle();
+//   is removed, or, where only the last sync failed, is in place; or its files did not move for the
+//   limit of `work`, and then what hangs is left behind, and the slices' memory must stay until
+//   work.idle();
 // - kUnavailable: run_dir/generations holds a newer claim than info.generation; nothing is
-// published;
+//   published;
 // - kBadData: that step exists already and holds other values. When it holds the same, ok without
 //   writing; when it is damaged, it is replaced.
 // Older checkpoints are never touched.
@@ -89,13 +91,15 @@ Status load_checkpoint(FileSystem& files, const CheckpointHandle& checkpoint,
 struct KeptCheckpoints {
   int64_t newest = 2;        // so many usable ones; at least 1
   int64_t multiples_of = 0;  // not 0: those whose step is a multiple of it, for ever
+  int64_t generation = 0;    // that removes: what newer ones wrote stays
 };
 // Removes the other checkpoints and what writers that died left behind. Damaged ones newer than the
 // oldest of the newest stay for a person to look at. `usable` remembers the steps whose manifests
-// were found good, so that none is read twice. Local; rank 0 only, while no save is under way.
+// were found good, so that none is read twice. Local; rank 0 only, while no save of this generation
+// is under way.
 Status remove_old_checkpoints(FileSystem& files, const std::string& run_dir,
                               const KeptCheckpoints& kept, std::set<int64_t>& usable);
 // The second half alone.
-Status remove_leftovers(FileSystem& files, const std::string& run_dir);
+Status remove_leftovers(FileSystem& files, const std::string& run_dir, int64_t generation);
 
 }  // namespace leasehold

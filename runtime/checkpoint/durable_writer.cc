@@ -19,8 +19,9 @@ namespace leasehold {
 
 namespace {
 
-// How much of an existing checkpoint is held at once to compare it.
+// The elements of an existing checkpoint that are held at once to compare it.
 constexpr int64_t kCompareElements = 16 * kMaxPieceElements;
+constexpr int kSaveAttempts = 3;
 
 struct Paths {
   std::string run_dir;
@@ -52,18 +53,24 @@ Result<bool> prepare(FileSystem& files, const Paths& paths, const CheckpointInfo
   LEASEHOLD_RETURN_IF_ERROR(files.remove_all(paths.temporary));
   LEASEHOLD_RETURN_IF_ERROR(files.make_directories(paths.temporary));
   const Result<CheckpointHandle> existing = open_checkpoint(files, paths.final);
+  // Its writer may have died between the rename and its sync.
+  if (existing.ok()) LEASEHOLD_RETURN_IF_ERROR(files.sync_directory(paths.directory));
   const Code code = existing.status().code();
   const bool absent_or_damaged = code == Code::kMissingInput || code == Code::kBadData;
   if (!existing.ok() && !absent_or_damaged) return existing.status();
   return existing.ok();
 }
 
-// Compares this rank's slices with those of the checkpoint at `path`. Local.
+// Compares this rank's slices with those of the checkpoint at `path`. Local. kBadConfig when it is
+// not there any more.
 enum class Comparison : char { kSame = 's', kDifferent = 'd', kDamaged = 'x' };
 Result<Comparison> compare_with(FileSystem& files, const std::string& path,
                                 std::span<const StateSlice> mine) {
   const Result<CheckpointHandle> handle = open_checkpoint(files, path);
   if (handle.status().code() == Code::kBadData) return Comparison::kDamaged;
+  // Another writer is replacing it.
+  if (handle.status().code() == Code::kMissingInput)
+    return error(Code::kBadConfig, "{}", handle.status().message());
   if (!handle.ok()) return handle.status();
   CheckpointReader reader(files, handle.value());
   std::vector<float> stored;
@@ -134,43 +141,24 @@ Result<std::string> write_together(FileWork& work, const SaveJobPtr& job, Commun
   return *summary;
 }
 
-// Rank 0. From here on the checkpoint exists, or nothing of it does.
-Status publish_manifest(FileSystem& files, const Paths& paths, const std::string& manifest,
-                        int64_t generation) {
-  LEASEHOLD_RETURN_IF_ERROR(files.sync_directory(paths.directory));
-  LEASEHOLD_RETURN_IF_ERROR(check_not_superseded(files, paths.run_dir, generation));
-  // Exclusively: unlike a rename this cannot replace what a newer generation has published here
-  // meanwhile.
-  return files.create_exclusive(join_path(paths.final, kManifestName), manifest);
-}
-
-// Rank 0.
+// Rank 0. `replace`: the checkpoint that has the name is damaged. kBadConfig when another writer
+// has published this step meanwhile.
 Status publish(FileSystem& files, const Paths& paths, const CheckpointInfo& info,
-               const std::vector<std::string>& summaries) {
+               const std::vector<std::string>& summaries, bool replace) {
   const Result<Manifest> manifest = merge_summaries(info, summaries);
   if (!manifest.ok()) return error(Code::kInternal, "{}", manifest.status().message());
   LEASEHOLD_ASSIGN_OR_RETURN(const std::string text, encode_manifest(manifest.value()));
-
-  LEASEHOLD_RETURN_IF_ERROR(files.sync_directory(paths.temporary));
+  LEASEHOLD_RETURN_IF_ERROR(
+      files.create_exclusive(join_path(paths.temporary, kManifestName), text));  // and syncs there
   LEASEHOLD_RETURN_IF_ERROR(check_not_superseded(files, paths.run_dir, info.generation));
-  std::string aside;  // a damaged checkpoint of this step, or the rest of a save that was cut short
-  if (files.exists(paths.final)) {
-    LEASEHOLD_ASSIGN_OR_RETURN(aside, set_aside(files, paths.final));
+  Status renamed = files.rename(paths.temporary, paths.final);
+  if (renamed.code() == Code::kBadConfig) {
+    if (!replace && open_checkpoint(files, paths.final).ok()) return renamed;
+    LEASEHOLD_RETURN_IF_ERROR(remove_checkpoint(files, paths.final, info.generation));
+    renamed = files.rename(paths.temporary, paths.final);
   }
-  LEASEHOLD_RETURN_IF_ERROR(files.rename(paths.temporary, paths.final));
-  const Status published = publish_manifest(files, paths, text, info.generation);
-  if (published.code() == Code::kBadConfig) {
-    return error(Code::kUnavailable, "another writer has published {} meanwhile", paths.final);
-  }
-  if (!published.ok()) {
-    const Result<std::string> withdrawn = set_aside(files, paths.final);
-    const Status removed =
-        withdrawn.ok() ? files.remove_all(withdrawn.value()) : withdrawn.status();
-    return removed.ok() ? published
-                        : error(published.code(), "{} (and {} could not be removed: {})",
-                                published.message(), paths.final, removed.message());
-  }
-  return aside.empty() ? ok_status() : files.remove_all(aside);
+  LEASEHOLD_RETURN_IF_ERROR(renamed);
+  return files.sync_directory(paths.directory);
 }
 
 // Collective. True when a checkpoint of this step can be read.
@@ -188,8 +176,8 @@ Result<bool> prepare_together(FileWork& work, const SaveJobPtr& job, Communicato
   return decision == "compare";
 }
 
-// Collective.
-Status save_together(FileWork& work, const SaveJobPtr& job, Communicator& world, Stream& stream) {
+// Collective. kBadConfig when another writer acts on this step meanwhile.
+Status try_to_save(FileWork& work, const SaveJobPtr& job, Communicator& world, Stream& stream) {
   LEASEHOLD_ASSIGN_OR_RETURN(const bool exists, prepare_together(work, job, world, stream));
   if (exists) {
     LEASEHOLD_ASSIGN_OR_RETURN(const Comparison found, compare_together(work, job, world, stream));
@@ -206,9 +194,19 @@ Status save_together(FileWork& work, const SaveJobPtr& job, Communicator& world,
   LEASEHOLD_ASSIGN_OR_RETURN(std::vector<std::string> summaries,
                              gather_bytes(world, stream, summary, work.deadline()));
   return work.on_rank_0(world, stream, job->what,
-                        [job, summaries = std::move(summaries)](FileSystem& files) {
-                          return publish(files, job->paths, job->info, summaries);
+                        [job, exists, summaries = std::move(summaries)](FileSystem& files) {
+                          return publish(files, job->paths, job->info, summaries, exists);
                         });
+}
+
+// Collective. What another writer published meanwhile is compared, as if it had been there before.
+Status save_together(FileWork& work, const SaveJobPtr& job, Communicator& world, Stream& stream) {
+  Status saved;
+  for (int attempt = 0; attempt < kSaveAttempts; ++attempt) {
+    saved = try_to_save(work, job, world, stream);
+    if (saved.code() != Code::kBadConfig) return saved;
+  }
+  return error(Code::kStorage, "{}", saved.message());
 }
 
 }  // namespace

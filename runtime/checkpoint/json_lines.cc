@@ -16,15 +16,15 @@ constexpr size_t kMaxLineBytes = size_t{16} << 20;
 
 Result<int64_t> for_each_line(
     FileSystem& files, const std::string& path,
-    const std::function<void(std::string_view line, int64_t offset)>& line) {
+    const std::function<void(std::string_view line, int64_t offset)>& line, int64_t begin_bytes) {
   Result<std::unique_ptr<ReadableFile>> file = files.open(path);
   if (file.status().code() == Code::kMissingInput) return int64_t{0};
   if (!file.ok()) return file.status();
   const int64_t size_bytes = file.value()->size_bytes();
   std::string pending;  // from line_offset on, without a newline so far
   std::string block;
-  int64_t line_offset = 0;
-  for (int64_t offset = 0; offset < size_bytes; offset += std::ssize(block)) {
+  int64_t line_offset = begin_bytes;
+  for (int64_t offset = begin_bytes; offset < size_bytes; offset += std::ssize(block)) {
     block.resize(static_cast<size_t>(std::min(kBlockBytes, size_bytes - offset)));
     LEASEHOLD_RETURN_IF_ERROR(file.value()->read_at(offset, block.data(), std::ssize(block)));
     size_t begin = 0;
@@ -44,17 +44,19 @@ Result<int64_t> for_each_line(
   return line_offset;
 }
 
-std::optional<int64_t> find_step(std::string_view line) {
-  constexpr std::string_view kKey = "\"step\":";
-  const size_t at = line.find(kKey);
+std::optional<int64_t> find_integer(std::string_view line, std::string_view name) {
+  const std::string key = fmt::format("\"{}\":", name);
+  const size_t at = line.find(key);
   if (at == std::string_view::npos) return std::nullopt;
-  const char* begin = line.data() + at + kKey.size();
+  const char* begin = line.data() + at + key.size();
   const char* const end = line.data() + line.size();
   while (begin != end && *begin == ' ') ++begin;
-  int64_t step = 0;
-  const auto [stop, failure] = std::from_chars(begin, end, step);
-  return failure == std::errc() && step >= 0 ? std::optional(step) : std::nullopt;
+  int64_t value = 0;
+  const auto [stop, failure] = std::from_chars(begin, end, value);
+  return failure == std::errc() && value >= 0 ? std::optional(value) : std::nullopt;
 }
+
+std::optional<int64_t> find_step(std::string_view line) { return find_integer(line, "step"); }
 
 bool is_json_object(std::string_view line) {
   const auto parsed = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);

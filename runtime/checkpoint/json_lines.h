@@ -13,14 +13,16 @@
 namespace leasehold {
 
 // Reads the file once, in blocks, calling `line` with each line that ends in a newline (without it)
-// and its offset. Returns the offset behind the last newline. An absent file is empty. kBadData for
-// a line of more than 16 MiB.
+// and its offset, from the line on that begins at `begin_bytes`. Returns the offset after the last
+// newline. An absent file is empty. kBadData for a line of more than 16 MiB.
 Result<int64_t> for_each_line(
     FileSystem& files, const std::string& path,
-    const std::function<void(std::string_view line, int64_t offset)>& line);
+    const std::function<void(std::string_view line, int64_t offset)>& line,
+    int64_t begin_bytes = 0);
 
-// The step of a line, looked for as text: the integer behind the first "step": of it. Enough for an
-// index over lines of our own, at memory speed.
+// Looks for a member as text: the integer, 0 or more, after the first "name": of the line. Enough
+// for an index over lines of our own, at memory speed.
+std::optional<int64_t> find_integer(std::string_view line, std::string_view name);
 std::optional<int64_t> find_step(std::string_view line);
 
 bool is_json_object(std::string_view line);

@@ -166,7 +166,7 @@ Result<Manifest> parse_manifest(std::string_view text, const std::string& file) 
         {"format", "version", "step", "seed", "data_position", "lineage", "parent_lineage",
          "fork_step", "generation", "identity", "model", "tokenizer", "arithmetic_class",
          "metrics_line", "files", "tensors", "digest"},
-        {"algorithms", "cpu_kernels", "model_files"}));
+        {"algorithms", "cpu_kernels", "model_files", "skipped_steps", "skipped_in_row"}));
     LEASEHOLD_ASSIGN_OR_RETURN(manifest.info, parse_info(top));
     const JsonCursor files = top.field("files");
     LEASEHOLD_RETURN_IF_ERROR(files.expect_array());

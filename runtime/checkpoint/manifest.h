@@ -4,9 +4,9 @@
 //
 //   {"format": "leasehold-checkpoint", "version": 2,
 //    the members of CheckpointInfo under their names ("tokenizer" for tokenizer_json; "algorithms",
-//    an array of the text's lines, "cpu_kernels" and "model_files" are there only where they are
-//    not empty), "files": [{"name": "shard-00000-of-00002.safetensors", "size_bytes": 4096,
-//    "pieces": 3,
+//    an array of the text's lines, "cpu_kernels", "model_files" and, for num_skipped and
+//    num_skipped_in_row, "skipped_steps" and "skipped_in_row" are there only where not empty),
+//    "files": [{"name": "shard-00000-of-00002.safetensors", "size_bytes": 4096, "pieces": 3,
 //               "index_bytes": 700, "index_digest": "..."}, ...],
 //    "tensors": [{"parameter": "...", "kind": "weight", "dtype": "F32", "shape": [768, 768],
 //                 "boxes": [{"offset": [0, 0], "extent": [768, 768],

@@ -189,6 +189,10 @@ json encode_info(const CheckpointInfo& info) {
                   {"tokenizer", info.tokenizer_json},
                   {"arithmetic_class", info.arithmetic_class},
                   {"metrics_line", info.metrics_line}};
+  if (info.num_skipped > 0) {
+    encoded["skipped_steps"] = info.num_skipped;
+    encoded["skipped_in_row"] = info.num_skipped_in_row;
+  }
   if (!info.algorithms.empty()) encoded["algorithms"] = lines_of(info.algorithms);
   if (!info.cpu_kernels.empty()) encoded["cpu_kernels"] = info.cpu_kernels;
   if (!info.model_files.empty()) encoded["model_files"] = info.model_files;
@@ -306,6 +310,13 @@ Result<CheckpointInfo> parse_info(const JsonCursor& top) {
   LEASEHOLD_ASSIGN_OR_RETURN(info.tokenizer_json, top.field("tokenizer").string());
   LEASEHOLD_ASSIGN_OR_RETURN(info.arithmetic_class, top.field("arithmetic_class").string());
   LEASEHOLD_ASSIGN_OR_RETURN(info.metrics_line, top.field("metrics_line").string());
+  if (top.has("skipped_steps")) {
+    LEASEHOLD_ASSIGN_OR_RETURN(info.num_skipped, top.field("skipped_steps").integer(0, info.step));
+  }
+  if (top.has("skipped_in_row")) {
+    LEASEHOLD_ASSIGN_OR_RETURN(info.num_skipped_in_row,
+                               top.field("skipped_in_row").integer(0, info.num_skipped));
+  }
   if (top.has("cpu_kernels")) {
     LEASEHOLD_ASSIGN_OR_RETURN(info.cpu_kernels, top.field("cpu_kernels").string());
   }

@@ -1,6 +1,7 @@
 #include "runtime/checkpoint/newest_record.h"
 
 #include "runtime/checkpoint/durable.h"
+#include "runtime/checkpoint/run_directory.h"
 #include "runtime/checkpoint/snapshot_description.h"
 #include "runtime/checkpoint/snapshot_slot.h"
 
@@ -15,10 +16,8 @@ void take_newer(std::optional<NewestRecord>& newest, NewestRecord found) {
 // Looks at the slots of one node, which their names tell.
 void look_in_memory(FileSystem& files, const std::string& run_dir, const std::string& directory,
                     const std::string& node, std::optional<NewestRecord>& newest) {
-  constexpr int64_t kLineageBytes = 4096;
-  auto lineage = read_file(files, join_path(run_dir, "lineage"), kLineageBytes);
-  if (!lineage.ok()) return;
-  while (lineage->ends_with('\n')) lineage->pop_back();
+  const auto lineage = read_lineage(files, run_dir);
+  if (!lineage.ok() || lineage->empty()) return;
   const std::string prefix = run_prefix(run_dir);
   const auto slots = list_slots(directory, prefix);
   if (!slots.ok()) return;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <climits>
+#include <functional>
 #include <optional>
 #include <unistd.h>
 
@@ -16,6 +17,9 @@ namespace leasehold {
 namespace {
 
 constexpr int kClaimAttempts = 16;
+constexpr int kReadAttempts = 4;
+constexpr size_t kMaxWaitingEvents = 4096;
+constexpr int64_t kMaxCarriedBytes = int64_t{64} << 10;
 // What may be cut from the end of a log before a person has to look at it.
 constexpr int64_t kMaxCutBytes = int64_t{1} << 20;
 
@@ -23,8 +27,30 @@ std::string generations_path(const std::string& run_dir) {
   return join_path(run_dir, "generations");
 }
 
+constexpr const char* kLineageName = "lineage";
+
+std::string generation_path(const std::string& run_dir, int64_t generation) {
+  return join_path(generations_path(run_dir), std::to_string(generation));
+}
+
 std::string claim_path(const std::string& run_dir, int64_t generation) {
-  return join_path(join_path(generations_path(run_dir), std::to_string(generation)), "claim");
+  return join_path(generation_path(run_dir, generation), "claim");
+}
+
+Result<std::vector<int64_t>> generations_newest_first(FileSystem& files,
+                                                      const std::string& run_dir) {
+  std::vector<int64_t> generations;
+  const Result<std::vector<std::string>> names = files.list(generations_path(run_dir));
+  if (names.status().code() == Code::kMissingInput) return generations;
+  if (!names.ok()) return names.status();
+  for (const std::string& name : names.value()) {
+    int64_t generation = 0;
+    const auto [end, failure] = std::from_chars(name.data(), name.data() + name.size(), generation);
+    if (failure == std::errc() && end == name.data() + name.size())
+      generations.push_back(generation);
+  }
+  std::ranges::sort(generations, std::greater());
+  return generations;
 }
 
 Status unusable(const std::string& run_dir, const Status& cause) {
@@ -34,6 +60,7 @@ Status unusable(const std::string& run_dir, const Status& cause) {
                run_dir, cause.message());
 }
 
+// Of events.jsonl.
 struct Tail {
   int64_t good_bytes = 0;  // up to here the log is whole
   int64_t total_bytes = 0;
@@ -50,7 +77,10 @@ Status cut_tail(FileSystem& files, const std::string& path, const Tail& tail,
         "{}: the last {} bytes are no JSON lines; move the file away, or cut it at byte {}", path,
         surplus, tail.good_bytes);
   }
-  LEASEHOLD_RETURN_IF_ERROR(files.truncate(path, tail.good_bytes));
+  LEASEHOLD_ASSIGN_OR_RETURN(const auto log, files.open_log(path));
+  const Status cut = log->cut(tail.total_bytes, tail.good_bytes);
+  if (cut.code() == Code::kBadConfig) return ok_status();  // another writer appends just now
+  LEASEHOLD_RETURN_IF_ERROR(cut);
   repairs.push_back(
       fmt::format("{}: cut {} bytes of a line that was not written to its end", path, surplus));
   return ok_status();
@@ -66,18 +96,35 @@ Result<int64_t> size_of_file(FileSystem& files, const std::string& path) {
 }  // namespace
 
 Result<int64_t> newest_claim(FileSystem& files, const std::string& run_dir) {
-  const Result<std::vector<std::string>> names = files.list(generations_path(run_dir));
-  if (names.status().code() == Code::kMissingInput) return int64_t{0};
-  if (!names.ok()) return names.status();
-  int64_t newest = 0;
-  for (const std::string& name : names.value()) {
-    int64_t generation = 0;
-    const auto [end, failure] = std::from_chars(name.data(), name.data() + name.size(), generation);
-    const bool whole = failure == std::errc() && end == name.data() + name.size();
-    if (whole && generation > newest && files.exists(claim_path(run_dir, generation)))
-      newest = generation;
+  LEASEHOLD_ASSIGN_OR_RETURN(const std::vector<int64_t> generations,
+                             generations_newest_first(files, run_dir));
+  for (const int64_t generation : generations) {
+    // Listed, not looked up: a client of NFS may remember for a minute that a name did not exist,
+    // but asks the server when a directory is opened.
+    const Result<std::vector<std::string>> content =
+        files.list(generation_path(run_dir, generation));
+    if (content.status().code() == Code::kMissingInput) continue;  // a file, or just removed
+    if (!content.ok()) return content.status();
+    if (std::ranges::binary_search(*content, "claim")) return generation;
   }
-  return newest;
+  return int64_t{0};
+}
+
+Result<std::string> read_lineage(FileSystem& files, const std::string& run_dir) {
+  LEASEHOLD_ASSIGN_OR_RETURN(const std::vector<int64_t> generations,
+                             generations_newest_first(files, run_dir));
+  std::vector<std::string> directories;
+  for (const int64_t generation : generations)
+    directories.push_back(generation_path(run_dir, generation));
+  directories.push_back(run_dir);  // where older programs kept it
+  for (const std::string& directory : directories) {
+    const Result<std::string> text =
+        read_file(files, join_path(directory, kLineageName), kMaxCutBytes);
+    if (text.status().code() == Code::kMissingInput) continue;
+    if (!text.ok()) return text.status();
+    return text->substr(0, text->find('\n'));
+  }
+  return std::string();
 }
 
 std::string describe_owner(Clock& clock) {
@@ -98,9 +145,12 @@ Result<std::unique_ptr<RunDirectory>> RunDirectory::claim(FileSystem& files,
   const Status claimed = options.generation ? run->claim_given_generation(options)
                                             : run->claim_generation(options.owner);
   if (!claimed.ok()) return unusable(run_dir, claimed);
-  LEASEHOLD_RETURN_IF_ERROR(run->index_metrics());
+  run->replays_repeat_bits_ = options.replays_repeat_bits;
+  LEASEHOLD_RETURN_IF_ERROR(run->read_metrics());
   LEASEHOLD_RETURN_IF_ERROR(run->repair_events());
-  LEASEHOLD_RETURN_IF_ERROR(remove_leftovers(files, run_dir));
+  // The writer of a leftover may be alive and still adding to it.
+  const Status removed = remove_leftovers(files, run_dir, run->generation_);
+  if (!removed.ok()) run->repairs_.push_back("a leftover stays: " + removed.message());
   return run;
 }
 
@@ -127,6 +177,8 @@ Status RunDirectory::claim_given_generation(const ClaimOptions& options) {
   if (newest >= generation) return superseded(newest);
   const std::string claim = claim_path(path_, generation);
   LEASEHOLD_RETURN_IF_ERROR(make_durable_directories(files_, parent_path(claim)));
+  // The supervisor has made it, and synced nothing above.
+  LEASEHOLD_RETURN_IF_ERROR(files_.sync_directory(generations_path(path_)));
   Status created = files_.create_exclusive(claim, options.owner + "\n");
   if (created.code() == Code::kBadConfig) return superseded(generation);
   generation_ = generation;
@@ -153,44 +205,14 @@ Status RunDirectory::claim_generation(const std::string& owner) {
                path_);
 }
 
-Status RunDirectory::index_metrics() {
-  const std::string file = metrics_path();
-  Tail tail;
-  int64_t line_number = 0;
-  int64_t last_good_line = 0;
-  std::string last_line;
-  Status order;
-  const Result<int64_t> end =
-      for_each_line(files_, file, [&](std::string_view line, int64_t offset) {
-        ++line_number;
-        const std::optional<int64_t> step = find_step(line);
-        const bool good = step && line.front() == '{' && line.back() == '}';
-        if (!good) return;
-        if (order.ok() && last_good_line != line_number - 1) {
-          order = error(Code::kBadData, "{}: line {} is damaged; restore the file, or move it away",
-                        file, last_good_line + 1);
-        } else if (order.ok() && *step <= last_metrics_step()) {
-          order = error(
-              Code::kBadData,
-              "{}: line {} is of step {}, the one before it of step {}; restore the file, or move "
-              "it away",
-              file, line_number, *step, last_metrics_step());
-        }
-        last_good_line = line_number;
-        metrics_.push_back({*step, offset});
-        tail.good_bytes = offset + std::ssize(line) + 1;
-        last_line = line;
-      });
-  if (!end.ok()) return end.status();
-  LEASEHOLD_RETURN_IF_ERROR(order);
-  // Only the last line can be half of one that looks whole.
-  if (!metrics_.empty() && !is_json_object(last_line)) {
-    tail.good_bytes = metrics_.back().offset;
-    metrics_.pop_back();
+Status RunDirectory::read_metrics() {
+  Status read;
+  for (int attempt = 0; attempt < kReadAttempts; ++attempt) {
+    read = metrics_.catch_up();
+    if (read.code() != Code::kBadConfig) break;  // an older generation changed it just now
   }
-  LEASEHOLD_ASSIGN_OR_RETURN(tail.total_bytes, size_of_file(files_, file));
-  metrics_bytes_ = tail.good_bytes;
-  return cut_tail(files_, file, tail, repairs_);
+  for (std::string& repair : metrics_.take_repairs()) repairs_.push_back(std::move(repair));
+  return read.code() == Code::kBadConfig ? error(Code::kStorage, "{}", read.message()) : read;
 }
 
 Status RunDirectory::repair_events() {
@@ -216,37 +238,14 @@ Status RunDirectory::check_current() const {
                generation_);
 }
 
-Status RunDirectory::append_metrics(const std::string& line) {
-  LEASEHOLD_RETURN_IF_ERROR(check_current());
-  Status appended = files_.append_line(metrics_path(), line + "\n");
-  if (appended.ok()) {
-    metrics_bytes_ += std::ssize(line) + 1;
-    return appended;
-  }
-  // Half a line in the middle of the log would outlive this run.
-  LEASEHOLD_ASSIGN_OR_RETURN(const int64_t now, size_of_file(files_, metrics_path()));
-  if (now > metrics_bytes_)
-    LEASEHOLD_RETURN_IF_ERROR(files_.truncate(metrics_path(), metrics_bytes_));
-  return appended;
-}
-
-Result<std::string> RunDirectory::metrics_line(int64_t step) const {
-  const auto found = std::ranges::lower_bound(metrics_, step, {}, &IndexEntry::step);
-  if (found == metrics_.end() || found->step != step) {
-    return error(Code::kMissingInput, "{}: no line of step {}", metrics_path(), step);
-  }
-  const auto next = found + 1;
-  const int64_t end = next == metrics_.end() ? metrics_bytes_ : next->offset;
-  std::string line(static_cast<size_t>(end - found->offset - 1), '\0');
-  LEASEHOLD_ASSIGN_OR_RETURN(const auto file, files_.open(metrics_path()));
-  LEASEHOLD_RETURN_IF_ERROR(file->read_at(found->offset, line.data(), std::ssize(line)));
-  return line;
-}
-
 Status RunDirectory::compare_replay(int64_t step, const std::string& line) {
   const Result<std::string> recorded = metrics_line(step);
   if (recorded.status().code() == Code::kMissingInput) return ok_status();
-  if (!recorded.ok()) return recorded.status();
+  if (!recorded.ok()) {
+    notices_.push_back(
+        {"replay_not_compared", fmt::format("step {}: {}", step, recorded.status().message())});
+    return ok_status();
+  }
   std::string differences;
   for (const char* name : {"loss", "grad_norm", "validation_loss"}) {
     const std::optional<std::string> before = member_text(recorded.value(), name);
@@ -261,6 +260,13 @@ Status RunDirectory::compare_replay(int64_t step, const std::string& line) {
   const std::string reason =
       fmt::format("step {} was replayed and came out otherwise: {} (recorded in {})", step,
                   differences, metrics_path());
+  if (!replays_repeat_bits_) {
+    if (!std::exchange(difference_told_, true)) {
+      notices_.push_back({"replay_differs", reason + "; its bits are not promised by this job, and "
+                                                     "later differences are not told"});
+    }
+    return ok_status();
+  }
   LEASEHOLD_RETURN_IF_ERROR(
       append_event("replay_mismatch", reason, {{"step", std::to_string(step)}}));
   return error(
@@ -275,46 +281,89 @@ Status RunDirectory::publish_metrics(int64_t step, const std::string& line) {
   LEASEHOLD_CHECK(one_object && find_step(line) == step, "the metrics line of step {}: {}", step,
                   line);
   if (step <= last_metrics_step()) return compare_replay(step, line);
-  const int64_t offset = metrics_bytes_;
-  LEASEHOLD_RETURN_IF_ERROR(append_metrics(line));
-  metrics_.push_back({step, offset});
+  const Status added = metrics_.add(step, line);
+  if (added.code() == Code::kUnavailable || last_metrics_step() != step) return added;
+  note(added.ok() && !events_.empty() ? flush_events() : added);
   return ok_status();
 }
 
-Result<std::string> RunDirectory::lineage() const {
-  const Result<std::string> text = read_file(files_, join_path(path_, "lineage"), kMaxCutBytes);
-  if (text.status().code() == Code::kMissingInput) return std::string();
-  if (!text.ok()) return text.status();
-  return text->substr(0, text->find('\n'));
+Status RunDirectory::sync_metrics() {
+  Status synced = metrics_.sync();
+  if (synced.code() != Code::kUnavailable) note(synced);
+  return synced;
+}
+
+std::string RunDirectory::unwritten_metrics(int64_t step, const std::string& own) const {
+  const std::string waiting = metrics_.waiting_text(kMaxCarriedBytes);
+  const bool has_own = metrics_.num_waiting() > 0 && metrics_.last_step() >= step;
+  return has_own ? waiting.substr(0, waiting.size() - 1) : waiting + own;
+}
+
+// Says once that lines wait, and once that they do not any more.
+void RunDirectory::note(const Status& written) {
+  for (const std::string& repair : metrics_.take_repairs())
+    notices_.push_back({"repaired", repair});
+  const bool wait = metrics_.num_waiting() > 0 || !events_.empty();
+  if (wait == lines_wait_) return;
+  lines_wait_ = wait;
+  if (wait) {
+    notices_.push_back({"log_waits", written.message() +
+                                         "; training goes on: lines wait in memory and are written "
+                                         "when that is possible again"});
+    return;
+  }
+  notices_.push_back(
+      {"log_written",
+       num_events_lost_ == 0
+           ? "all lines that waited are written"
+           : fmt::format("all lines that waited are written, but for {} events that came when {} "
+                         "waited",
+                         num_events_lost_, kMaxWaitingEvents)});
+  num_events_lost_ = 0;
 }
 
 Status RunDirectory::set_lineage(const std::string& lineage) {
   LEASEHOLD_RETURN_IF_ERROR(check_current());
-  return publish_file(files_, join_path(path_, "lineage"), lineage + "\n",
-                      fmt::format("g{:04}", generation_));
+  // Under its own generation's name, so that an older one cannot bring back another lineage.
+  return publish_file(files_, join_path(generation_path(path_, generation_), kLineageName),
+                      lineage + "\n", fmt::format("g{:04}", generation_));
 }
 
 Status RunDirectory::fork_metrics(int64_t step, const std::string& parent_lineage) {
-  const auto first = std::ranges::upper_bound(metrics_, step, {}, &IndexEntry::step);
-  if (first == metrics_.end()) return ok_status();
+  if (last_metrics_step() <= step) return ok_status();
   LEASEHOLD_RETURN_IF_ERROR(check_current());
   LEASEHOLD_ASSIGN_OR_RETURN(const std::string content,
                              read_file(files_, metrics_path(), INT64_MAX));
   LEASEHOLD_RETURN_IF_ERROR(
       publish_file(files_, join_path(path_, fmt::format("metrics-{}.jsonl", parent_lineage)),
                    content, fmt::format("g{:04}", generation_)));
-  LEASEHOLD_RETURN_IF_ERROR(files_.truncate(metrics_path(), first->offset));
-  metrics_bytes_ = first->offset;
-  metrics_.erase(first, metrics_.end());
+  return metrics_.cut_after(step);
+}
+
+Status RunDirectory::flush_events() {
+  LEASEHOLD_RETURN_IF_ERROR(check_current());
+  while (!events_.empty()) {
+    LEASEHOLD_RETURN_IF_ERROR(files_.append_line(events_path(), events_.front()));
+    events_.pop_front();
+  }
   return ok_status();
 }
 
 Status RunDirectory::append_event(const std::string& event, const std::string& reason,
                                   const std::vector<std::pair<std::string, std::string>>& details) {
-  LEASEHOLD_RETURN_IF_ERROR(check_current());
-  return files_.append_line(
-      events_path(),
-      event_line(format_utc(clock_.unix_s()), generation_, event, reason, details) + "\n");
+  if (events_.size() < kMaxWaitingEvents) {
+    events_.push_back(event_line(format_utc(clock_.unix_s()), generation_, event, reason, details) +
+                      "\n");
+  } else {
+    ++num_events_lost_;
+  }
+  const Status written = flush_events();
+  if (written.code() == Code::kUnavailable) {
+    events_.clear();
+    return written;
+  }
+  note(written);
+  return ok_status();
 }
 
 }  // namespace leasehold

@@ -48,7 +48,7 @@ Result<SnapshotDescription> parse_snapshot(std::string_view text, const std::str
         {"format", "version", "step", "seed", "data_position", "lineage", "parent_lineage",
          "fork_step", "generation", "identity", "model", "tokenizer", "arithmetic_class",
          "metrics_line", "world_size", "rank", "file", "tensors", "digest"},
-        {"algorithms", "cpu_kernels", "model_files"}));
+        {"algorithms", "cpu_kernels", "model_files", "skipped_steps", "skipped_in_row"}));
     LEASEHOLD_ASSIGN_OR_RETURN(snapshot.info, parse_info(top));
     LEASEHOLD_ASSIGN_OR_RETURN(snapshot.world_size, top.field("world_size").integer(1, kMaxRanks));
     LEASEHOLD_ASSIGN_OR_RETURN(snapshot.rank,

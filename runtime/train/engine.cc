@@ -95,6 +95,7 @@ class EngineImplementation : public Engine {
     return state_is_copied() ? streams_.state_captured->wait(deadline()) : ok_status();
   }
   std::map<std::string, Shape> parameter_shapes() const override { return shapes_; }
+  bool failed_alike() const override { return failed_alike_; }
   std::vector<ArenaSize> memory() const override { return sizes_of(arenas_); }
 
   Result<Evaluation> evaluate(const WindowLoader& loader,
@@ -104,6 +105,7 @@ class EngineImplementation : public Engine {
 
   Result<StepResult> run_step(int64_t step, const WindowLoader& loader,
                               const StepRequest& request) override {
+    failed_alike_ = false;
     try {
       streams_.meter->begin(mesh_.group(Axis::kData));
       const Status loaded = load_batch(step, loader);
@@ -118,23 +120,17 @@ class EngineImplementation : public Engine {
           LEASEHOLD_ASSIGN_OR_RETURN(again, request.algorithms->settle());
         }
       }
-      if (!std::isfinite(result.loss) || !std::isfinite(result.gradient_norm)) {
-        return error(Code::kBadData,
-                     "step {}: loss {} and gradient norm {} are not finite; lower optimizer.lr, "
-                     "set optimizer.grad_clip "
-                     "or look at the data",
+      result.lr = learning_rate(options_.optimizer, step, options_.steps);
+      // Both are the same numbers on every rank.
+      if (std::isfinite(result.loss) && std::isfinite(result.gradient_norm)) {
+        LEASEHOLD_RETURN_IF_ERROR(update(step, request, result));
+      } else if (request.skip_nonfinite) {
+        result.skipped = true;
+      } else {
+        failed_alike_ = true;
+        return error(Code::kBadData, "step {}: loss {} and gradient norm {} are not finite",
                      step + 1, result.loss, result.gradient_norm);
       }
-      if (request.before_update) LEASEHOLD_RETURN_IF_ERROR(request.before_update());
-      streams_.compute->wait(*streams_.state_captured);
-      result.lr = learning_rate(options_.optimizer, step, options_.steps);
-      for (RankPart* part : parts_->all()) {
-        part->state->update(options_.optimizer, result.lr, step, gradient_scale(),
-                            clip_factor(options_.optimizer, result.gradient_norm),
-                            part->gradients->reduced_shard(), part->gradients->value_buffer(),
-                            *streams_.compute);
-      }
-      LEASEHOLD_RETURN_IF_ERROR(streams_.compute->synchronize(deadline()));
       result.communication = streams_.meter->end();
       result.num_tokens = options_.batch.num_microbatches * options_.B * options_.T;
       return result;
@@ -178,6 +174,21 @@ class EngineImplementation : public Engine {
       }
     }
     return status;
+  }
+
+  Status update(int64_t step, const StepRequest& request, const StepResult& result) {
+    if (request.before_update) {
+      const Status ready = request.before_update();
+      if (!ready.ok()) return error(Code::kUnavailable, "{}", ready.message());
+    }
+    streams_.compute->wait(*streams_.state_captured);
+    for (RankPart* part : parts_->all()) {
+      part->state->update(options_.optimizer, result.lr, step - request.num_skipped,
+                          gradient_scale(), clip_factor(options_.optimizer, result.gradient_norm),
+                          part->gradients->reduced_shard(), part->gradients->value_buffer(),
+                          *streams_.compute);
+    }
+    return streams_.compute->synchronize(deadline());
   }
 
   void enqueue_gradients(int64_t step) {
@@ -244,7 +255,11 @@ class EngineImplementation : public Engine {
     std::ranges::transform(all.votes, result.votes.begin(), std::negate<>());
     result.stop_requested = all.flags[kWantsToStop] != 0;
     any_chose = all.flags[kHasChosen] != 0;
-    if (all.flags[kHasFailed] != 0) return agree(world_, *streams_.host, loaded, deadline());
+    if (all.flags[kHasFailed] != 0) {
+      Status unread = agree(world_, *streams_.host, loaded, deadline());
+      failed_alike_ = unread.code() != Code::kUnavailable;
+      return unread;
+    }
     result.loss = step_batch_->mean_loss(all.losses);
     result.gradient_norm = GradientNorm::norm(all.roots);
     return ok_status();
@@ -262,6 +277,7 @@ class EngineImplementation : public Engine {
   std::unique_ptr<GradientNorm> norm_;
   std::unique_ptr<BatchBuffers> batch_;
   std::unique_ptr<Evaluator> evaluator_;
+  bool failed_alike_ = false;
   Tensor chunk_sums_, host_chunk_sums_, scalars_;
 };
 

@@ -47,6 +47,11 @@ using Votes = std::array<double, 12>;
 struct StepRequest {
   bool stop_requested = false;
   Votes votes{};
+  // A loss or gradient norm that is not finite: true leaves weights and moments as they are
+  // (StepResult::skipped), false fails the step.
+  bool skip_nonfinite = false;
+  // Steps before this one that were skipped: corrections of bias count updates, not steps.
+  int64_t num_skipped = 0;
   // Where a rank's kernels chose an algorithm in the step, the ranks settle here before the state
   // changes, and compute the step again where one was replaced. Null: each has its own.
   AgreedAlgorithms* algorithms = nullptr;
@@ -60,6 +65,7 @@ struct StepResult {
   double lr = 0;
   int64_t num_tokens = 0;       // of the global batch
   bool stop_requested = false;  // by any rank
+  bool skipped = false;         // loss or norm are not finite, and nothing was updated
   Votes votes{};                // minimum over ranks
   // This rank's, over the data axis: gradients to their owners, weights to those who compute.
   Communication communication;
@@ -114,6 +120,10 @@ class Engine {
   // device was lost, the engine cannot go on).
   virtual Result<StepResult> run_step(int64_t step, const WindowLoader& loader,
                                       const StepRequest& request) = 0;
+
+  // True after run_step failed on all ranks with the same error and the state as it was before the
+  // step (what is not finite, tokens that cannot be read): together they may save it.
+  virtual bool failed_alike() const = 0;
 
   // Collective. Mean loss over the windows of a file.
   virtual Result<Evaluation> evaluate(const WindowLoader& loader,

@@ -34,6 +34,8 @@ struct StateKeeperOptions {
   std::vector<FailureDomain> ranks;  // of the world
   std::string memory_directory = kSharedMemory;
   double timeout_s = 300;
+  // Before a snapshot begins, on every rank: what it refers to is made durable.
+  std::function<void()> before_snapshot = [] {};
   // On rank 0 after each checkpoint that was saved in the background, on another thread than the
   // trainer's: removes old ones.
   FileWork::Part tidy = [](FileSystem&) { return ok_status(); };

@@ -1,8 +1,10 @@
 #include "runtime/train/trainer.h"
 
 #include <array>
+#include <sstream>
 
 #include "runtime/base/rank_list.h"
+#include "runtime/checkpoint/json_lines.h"
 #include "runtime/comm/host_exchange.h"
 
 namespace leasehold {
@@ -118,13 +120,59 @@ Result<bool> Trainer::agree_on_drain() {
   return false;
 }
 
+// Rank 0. Writes the lines that the checkpoint brought because they could not be written before it.
+// True when the step's own line is still to be written, after its validation.
+Result<bool> Trainer::write_carried_lines() {
+  bool owed = false;
+  int64_t expected = run_directory_->last_metrics_step() + 1;
+  std::istringstream carried(info_.metrics_line);
+  for (std::string line; std::getline(carried, line);) {
+    const int64_t step = find_step(line).value_or(-1);
+    if (step < expected || step > info_.step) continue;
+    if (step > expected && run_directory_->last_metrics_step() >= 0) {
+      event("metrics_gap",
+            fmt::format("the lines of steps {} to {} are lost: neither metrics.jsonl "
+                        "nor what the run was restored from has them",
+                        expected, step - 1));
+    }
+    expected = step + 1;
+    owed = step == info_.step && !member_text(line, "validation_loss");
+    if (owed) break;
+    LEASEHOLD_RETURN_IF_ERROR(run_directory_->publish_metrics(step, line));
+  }
+  return owed;
+}
+
 // A run that was stopped between a step and its validation still owes the step's line.
 Result<bool> Trainer::line_owed() {
-  const int64_t newest = run_directory_ ? run_directory_->last_metrics_step() : 0;
-  LEASEHOLD_ASSIGN_OR_RETURN(
-      const std::string text,
-      broadcast_bytes(world_, stream_, std::to_string(newest), 0, deadline()));
-  return info_.step > 0 && std::stoll(text) < info_.step && !info_.metrics_line.empty();
+  line_ = info_.metrics_line.substr(info_.metrics_line.rfind('\n') + 1);
+  bool owed = false;
+  LEASEHOLD_RETURN_IF_ERROR(on_rank_0([&]() -> Status {
+    LEASEHOLD_ASSIGN_OR_RETURN(owed, write_carried_lines());
+    return ok_status();
+  }));
+  LEASEHOLD_ASSIGN_OR_RETURN(const std::string text,
+                             broadcast_bytes(world_, stream_, owed ? "owed" : "", 0, deadline()));
+  tell_notices();
+  return !text.empty();
+}
+
+// Rank 0's checkpoints and snapshots bring the lines that could not be written yet.
+void Trainer::carry_lines() {
+  if (run_directory_) info_.metrics_line = run_directory_->unwritten_metrics(info_.step, line_);
+}
+
+// Local. A log that cannot be written now keeps no state from being saved: its lines are carried.
+Status Trainer::sync_lines() {
+  if (!run_directory_) return ok_status();
+  const Status synced = run_directory_->sync_metrics();
+  carry_lines();
+  return synced.code() == Code::kUnavailable ? synced : ok_status();
+}
+
+void Trainer::tell_notices() {
+  if (!run_directory_) return;
+  for (const auto& [name, reason] : run_directory_->take_notices()) event(name, reason);
 }
 
 Status Trainer::train() {
@@ -158,14 +206,21 @@ Status Trainer::train() {
 
 Status Trainer::one_step(bool& stop) {
   const double begin_s = clock_.steady_s();
-  const StepRequest request = {.stop_requested = drain_.requested(),
-                               .votes = keeper_->votes(metrics_.step_time_s),
-                               .algorithms = &algorithms_,
-                               .before_update = [this] { return keeper_->before_update(); }};
-  LEASEHOLD_ASSIGN_OR_RETURN(const StepResult result,
-                             engine_.run_step(info_.step, train_, request));
+  const StepRequest request = {
+      .stop_requested = drain_.requested(),
+      .votes = keeper_->votes(metrics_.step_time_s),
+      .skip_nonfinite =
+          options_.skip_nonfinite && info_.num_skipped_in_row < options_.max_skipped_steps,
+      .num_skipped = info_.num_skipped,
+      .algorithms = &algorithms_,
+      .before_update = [this] { return keeper_->before_update(); }};
+  const Result<StepResult> stepped = engine_.run_step(info_.step, train_, request);
+  if (!stepped.ok() && engine_.failed_alike()) return leave_intact(stepped.status());
+  LEASEHOLD_RETURN_IF_ERROR(stepped.status());
+  const StepResult& result = *stepped;
   const double seconds = clock_.steady_s() - begin_s;
   ++info_.step;
+  count_skips(result);
   metrics_ = {.step = info_.step,
               .tokens = info_.step * result.num_tokens,
               .loss = result.loss,
@@ -175,10 +230,12 @@ Status Trainer::one_step(bool& stop) {
               .tokens_per_s = static_cast<double>(result.num_tokens) / seconds,
               .world_size = world_.size(),
               .generation = info_.generation,
+              .num_skipped = info_.num_skipped_in_row,
               .communication = result.communication};
   communication_ += result.communication;
   info_.data_position = static_cast<uint64_t>(metrics_.tokens / train_.T());
-  info_.metrics_line = metrics_line(metrics_);
+  line_ = info_.metrics_line = metrics_line(metrics_);
+  carry_lines();
   info_.algorithms = algorithms_.text();
   line_pending_ = true;
   stop = result.stop_requested || (options_.stop_after && info_.step >= *options_.stop_after);
@@ -187,6 +244,41 @@ Status Trainer::one_step(bool& stop) {
   show_progress();
   if (stop || !keeper_->save_due() || info_.step == options_.steps) return ok_status();
   return save_periodically(stop);
+}
+
+void Trainer::count_skips(const StepResult& result) {
+  if (!result.skipped) {
+    info_.num_skipped_in_row = 0;
+    return;
+  }
+  ++info_.num_skipped;
+  if (++info_.num_skipped_in_row > 1) return;
+  event("step_skipped", fmt::format("loss {} and gradient norm {} are not finite: the step updated "
+                                    "nothing; up to {} in a row are passed over",
+                                    result.loss, result.gradient_norm, options_.max_skipped_steps));
+}
+
+// Collective. The step failed, and the state of the one before it is as good as ever.
+Status Trainer::leave_intact(const Status& why) {
+  const Status saved = save_at_last("before leaving: " + why.message());
+  const std::string place =
+      info_.step == 0 ? "No step was done before it."
+      : saved.ok()
+          ? fmt::format("The state of step {} is saved in {}.", info_.step,
+                        join_path(checkpoints_path(options_.run_dir), checkpoint_name(info_.step)))
+          : fmt::format("The state of step {} could not be saved: {}.", info_.step,
+                        saved.message());
+  const std::string skipped =
+      info_.num_skipped_in_row == 0
+          ? ""
+          : fmt::format(", after {} steps that were skipped (optimizer.max_skipped_steps)",
+                        info_.num_skipped_in_row);
+  return Status(why.code(),
+                fmt::format("{}{}. Nothing of that step was taken up. {} To go on, look "
+                            "at the data, or pass over what is not finite by "
+                            "optimizer.nonfinite = \"skip\"; another optimizer.lr or "
+                            "grad_clip needs --fork",
+                            why.message(), skipped, place));
 }
 
 void Trainer::drop_older_snapshots() {
@@ -233,12 +325,11 @@ Result<std::optional<double>> Trainer::validate_if_due() {
 
 Status Trainer::publish(const std::optional<double>& validation_loss) {
   LEASEHOLD_RETURN_IF_ERROR(on_rank_0([&]() -> Status {
-    const std::string line = validation_loss
-                                 ? with_validation_loss(info_.metrics_line, *validation_loss)
-                                 : info_.metrics_line;
-    return run_directory_->publish_metrics(info_.step, line);
+    return run_directory_->publish_metrics(
+        info_.step, validation_loss ? with_validation_loss(line_, *validation_loss) : line_);
   }));
   line_pending_ = false;
+  tell_notices();
   if (world_.rank() == 0) {
     metrics_.validation_loss = validation_loss;
     if (metrics_.step == info_.step) observer_.on_step(metrics_);
@@ -249,6 +340,7 @@ Status Trainer::publish(const std::optional<double>& validation_loss) {
 
 Status Trainer::try_save(const std::string& reason) {
   const double begin_s = clock_.steady_s();
+  LEASEHOLD_RETURN_IF_ERROR(on_rank_0([this] { return sync_lines(); }));
   engine_.begin_capture();
   const Status captured = engine_.wait_captured();
   LEASEHOLD_RETURN_IF_ERROR(
@@ -304,7 +396,8 @@ Status Trainer::save_at_last(const std::string& reason) {
 FileWork::Part Trainer::tidy() const {
   return [run_dir = options_.run_dir,
           kept = KeptCheckpoints{.newest = options_.checkpoints_kept,
-                                 .multiples_of = options_.keep_every_steps},
+                                 .multiples_of = options_.keep_every_steps,
+                                 .generation = info_.generation},
           usable = std::make_shared<std::set<int64_t>>()](FileSystem& files) {
     return remove_old_checkpoints(files, run_dir, kept, *usable);
   };

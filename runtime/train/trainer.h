@@ -36,12 +36,16 @@ struct TrainerOptions {
   int64_t checkpoint_every_steps = 0;  // 0: at the end and when draining only
   bool checkpoint_interval_auto = false;  // with snapshots: as often as is worth while
   int64_t checkpoints_kept = 2;
-  int64_t keep_every_steps = 0;    // not 0: checkpoints of its multiples stay for ever
-  bool fork = false;               // go on under other identity keys, as a new lineage
-  bool report_arithmetic = false;  // run.identity = "report": an event instead of a refusal
-  double timeout_s = 300;          // of a collective
-  double stall_s = 600;            // of files that do not move
-  std::string node;                // this rank's, for messages
+  int64_t keep_every_steps = 0;     // not 0: checkpoints of its multiples stay for ever
+  bool fork = false;                // go on under other identity keys, as a new lineage
+  bool report_arithmetic = false;   // run.identity = "report": an event instead of a refusal
+  bool replays_repeat_bits = true;  // else a replayed step that differs is an event
+  // A loss or norm that is not finite: true passes over the step, up to so many in a row.
+  bool skip_nonfinite = false;
+  int64_t max_skipped_steps = 100;
+  double timeout_s = 300;  // of a collective
+  double stall_s = 600;    // of files that do not move
+  std::string node;        // this rank's, for messages
   SnapshotMode snapshot = SnapshotMode::kOff;
   std::vector<FailureDomain> ranks;  // of the world, for partners; empty: all on one node
   std::string memory_directory = kSharedMemory;
@@ -125,9 +129,15 @@ class Trainer {
   void remove_snapshots(const std::function<bool(const SlotName&)>& surplus);
   FileWork::Part tidy() const;
   Result<bool> line_owed();
+  Result<bool> write_carried_lines();
+  void carry_lines();
+  Status sync_lines();
+  void tell_notices();
   Status accept(const CheckpointHandle& checkpoint);
   Status train();
   Status one_step(bool& stop);
+  void count_skips(const StepResult& result);
+  Status leave_intact(const Status& why);
   Result<Evaluation> evaluate();
   Result<std::optional<double>> validate_if_due();
   Status publish(const std::optional<double>& validation_loss);
@@ -164,7 +174,8 @@ class Trainer {
   StepMetrics metrics_;                  // of the newest step
   Communication communication_;          // of this generation's steps
   int64_t saved_step_ = -1;
-  bool line_pending_ = false;  // the newest step's metrics line is not written yet
+  std::string line_;           // the newest step's metrics line, without what validation adds
+  bool line_pending_ = false;  // it is not written yet
 };
 
 }  // namespace leasehold

@@ -40,7 +40,10 @@ Status Trainer::claim() {
   LEASEHOLD_RETURN_IF_ERROR(on_rank_0([&]() -> Status {
     LEASEHOLD_ASSIGN_OR_RETURN(
         run_directory_, RunDirectory::claim(files_, options_.run_dir,
-                                            {describe_owner(clock_), options_.generation}, clock_));
+                                            {.owner = describe_owner(clock_),
+                                             .generation = options_.generation,
+                                             .replays_repeat_bits = options_.replays_repeat_bits},
+                                            clock_));
     for (const std::string& repair : run_directory_->repairs()) event("repaired", repair);
     return ok_status();
   }));
@@ -243,6 +246,8 @@ Status Trainer::resume_from(const Restored& restored) {
   const CheckpointHandle& checkpoint = restored.checkpoint;
   const CheckpointInfo& found = checkpoint.info;
   info_.step = found.step;
+  info_.num_skipped = found.num_skipped;
+  info_.num_skipped_in_row = found.num_skipped_in_row;
   info_.data_position = found.data_position;
   info_.lineage = found.lineage;
   info_.parent_lineage = found.parent_lineage;
@@ -302,6 +307,7 @@ Status Trainer::start_keeping(bool from_memory) {
                                     .ranks = options_.ranks,
                                     .memory_directory = options_.memory_directory,
                                     .timeout_s = options_.timeout_s,
+                                    .before_snapshot = [this] { (void)sync_lines(); },
                                     .tidy = tidy()},
                                    engine_, info_, saves_, world_, stream_,
                                    [this](const auto& name, const auto& reason,

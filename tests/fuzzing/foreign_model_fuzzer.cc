@@ -57,11 +57,14 @@ class TwoFiles : public FileSystem {
   Result<std::unique_ptr<WritableFile>> create(const std::string&) override { return none(); }
   Status create_exclusive(const std::string&, std::string_view) override { return none(); }
   Status append_line(const std::string&, std::string_view) override { return none(); }
-  Status truncate(const std::string&, int64_t) override { return none(); }
+  Result<std::unique_ptr<LogFile>> open_log(const std::string&) override { return none(); }
   Status rename(const std::string&, const std::string&) override { return none(); }
   Status sync_directory(const std::string&) override { return none(); }
   Status make_directories(const std::string&) override { return none(); }
   Status remove_all(const std::string&) override { return none(); }
+  Result<std::unique_ptr<OpenDirectory>> open_directory(const std::string&) override {
+    return none();
+  }
   Result<std::unique_ptr<FileLock>> lock(const std::string&, std::string_view) override {
     return none();
   }

@@ -38,6 +38,8 @@ std::string last_name(const std::string& path) {
   return names.empty() ? "" : names.back();
 }
 
+thread_local bool next_append_fails = false;
+
 Status no_such_file(const std::string& path) {
   return error(Code::kMissingInput, "opening {}: No such file or directory", path);
 }
@@ -116,6 +118,88 @@ class FaultyFiles::Writer : public WritableFile {
   NodePtr node_;
 };
 
+class FaultyFiles::Directory : public OpenDirectory {
+ public:
+  Directory(FaultyFiles& files, std::string path, NodePtr node)
+      : files_(files), path_(std::move(path)), node_(std::move(node)) {}
+  Result<std::vector<std::string>> list() override {
+    const std::scoped_lock lock(files_.mutex_);
+    LEASEHOLD_RETURN_IF_ERROR(files_.down(path_));
+    std::vector<std::string> names;
+    for (const auto& [name, child] : node_->entries) names.push_back(name);
+    return names;
+  }
+  Result<std::string> read(const std::string& name, int64_t limit_bytes) override {
+    const std::scoped_lock lock(files_.mutex_);
+    LEASEHOLD_RETURN_IF_ERROR(files_.down(path_));
+    const auto entry = node_->entries.find(name);
+    if (entry == node_->entries.end()) return no_such_file(join_path(path_, name));
+    Reader reader(files_, join_path(path_, name), entry->second);
+    return read_whole(reader, join_path(path_, name), limit_bytes);
+  }
+  Status remove(const std::string& name) override {
+    const std::scoped_lock lock(files_.mutex_);
+    LEASEHOLD_RETURN_IF_ERROR(files_.down(path_));
+    if (!node_->entries.contains(name)) return ok_status();
+    return files_.remove_entry(*node_, name, join_path(path_, name));
+  }
+  Status sync() override {
+    const std::scoped_lock lock(files_.mutex_);
+    LEASEHOLD_RETURN_IF_ERROR(files_.change("syncing", path_));
+    node_->synced_entries = node_->entries;
+    return ok_status();
+  }
+  Status remove_name_if_empty() override {
+    const std::scoped_lock lock(files_.mutex_);
+    LEASEHOLD_RETURN_IF_ERROR(files_.change("removing", path_));
+    const NodePtr named = files_.find(path_);
+    if (named == nullptr || !named->is_directory || !named->entries.empty()) return ok_status();
+    files_.find(parent_path(path_))->entries.erase(last_name(path_));
+    return ok_status();
+  }
+
+ private:
+  FaultyFiles& files_;
+  std::string path_;
+  NodePtr node_;
+};
+
+class FaultyFiles::Log : public LogFile {
+ public:
+  Log(FaultyFiles& files, std::string path, NodePtr node)
+      : files_(files), path_(std::move(path)), node_(std::move(node)) {}
+  Status append_at(int64_t size_bytes, std::string_view bytes) override {
+    const std::scoped_lock lock(files_.mutex_);
+    LEASEHOLD_RETURN_IF_ERROR(expect_size(size_bytes));
+    return files_.append(*node_, path_, bytes);
+  }
+  Status cut(int64_t size_bytes, int64_t to_bytes) override {
+    const std::scoped_lock lock(files_.mutex_);
+    LEASEHOLD_RETURN_IF_ERROR(expect_size(size_bytes));
+    LEASEHOLD_RETURN_IF_ERROR(files_.change("truncating", path_));
+    node_->content.resize(static_cast<size_t>(to_bytes));
+    return ok_status();
+  }
+  Status sync() override {
+    const std::scoped_lock lock(files_.mutex_);
+    LEASEHOLD_RETURN_IF_ERROR(files_.change("syncing", path_));
+    node_->synced_content = node_->content;
+    return ok_status();
+  }
+
+ private:
+  Status expect_size(int64_t size_bytes) const {
+    LEASEHOLD_RETURN_IF_ERROR(files_.down(path_));
+    if (std::ssize(node_->content) == size_bytes) return ok_status();
+    return error(Code::kBadConfig, "{} has {} bytes where {} are expected", path_,
+                 node_->content.size(), size_bytes);
+  }
+
+  FaultyFiles& files_;
+  std::string path_;
+  NodePtr node_;
+};
+
 class FaultyFiles::Lock : public FileLock {
  public:
   Lock(FaultyFiles& files, NodePtr node)
@@ -142,6 +226,10 @@ void FaultyFiles::set_capacity(int64_t bytes) {
   const std::scoped_lock lock(mutex_);
   capacity_bytes_ = bytes;
 }
+int64_t FaultyFiles::used_bytes() const {
+  const std::scoped_lock lock(mutex_);
+  return used_bytes(*root_);
+}
 void FaultyFiles::remove_capacity_limit() { set_capacity(INT64_MAX); }
 int64_t FaultyFiles::num_changes() const {
   const std::scoped_lock lock(mutex_);
@@ -151,6 +239,7 @@ void FaultyFiles::fail_change(int64_t n) {
   const std::scoped_lock lock(mutex_);
   failing_change_ = n;
 }
+void FaultyFiles::fail_next_append_here() { next_append_fails = true; }
 void FaultyFiles::crash_at_change(int64_t n) {
   const std::scoped_lock lock(mutex_);
   crashing_change_ = n;
@@ -210,6 +299,8 @@ Status FaultyFiles::change(const std::string& what, const std::string& path) {
 
 Status FaultyFiles::append(Node& node, const std::string& path, std::string_view bytes) {
   Status status = change("writing", path);
+  if (status.ok() && std::exchange(next_append_fails, false))
+    status = error(Code::kStorage, "writing {}: Input/output error", path);
   if (!status.ok()) {
     node.content += bytes.substr(0, bytes.size() / 2);
     return status;
@@ -343,17 +434,20 @@ Status FaultyFiles::append_line(const std::string& path, std::string_view line) 
   if (node == nullptr) {
     LEASEHOLD_ASSIGN_OR_RETURN(node, create_node(path));
   }
-  return append(*node, path, line);
+  const size_t size_before = node->content.size();
+  Status appended = append(*node, path, line);
+  if (!appended.ok() && !down_) node->content.resize(size_before);
+  return appended;
 }
 
-Status FaultyFiles::truncate(const std::string& path, int64_t size_bytes) {
+Result<std::unique_ptr<LogFile>> FaultyFiles::open_log(const std::string& path) {
   const std::scoped_lock lock(mutex_);
-  LEASEHOLD_RETURN_IF_ERROR(change("truncating", path));
-  const NodePtr node = find_file(path);
-  if (node == nullptr)
-    return error(Code::kStorage, "truncating {}: No such file or directory", path);
-  node->content.resize(static_cast<size_t>(size_bytes));
-  return ok_status();
+  LEASEHOLD_RETURN_IF_ERROR(down(path));
+  NodePtr node = find_file(path);
+  if (node == nullptr) {
+    LEASEHOLD_ASSIGN_OR_RETURN(node, create_node(path));
+  }
+  return std::unique_ptr<LogFile>(new Log(*this, path, node));
 }
 
 Status FaultyFiles::rename(const std::string& from, const std::string& to) {
@@ -368,7 +462,9 @@ Status FaultyFiles::rename(const std::string& from, const std::string& to) {
   const NodePtr replaced = find(to);
   if (replaced != nullptr &&
       (replaced->is_directory != entry->second->is_directory || !replaced->entries.empty())) {
-    return error(Code::kStorage, "renaming {} to {}: Directory not empty", from, to);
+    const bool holds_something = replaced->is_directory && entry->second->is_directory;
+    return error(holds_something ? Code::kBadConfig : Code::kStorage,
+                 "renaming {} to {}: Directory not empty", from, to);
   }
   const NodePtr moved = entry->second;
   source->entries.erase(entry);
@@ -441,6 +537,14 @@ Result<std::vector<std::string>> FaultyFiles::list(const std::string& path) {
   std::vector<std::string> names;
   for (const auto& [name, child] : node->entries) names.push_back(name);
   return names;
+}
+
+Result<std::unique_ptr<OpenDirectory>> FaultyFiles::open_directory(const std::string& path) {
+  const std::scoped_lock lock(mutex_);
+  LEASEHOLD_RETURN_IF_ERROR(down(path));
+  const NodePtr node = find(path);
+  if (node == nullptr || !node->is_directory) return no_such_file(path);
+  return std::unique_ptr<OpenDirectory>(new Directory(*this, path, node));
 }
 
 Result<std::unique_ptr<FileLock>> FaultyFiles::lock(const std::string& path,

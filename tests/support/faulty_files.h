@@ -25,6 +25,7 @@ class FaultyFiles : public FileSystem {
   // fails.
   void set_capacity(int64_t bytes);
   void remove_capacity_limit();
+  int64_t used_bytes() const;
 
   // Changes to the file system so far, each counted once: what the next two number. Composite calls
   // (create_exclusive, remove_all, make_directories) count each of their steps.
@@ -32,6 +33,8 @@ class FaultyFiles : public FileSystem {
   // Change number `n` fails with kStorage, an append after half of its bytes; later ones work
   // again.
   void fail_change(int64_t n);
+  // The next append by the calling thread, to whichever of these file systems, fails in that way.
+  static void fail_next_append_here();
   // Change number `n`, and every call after it, reads too, fails: the machine is down until
   // restart().
   void crash_at_change(int64_t n);
@@ -60,13 +63,14 @@ class FaultyFiles : public FileSystem {
   Result<std::unique_ptr<WritableFile>> create(const std::string& path) override;
   Status create_exclusive(const std::string& path, std::string_view content) override;
   Status append_line(const std::string& path, std::string_view line) override;
-  Status truncate(const std::string& path, int64_t size_bytes) override;
+  Result<std::unique_ptr<LogFile>> open_log(const std::string& path) override;
   Status rename(const std::string& from, const std::string& to) override;
   Status sync_directory(const std::string& path) override;
   Status make_directories(const std::string& path) override;
   Status remove_all(const std::string& path) override;
   bool exists(const std::string& path) override;
   Result<std::vector<std::string>> list(const std::string& path) override;
+  Result<std::unique_ptr<OpenDirectory>> open_directory(const std::string& path) override;
   Result<std::unique_ptr<FileLock>> lock(const std::string& path, std::string_view owner) override;
 
  private:
@@ -75,6 +79,8 @@ class FaultyFiles : public FileSystem {
   class Mapping;
   class Writer;
   class Lock;
+  class Directory;
+  class Log;
   using NodePtr = std::shared_ptr<Node>;
 
   // All of these expect mutex_ to be held.

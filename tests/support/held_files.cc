@@ -46,6 +46,65 @@ class HeldFiles::Writer : public WritableFile {
   std::unique_ptr<WritableFile> file_;
 };
 
+class HeldFiles::Directory : public OpenDirectory {
+ public:
+  Directory(HeldFiles& held, std::string path, std::unique_ptr<OpenDirectory> directory)
+      : held_(held), path_(std::move(path)), directory_(std::move(directory)) {}
+  Result<std::vector<std::string>> list() override {
+    held_.pass(path_);
+    return directory_->list();
+  }
+  Result<std::string> read(const std::string& name, int64_t limit_bytes) override {
+    held_.pass(join_path(path_, name));
+    return directory_->read(name, limit_bytes);
+  }
+  Status remove(const std::string& name) override {
+    held_.pass(join_path(path_, name));
+    return directory_->remove(name);
+  }
+  Status sync() override {
+    held_.pass(path_);
+    return directory_->sync();
+  }
+  Status remove_name_if_empty() override {
+    held_.pass(path_);
+    return directory_->remove_name_if_empty();
+  }
+
+ private:
+  HeldFiles& held_;
+  std::string path_;
+  std::unique_ptr<OpenDirectory> directory_;
+};
+
+class HeldFiles::Log : public LogFile {
+ public:
+  Log(HeldFiles& held, std::string path, std::unique_ptr<LogFile> log)
+      : held_(held), path_(std::move(path)), log_(std::move(log)) {}
+  Status append_at(int64_t size_bytes, std::string_view bytes) override {
+    held_.pass(path_);
+    return log_->append_at(size_bytes, bytes);
+  }
+  Status cut(int64_t size_bytes, int64_t to_bytes) override {
+    held_.pass(path_);
+    return log_->cut(size_bytes, to_bytes);
+  }
+  Status sync() override {
+    held_.pass(path_);
+    return log_->sync();
+  }
+
+ private:
+  HeldFiles& held_;
+  std::string path_;
+  std::unique_ptr<LogFile> log_;
+};
+
+void HeldFiles::set_hook(std::function<void()> hook) {
+  std::lock_guard lock(mutex_);
+  hook_ = std::move(hook);
+}
+
 void HeldFiles::hold(const std::string& part) {
   std::lock_guard lock(mutex_);
   held_ = part;
@@ -77,6 +136,12 @@ bool HeldFiles::wait_held(int number, double limit_s) {
 
 void HeldFiles::pass(const std::string& path) {
   std::unique_lock lock(mutex_);
+  if (hook_) {
+    const std::function<void()> hook = hook_;
+    lock.unlock();
+    hook();
+    lock.lock();
+  }
   const auto hangs = [&] { return !held_.empty() && path.find(held_) != std::string::npos; };
   if (hangs()) {
     ++num_held_;
@@ -117,9 +182,10 @@ Status HeldFiles::append_line(const std::string& path, std::string_view line) {
   return base_.append_line(path, line);
 }
 
-Status HeldFiles::truncate(const std::string& path, int64_t size_bytes) {
+Result<std::unique_ptr<LogFile>> HeldFiles::open_log(const std::string& path) {
   pass(path);
-  return base_.truncate(path, size_bytes);
+  LEASEHOLD_ASSIGN_OR_RETURN(auto log, base_.open_log(path));
+  return std::unique_ptr<LogFile>(new Log(*this, path, std::move(log)));
 }
 
 Status HeldFiles::rename(const std::string& from, const std::string& to) {
@@ -150,6 +216,12 @@ bool HeldFiles::exists(const std::string& path) {
 Result<std::vector<std::string>> HeldFiles::list(const std::string& path) {
   pass(path);
   return base_.list(path);
+}
+
+Result<std::unique_ptr<OpenDirectory>> HeldFiles::open_directory(const std::string& path) {
+  pass(path);
+  LEASEHOLD_ASSIGN_OR_RETURN(auto directory, base_.open_directory(path));
+  return std::unique_ptr<OpenDirectory>(new Directory(*this, path, std::move(directory)));
 }
 
 Result<std::unique_ptr<FileLock>> HeldFiles::lock(const std::string& path, std::string_view owner) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -20,6 +21,8 @@ class HeldFiles : public FileSystem {
   void hold(const std::string& part);
   // From now on each operation on such a path takes `seconds` more.
   void slow_down(const std::string& part, double seconds);
+  // Calls `hook` before each operation, so that a test can let another writer act there.
+  void set_hook(std::function<void()> hook);
   // Lets everything go, what hangs and what comes.
   void release();
   int num_held() const;  // that hang now
@@ -31,23 +34,27 @@ class HeldFiles : public FileSystem {
   Result<std::unique_ptr<WritableFile>> create(const std::string& path) override;
   Status create_exclusive(const std::string& path, std::string_view content) override;
   Status append_line(const std::string& path, std::string_view line) override;
-  Status truncate(const std::string& path, int64_t size_bytes) override;
+  Result<std::unique_ptr<LogFile>> open_log(const std::string& path) override;
   Status rename(const std::string& from, const std::string& to) override;
   Status sync_directory(const std::string& path) override;
   Status make_directories(const std::string& path) override;
   Status remove_all(const std::string& path) override;
   bool exists(const std::string& path) override;
   Result<std::vector<std::string>> list(const std::string& path) override;
+  Result<std::unique_ptr<OpenDirectory>> open_directory(const std::string& path) override;
   Result<std::unique_ptr<FileLock>> lock(const std::string& path, std::string_view owner) override;
 
  private:
   class Reader;
   class Writer;
+  class Directory;
+  class Log;
   void pass(const std::string& path);
 
   FileSystem& base_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
+  std::function<void()> hook_;
   std::string held_, slow_;
   double seconds_ = 0;
   int num_held_ = 0;

@@ -1,5 +1,6 @@
 #include "launch/supervisor/state.h"
 
+#include <filesystem>
 #include <gtest/gtest.h>
 
 #include "tests/launch/supervisor/scene.h"
@@ -110,7 +111,7 @@ TEST(SupervisorState, ADamagedFileSaysHowToGoOn) {
   TemporaryDirectory directory;
   ASSERT_TRUE(save_state(posix_files(), directory.path(), full_state()).ok());
   const std::string path = state_path(directory.path());
-  ASSERT_TRUE(posix_files().truncate(path, 100).ok());
+  std::filesystem::resize_file(path, 100);
   const Status status = load_state(posix_files(), directory.path()).status();
   EXPECT_EQ(status.code(), Code::kBadData);
   EXPECT_NE(status.message().find(path), std::string::npos);

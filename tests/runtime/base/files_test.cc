@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdlib>
+#include <fcntl.h>
 #include <filesystem>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -19,6 +20,7 @@ class Files : public testing::Test {
   std::string path(const std::string& name) const { return directory_ + "/" + name; }
   std::string content(const std::string& name) { return read_file(files_, path(name)).value(); }
   void write(const std::string& name, std::string_view text) {
+    ASSERT_TRUE(files_.make_directories(parent_path(path(name))).ok());
     auto file = files_.create(path(name)).value();
     ASSERT_TRUE(file->append(text.data(), static_cast<int64_t>(text.size())).ok());
     ASSERT_TRUE(file->close().ok());
@@ -70,7 +72,7 @@ TEST_F(Files, ReadingBeyondTheEndIsBadDataAndSaysWhere) {
     EXPECT_NE(status.message().find(path("a")), std::string::npos) << status.message();
   }
   // Cut by somebody else after it was opened.
-  ASSERT_TRUE(files_.truncate(path("a"), 4).ok());
+  std::filesystem::resize_file(path("a"), 4);
   const Status status = readable->read_at(2, bytes, 6);
   EXPECT_EQ(status.code(), Code::kBadData);
   EXPECT_NE(status.message().find("byte 4, 4 bytes"), std::string::npos) << status.message();
@@ -112,7 +114,7 @@ TEST_F(Files, WritingWhereNothingCanBeWrittenIsAStorageError) {
     EXPECT_EQ(files_.create(target).status().code(), Code::kStorage);
     EXPECT_EQ(files_.create_exclusive(target, "x").code(), Code::kStorage);
     EXPECT_EQ(files_.append_line(target, "x\n").code(), Code::kStorage);
-    EXPECT_EQ(files_.truncate(target, 0).code(), Code::kStorage);
+    EXPECT_EQ(files_.open_log(target).status().code(), Code::kStorage);
     EXPECT_EQ(files_.rename(target, path("b")).code(), Code::kStorage);
     EXPECT_EQ(files_.lock(target, "me").status().code(), Code::kStorage);
     EXPECT_EQ(publish_file(files_, target, "x", "t").code(), Code::kStorage);
@@ -156,10 +158,66 @@ TEST_F(Files, LinesOfSeveralWritersDoNotMix) {
   }
 }
 
-TEST_F(Files, TruncateCutsATornTail) {
+TEST_F(Files, ALogChangesOnlyFromTheExpectedSize) {
   write("log", "whole line\ntorn li");
-  ASSERT_TRUE(files_.truncate(path("log"), 11).ok());
-  EXPECT_EQ(content("log"), "whole line\n");
+  const auto log = files_.open_log(path("log")).value();
+  EXPECT_EQ(log->cut(17, 11).code(), Code::kBadConfig);
+  EXPECT_EQ(log->append_at(11, "next\n").code(), Code::kBadConfig);
+  EXPECT_EQ(content("log"), "whole line\ntorn li");
+  ASSERT_TRUE(log->cut(18, 11).ok());
+  ASSERT_TRUE(log->append_at(11, "next\n").ok());
+  ASSERT_TRUE(log->sync().ok());
+  EXPECT_EQ(content("log"), "whole line\nnext\n");
+  ASSERT_TRUE(files_.open_log(path("new")).value()->append_at(0, "first\n").ok());
+  EXPECT_EQ(content("new"), "first\n");
+}
+
+// An append that fails leaves nothing, and a lock that another writer holds does not stop it.
+TEST_F(Files, AppendLineRollsBackAndDoesNotHang) {
+  EXPECT_EQ(files_.append_line("/dev/full", "x\n").code(), Code::kStorage);
+  write("log", "one\n");
+  const int fd = ::open(path("log").c_str(), O_RDWR);
+  ASSERT_GE(fd, 0);
+  struct flock whole {};
+  whole.l_type = F_WRLCK;
+  whole.l_whence = SEEK_SET;
+  ASSERT_EQ(::fcntl(fd, F_OFD_SETLK, &whole), 0);
+  EXPECT_TRUE(files_.append_line(path("log"), "two\n").ok());
+  ::close(fd);
+  EXPECT_EQ(content("log"), "one\ntwo\n");
+}
+
+TEST_F(Files, ADirectoryIsNotRenamedOverOneThatHoldsSomething) {
+  write("mine/a", "mine");
+  write("theirs/a", "theirs");
+  EXPECT_EQ(files_.rename(path("mine"), path("theirs")).code(), Code::kBadConfig);
+  EXPECT_EQ(content("theirs/a"), "theirs");
+  ASSERT_TRUE(files_.make_directories(path("empty")).ok());
+  ASSERT_TRUE(files_.rename(path("mine"), path("empty")).ok());
+  EXPECT_EQ(content("empty/a"), "mine");
+}
+
+// What is removed through an open directory is that directory's, whatever has its name by now.
+TEST_F(Files, AnOpenDirectoryStaysTheSame) {
+  write("d/a", "old");
+  write("d/below/deep/b", "old");
+  const auto directory = files_.open_directory(path("d")).value();
+  ASSERT_TRUE(files_.rename(path("d"), path("aside")).ok());
+  write("d/a", "new");
+  EXPECT_EQ(directory->list().value(), (std::vector<std::string>{"a", "below"}));
+  EXPECT_EQ(directory->read("a", 10).value(), "old");
+  EXPECT_EQ(directory->read("a", 2).status().code(), Code::kBadData);
+  EXPECT_EQ(directory->read("none", 2).status().code(), Code::kMissingInput);
+  for (const char* name : {"a", "below", "none"}) EXPECT_TRUE(directory->remove(name).ok());
+  EXPECT_TRUE(directory->sync().ok());
+  EXPECT_TRUE(directory->remove_name_if_empty().ok());
+  EXPECT_TRUE(files_.list(path("aside")).value().empty());
+  EXPECT_EQ(content("d/a"), "new");
+  const auto other = files_.open_directory(path("d")).value();
+  ASSERT_TRUE(other->remove("a").ok());
+  ASSERT_TRUE(other->remove_name_if_empty().ok());
+  EXPECT_FALSE(files_.exists(path("d")));
+  EXPECT_EQ(files_.open_directory(path("d")).status().code(), Code::kMissingInput);
 }
 
 TEST_F(Files, ReadFileRefusesMoreThanItsLimit) {

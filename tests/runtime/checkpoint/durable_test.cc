@@ -210,7 +210,7 @@ TEST(Durable, OldCheckpointsGoAndTheNewestStay) {
   files.set_content("run/checkpoints/step-00000005/manifest.json", "damaged and old");
   files.set_content("run/checkpoints/notes.txt", "not ours");
   std::set<int64_t> usable;
-  ASSERT_TRUE(remove_old_checkpoints(files, "run", {.newest = 2}, usable).ok());
+  ASSERT_TRUE(remove_old_checkpoints(files, "run", {.newest = 2, .generation = 1}, usable).ok());
   EXPECT_EQ(
       files.list("run/checkpoints").value(),
       (std::vector<std::string>{"notes.txt", "step-00000030", "step-00000040", "step-00000060"}));
@@ -222,7 +222,7 @@ TEST(Durable, MultiplesStayForEver) {
   std::set<int64_t> usable;
   for (int64_t step = 10; step <= 100; step += 10) {
     ASSERT_TRUE(save_whole(files, "run", sample_info(step), state).ok());
-    const KeptCheckpoints kept = {.newest = 2, .multiples_of = 40};
+    const KeptCheckpoints kept = {.newest = 2, .multiples_of = 40, .generation = 1};
     ASSERT_TRUE(remove_old_checkpoints(files, "run", kept, usable).ok());
   }
   EXPECT_EQ(files.list("run/checkpoints").value(),
@@ -237,9 +237,9 @@ TEST(Durable, NoManifestIsReadTwiceToRemoveOldCheckpoints) {
   std::set<int64_t> usable;
   for (const int64_t step : {1, 2, 3, 4})
     ASSERT_TRUE(save_whole(files, "run", sample_info(step), state).ok());
-  ASSERT_TRUE(remove_old_checkpoints(files, "run", {.newest = 3}, usable).ok());
+  ASSERT_TRUE(remove_old_checkpoints(files, "run", {.newest = 3, .generation = 1}, usable).ok());
   files.fail_read(0);
-  EXPECT_TRUE(remove_old_checkpoints(files, "run", {.newest = 2}, usable).ok());
+  EXPECT_TRUE(remove_old_checkpoints(files, "run", {.newest = 2, .generation = 1}, usable).ok());
   EXPECT_EQ(files.list("run/checkpoints").value(),
             (std::vector<std::string>{"step-00000003", "step-00000004"}));
 }
@@ -319,7 +319,8 @@ TEST(Durable, WorksOnTheRealFileSystem) {
   EXPECT_EQ(load_newest_good(posix_files(), run)->state, state);
   EXPECT_EQ(load_newest_good(posix_files(), run)->step, 6);
   std::set<int64_t> usable;
-  ASSERT_TRUE(remove_old_checkpoints(posix_files(), run, {.newest = 1}, usable).ok());
+  ASSERT_TRUE(
+      remove_old_checkpoints(posix_files(), run, {.newest = 1, .generation = 1}, usable).ok());
   EXPECT_EQ(posix_files().list(checkpoints_path(run)).value(),
             std::vector<std::string>{"step-00000006"});
 }

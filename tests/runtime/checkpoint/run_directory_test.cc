@@ -1,5 +1,6 @@
 #include "runtime/checkpoint/run_directory.h"
 
+#include <algorithm>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -211,16 +212,158 @@ TEST(RunDirectory, IndexesAFileOfManyBlocks) {
   }
 }
 
-TEST(RunDirectory, AFullDiskLeavesNoHalfLine) {
+std::string lines(int64_t first, int64_t last) {
+  std::string text;
+  for (int64_t step = first; step <= last; ++step) text += line(step) + "\n";
+  return text;
+}
+
+TEST(RunDirectory, LinesWaitForAFullDiskAndComeInOrder) {
+  for (int64_t room = 0; room <= std::ssize(line(1)) + 2; ++room) {
+    Fixture fixture;
+    const auto run = fixture.claim();
+    ASSERT_TRUE(run->publish_metrics(1, line(1)).ok());
+    ASSERT_TRUE(run->append_event("a", "before").ok());
+    fixture.files.set_capacity(fixture.files.used_bytes() + room);
+    for (int64_t step = 2; step <= 5; ++step)
+      ASSERT_TRUE(run->publish_metrics(step, line(step)).ok());
+    EXPECT_EQ(run->last_metrics_step(), 5);
+    EXPECT_EQ(run->metrics_line(4).value(), line(4));
+    ASSERT_TRUE(run->publish_metrics(4, line(4)).ok()) << "a replay is compared with what waits";
+    EXPECT_EQ(run->publish_metrics(4, line(4, "3")).code(), Code::kBadData);
+    const auto notices = run->take_notices();
+    ASSERT_EQ(notices.size(), 1u);
+    EXPECT_EQ(notices[0].name, "log_waits");
+    EXPECT_NE(notices[0].reason.find("No space left"), std::string::npos) << notices[0].reason;
+    ASSERT_TRUE(run->append_event("b", "while it waits").ok());
+    EXPECT_NE(run->sync_metrics().code(), Code::kOk);
+
+    fixture.files.remove_capacity_limit();
+    ASSERT_TRUE(run->publish_metrics(6, line(6)).ok());
+    EXPECT_EQ(fixture.files.content("run/metrics.jsonl"), lines(1, 6)) << room;
+    EXPECT_NE(fixture.files.content("run/events.jsonl").find("while it waits"), std::string::npos);
+    ASSERT_TRUE(run->append_event("c", "after").ok());
+    const auto over = run->take_notices();
+    ASSERT_EQ(over.size(), 1u);
+    EXPECT_EQ(over[0].name, "log_written");
+    const std::string events = fixture.files.content("run/events.jsonl");
+    EXPECT_LT(events.find("while it waits"), events.find("after"));
+    for (const char* name : {"\"a\"", "\"b\"", "\"c\"", "replay_mismatch"})
+      EXPECT_NE(events.find(name), std::string::npos) << name << events;
+    EXPECT_EQ(std::ranges::count(events, '\n'), 4);
+  }
+}
+
+// Every operation of an append fails once.
+TEST(RunDirectory, AFailingDiskLeavesNoGapAndNoHalfLine) {
+  for (int64_t n = 0;; ++n) {
+    Fixture fixture;
+    const auto run = fixture.claim();
+    ASSERT_TRUE(run->publish_metrics(1, line(1)).ok());
+    const int64_t before = fixture.files.num_changes();
+    fixture.files.fail_change(before + n);
+    for (int64_t step = 2; step <= 4; ++step)
+      ASSERT_TRUE(run->publish_metrics(step, line(step)).ok());
+    if (fixture.files.num_changes() <= before + n) break;
+    ASSERT_TRUE(run->sync_metrics().ok());
+    EXPECT_EQ(fixture.files.content("run/metrics.jsonl"), lines(1, 4));
+    for (int64_t step = 1; step <= 4; ++step)
+      EXPECT_EQ(run->metrics_line(step).value(), line(step));
+  }
+}
+
+TEST(RunDirectory, WhatWaitsIsCarriedByTheCheckpoint) {
+  Fixture fixture;
+  const auto run = fixture.claim();
+  EXPECT_EQ(run->unwritten_metrics(1, line(1)), line(1));
+  ASSERT_TRUE(run->publish_metrics(1, line(1)).ok());
+  EXPECT_EQ(run->unwritten_metrics(1, line(1)), line(1)) << "as a checkpoint always did";
+  fixture.files.set_capacity(0);
+  ASSERT_TRUE(run->publish_metrics(2, line(2)).ok());
+  ASSERT_TRUE(run->publish_metrics(3, line(3)).ok());
+  EXPECT_EQ(run->unwritten_metrics(4, line(4)) + "\n", lines(2, 4));
+  ASSERT_TRUE(run->publish_metrics(4, line(4, "1", ", \"validation_loss\": 2")).ok());
+  EXPECT_EQ(run->unwritten_metrics(4, line(4)),
+            lines(2, 3) + line(4, "1", ", \"validation_loss\": 2"));
+  for (int64_t step = 5; step < 3000; ++step)
+    ASSERT_TRUE(run->publish_metrics(step, line(step)).ok());
+  const std::string carried = run->unwritten_metrics(2999, line(2999));
+  EXPECT_LE(carried.size(), size_t{64} << 10);
+  EXPECT_TRUE(carried.ends_with(line(2998) + "\n" + line(2999)));
+  EXPECT_TRUE(carried.starts_with("{\"step\": "));
+}
+
+// The power fails, and with it goes what was not synced.
+TEST(RunDirectory, SyncedLinesAreDurable) {
+  Fixture fixture;
+  {
+    const auto run = fixture.claim();
+    for (int64_t step = 1; step <= 3; ++step)
+      ASSERT_TRUE(run->publish_metrics(step, line(step)).ok());
+    ASSERT_TRUE(run->sync_metrics().ok());
+    ASSERT_TRUE(run->publish_metrics(4, line(4)).ok());
+    fixture.files.crash_now();
+  }
+  fixture.files.restart(FaultyFiles::Loss::kUnsynced);
+  EXPECT_EQ(fixture.claim()->last_metrics_step(), 3);
+}
+
+// A person moves the log away, or puts something into it, while the run goes on.
+TEST(RunDirectory, ALogThatOthersChangeIsContinued) {
   Fixture fixture;
   const auto run = fixture.claim();
   ASSERT_TRUE(run->publish_metrics(1, line(1)).ok());
-  const int64_t before = fixture.files.num_changes();
-  fixture.files.fail_change(before);
-  EXPECT_EQ(run->publish_metrics(2, line(2)).code(), Code::kStorage);
-  EXPECT_EQ(fixture.files.content("run/metrics.jsonl"), line(1) + "\n");
+  fixture.files.set_content("run/metrics.jsonl", "");
   ASSERT_TRUE(run->publish_metrics(2, line(2)).ok());
-  EXPECT_EQ(run->metrics_line(2).value(), line(2));
+  EXPECT_EQ(fixture.files.content("run/metrics.jsonl"), lines(2, 2));
+  fixture.files.set_content("run/metrics.jsonl", lines(2, 2) + "half a l");
+  ASSERT_TRUE(run->publish_metrics(3, line(3)).ok());
+  EXPECT_EQ(fixture.files.content("run/metrics.jsonl"), lines(2, 3));
+  EXPECT_EQ(run->take_notices().size(), 2u);
+}
+
+TEST(RunDirectory, ALateLineOfAnOlderGenerationIsPassedOver) {
+  Fixture fixture;
+  const auto of = [](int64_t step, int generation) {
+    return line(step, "3.25", fmt::format(", \"generation\": {}", generation)) + "\n";
+  };
+  const std::string content = of(1, 1) + of(2, 2) + of(3, 2) + of(2, 1) + of(4, 2);
+  fixture.files.set_content("run/metrics.jsonl", content);
+  const auto run = fixture.claim();
+  EXPECT_EQ(run->last_metrics_step(), 4);
+  EXPECT_EQ(run->metrics_line(3).value() + "\n", of(3, 2));
+  EXPECT_EQ(run->repairs().size(), 1u);
+  EXPECT_EQ(fixture.files.content("run/metrics.jsonl"), content);
+}
+
+TEST(RunDirectory, AReplayThatMayDifferIsToldOnce) {
+  Fixture fixture;
+  auto run = RunDirectory::claim(fixture.files, "run",
+                                 {.owner = "me", .replays_repeat_bits = false}, fixture.clock)
+                 .value();
+  for (int64_t step = 1; step <= 3; ++step)
+    ASSERT_TRUE(run->publish_metrics(step, line(step)).ok());
+  EXPECT_TRUE(run->publish_metrics(1, line(1)).ok());
+  EXPECT_TRUE(run->take_notices().empty());
+  for (int64_t step = 2; step <= 3; ++step)
+    EXPECT_TRUE(run->publish_metrics(step, line(step, "3.5")).ok());
+  const auto notices = run->take_notices();
+  ASSERT_EQ(notices.size(), 1u);
+  EXPECT_EQ(notices[0].name, "replay_differs");
+  EXPECT_NE(notices[0].reason.find("step 2"), std::string::npos) << notices[0].reason;
+  EXPECT_EQ(fixture.files.content("run/metrics.jsonl"), lines(1, 3));
+}
+
+TEST(RunDirectory, TheNewestGenerationNamesTheLineage) {
+  Fixture fixture;
+  EXPECT_EQ(read_lineage(fixture.files, "run").value(), "");
+  fixture.files.set_content("run/lineage", "by an older program\n");
+  EXPECT_EQ(read_lineage(fixture.files, "run").value(), "by an older program");
+  const auto old = fixture.claim();
+  ASSERT_TRUE(old->set_lineage("first").ok());
+  EXPECT_EQ(old->lineage().value(), "first");
+  fixture.files.set_content("run/generations/2/lineage", "second\n");
+  EXPECT_EQ(old->lineage().value(), "second");
 }
 
 TEST(RunDirectory, AnOlderGenerationWritesNothing) {

@@ -188,6 +188,7 @@ TEST_F(EngineTest, ATokenAboveTheVocabularyEndsTheStepOnEveryRankAndKeepsTheStat
     const auto result = rank.engine().run_step(0, rank.loader(), {});
     ASSERT_FALSE(result.ok());
     EXPECT_EQ(result.status().code(), Code::kBadData);
+    EXPECT_TRUE(rank.engine().failed_alike());
     EXPECT_NE(result.status().message().find("bad.bin"), std::string::npos)
         << result.status().message();
     EXPECT_EQ(gathered_state_digest(rank.engine(), world, rank.stream()), before);

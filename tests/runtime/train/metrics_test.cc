@@ -1,6 +1,9 @@
 #include "runtime/train/metrics.h"
 
 #include <gtest/gtest.h>
+#include <limits>
+
+#include "runtime/checkpoint/json_lines.h"
 
 namespace leasehold {
 namespace {
@@ -25,6 +28,19 @@ TEST(MetricsLine, KeepsEveryBitOfTheNumbers) {
   EXPECT_NE(line.find(", \"generation\": 4, \"validation_loss\": 0.10000000000000001}"),
             std::string::npos)
       << line;
+}
+
+// JSON has no NaN: null is read by pandas as NaN and by jq as null.
+TEST(MetricsLine, WhatIsNotFiniteIsNull) {
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  const double infinity = std::numeric_limits<double>::infinity();
+  const std::string line = with_validation_loss(
+      metrics_line({.step = 3, .loss = nan, .grad_norm = -infinity, .num_skipped = 2}), infinity);
+  EXPECT_TRUE(is_json_object(line)) << line;
+  for (const char* name : {"loss", "grad_norm", "validation_loss"})
+    EXPECT_EQ(member_text(line, name), "null") << line;
+  EXPECT_EQ(member_text(line, "skipped"), "2");
+  EXPECT_FALSE(member_text(metrics_line({.step = 3}), "skipped"));
 }
 
 }  // namespace

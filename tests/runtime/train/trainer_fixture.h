@@ -8,6 +8,7 @@
 #include "collectives/threads.h"
 #include "runtime/checkpoint/state_digest.h"
 #include "runtime/train/trainer.h"
+#include "tests/support/faulty_files.h"
 #include "tests/support/small_job.h"
 #include "tests/support/temporary_directory.h"
 
@@ -34,10 +35,24 @@ struct RunSettings {
   int64_t keep_every = 0;
   double timeout_s = 60;
   double stall_s = 60;
-  Clock* clock = &system_clock();
+  Clock* clock = nullptr;    // null: the machine's, without pauses
+  bool repeats_bits = true;  // replays
+  bool skip_nonfinite = false;
+  int64_t max_skipped = 100;
+  // Called on rank 0 after each step.
+  std::function<void(const StepMetrics&, Engine&)> touch = [](const StepMetrics&, Engine&) {};
   // Called on rank 0 with each step's metrics.
   std::function<void(const StepMetrics&, DrainRequest&)> on_step = [](const StepMetrics&,
                                                                       DrainRequest&) {};
+};
+
+// The machine's clocks, but for pauses: a save that fails before the ranks leave is tried again at
+// once.
+class SleeplessClock : public Clock {
+ public:
+  double steady_s() override { return system_clock().steady_s(); }
+  double unix_s() override { return system_clock().unix_s(); }
+  void sleep_s(double /*seconds*/) override {}
 };
 
 class TrainerTest : public testing::Test {
@@ -96,6 +111,9 @@ class TrainerTest : public testing::Test {
     options.keep_every_steps = settings.keep_every;
     options.timeout_s = settings.timeout_s;
     options.stall_s = settings.stall_s;
+    options.replays_repeat_bits = settings.repeats_bits;
+    options.skip_nonfinite = settings.skip_nonfinite;
+    options.max_skipped_steps = settings.max_skipped;
     options.node = "here";
     options.snapshot = settings.snapshot;
     for (const std::string& node : settings.nodes) options.ranks.push_back({.node = node});
@@ -106,9 +124,13 @@ class TrainerTest : public testing::Test {
     DrainRequest drain;
     RunProgress progress;
     RunObserver observer;
-    observer.on_step = [&](const StepMetrics& metrics) { settings.on_step(metrics, drain); };
+    observer.on_step = [&](const StepMetrics& metrics) {
+      settings.on_step(metrics, drain);
+      settings.touch(metrics, rank.engine());
+    };
     const auto digest = [&] { return digests(rank, settings); };
-    Trainer trainer(rank.engine(), world, rank.stream(), files, *settings.clock,
+    Trainer trainer(rank.engine(), world, rank.stream(), files,
+                    settings.clock != nullptr ? *settings.clock : clock_,
                     {rank.kernels(), digest().value(), digest}, rank.loader(), &validation, drain,
                     progress, options, observer);
     return trainer.run();
@@ -128,8 +150,8 @@ class TrainerTest : public testing::Test {
   }
 
   // loss, grad_norm, lr and validation_loss of every line, as written.
-  std::vector<std::string> metrics(const std::string& name) {
-    std::istringstream lines(read_file(posix_files(), run_dir(name) + "/metrics.jsonl").value());
+  std::vector<std::string> metrics(const std::string& name, FileSystem& files = posix_files()) {
+    std::istringstream lines(read_file(files, run_dir(name) + "/metrics.jsonl").value());
     std::vector<std::string> values;
     for (std::string line; std::getline(lines, line);) {
       const size_t time = line.find("\"step_time_s\"");
@@ -140,8 +162,8 @@ class TrainerTest : public testing::Test {
     return values;
   }
 
-  std::string events(const std::string& name) {
-    return read_file(posix_files(), run_dir(name) + "/events.jsonl").value();
+  std::string events(const std::string& name, FileSystem& files = posix_files()) {
+    return read_file(files, run_dir(name) + "/events.jsonl").value();
   }
 
   std::string state(const std::string& name, int64_t step = kSteps) {
@@ -157,6 +179,7 @@ class TrainerTest : public testing::Test {
     throw_if_error(publish_file(posix_files(), path, content, "corrupt"));
   }
 
+  SleeplessClock clock_;
   TemporaryDirectory directory_;
   std::string train_;
   std::string validation_;

@@ -95,5 +95,69 @@ TEST_F(TrainerTest, AForkMayComputeInAnotherPrecision) {
   EXPECT_EQ(generation("forked", {}).code(), Code::kBadConfig);
 }
 
+// The power fails at some operation: everything that was not synced is gone, and no line with it
+// that a checkpoint comes after.
+TEST_F(TrainerTest, APowerLossLeavesNoGapInTheLog) {
+  ASSERT_TRUE(generation("whole", {}).ok());
+  int64_t num_losses = 0;
+  for (int64_t n = 60;; n += 29) {
+    FaultyFiles files;
+    files.crash_at_change(n);
+    const Status first = generation("run", {.ranks = 2, .checkpoint_every = 3}, files);
+    if (!files.is_down()) break;
+    EXPECT_EQ(first.code(), Code::kStorage) << first.message();
+    ++num_losses;
+    files.restart(FaultyFiles::Loss::kUnsynced);
+    ASSERT_TRUE(generation("run", {.checkpoint_every = 3}, files).ok());
+    std::vector<std::string> now = metrics("run", files);
+    ASSERT_EQ(now, metrics("whole")) << "power lost at change " << n << events("run", files);
+  }
+  EXPECT_GT(num_losses, 3);
+}
+
+// A disk that is full for a while costs no line and ends nothing.
+TEST_F(TrainerTest, LinesWaitForAFullDisk) {
+  ASSERT_TRUE(generation("whole", {}).ok());
+  for (const bool killed : {false, true}) {
+    FaultyFiles files;
+    RunSettings settings;
+    settings.ranks = 2;
+    settings.on_step = [&](const StepMetrics& step, DrainRequest&) {
+      if (step.step == 3) files.set_capacity(0);
+      if (step.step == 9 && !killed) files.remove_capacity_limit();
+    };
+    settings.snapshot = SnapshotMode::kEvery;
+    const std::string name = killed ? "killed" : "full";
+    const Status status = generation(name, settings, files);
+    if (killed) {
+      // Nothing could be saved; the memory has the state, and the lines.
+      EXPECT_EQ(status.code(), Code::kStorage) << status.message();
+      files.remove_capacity_limit();
+      ASSERT_TRUE(generation(name, {.snapshot = SnapshotMode::kEvery}, files).ok());
+    } else {
+      ASSERT_TRUE(status.ok()) << status.message();
+      const std::string told = events(name, files);
+      EXPECT_NE(told.find("log_waits"), std::string::npos) << told;
+      EXPECT_NE(told.find("log_written"), std::string::npos) << told;
+    }
+    EXPECT_EQ(metrics(name, files), metrics("whole")) << events(name, files);
+  }
+}
+
+TEST_F(TrainerTest, AReplayThatMayDifferGoesOn) {
+  ASSERT_TRUE(generation("run", {.checkpoint_every = 4}).ok());
+  throw_if_error(posix_files().remove_all(run_dir("run") + "/checkpoints/step-00000012"));
+  const std::string path = run_dir("run") + "/metrics.jsonl";
+  std::string content = read_file(posix_files(), path).value();
+  const size_t at = content.find("\"loss\": ", content.find("\"step\": 10,")) + 10;
+  content[at] = content[at] == '9' ? '8' : '9';
+  throw_if_error(publish_file(posix_files(), path, content, "tampered"));
+  ASSERT_TRUE(generation("run", {.checkpoint_every = 4, .repeats_bits = false}).ok());
+  const std::string told = events("run");
+  EXPECT_NE(told.find("replay_differs"), std::string::npos) << told;
+  EXPECT_EQ(told.find("replay_mismatch"), std::string::npos) << told;
+  EXPECT_EQ(read_file(posix_files(), path).value(), content);
+}
+
 }  // namespace
 }  // namespace leasehold
