@@ -52,7 +52,7 @@ TEST_F(LaunchFailuresTest, ANodeIsKilledWithItsMemoryAndThePartnersCopyIsUsed) {
 TEST_F(LaunchFailuresTest, HostsThatCannotTakePartAreLeftOutWithTheirReasons) {
   wrap_ranks(
       fmt::format("case \"$LEASEHOLD_NODE\" in\n"
-                  "  no-program) exit 127 ;;\n"
+                  "  no-program) sleep 0.5; exit 127 ;;\n"
                   "  no-mount) exec $RANK \"$@\" --set data.train={}/mount/train.bin ;;\n"
                   "  *) exec $RANK \"$@\" ;;\n"
                   "esac\n",
