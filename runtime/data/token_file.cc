@@ -2,6 +2,7 @@
 
 #include <bit>
 #include <cstring>
+#include <functional>
 #include <limits>
 
 #include "runtime/base/check.h"
@@ -145,12 +146,13 @@ Status TokenFile::read(int64_t begin, std::span<int32_t> out, int64_t vocab) con
   LEASEHOLD_CHECK(vocab > 0 && vocab <= int64_t{1} << 31, "vocab {}", vocab);
   if (count == 0) return ok_status();
   int64_t bad = -1;
-  LEASEHOLD_RETURN_IF_ERROR(
-      read_bytes(kTokenHeaderBytes + begin * header_.token_bytes, count * header_.token_bytes,
-                 [&](std::span<const uint8_t> bytes) {
-                   bad = header_.token_bytes == 2 ? widen<uint16_t>(bytes.data(), out, vocab)
-                                                  : widen<uint32_t>(bytes.data(), out, vocab);
-                 }));
+  const auto take = [&](std::span<const uint8_t> bytes) {
+    bad = header_.token_bytes == 2 ? widen<uint16_t>(bytes.data(), out, vocab)
+                                   : widen<uint32_t>(bytes.data(), out, vocab);
+  };
+  // A reference fits into the function, which allocates nothing then.
+  LEASEHOLD_RETURN_IF_ERROR(read_bytes(kTokenHeaderBytes + begin * header_.token_bytes,
+                                       count * header_.token_bytes, std::ref(take)));
   if (bad < 0) return ok_status();
   return error(Code::kBadData,
                "{}: token {} is {}, but the vocabulary has {} ids (0 to {}); raise model.vocab, or "
