@@ -249,10 +249,10 @@ Plan plan(const LeaseCalendar& calendar, const std::map<std::string, HostHealth>
     const Lease& lease = *window.lease;
     plan.hosts.push_back(
         {window.host, host.slots, lease.id, window.until_s, lease.provider, lease.site});
-    plan.drain_at_s = std::min(plan.drain_at_s, window.until_s - costs.wind_down_s());
     in.add(window.host);
     taken.insert(host.index);
   }
+  plan.drain_at_s = drain_time(plan.hosts, calendar, limits, times, now_s).at_s;
   for (size_t i = 0; i < candidates.size(); ++i) {
     if (taken.contains(i)) continue;
     const HostWindow& window = candidates[i];

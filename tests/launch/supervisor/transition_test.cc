@@ -154,6 +154,11 @@ TEST_F(TransitionTest, ADrainEndsWhenTheLeaseDoes) {
   EXPECT_EQ(decide().until_s, seen_.lease_end_s - limits_.margin_s);
   now_s_ += 20 - limits_.margin_s;
   expect(Kind::kKill, "in phase saving after step 5 still");
+  // One that was cut short leaves ten seconds all the same.
+  seen_.lease_end_s = state_.running->ending->asked_s + 1;
+  now_s_ = state_.running->ending->asked_s + 5;
+  expect(Kind::kWait);
+  EXPECT_EQ(decide().until_s, state_.running->ending->asked_s + 10);
   // A lease that was over before is no deadline.
   seen_.lease_end_s = kStartS - 1;
   expect(Kind::kWait);
