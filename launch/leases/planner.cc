@@ -200,6 +200,17 @@ std::string why_left_out(const HostWindow& window, bool passed_over, const Plan&
   return fmt::format("{}, too soon to be worth a restart", in_words(window));
 }
 
+std::map<std::string, HostWindow> windows_in_use(const std::vector<PlannedHost>& running,
+                                                 const LeaseCalendar& calendar, double now_s) {
+  UsedSlots used;
+  for (const PlannedHost& host : running) used[host.host] = host.slots;
+  std::map<std::string, HostWindow> windows;
+  for (HostWindow& window : host_windows(calendar, now_s, used)) {
+    windows.emplace(window.host, std::move(window));
+  }
+  return windows;
+}
+
 }  // namespace
 
 Plan plan(const LeaseCalendar& calendar, const std::map<std::string, HostHealth>& health,
@@ -252,6 +263,9 @@ Plan plan(const LeaseCalendar& calendar, const std::map<std::string, HostHealth>
     in.add(window.host);
     taken.insert(host.index);
   }
+  // A host that gives fewer ranks than its lease has slots may be used for longer.
+  const auto windows = windows_in_use(plan.hosts, calendar, now_s);
+  for (PlannedHost& host : plan.hosts) host.end_s = windows.at(host.host).until_s;
   plan.drain_at_s = drain_time(plan.hosts, calendar, limits, times, now_s).at_s;
   for (size_t i = 0; i < candidates.size(); ++i) {
     if (taken.contains(i)) continue;
@@ -264,21 +278,6 @@ Plan plan(const LeaseCalendar& calendar, const std::map<std::string, HostHealth>
                             out.empty() ? "" : "; without " + out.text());
   return plan;
 }
-
-namespace {
-
-std::map<std::string, HostWindow> windows_in_use(const std::vector<PlannedHost>& running,
-                                                 const LeaseCalendar& calendar, double now_s) {
-  UsedSlots used;
-  for (const PlannedHost& host : running) used[host.host] = host.slots;
-  std::map<std::string, HostWindow> windows;
-  for (HostWindow& window : host_windows(calendar, now_s, used)) {
-    windows.emplace(window.host, std::move(window));
-  }
-  return windows;
-}
-
-}  // namespace
 
 double first_end_s(const std::vector<PlannedHost>& running, const LeaseCalendar& calendar,
                    double now_s) {

@@ -172,9 +172,10 @@ Action while_draining(const SupervisorState& state, const Observation& seen,
   const double limit_s = steps ? patience_s(state, limits) : idle_limit_s(state, limits);
   double until_s = since_s + limit_s;
   if (seen.lease_end_s > ending.asked_s) {
-    // A lease that was cut short may leave no time: a drain gets some all the same.
     const double end_s = seen.lease_end_s - std::min(limits.margin_s, limits.kill_grace_s);
-    until_s = std::min(until_s, std::max(end_s, asked_s + kLeastDrainS));
+    // A lease that was cut short leaves no time: a drain gets some all the same.
+    const bool is_late = seen.lease_end_s - ending.asked_s < limits.margin_s;
+    until_s = std::min(until_s, is_late ? std::max(end_s, asked_s + kLeastDrainS) : end_s);
   }
   if (now_s >= until_s) {
     return kill("drain",
