@@ -17,7 +17,8 @@ struct FailureDomain {
 
 // By rank: the rank on another node that keeps its copy; -1 when all ranks are on one node. Holders
 // are as evenly loaded as the nodes' sizes allow; among those, by preference on another lease end,
-// site and provider, in this order; then the nearest following rank. The same on every rank.
+// site and provider, in this order; then the nearest following rank. The same on every rank. Takes
+// time in W log W + W D for W ranks in D different domains (nodes apart).
 std::vector<int> choose_partners(const std::vector<FailureDomain>& ranks);
 
 }  // namespace leasehold

@@ -2,10 +2,12 @@
 #include "runtime/checkpoint/partners.h"
 
 #include <algorithm>
+#include <ctime>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <map>
 #include <random>
+#include <tuple>
 
 namespace leasehold {
 namespace {
@@ -76,6 +78,90 @@ TEST(Partners, OnAnotherNodeAndEvenlyLoaded) {
     if (sizes.size() == 1) continue;
     const int bound = (largest + (total - largest) - 1) / std::max(1, total - largest) + 1;
     EXPECT_LE(*std::ranges::max_element(load), bound);
+  }
+}
+
+// The contract, rank by rank over all others.
+std::vector<int> choose_plainly(const std::vector<FailureDomain>& ranks) {
+  const auto differ = [](const std::string& a, const std::string& b) {
+    return !a.empty() && !b.empty() && a != b;
+  };
+  std::map<std::string, int> sizes;
+  for (const FailureDomain& rank : ranks) ++sizes[rank.node];
+  std::vector<size_t> order(ranks.size());
+  for (size_t i = 0; i < order.size(); ++i) order[i] = i;
+  std::ranges::stable_sort(
+      order, [&](size_t a, size_t b) { return sizes[ranks[a].node] > sizes[ranks[b].node]; });
+  std::vector<int> partners(ranks.size(), -1), load(ranks.size());
+  for (const size_t rank : order) {
+    std::tuple<int, bool, bool, bool, size_t> best;
+    for (size_t ahead = 1; ahead < ranks.size(); ++ahead) {
+      const size_t other = (rank + ahead) % ranks.size();
+      if (ranks[other].node == ranks[rank].node) continue;
+      const std::tuple<int, bool, bool, bool, size_t> rated = {
+          load[other], !differ(ranks[other].lease_end, ranks[rank].lease_end),
+          !differ(ranks[other].site, ranks[rank].site),
+          !differ(ranks[other].provider, ranks[rank].provider), ahead};
+      if (partners[rank] >= 0 && best <= rated) continue;
+      best = rated;
+      partners[rank] = static_cast<int>(other);
+    }
+    if (partners[rank] >= 0) ++load[static_cast<size_t>(partners[rank])];
+  }
+  return partners;
+}
+
+TEST(Partners, AreThoseOfThePlainWay) {
+  const auto seed = std::random_device{}();
+  SCOPED_TRACE(fmt::format("seed {}", seed));
+  std::mt19937 random(seed);
+  const auto name = [&](unsigned kinds) {
+    const unsigned drawn = random() % (kinds + 1);
+    return drawn == 0 ? std::string() : std::to_string(drawn);
+  };
+  for (int trial = 0; trial < 1000; ++trial) {
+    std::vector<FailureDomain> ranks(1 + random() % 30);
+    const unsigned num_nodes = 1 + random() % 12, kinds = random() % 5;
+    std::vector<FailureDomain> nodes(num_nodes);
+    for (FailureDomain& node : nodes)
+      node = {.node = "", .lease_end = name(kinds), .site = name(kinds), .provider = name(2)};
+    for (size_t rank = 0; rank < ranks.size(); ++rank) {
+      // Side by side, in turns, or anyhow.
+      const size_t node = trial % 3 == 0   ? rank * num_nodes / ranks.size()
+                          : trial % 3 == 1 ? rank % num_nodes
+                                           : random() % num_nodes;
+      ranks[rank] = nodes[node];
+      ranks[rank].node = std::to_string(node);
+    }
+    ASSERT_EQ(choose_partners(ranks), choose_plainly(ranks)) << trial;
+  }
+}
+
+// Processor time: other programs run, too.
+double seconds_to_choose(const std::vector<FailureDomain>& ranks) {
+  const std::clock_t begin = std::clock();
+  const std::vector<int> partners = choose_partners(ranks);
+  EXPECT_EQ(std::ranges::count(partners, -1), 0);
+  return static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;
+}
+
+TEST(Partners, OfTenThousandRanksAreChosenAtOnce) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(NDEBUG)
+  constexpr double kLimitS = 2;
+#else
+  constexpr double kLimitS = 0.05;
+#endif
+  for (const int num_domains : {1, 3, 40}) {
+    std::vector<FailureDomain> ranks(10000);
+    for (size_t rank = 0; rank < ranks.size(); ++rank) {
+      const size_t node = rank / 8;
+      const std::string domain = std::to_string(node % static_cast<size_t>(num_domains));
+      ranks[rank] = {.node = std::to_string(node),
+                     .lease_end = domain,
+                     .site = std::to_string(node % 3),
+                     .provider = "one"};
+    }
+    EXPECT_LT(seconds_to_choose(ranks), kLimitS) << num_domains;
   }
 }
 
