@@ -120,6 +120,13 @@ class FileSystem {
 // The operating system's files.
 FileSystem& posix_files();
 
+// The operating system's files where others may write, too (/dev/shm), and secrets. open() and
+// map() refuse what this user did not make for itself: a symbolic link, no regular file, another
+// user's file, one with several names, one that others may open (kBadData, naming the path and what
+// is wrong). create() and create_exclusive() make a new file that its owner alone may open, and fail
+// where the name is taken. The rest is as with posix_files().
+FileSystem& private_files();
+
 // The whole file as bytes. Refuses files above `limit_bytes` with kBadData, so that a hostile path
 // cannot eat memory.
 Result<std::string> read_file(FileSystem& files, const std::string& path,

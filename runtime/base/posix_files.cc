@@ -314,55 +314,83 @@ Status lock_error(const std::string& path, int number) {
                path, std::strerror(number));
 }
 
-// Creates a new file beside `path`, with the permissions that the umask leaves: mkstemp(3) would
-// make one for its owner alone. A descriptor below 0 and errno when that fails.
-Descriptor create_temporary(const std::string& path, std::string* temporary) {
+// Creates a new file beside `path`, with what the umask leaves of `mode`: mkstemp(3) would make one
+// for its owner alone. A descriptor below 0 and errno when that fails.
+Descriptor create_temporary(const std::string& path, mode_t mode, std::string* temporary) {
   constexpr int kTries = 100;
   std::random_device random;
   for (int i = 0; i < kTries; ++i) {
     *temporary = fmt::format("{}.{:08x}", path, random());
-    Descriptor fd(::open(temporary->c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, kFileMode));
+    Descriptor fd(::open(temporary->c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode));
     if (fd.get() >= 0 || errno != EEXIST) return fd;
   }
   return Descriptor(-1);
 }
 
+// Says why a file that is open is not this user's alone.
+Status check_private(const struct stat& info, const std::string& path) {
+  constexpr mode_t kOthers = 0077;
+  if (!S_ISREG(info.st_mode)) return error(Code::kBadData, "{}: not a regular file", path);
+  if (info.st_uid != ::geteuid()) {
+    return error(Code::kBadData, "{}: belongs to user {}, and this program runs as user {}", path,
+                 info.st_uid, ::geteuid());
+  }
+  if (info.st_nlink != 1) {
+    return error(Code::kBadData, "{}: has {} names (hard links), 1 is expected", path,
+                 info.st_nlink);
+  }
+  if ((info.st_mode & kOthers) != 0) {
+    return error(Code::kBadData, "{}: its mode {:o} lets others open it, 600 is expected", path,
+                 info.st_mode & 07777);
+  }
+  return ok_status();
+}
+
 Result<Descriptor> open_regular(int directory, const std::string& name, const std::string& path,
-                                int64_t* size_bytes) {
+                                bool is_private, int64_t* size_bytes) {
   // O_NONBLOCK: opening a pipe that nobody writes must not wait. It means nothing to a regular
   // file.
-  Descriptor fd(::openat(directory, name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  const int links = is_private ? O_NOFOLLOW : 0;
+  Descriptor fd(::openat(directory, name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | links));
+  if (fd.get() < 0 && errno == ELOOP && is_private)
+    return error(Code::kBadData, "{}: a symbolic link", path);
+  if (fd.get() < 0 && errno == EACCES && is_private)
+    return error(Code::kBadData, "{}: may not be opened: another user's", path);
   if (fd.get() < 0) return system_error("opening", path, errno);
   struct stat info {};
   if (::fstat(fd.get(), &info) != 0) return system_error("looking at", path, errno);
+  if (is_private) LEASEHOLD_RETURN_IF_ERROR(check_private(info, path));
   if (!S_ISREG(info.st_mode)) return error(Code::kStorage, "opening {}: not a regular file", path);
   *size_bytes = info.st_size;
   return fd;
 }
 
-Result<Descriptor> open_regular(const std::string& path, int64_t* size_bytes) {
-  return open_regular(AT_FDCWD, path, path, size_bytes);
+Result<Descriptor> open_regular(const std::string& path, bool is_private, int64_t* size_bytes) {
+  return open_regular(AT_FDCWD, path, path, is_private, size_bytes);
 }
 
 Result<std::string> PosixOpenDirectory::read(const std::string& name, int64_t limit_bytes) {
   const std::string path = join_path(path_, name);
   int64_t size_bytes = 0;
-  LEASEHOLD_ASSIGN_OR_RETURN(Descriptor fd, open_regular(fd_.get(), name, path, &size_bytes));
+  LEASEHOLD_ASSIGN_OR_RETURN(Descriptor fd,
+                             open_regular(fd_.get(), name, path, false, &size_bytes));
   PosixReadable file(path, std::move(fd), size_bytes);
   return read_whole(file, path, limit_bytes);
 }
 
 class PosixFiles : public FileSystem {
  public:
+  explicit PosixFiles(bool is_private) : is_private_(is_private) {}
+
   Result<std::unique_ptr<ReadableFile>> open(const std::string& path) override {
     int64_t size_bytes = 0;
-    LEASEHOLD_ASSIGN_OR_RETURN(Descriptor fd, open_regular(path, &size_bytes));
+    LEASEHOLD_ASSIGN_OR_RETURN(Descriptor fd, open_regular(path, is_private_, &size_bytes));
     return std::unique_ptr<ReadableFile>(new PosixReadable(path, std::move(fd), size_bytes));
   }
 
   Result<std::unique_ptr<MappedFile>> map(const std::string& path) override {
     int64_t size_bytes = 0;
-    LEASEHOLD_ASSIGN_OR_RETURN(Descriptor fd, open_regular(path, &size_bytes));
+    LEASEHOLD_ASSIGN_OR_RETURN(Descriptor fd, open_regular(path, is_private_, &size_bytes));
     void* data = nullptr;
     if (size_bytes > 0) {
       data = ::mmap(nullptr, static_cast<size_t>(size_bytes), PROT_READ, MAP_SHARED, fd.get(), 0);
@@ -372,7 +400,8 @@ class PosixFiles : public FileSystem {
   }
 
   Result<std::unique_ptr<WritableFile>> create(const std::string& path) override {
-    Descriptor fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, kFileMode));
+    const int flags = is_private_ ? O_EXCL | O_NOFOLLOW : O_TRUNC;
+    Descriptor fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | flags, mode()));
     if (fd.get() < 0) return write_error("creating", path, errno);
     return std::unique_ptr<WritableFile>(new PosixWritable(path, std::move(fd)));
   }
@@ -381,7 +410,7 @@ class PosixFiles : public FileSystem {
   // file.
   Status create_exclusive(const std::string& path, std::string_view content) override {
     std::string temporary;
-    Descriptor fd = create_temporary(path, &temporary);
+    Descriptor fd = create_temporary(path, mode(), &temporary);
     if (fd.get() < 0) return write_error("creating", path, errno);
     Status status =
         write_all(fd.get(), temporary, content.data(), static_cast<int64_t>(content.size()));
@@ -475,12 +504,22 @@ class PosixFiles : public FileSystem {
         write_all(fd.get(), path, owner.data(), static_cast<int64_t>(owner.size())));
     return std::unique_ptr<FileLock>(new PosixLock(std::move(fd)));
   }
+
+ private:
+  mode_t mode() const { return is_private_ ? 0600 : kFileMode; }
+
+  bool is_private_;
 };
 
 }  // namespace
 
 FileSystem& posix_files() {
-  static PosixFiles files;
+  static PosixFiles files(false);
+  return files;
+}
+
+FileSystem& private_files() {
+  static PosixFiles files(true);
   return files;
 }
 
