@@ -130,16 +130,17 @@ class Bench {
     LEASEHOLD_RETURN_IF_ERROR(engine_->initialize());
     loader_ = std::make_unique<WindowLoader>(make_random_loader(
         fmt::format("{}/tokens-{}", directory_, world_.rank()), settings_.model, settings_.batch));
-    info_.lineage = std::string(32, '0');
+    LEASEHOLD_ASSIGN_OR_RETURN(info_.lineage,
+                               broadcast_bytes(world_, *stream_, new_lineage(), 0, deadline()));
     info_.generation = 1;
     std::vector<FailureDomain> domains;
     for (const std::string& node : nodes_) domains.push_back({.node = node});
-    LEASEHOLD_ASSIGN_OR_RETURN(
-        tier_, MemoryTier::create({.run_dir = directory_,
-                                   .node = nodes_[static_cast<size_t>(world_.rank())],
-                                   .generation = 1,
-                                   .partners = choose_partners(domains)},
-                                  engine_->owned_slices(), info_, world_));
+    LEASEHOLD_ASSIGN_OR_RETURN(tier_, MemoryTier::create({.lineage = info_.lineage,
+                                                          .nodes = nodes_,
+                                                          .generation = 1,
+                                                          .must_fit = true,
+                                                          .partners = choose_partners(domains)},
+                                                         engine_->owned_slices(), info_, world_));
     LEASEHOLD_ASSIGN_OR_RETURN(saver_,
                                BackgroundSaver::create(work_, directory_, world_,
                                                        [](FileSystem&) { return ok_status(); }));
@@ -149,8 +150,8 @@ class Bench {
   }
 
   void remove_memory() {
-    const auto all = [](const SlotName&) { return true; };
-    (void)remove_slots(kSharedMemory, run_prefix(directory_), all);
+    const auto all = [](const std::string&, const SlotName&) { return true; };
+    (void)remove_slots(kSharedMemory, lineage_prefix(info_.lineage), all);
   }
 
   // A step, beside which the snapshot of the one before is taken if it is wanted.
@@ -169,7 +170,7 @@ class Bench {
   }
 
   Status end_snapshot() {
-    LEASEHOLD_RETURN_IF_ERROR(tier_->wait_ended(deadline()));
+    LEASEHOLD_RETURN_IF_ERROR(tier_->wait_ended(600));
     LEASEHOLD_RETURN_IF_ERROR(tier_->take_failure());
     return meet();
   }

@@ -13,7 +13,7 @@ namespace {
 using Steady = std::chrono::steady_clock;
 
 // How long a message that is no longer wanted may take to be cancelled.
-constexpr auto kWithdrawal = std::chrono::milliseconds(100);
+constexpr auto kWithdrawal = std::chrono::milliseconds(500);
 
 Steady::duration seconds(double value) {
   return std::chrono::duration_cast<Steady::duration>(std::chrono::duration<double>(value));

@@ -13,6 +13,7 @@
 #include "launch/supervisor/state_report.h"
 #include "launch/supervisor/world_file.h"
 #include "runtime/checkpoint/run_directory.h"
+#include "runtime/checkpoint/snapshot_slot.h"
 
 namespace leasehold {
 
@@ -102,6 +103,13 @@ Status run_clean(const std::string& run_dir, const Logger& logger) {
   }
   LEASEHOLD_ASSIGN_OR_RETURN(const int64_t removed, remove_run_memory(path));
   logger.info("removed {} files of {} from shared memory", removed, path);
+  if (!posix_files().exists(join_path(path, "lineage"))) {
+    logger.warning(
+        "there is no {}/lineage, which names a run's snapshots: should some be left, they are "
+        "among "
+        "{}/leasehold-*; rm those that no run uses",
+        path, kSharedMemory);
+  }
   return ok_status();
 }
 

@@ -26,7 +26,10 @@ std::vector<std::string> hosts_that_left(const std::vector<WorldFile>& worlds) {
 }
 
 std::string memory_removal(const std::string& run_dir) {
-  return fmt::format("rm -rf {}/{}*", kSharedMemory, run_prefix(canonical_run_dir(run_dir)));
+  std::string command = "rm -rf";
+  for (const std::string& prefix : memory_prefixes(run_dir))
+    command += fmt::format(" {}/{}*", kSharedMemory, prefix);
+  return command;
 }
 
 std::vector<std::string> ask_all(Prober& prober, const std::vector<std::string>& hosts) {

@@ -1,7 +1,11 @@
 #include "launch/run_memory.h"
 
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
+#include <unistd.h>
 
+#include "runtime/base/digest.h"
 #include "runtime/base/files.h"
 #include "runtime/checkpoint/snapshot_slot.h"
 
@@ -16,15 +20,31 @@ std::string canonical_run_dir(const std::string& run_dir) {
   return text;
 }
 
-Result<int64_t> remove_run_memory(const std::string& run_dir) {
-  const std::string prefix = run_prefix(canonical_run_dir(run_dir));
-  FileSystem& files = posix_files();
-  LEASEHOLD_ASSIGN_OR_RETURN(const auto names, files.list(kSharedMemory));
+std::vector<std::string> memory_prefixes(const std::string& run_dir) {
+  constexpr int64_t kLineageBytes = 4096;
+  const std::string path = canonical_run_dir(run_dir);
+  std::vector<std::string> prefixes = {
+      fmt::format("leasehold-{:016x}-", digest64(path.data(), path.size()))};
+  auto lineage = read_file(posix_files(), join_path(path, "lineage"), kLineageBytes);
+  if (!lineage.ok()) return prefixes;
+  while (lineage->ends_with('\n')) lineage->pop_back();
+  if (!lineage->empty()) prefixes.push_back(lineage_prefix(*lineage));
+  return prefixes;
+}
+
+Result<int64_t> remove_run_memory(const std::string& run_dir, const std::string& directory) {
+  LEASEHOLD_ASSIGN_OR_RETURN(const auto names, posix_files().list(directory));
   int64_t removed = 0;
-  for (const std::string& name : names) {
-    if (!name.starts_with(prefix)) continue;
-    LEASEHOLD_RETURN_IF_ERROR(files.remove_all(join_path(kSharedMemory, name)));
-    ++removed;
+  for (const std::string& prefix : memory_prefixes(run_dir)) {
+    for (const std::string& name : names) {
+      if (!name.starts_with(prefix)) continue;
+      const std::string path = join_path(directory, name);
+      if (::unlink(path.c_str()) == 0) {
+        ++removed;
+      } else if (errno != EPERM && errno != EACCES && errno != ENOENT && errno != EISDIR) {
+        return error(Code::kStorage, "removing {}: {}", path, std::strerror(errno));
+      }
+    }
   }
   return removed;
 }

@@ -1,6 +1,8 @@
 #include "launch/train_command.h"
 
+#include <algorithm>
 #include <cstdio>
+#include <map>
 
 #include "launch/compose.h"
 #include "launch/kernel_sets.h"
@@ -9,6 +11,7 @@
 #include "launch/supervision.h"
 #include "launch/supervisor/forecast_words.h"
 #include "models/gpt.h"
+#include "runtime/checkpoint/snapshot_room.h"
 #include "runtime/comm/host_exchange.h"
 
 namespace leasehold {
@@ -30,6 +33,20 @@ void print_layout(const JobFile& job, const MeshShape& mesh) {
              job.parallel.zero);
 }
 
+struct Nodes {
+  int64_t number = 1;
+  int64_t most_ranks = 1;  // of one
+};
+// Of the ranks that are there; of a planned world each is taken for a node of its own.
+Nodes count_nodes(const TrainCommand& command, const ProcessGroup& processes) {
+  if (command.world) return {.number = *command.world, .most_ranks = 1};
+  std::map<std::string, int64_t> ranks;
+  for (const std::string& node : processes.nodes()) ++ranks[node];
+  Nodes nodes{.number = std::ssize(ranks), .most_ranks = 1};
+  for (const auto& [node, count] : ranks) nodes.most_ranks = std::max(nodes.most_ranks, count);
+  return nodes;
+}
+
 using StageSizes = std::vector<std::vector<ArenaSize>>;
 
 // Of data rank 0 of each stage: ranks with more lanes than others need more gradient buffers, and
@@ -48,8 +65,24 @@ Result<StageSizes> forecast_stages(const JobFile& job, const MeshShape& shape,
   return stages;
 }
 
+// Of the shared memory of a node with the most ranks.
+void print_snapshots(const JobFile& job, const MeshShape& shape, const Nodes& nodes) {
+  if (job.checkpoint.snapshot == "off") return;
+  const int64_t share = snapshot_share(num_parameters(job.model), shape.num_ranks());
+  const NodeShares shares{.own_bytes = nodes.most_ranks * share,
+                          .copies_bytes = nodes.number > 1 ? nodes.most_ranks * share : 0};
+  const SlotCounts slots = slots_of(SlotLevel::kFull);
+  fmt::print(
+      "shared memory for snapshots, of a node with {} of the {} ranks: about {} bytes ({} "
+      "snapshots "
+      "of its ranks{}); a recovery takes {} of them before its first snapshot\n",
+      nodes.most_ranks, shape.num_ranks(), bytes_of(SlotLevel::kFull, shares), slots.own,
+      nodes.number > 1 ? fmt::format(" and {} of as many others", slots.copies) : "",
+      recovery_bytes(shares));
+}
+
 Status print_memory(const JobFile& job, const MeshShape& shape, const ChosenKernelSet& kernel_set,
-                    ComputeDevice& compute) {
+                    const Nodes& nodes, ComputeDevice& compute) {
   LEASEHOLD_ASSIGN_OR_RETURN(const StageSizes stages, forecast_stages(job, shape, compute));
   print_layout(job, shape);
   if (!kernel_set.kernel_set.empty())
@@ -70,6 +103,7 @@ Status print_memory(const JobFile& job, const MeshShape& shape, const ChosenKern
   fmt::print("  {:<14}", "total");
   for (const int64_t total : totals) fmt::print(" {:>16}", total);
   fmt::print("\n");
+  print_snapshots(job, shape, nodes);
   return ok_status();
 }
 
@@ -190,7 +224,8 @@ Status run_train(const TrainCommand& command, ProcessGroup& processes, DrainRequ
   if (only_forecasts) {
     Status printed;
     if (world.rank() == 0 && command.forecasts.empty()) {
-      printed = print_memory(job, make_mesh_shape(job.parallel, num_ranks), kernel_set, compute);
+      printed = print_memory(job, make_mesh_shape(job.parallel, num_ranks), kernel_set,
+                             count_nodes(command, processes), compute);
     } else if (world.rank() == 0) {
       printed = print_forecasts(job, command.forecasts, compute);
     }

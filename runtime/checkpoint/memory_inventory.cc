@@ -4,7 +4,7 @@
 #include <map>
 #include <tuple>
 
-#include "runtime/base/files.h"
+#include "runtime/base/digest.h"
 #include "runtime/checkpoint/snapshot_slot.h"
 #include "runtime/comm/host_exchange.h"
 
@@ -12,63 +12,106 @@ namespace leasehold {
 
 namespace {
 
-// "SLOT\tDESCRIPTION\n" for each slot of this node.
-Result<std::string> own_inventory(const std::string& directory, const std::string& prefix,
-                                  const std::string& node) {
-  std::string text;
-  LEASEHOLD_ASSIGN_OR_RETURN(const std::vector<std::string> slots, list_slots(directory, prefix));
+// A slot that this rank has read: its name and words, or why it is not believed.
+struct ReadSlot {
+  std::string slot;
+  Result<SnapshotDescription> description;
+};
+
+Result<SnapshotDescription> read_description(const MemorySources& sources, const std::string& slot,
+                                             const SlotName& name) {
+  const std::string file = slot + ".json";
+  LEASEHOLD_ASSIGN_OR_RETURN(std::string sealed, read_slot(sources.directory, slot));
+  LEASEHOLD_ASSIGN_OR_RETURN(const std::string text,
+                             unseal_snapshot(std::move(sealed), sources.key, file));
+  LEASEHOLD_ASSIGN_OR_RETURN(SnapshotDescription description, parse_snapshot(text, file));
+  if (description.info.lineage != sources.lineage || description.rank != name.rank ||
+      description.info.generation != name.generation) {
+    return error(Code::kBadData, "{}: describes another slot than its own", file);
+  }
+  return description;
+}
+
+// The ranks of a node share its slots by their names.
+Result<std::vector<ReadSlot>> read_own_share(const MemorySources& sources, int rank) {
+  const std::string& node = sources.nodes[static_cast<size_t>(rank)];
+  const auto begin = sources.nodes.begin();
+  const auto of_node = static_cast<uint64_t>(std::ranges::count(sources.nodes, node));
+  const auto place = static_cast<uint64_t>(std::count(begin, begin + rank, node));
+  const std::string prefix = lineage_prefix(sources.lineage);
+  LEASEHOLD_ASSIGN_OR_RETURN(const std::vector<std::string> slots,
+                             list_slots(sources.directory, prefix));
+  std::vector<ReadSlot> read;
   for (const std::string& slot : slots) {
-    if (parse_slot_name(prefix, slot)->node != node) continue;
-    const auto description = read_file(posix_files(), join_path(directory, slot + ".json"));
-    if (!description.ok() || !description->ends_with('\n')) continue;  // gone, or no whole line
-    if (std::ranges::count(*description, '\n') != 1) continue;
-    text += slot + "\t" + *description;
+    const auto name = parse_slot_name(prefix, slot);
+    if (name->node != node || digest64(slot.data(), slot.size()) % of_node != place) continue;
+    auto description = read_description(sources, slot, *name);
+    if (description.status().code() == Code::kMissingInput) continue;  // gone by now
+    read.push_back({slot, std::move(description)});
+  }
+  return read;
+}
+
+// A line for each: "+SLOT\tSTEP\tWORLD_SIZE", or "-SLOT\tREASON".
+std::string encode_share(const std::vector<ReadSlot>& read) {
+  std::string text;
+  for (const auto& [slot, description] : read) {
+    if (description.ok()) {
+      text += fmt::format("+{}\t{}\t{}\n", slot, description->info.step, description->world_size);
+    } else {
+      std::string reason = description.status().message();
+      std::ranges::replace(reason, '\n', ' ');
+      text += fmt::format("-{}\t{}\n", slot, reason);
+    }
   }
   return text;
 }
 
-void parse_inventory(const std::string& text, int holder, const std::string& node,
-                     const std::string& prefix, const std::string& lineage,
-                     std::vector<SnapshotCopy>& copies) {
+void decode_share(const std::string& text, int holder, const MemorySources& sources,
+                  SnapshotInventory& inventory) {
+  const std::string& node = sources.nodes[static_cast<size_t>(holder)];
   for (size_t begin = 0; begin < text.size();) {
+    const size_t end = text.find('\n', begin);
     const size_t tab = text.find('\t', begin);
-    const size_t end = text.find('\n', tab);
-    const std::string slot = text.substr(begin, tab - begin);
-    const auto name = parse_slot_name(prefix, slot);
-    auto description =
-        parse_snapshot(std::string_view(text).substr(tab + 1, end - tab - 1), slot + ".json");
+    const std::string slot = text.substr(begin + 1, tab - begin - 1);
+    const std::string rest = text.substr(tab + 1, end - tab - 1);
+    if (text[begin] == '-') {
+      inventory.rejected.push_back({node + ":" + slot, rest});
+    } else {
+      const auto name = parse_slot_name(lineage_prefix(sources.lineage), slot);
+      inventory.copies.push_back({.holder = holder,
+                                  .node = node,
+                                  .slot = slot,
+                                  .is_copy = name->is_copy,
+                                  .step = std::stoll(rest),
+                                  .generation = name->generation,
+                                  .world_size = std::stoll(rest.substr(rest.find('\t'))),
+                                  .rank = name->rank});
+    }
     begin = end + 1;
-    const bool good = name && description.ok() && description->info.lineage == lineage &&
-                      description->rank == name->rank &&
-                      description->info.generation == name->generation;
-    if (!good) continue;
-    copies.push_back({.holder = holder,
-                      .node = node,
-                      .slot = slot,
-                      .is_copy = name->is_copy,
-                      .description = std::move(description).value()});
   }
 }
 
 }  // namespace
 
-Result<std::vector<SnapshotCopy>> gather_inventory(
-    const std::string& directory, const std::string& prefix, const std::string& lineage,
-    const std::vector<std::string>& nodes, Communicator& world, Stream& stream, Deadline deadline) {
-  const auto me = static_cast<size_t>(world.rank());
-  const bool first_of_node =
-      std::ranges::find(nodes, nodes[me]) == nodes.begin() + static_cast<ptrdiff_t>(me);
-  Result<std::string> mine = std::string();
-  if (first_of_node) mine = own_inventory(directory, prefix, nodes[me]);
+Result<SnapshotInventory> gather_inventory(const MemorySources& sources, Communicator& world,
+                                           Stream& stream, Deadline deadline) {
+  Result<std::vector<ReadSlot>> mine = read_own_share(sources, world.rank());
   LEASEHOLD_RETURN_IF_ERROR(agree(world, stream, mine.status(), deadline));
   LEASEHOLD_ASSIGN_OR_RETURN(const std::vector<std::string> all,
-                             all_gather_bytes(world, stream, *mine, deadline));
-  std::vector<SnapshotCopy> copies;
+                             all_gather_bytes(world, stream, encode_share(*mine), deadline));
+  SnapshotInventory inventory;
   for (int rank = 0; rank < world.size(); ++rank) {
-    const auto index = static_cast<size_t>(rank);
-    parse_inventory(all[index], rank, nodes[index], prefix, lineage, copies);
+    if (rank == world.rank()) {
+      size_t index = inventory.copies.size();
+      for (ReadSlot& read : *mine) {
+        if (read.description.ok())
+          inventory.own.emplace(index++, std::move(read.description).value());
+      }
+    }
+    decode_share(all[static_cast<size_t>(rank)], rank, sources, inventory);
   }
-  return copies;
+  return inventory;
 }
 
 std::vector<SnapshotCandidate> find_candidates(const std::vector<SnapshotCopy>& copies) {
@@ -77,13 +120,13 @@ std::vector<SnapshotCandidate> find_candidates(const std::vector<SnapshotCopy>& 
   for (const bool is_copy : {false, true}) {
     for (size_t i = 0; i < copies.size(); ++i) {
       if (copies[i].is_copy != is_copy) continue;
-      const SnapshotDescription& description = copies[i].description;
-      SnapshotCandidate& candidate =
-          found[{description.info.step, description.info.generation, description.world_size}];
-      candidate.step = description.info.step;
-      candidate.generation = description.info.generation;
-      candidate.copies.resize(static_cast<size_t>(description.world_size));
-      candidate.copies[static_cast<size_t>(description.rank)].push_back(i);
+      const SnapshotCopy& copy = copies[i];
+      if (copy.rank >= copy.world_size) continue;
+      SnapshotCandidate& candidate = found[{copy.step, copy.generation, copy.world_size}];
+      candidate.step = copy.step;
+      candidate.generation = copy.generation;
+      candidate.copies.resize(static_cast<size_t>(copy.world_size));
+      candidate.copies[static_cast<size_t>(copy.rank)].push_back(i);
     }
   }
   std::vector<SnapshotCandidate> whole;

@@ -2,13 +2,24 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
+#include "runtime/base/mac.h"
+#include "runtime/checkpoint/durable.h"
 #include "runtime/checkpoint/snapshot_description.h"
 #include "runtime/comm/communicator.h"
 
 namespace leasehold {
+
+// Where a run's snapshots are to be looked for.
+struct MemorySources {
+  std::string directory;           // /dev/shm
+  std::string lineage;             // of the run; snapshots of another are not its own
+  SecretKey key;                   // of the run (run_key.h)
+  std::vector<std::string> nodes;  // by rank of the world
+};
 
 // A snapshot of one rank's part, on one node.
 struct SnapshotCopy {
@@ -16,7 +27,16 @@ struct SnapshotCopy {
   std::string node;  // the holder's
   std::string slot;  // its name there (snapshot_slot.h)
   bool is_copy = false;
-  SnapshotDescription description;
+  int64_t step = 0;
+  int64_t generation = 0;
+  int64_t world_size = 0;
+  int64_t rank = 0;  // whose part
+};
+
+struct SnapshotInventory {
+  std::vector<SnapshotCopy> copies;           // the same on every rank
+  std::map<size_t, SnapshotDescription> own;  // by index: those that this rank answers for
+  std::vector<CheckpointRejected> rejected;   // the same on every rank
 };
 
 // A step of one generation of which every part is held somewhere.
@@ -27,12 +47,12 @@ struct SnapshotCandidate {
       copies;  // by rank that wrote: indices of SnapshotCopy, own first
 };
 
-// Collective over `world`; the same on every rank. The lowest rank of each node reads what lies in
-// `directory` under the prefix and the node's name. Descriptions that are damaged or of another
-// lineage are left out.
-Result<std::vector<SnapshotCopy>> gather_inventory(
-    const std::string& directory, const std::string& prefix, const std::string& lineage,
-    const std::vector<std::string>& nodes, Communicator& world, Stream& stream, Deadline deadline);
+// Collective over `world`. The ranks of a node share what lies in its memory under the lineage's
+// names, and tell the others which step of whose part it is; descriptions stay where they were
+// read. Those that are no private files of this user, that the key did not seal, or that are of
+// another lineage are rejected.
+Result<SnapshotInventory> gather_inventory(const MemorySources& sources, Communicator& world,
+                                           Stream& stream, Deadline deadline);
 
 // Pure. Newest step first, then newest generation.
 std::vector<SnapshotCandidate> find_candidates(const std::vector<SnapshotCopy>& copies);

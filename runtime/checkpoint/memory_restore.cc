@@ -42,15 +42,49 @@ std::string describe(const std::vector<size_t>& chosen, const std::vector<Snapsh
   return "memory: " + text;
 }
 
+// Collective. The descriptions of the chosen copies, from those who hold them.
+Result<std::vector<SnapshotDescription>> gather_descriptions(const std::vector<size_t>& chosen,
+                                                             const SnapshotInventory& inventory,
+                                                             Communicator& world, Stream& stream,
+                                                             Deadline deadline) {
+  std::string mine;
+  Status encoded;
+  for (size_t part = 0; part < chosen.size() && encoded.ok(); ++part) {
+    const auto held = inventory.own.find(chosen[part]);
+    if (held == inventory.own.end()) continue;
+    const Result<std::string> text = encode_snapshot(held->second);
+    encoded = text.status();
+    if (text.ok()) mine += fmt::format("{}\t", part) + *text;
+  }
+  LEASEHOLD_RETURN_IF_ERROR(agree(world, stream, encoded, deadline));
+  LEASEHOLD_ASSIGN_OR_RETURN(const std::vector<std::string> all,
+                             all_gather_bytes(world, stream, mine, deadline));
+  std::vector<SnapshotDescription> descriptions(chosen.size());
+  for (const std::string& text : all) {
+    for (size_t begin = 0; begin < text.size();) {
+      const size_t tab = text.find('\t', begin);
+      const size_t end = text.find('\n', tab);
+      const size_t part = std::stoull(text.substr(begin, tab - begin));
+      const std::string& slot = inventory.copies[chosen[part]].slot;
+      LEASEHOLD_ASSIGN_OR_RETURN(
+          descriptions[part],
+          parse_snapshot(std::string_view(text).substr(tab + 1, end - tab - 1), slot + ".json"));
+      begin = end + 1;
+    }
+  }
+  return descriptions;
+}
+
 Result<CheckpointHandle> open_chosen(const std::vector<size_t>& chosen,
+                                     std::vector<SnapshotDescription> descriptions,
                                      const std::vector<SnapshotCopy>& copies,
                                      const std::string& directory) {
   std::vector<ShardPieces> shards;
-  for (const size_t i : chosen) {
-    shards.push_back(copies[i].description.shard);
-    shards.back().file.name = copies[i].slot + ".safetensors";
+  for (size_t part = 0; part < chosen.size(); ++part) {
+    shards.push_back(std::move(descriptions[part].shard));
+    shards.back().file.name = copies[chosen[part]].slot + ".safetensors";
   }
-  const CheckpointInfo& info = copies[chosen.front()].description.info;
+  const CheckpointInfo& info = descriptions.front().info;
   LEASEHOLD_ASSIGN_OR_RETURN(Manifest manifest, merge_shards(info, std::move(shards)));
   return CheckpointHandle{.path = directory,
                           .info = info,
@@ -233,14 +267,15 @@ class Loading {
 
 }  // namespace
 
-Result<CheckpointHandle> load_snapshot(const MemorySources& sources,
+Result<RestoredSnapshot> load_snapshot(const MemorySources& sources,
                                        const SnapshotCandidate& candidate,
-                                       const std::vector<SnapshotCopy>& copies,
+                                       const SnapshotInventory& inventory,
                                        const std::function<Status(const CheckpointHandle&)>& accept,
                                        std::span<const StateSlice> wanted, Communicator& world,
                                        Stream& stream, Deadline deadline,
                                        std::vector<CheckpointRejected>& rejected) {
-  FileSystem& files = posix_files();
+  FileSystem& files = private_files();
+  const std::vector<SnapshotCopy>& copies = inventory.copies;
   std::set<size_t> bad;
   while (true) {
     const auto chosen = choose_copies(candidate, bad);
@@ -248,8 +283,12 @@ Result<CheckpointHandle> load_snapshot(const MemorySources& sources,
       return error(Code::kBadData, "the snapshot of step {} has no good copy left of some part",
                    candidate.step);
     }
-    LEASEHOLD_ASSIGN_OR_RETURN(CheckpointHandle handle,
-                               open_chosen(*chosen, copies, sources.directory));
+    LEASEHOLD_ASSIGN_OR_RETURN(std::vector<SnapshotDescription> descriptions,
+                               gather_descriptions(*chosen, inventory, world, stream, deadline));
+    RestoredSnapshot restored{.handle = {}, .texts = descriptions.front().texts, .slots = {}};
+    LEASEHOLD_ASSIGN_OR_RETURN(
+        CheckpointHandle handle,
+        open_chosen(*chosen, std::move(descriptions), copies, sources.directory));
     const std::string complaints = verify_own(files, handle, *chosen, copies, world.rank());
     LEASEHOLD_ASSIGN_OR_RETURN(const std::vector<std::string> all,
                                all_gather_bytes(world, stream, complaints, deadline));
@@ -272,7 +311,11 @@ Result<CheckpointHandle> load_snapshot(const MemorySources& sources,
     Loading loading(files, handle, holders, sources.nodes, world, stream, deadline);
     LEASEHOLD_RETURN_IF_ERROR(agree(world, stream, loading.load(wanted), deadline));
     handle.path = describe(*chosen, copies);
-    return handle;
+    restored.handle = std::move(handle);
+    for (const std::vector<size_t>& part : candidate.copies) {
+      for (const size_t i : part) restored.slots.insert(copies[i].slot);
+    }
+    return restored;
   }
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -11,12 +12,11 @@
 
 namespace leasehold {
 
-// Where a run's snapshots are to be looked for.
-struct MemorySources {
-  std::string directory;           // /dev/shm
-  std::string prefix;              // run_prefix
-  std::string lineage;             // of the run; snapshots of another are not its own
-  std::vector<std::string> nodes;  // by rank of the world
+struct RestoredSnapshot {
+  CheckpointHandle handle;  // its info has no long texts
+  Digest128 texts;          // of those
+  // All slots of the candidate, on all nodes: what must stay until another snapshot is whole.
+  std::set<std::string> slots;
 };
 
 // Collective over `world`. Fills the slices' data. Every holder checks the digests of the parts
@@ -24,9 +24,9 @@ struct MemorySources {
 // damaged is left for another copy, and `rejected` says so. The handle's path tells where the parts
 // came from. kBadData when no good copy of some part is left; kUnavailable when a peer is lost; and
 // what `accept` says.
-Result<CheckpointHandle> load_snapshot(const MemorySources& sources,
+Result<RestoredSnapshot> load_snapshot(const MemorySources& sources,
                                        const SnapshotCandidate& candidate,
-                                       const std::vector<SnapshotCopy>& copies,
+                                       const SnapshotInventory& inventory,
                                        const std::function<Status(const CheckpointHandle&)>& accept,
                                        std::span<const StateSlice> wanted, Communicator& world,
                                        Stream& stream, Deadline deadline,

@@ -6,15 +6,12 @@
 #include <utility>
 
 #include "runtime/base/clock.h"
-#include "runtime/checkpoint/snapshot_description.h"
-#include "runtime/comm/host_exchange.h"
+#include "runtime/checkpoint/model_texts.h"
 
 namespace leasehold {
 
 namespace {
 
-constexpr int64_t kOwnSlots = 3;
-constexpr int64_t kDescriptionSlack = 4096;  // what the metrics line and the numbers may grow by
 // Copied and digested while it is in the cache.
 constexpr int64_t kCopyBytes = int64_t{256} << 10;
 
@@ -44,55 +41,9 @@ Result<std::unique_ptr<MemoryTier>> MemoryTier::create(MemoryTierOptions options
   std::unique_ptr<MemoryTier> tier(
       new MemoryTier(std::move(options), std::move(slices), std::move(plan)));
   tier->host_ = CpuDevice::create({});
-  LEASEHOLD_ASSIGN_OR_RETURN(const auto stream, tier->host_->create_stream("snapshot set-up"));
-  const Status reserved = tier->reserve(like, world);
-  LEASEHOLD_RETURN_IF_ERROR(
-      agree(world, *stream, reserved, after_group_timeout(tier->options_.timeout_s)));
+  LEASEHOLD_RETURN_IF_ERROR(tier->set_up(like, world));
   tier->thread_ = std::thread([tier = tier.get()] { tier->thread_main(); });
   return tier;
-}
-
-Status MemoryTier::reserve(const CheckpointInfo& like, Communicator& world) {
-  world_size_ = world.size();
-  rank_ = world.rank();
-  const std::string prefix = run_prefix(options_.run_dir);
-  Status reserved;
-  for (int64_t index = 0; index < kOwnSlots && reserved.ok(); ++index) {
-    const std::string name = slot_name(prefix, {.generation = options_.generation,
-                                                .rank = rank_,
-                                                .is_copy = false,
-                                                .index = index,
-                                                .node = options_.node});
-    auto slot = SnapshotSlot::reserve(options_.directory, name, plan_.size_bytes());
-    reserved = slot.status();
-    if (!slot.ok()) break;
-    std::memcpy((*slot)->data(), plan_.header().data(), plan_.header().size());
-    slots_.push_back({std::move(slot).value(), -1});
-  }
-  const std::vector<Digest128> blank(plan_.pieces().size());
-  const auto description = encode_snapshot({.info = like,
-                                            .world_size = world_size_,
-                                            .rank = rank_,
-                                            .shard = plan_.describe("x.safetensors", blank)});
-  if (reserved.ok()) reserved = description.status();
-  description_bytes_ = kDescriptionSlack + (description.ok() ? std::ssize(*description) : 0) +
-                       (like.algorithms.empty() ? 0 : kAlgorithmBytes);
-  // From here on all ranks go on together, whatever happened.
-  LEASEHOLD_ASSIGN_OR_RETURN(auto group, world.split(0, rank_, "snapshots"));
-  LEASEHOLD_ASSIGN_OR_RETURN(auto stream, host_->create_stream("snapshots"));
-  auto exchange = PartnerExchange::create(std::move(group), std::move(stream),
-                                          {.directory = options_.directory,
-                                           .prefix = prefix,
-                                           .node = options_.node,
-                                           .generation = options_.generation,
-                                           .partners = options_.partners,
-                                           .slot_bytes = plan_.size_bytes(),
-                                           .description_bytes = description_bytes_,
-                                           .timeout_s = options_.timeout_s});
-  LEASEHOLD_RETURN_IF_ERROR(reserved);
-  LEASEHOLD_RETURN_IF_ERROR(exchange.status());
-  exchange_ = std::move(exchange).value();
-  return ok_status();
 }
 
 MemoryTier::~MemoryTier() {
@@ -100,7 +51,8 @@ MemoryTier::~MemoryTier() {
     std::lock_guard lock(mutex_);
     stop_ = true;
     if (under_way_ && exchange_) {
-      exchange_->abort(error(Code::kUnavailable, "the rank leaves in the middle of a snapshot"));
+      exchange_->group().abort(
+          error(Code::kUnavailable, "the rank leaves in the middle of a snapshot"));
     }
     changed_.notify_all();
   }
@@ -113,12 +65,14 @@ void MemoryTier::begin(const CheckpointInfo& info, int64_t committed_step) {
   info_ = info;
   committed_step_ = committed_step;
   // The oldest of those that are free.
+  growing_ = false;
   int best = -1;
   for (int i = 0; i < static_cast<int>(slots_.size()); ++i) {
     const int64_t step = slots_[static_cast<size_t>(i)].step;
     if (i == pinned_ || (step >= 0 && step == committed_step)) continue;
     if (best < 0 || step < slots_[static_cast<size_t>(best)].step) best = i;
   }
+  LEASEHOLD_CHECK(best >= 0, "no slot is free for the snapshot of step {}", info.step);
   target_ = static_cast<size_t>(best);
   slots_[target_].step = -1;
   begun_step_ = info.step;
@@ -138,11 +92,54 @@ Status MemoryTier::wait_captured(Deadline deadline) {
   return error(Code::kUnavailable, "the snapshot of step {} does not get on", begun_step_);
 }
 
-Status MemoryTier::wait_ended(Deadline deadline) {
+Status MemoryTier::wait_ended(double patience_s) {
   std::unique_lock lock(mutex_);
-  if (changed_.wait_until(lock, deadline.time_point(), [this] { return !under_way_; }))
-    return ok_status();
-  return error(Code::kUnavailable, "the snapshot of step {} does not get on", begun_step_);
+  while (under_way_) {
+    const int64_t moved = exchange_->moved_bytes();
+    const bool done = changed_.wait_until(lock, Deadline::after_s(patience_s).time_point(),
+                                          [this] { return !under_way_; });
+    if (done || exchange_->moved_bytes() != moved) continue;
+    return error(Code::kUnavailable, "the snapshot of step {} does not get on", begun_step_);
+  }
+  return ok_status();
+}
+
+bool MemoryTier::can_begin(int64_t committed_step, int64_t fewest_slots) const {
+  std::lock_guard lock(mutex_);
+  int64_t held = 0;
+  for (int i = 0; i < static_cast<int>(slots_.size()); ++i) {
+    const int64_t step = slots_[static_cast<size_t>(i)].step;
+    if (i == pinned_ || (step >= 0 && step == committed_step)) ++held;
+  }
+  return held < fewest_slots;
+}
+
+void MemoryTier::begin_growth(int64_t step) {
+  std::lock_guard lock(mutex_);
+  LEASEHOLD_CHECK(!under_way_, "the snapshot of step {} has not ended", begun_step_);
+  begun_step_ = step;
+  growing_ = under_way_ = true;
+  waited_s_ = 0;
+  changed_.notify_all();
+}
+
+int64_t MemoryTier::num_slots() const {
+  std::lock_guard lock(mutex_);
+  return std::ssize(slots_);
+}
+
+bool MemoryTier::can_exchange() const {
+  std::lock_guard lock(mutex_);
+  return can_exchange_;
+}
+
+Status MemoryTier::renew(Communicator& world) {
+  LEASEHOLD_ASSIGN_OR_RETURN(auto group, world.split(0, rank_, "snapshots"));
+  std::lock_guard lock(mutex_);
+  LEASEHOLD_CHECK(!under_way_, "the snapshot of step {} has not ended", begun_step_);
+  exchange_->renew(std::move(group));
+  can_exchange_ = true;
+  return ok_status();
 }
 
 int64_t MemoryTier::ended_step() const {
@@ -190,9 +187,13 @@ void MemoryTier::thread_main() {
   while (true) {
     changed_.wait(lock, [this] { return stop_ || under_way_; });
     if (stop_) return;
+    const bool growing = growing_;
     lock.unlock();
-    take_snapshot();
+    growing ? grow() : take_snapshot();
     lock.lock();
+    ended_step_ = begun_step_;
+    under_way_ = false;
+    changed_.notify_all();
   }
 }
 
@@ -206,7 +207,8 @@ Status MemoryTier::capture(Slot& slot, std::string& description) {
                                       reinterpret_cast<const char*>(plan_.data_of(piece, slices_)),
                                       piece.size_bytes()));
   }
-  SnapshotDescription snapshot{.info = info_,
+  SnapshotDescription snapshot{.info = without_texts(info_),
+                               .texts = digest_of_texts(info_),
                                .world_size = world_size_,
                                .rank = rank_,
                                .shard = plan_.describe(shard_name(rank_, world_size_), digests)};
@@ -216,6 +218,7 @@ Status MemoryTier::capture(Slot& slot, std::string& description) {
     changed_.notify_all();
   }
   LEASEHOLD_ASSIGN_OR_RETURN(description, encode_snapshot(snapshot));
+  description = seal_snapshot(description, options_.key);
   if (std::ssize(description) > description_bytes_) {
     return error(Code::kStorage,
                  "its description takes {} bytes, {} of them for the algorithms of matrix "
@@ -227,7 +230,7 @@ Status MemoryTier::capture(Slot& slot, std::string& description) {
 
 void MemoryTier::take_snapshot() {
   const double begin_s = thread_cpu_s();
-  Slot& slot = slots_[target_];
+  Slot& slot = slots_[target_];  // slots_ grows only while no snapshot is taken
   std::string description;
   Status captured = capture(slot, description);
   if (!captured.ok()) description.clear();
@@ -237,10 +240,8 @@ void MemoryTier::take_snapshot() {
   if (captured.ok()) slot.step = captured_step_ = info_.step;
   if (captured.ok() && copied.ok()) whole_step_ = info_.step;
   failure_ = captured.ok() ? copied : captured;
-  ended_step_ = info_.step;
+  can_exchange_ = exchange_->group().health().ok();
   thread_s_ = thread_cpu_s() - begin_s;
-  under_way_ = false;
-  changed_.notify_all();
 }
 
 }  // namespace leasehold

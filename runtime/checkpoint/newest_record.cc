@@ -2,6 +2,7 @@
 
 #include "runtime/checkpoint/durable.h"
 #include "runtime/checkpoint/run_directory.h"
+#include "runtime/checkpoint/run_key.h"
 #include "runtime/checkpoint/snapshot_description.h"
 #include "runtime/checkpoint/snapshot_slot.h"
 
@@ -17,15 +18,18 @@ void take_newer(std::optional<NewestRecord>& newest, NewestRecord found) {
 void look_in_memory(FileSystem& files, const std::string& run_dir, const std::string& directory,
                     const std::string& node, std::optional<NewestRecord>& newest) {
   const auto lineage = read_lineage(files, run_dir);
-  if (!lineage.ok() || lineage->empty()) return;
-  const std::string prefix = run_prefix(run_dir);
+  const auto key = read_run_key(run_dir);
+  if (!lineage.ok() || lineage->empty() || !key.ok()) return;
+  const std::string prefix = lineage_prefix(*lineage);
   const auto slots = list_slots(directory, prefix);
   if (!slots.ok()) return;
   for (const std::string& slot : *slots) {
     const auto name = parse_slot_name(prefix, slot);
     if (!name || name->node != node) continue;
     const std::string path = join_path(directory, slot + ".json");
-    const auto text = read_file(posix_files(), path);
+    auto sealed = read_slot(directory, slot);
+    if (!sealed.ok()) continue;
+    const auto text = unseal_snapshot(*std::move(sealed), *key, path);
     if (!text.ok()) continue;
     auto description = parse_snapshot(*text, path);
     if (!description.ok() || description->info.lineage != *lineage) continue;

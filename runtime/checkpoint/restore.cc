@@ -94,13 +94,13 @@ Result<std::optional<Restored>> restore_newest(
   bool any_damaged = false;
   LEASEHOLD_ASSIGN_OR_RETURN(const std::vector<std::string> paths,
                              list_together(work, run_dir, world, stream, rejected, any_damaged));
-  std::vector<SnapshotCopy> copies;
+  SnapshotInventory inventory;
   std::vector<SnapshotCandidate> snapshots;
   if (memory) {
-    LEASEHOLD_ASSIGN_OR_RETURN(
-        copies, gather_inventory(memory->directory, memory->prefix, memory->lineage, memory->nodes,
-                                 world, stream, work.deadline()));
-    snapshots = find_candidates(copies);
+    LEASEHOLD_ASSIGN_OR_RETURN(inventory,
+                               gather_inventory(*memory, world, stream, work.deadline()));
+    rejected.insert(rejected.end(), inventory.rejected.begin(), inventory.rejected.end());
+    snapshots = find_candidates(inventory.copies);
   }
   auto snapshot = snapshots.begin();
   auto path = paths.begin();
@@ -108,12 +108,17 @@ Result<std::optional<Restored>> restore_newest(
     const bool from_memory =
         snapshot != snapshots.end() && (path == paths.end() || snapshot->step >= step_of(*path));
     if (from_memory) {
-      const auto handle = load_snapshot(*memory, *snapshot, copies, accept, wanted, world, stream,
-                                        work.deadline(), rejected);
-      if (handle.ok()) return std::optional(Restored{*handle, true});
-      if (!damaged(handle.status())) return handle.status();
+      auto loaded = load_snapshot(*memory, *snapshot, inventory, accept, wanted, world, stream,
+                                  work.deadline(), rejected);
+      if (loaded.ok()) {
+        return std::optional(Restored{.checkpoint = std::move(loaded->handle),
+                                      .from_memory = true,
+                                      .texts = loaded->texts,
+                                      .slots = std::move(loaded->slots)});
+      }
+      if (!damaged(loaded.status())) return loaded.status();
       rejected.push_back(
-          {fmt::format("snapshot of step {}", snapshot->step), handle.status().message()});
+          {fmt::format("snapshot of step {}", snapshot->step), loaded.status().message()});
       ++snapshot;
       continue;
     }
@@ -124,7 +129,7 @@ Result<std::optional<Restored>> restore_newest(
       LEASEHOLD_RETURN_IF_ERROR(agree(world, stream, accepted, work.deadline()));
       status = load_together(work, *handle, wanted, world, stream);
     }
-    if (status.ok()) return std::optional(Restored{*handle, false});
+    if (status.ok()) return std::optional(Restored{.checkpoint = *handle});
     if (!damaged(status)) return status;
     rejected.push_back({*path, status.message()});
     any_damaged = true;

@@ -15,6 +15,10 @@ namespace leasehold {
 struct Restored {
   CheckpointHandle checkpoint;  // its path says where the state came from
   bool from_memory = false;
+  // From memory: the digest of the long texts that checkpoint.info lacks, and the slots that hold
+  // the snapshot, on all nodes.
+  Digest128 texts;
+  std::set<std::string> slots;
 };
 
 // Collective over `world`. Goes through the snapshots in the nodes' memory (when `memory` is given)

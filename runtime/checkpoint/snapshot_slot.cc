@@ -4,10 +4,12 @@
 #include <charconv>
 #include <cstring>
 #include <fcntl.h>
-#include <filesystem>
 #include <fmt/format.h>
+#include <fstream>
+#include <random>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "runtime/base/digest.h"
@@ -40,21 +42,68 @@ bool take_number(std::string_view& text, int64_t& number) {
   return true;
 }
 
-Status not_enough(const std::string& directory, int64_t size_bytes) {
-  return error(Code::kBadConfig,
-               "{} has no room for a snapshot of {} bytes: enlarge it (mount -o remount,size=... "
-               "{}), remove what other runs left (leasehold clean RUN_DIR), or write "
+Status not_enough(const SlotDirectory& directory, int64_t size_bytes) {
+  const Result<int64_t> left = directory.free_bytes(directory.path);
+  return error(Code::kStorage, "{} has {} bytes left, and a snapshot takes {}", directory.path,
+               left.ok() ? std::to_string(*left) : "no", size_bytes);
+}
+
+Status foreign(const std::string& file, const std::string& directory) {
+  struct stat status {};
+  const std::string owner =
+      ::lstat(file.c_str(), &status) == 0 ? fmt::format("user {}", status.st_uid) : "another user";
+  return error(Code::kStorage,
+               "{} is there already and belongs to {}: have it removed from {}, or write "
                "checkpoint.snapshot = \"off\"",
-               directory, size_bytes, directory);
+               file, owner, directory);
+}
+
+// Visits the files of a run's slots: NAME.safetensors, NAME.json and NAME.json.tmp.
+Status for_each_file(const std::string& directory, const std::string& prefix,
+                     const SlotChoice& chosen,
+                     const std::function<Status(const std::string& path)>& visit) {
+  const Result<std::vector<std::string>> names = posix_files().list(directory);
+  if (names.status().code() == Code::kMissingInput) return ok_status();
+  if (!names.ok()) return names.status();
+  for (const std::string& name : names.value()) {
+    for (const std::string_view suffix : {kTemporarySuffix, kDescriptionSuffix, kShardSuffix}) {
+      if (!name.ends_with(suffix)) continue;
+      const std::string slot = name.substr(0, name.size() - suffix.size());
+      const auto parsed = parse_slot_name(prefix, slot);
+      if (!parsed || !chosen(slot, *parsed)) break;
+      LEASEHOLD_RETURN_IF_ERROR(visit(join_path(directory, name)));
+      break;
+    }
+  }
+  return ok_status();
 }
 
 }  // namespace
 
-std::string run_prefix(const std::string& run_dir) {
-  std::error_code failure;
-  const std::filesystem::path path = std::filesystem::weakly_canonical(run_dir, failure);
-  const std::string text = failure ? run_dir : path.string();
-  return fmt::format("leasehold-{:016x}-", digest64(text.data(), text.size()));
+Result<int64_t> free_bytes_of(const std::string& directory) {
+  struct statvfs found {};
+  if (::statvfs(directory.c_str(), &found) != 0)
+    return system_error(Code::kStorage, "looking at", directory, errno);
+  return static_cast<int64_t>(found.f_bavail) * static_cast<int64_t>(found.f_frsize);
+}
+
+Result<int64_t> identity_of_memory(const std::string& directory) {
+  struct stat found {};
+  if (::stat(directory.c_str(), &found) != 0)
+    return system_error(Code::kStorage, "looking at", directory, errno);
+  std::string boot;
+  std::getline(std::ifstream("/proc/sys/kernel/random/boot_id"), boot);
+  const std::string text = fmt::format("{} {}", boot, found.st_dev);
+  return static_cast<int64_t>(digest64(text.data(), text.size()) >> 1);
+}
+
+std::string lineage_prefix(const std::string& lineage) {
+  return fmt::format("leasehold-{:016x}-", digest64(lineage.data(), lineage.size()));
+}
+
+int64_t draw_slot_index() {
+  std::random_device source;
+  return static_cast<int64_t>(source() & 0x7fffffffU);
 }
 
 std::string slot_name(const std::string& prefix, const SlotName& name) {
@@ -74,15 +123,19 @@ std::optional<SlotName> parse_slot_name(const std::string& prefix, std::string_v
   return name;
 }
 
-Result<std::unique_ptr<SnapshotSlot>> SnapshotSlot::reserve(const std::string& directory,
+Result<std::unique_ptr<SnapshotSlot>> SnapshotSlot::reserve(const SlotDirectory& directory,
                                                             const std::string& name,
                                                             int64_t size_bytes) {
-  const std::string path = join_path(directory, name);
+  const std::string path = join_path(directory.path, name);
   for (const std::string_view suffix : {kDescriptionSuffix, kTemporarySuffix, kShardSuffix}) {
     ::unlink((path + std::string(suffix)).c_str());
   }
+  LEASEHOLD_ASSIGN_OR_RETURN(const int64_t left, directory.free_bytes(directory.path));
+  if (size_bytes > left) return not_enough(directory, size_bytes);
   const std::string file = path + std::string(kShardSuffix);
-  const int fd = ::open(file.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, kOwnerOnly);
+  const int fd =
+      ::open(file.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, kOwnerOnly);
+  if (fd < 0 && errno == EEXIST) return foreign(file, directory.path);
   if (fd < 0) return system_error(Code::kStorage, "creating", file, errno);
   int failure = 0;
   do {
@@ -101,7 +154,7 @@ Result<std::unique_ptr<SnapshotSlot>> SnapshotSlot::reserve(const std::string& d
     return system_error(Code::kStorage, "reserving", file, failure);
   }
   return std::unique_ptr<SnapshotSlot>(
-      new SnapshotSlot(directory, name, static_cast<char*>(data), size_bytes));
+      new SnapshotSlot(directory.path, name, static_cast<char*>(data), size_bytes));
 }
 
 SnapshotSlot::~SnapshotSlot() { ::munmap(data_, static_cast<size_t>(size_bytes_)); }
@@ -115,19 +168,22 @@ Status SnapshotSlot::invalidate() {
 Status SnapshotSlot::publish(const std::string& description) {
   const std::string path = join_path(directory_, name_ + std::string(kDescriptionSuffix));
   const std::string temporary = join_path(directory_, name_ + std::string(kTemporarySuffix));
-  FileSystem& files = posix_files();
+  FileSystem& files = private_files();
   const auto write = [&]() -> Status {
+    ::unlink(temporary.c_str());
     LEASEHOLD_ASSIGN_OR_RETURN(const auto file, files.create(temporary));
     LEASEHOLD_RETURN_IF_ERROR(file->append(description.data(), std::ssize(description)));
     return file->close();
   };
   Status written = write();
-  if (written.ok() && ::chmod(temporary.c_str(), kOwnerOnly) != 0) {
-    written = system_error(Code::kStorage, "protecting", temporary, errno);
-  }
   if (written.ok()) written = files.rename(temporary, path);
   if (!written.ok()) ::unlink(temporary.c_str());
   return written;
+}
+
+void SnapshotSlot::remove() {
+  for (const std::string_view suffix : {kTemporarySuffix, kDescriptionSuffix, kShardSuffix})
+    ::unlink(join_path(directory_, name_ + std::string(suffix)).c_str());
 }
 
 Result<std::vector<std::string>> list_slots(const std::string& directory,
@@ -144,26 +200,37 @@ Result<std::vector<std::string>> list_slots(const std::string& directory,
   return slots;
 }
 
+Result<std::string> read_slot(const std::string& directory, const std::string& name) {
+  return read_file(private_files(), join_path(directory, name + std::string(kDescriptionSuffix)));
+}
+
 Result<int64_t> remove_slots(const std::string& directory, const std::string& prefix,
-                             const std::function<bool(const SlotName&)>& surplus) {
+                             const SlotChoice& surplus) {
   int64_t freed = 0;
-  const Result<std::vector<std::string>> names = posix_files().list(directory);
-  if (names.status().code() == Code::kMissingInput) return freed;
-  if (!names.ok()) return names.status();
-  for (const std::string& name : names.value()) {
-    for (const std::string_view suffix : {kTemporarySuffix, kDescriptionSuffix, kShardSuffix}) {
-      if (!name.ends_with(suffix)) continue;
-      const auto slot = parse_slot_name(prefix, name.substr(0, name.size() - suffix.size()));
-      if (!slot || !surplus(*slot)) break;
-      const std::string path = join_path(directory, name);
-      struct stat status {};
-      if (::stat(path.c_str(), &status) == 0) freed += status.st_size;
-      if (::unlink(path.c_str()) != 0 && errno != ENOENT)
-        return system_error(Code::kStorage, "removing", path, errno);
-      break;
+  const auto remove = [&](const std::string& path) -> Status {
+    struct stat status {};
+    const int64_t size_bytes = ::lstat(path.c_str(), &status) == 0 ? status.st_size : 0;
+    if (::unlink(path.c_str()) == 0) {
+      freed += size_bytes;
+    } else if (errno != ENOENT && errno != EPERM && errno != EACCES && errno != EISDIR) {
+      return system_error(Code::kStorage, "removing", path, errno);
     }
-  }
+    return ok_status();
+  };
+  LEASEHOLD_RETURN_IF_ERROR(for_each_file(directory, prefix, surplus, remove));
   return freed;
+}
+
+Result<int64_t> size_of_slots(const std::string& directory, const std::string& prefix,
+                              const SlotChoice& chosen) {
+  int64_t total = 0;
+  LEASEHOLD_RETURN_IF_ERROR(
+      for_each_file(directory, prefix, chosen, [&](const std::string& path) -> Status {
+        struct stat status {};
+        if (::lstat(path.c_str(), &status) == 0) total += status.st_size;
+        return ok_status();
+      }));
+  return total;
 }
 
 }  // namespace leasehold

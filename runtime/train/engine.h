@@ -42,7 +42,7 @@ struct EngineOptions {
 };
 
 // What a rank says to the others along with a step's scalars; each hears the minimum over ranks.
-using Votes = std::array<double, 12>;
+using Votes = std::array<double, 14>;
 
 struct StepRequest {
   bool stop_requested = false;

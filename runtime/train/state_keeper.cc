@@ -24,10 +24,16 @@ enum Vote : size_t {
   kSnapshotCost,      // seconds, negative: the minimum is the dearest
   kStepTime,          // seconds
   kSaveTime,          // seconds, negative
+  kSnapshotSlots,     // own slots
+  kSnapshotExchange,  // 0: the group by which copies travel is aborted
 };
 
 constexpr int64_t kMaxInterval = 1000;
 constexpr int64_t kMaxRenewalDoublings = 6;  // of the steps between two tries
+// Every 1024 steps in the end: MPI's groups are few.
+constexpr int64_t kMaxTierRenewalDoublings = 10;
+// Where files replace snapshots and the job names no interval.
+constexpr double kAssumedMtbfS = 86400;
 
 int64_t as_step(double vote) { return static_cast<int64_t>(vote); }
 
@@ -58,18 +64,15 @@ Result<std::unique_ptr<StateKeeper>> StateKeeper::create(StateKeeperOptions opti
       new StateKeeper(std::move(options), engine, world, stream, std::move(event)));
   const StateKeeperOptions& own = keeper->options_;
   if (own.mode == SnapshotMode::kOff) return keeper;
+  const Status created = keeper->create_tier(like);
+  if (created.code() == Code::kStorage) {
+    keeper->give_up_snapshots(created.message());
+    keeper->save_in_their_place();
+    return keeper;
+  }
+  LEASEHOLD_RETURN_IF_ERROR(created);
   LEASEHOLD_ASSIGN_OR_RETURN(keeper->saver_,
                              BackgroundSaver::create(saves, own.run_dir, world, own.tidy));
-  LEASEHOLD_ASSIGN_OR_RETURN(
-      keeper->tier_,
-      MemoryTier::create({.directory = own.memory_directory,
-                          .run_dir = own.run_dir,
-                          .node = own.ranks[static_cast<size_t>(world.rank())].node,
-                          .generation = like.generation,
-                          .partners = choose_partners(own.ranks),
-                          .timeout_s = own.timeout_s,
-                          .wait_for_slices = [&engine] { return engine.wait_captured(); }},
-                         engine.owned_slices(), like, world));
   std::set<std::string> nodes;
   for (const FailureDomain& rank : own.ranks) nodes.insert(rank.node);
   keeper->event_(
@@ -80,6 +83,37 @@ Result<std::unique_ptr<StateKeeper>> StateKeeper::create(StateKeeperOptions opti
             "ranks, not the node",
       {});
   return keeper;
+}
+
+Status StateKeeper::create_tier(const CheckpointInfo& like) {
+  std::vector<std::string> nodes;
+  for (const FailureDomain& rank : options_.ranks) nodes.push_back(rank.node);
+  LEASEHOLD_ASSIGN_OR_RETURN(
+      tier_, MemoryTier::create({.directory = options_.memory,
+                                 .lineage = like.lineage,
+                                 .key = options_.key,
+                                 .older_lineages = options_.older_lineages,
+                                 .nodes = std::move(nodes),
+                                 .generation = like.generation,
+                                 .from_memory = options_.from_memory,
+                                 .must_fit = options_.must_fit,
+                                 .partners = choose_partners(options_.ranks),
+                                 .timeout_s = options_.timeout_s,
+                                 .wait_for_slices = [this] { return engine_.wait_captured(); }},
+                                engine_.owned_slices(), like, world_));
+  may_grow_ = options_.from_memory;
+  if (!may_grow_) tell_fewer_slots(tier_->num_slots());
+  return ok_status();
+}
+
+void StateKeeper::give_up_snapshots(const std::string& reason) {
+  event_("snapshots_off", reason + "; files are written instead, while training waits", {});
+}
+
+void StateKeeper::save_in_their_place() {
+  tier_.reset();
+  if (options_.checkpoint_every_steps == 0 && options_.mtbf_s <= 0)
+    schedule_ = SaveSchedule({.every_steps = 0, .mtbf_s = kAssumedMtbfS});
 }
 
 Votes StateKeeper::votes(double step_time_s) const {
@@ -96,6 +130,8 @@ Votes StateKeeper::votes(double step_time_s) const {
   votes[kSaverFree] = saver_->is_free() ? 1 : 0;
   votes[kSaverConnected] = saver_->is_connected() ? 1 : 0;
   votes[kSnapshotCost] = -tier_->cost_s();
+  votes[kSnapshotSlots] = static_cast<double>(tier_->num_slots());
+  votes[kSnapshotExchange] = tier_->can_exchange() ? 1 : 0;
   return votes;
 }
 
@@ -107,6 +143,7 @@ Status StateKeeper::before_update() {
 
 Status StateKeeper::after_step(const CheckpointInfo& info, const Votes& agreed) {
   schedule_.step_done(info.step, agreed[kStepTime], -agreed[kSaveTime]);
+  if (giving_up_ && !pinned_ && !schedule_.taking()) save_in_their_place();
   if (!tier_) return ok_status();
   end_snapshot(agreed);
   const std::optional<int64_t> writing = schedule_.writing();
@@ -114,11 +151,15 @@ Status StateKeeper::after_step(const CheckpointInfo& info, const Votes& agreed) 
     end_save(as_step(agreed[kSaved]) == *writing);
   LEASEHOLD_RETURN_IF_ERROR(tend_saver(info.step, agreed));
   begin_save(agreed);
+  if (snapshot_under_way_) return ok_status();
+  LEASEHOLD_ASSIGN_OR_RETURN(const bool busy, tend_tier(info.step, agreed));
+  if (busy) return ok_status();
 
   const bool saver_ready = agreed[kSaverFree] == 1 && agreed[kSaverConnected] == 1;
   const bool for_files = saver_ready && !pinned_ && schedule_.wanted();
   const bool due = begun_step_ < 0 || info.step - begun_step_ >= interval_;
-  if (snapshot_under_way_ || !(due || for_files)) return ok_status();
+  const bool free = tier_->can_begin(committed_step_, as_step(agreed[kSnapshotSlots]));
+  if (!free || !(due || for_files)) return ok_status();
   begun_step_ = info.step;
   snapshot_info_ = info;
   snapshot_under_way_ = true;
@@ -127,6 +168,49 @@ Status StateKeeper::after_step(const CheckpointInfo& info, const Votes& agreed) 
   engine_.begin_capture();
   tier_->begin(info, committed_step_);
   return ok_status();
+}
+
+// Whether copies can travel, and whether the other slots can be had by now.
+Result<bool> StateKeeper::tend_tier(int64_t step, const Votes& agreed) {
+  if (agreed[kSnapshotExchange] == 0) {
+    // Sooner at first than later: what made one exchange late may last. Meanwhile snapshots are for
+    // files alone.
+    if (step < renew_tier_at_step_) return false;
+    renew_tier_at_step_ =
+        step + (int64_t{1} << std::min(num_tier_renewals_++, kMaxTierRenewalDoublings));
+    const Status renewed = tier_->renew(world_);
+    if (!renewed.ok()) LEASEHOLD_RETURN_IF_ERROR(world_.health());
+    event_("snapshots_renewed",
+           renewed.ok() ? "copies travel again to partners, by another group" : renewed.message(),
+           {});
+    return true;
+  }
+  if (!may_grow_ || committed_step_ < 0) return false;
+  may_grow_ = false;
+  begun_step_ = step;
+  snapshot_under_way_ = growing_ = true;
+  tier_->begin_growth(step);
+  return true;
+}
+
+void StateKeeper::end_growth(const Votes& agreed) {
+  const Status failure = tier_->take_failure();
+  if (agreed[kSnapshotExchange] == 0) {
+    may_grow_ = true;  // with another group
+    return;
+  }
+  giving_up_ = as_step(agreed[kSnapshotSlots]) < slots_of(SlotLevel::kLean).own;
+  if (giving_up_) give_up_snapshots(failure.message());
+  tell_fewer_slots(as_step(agreed[kSnapshotSlots]));
+}
+
+void StateKeeper::tell_fewer_slots(int64_t slots) {
+  if (slots != slots_of(SlotLevel::kLean).own) return;
+  event_("snapshots_fewer",
+         fmt::format("{} has room for 2 of 3 slots a rank on some node: while files are written "
+                     "from one, the next snapshot waits",
+                     options_.memory.path),
+         {});
 }
 
 // What the ranks see of a saver between two saves: its snapshot is let go once nothing that hangs
@@ -147,6 +231,7 @@ void StateKeeper::end_snapshot(const Votes& agreed) {
   committed_step_ = std::max(committed_step_, as_step(agreed[kSnapshotWhole]));
   if (!snapshot_under_way_ || as_step(agreed[kSnapshotEnded]) != begun_step_) return;
   snapshot_under_way_ = false;
+  if (std::exchange(growing_, false)) return end_growth(agreed);
   // Once, until one is whole again: the cause may last for thousands of steps.
   const bool failed = as_step(agreed[kSnapshotWhole]) != begun_step_;
   const Status failure = tier_->take_failure();
@@ -219,7 +304,7 @@ Status StateKeeper::settle() {
     return (!snapshot_under_way_ || tier_->ended_step() == begun_step_) && !saver_->under_way();
   };
   LEASEHOLD_RETURN_IF_ERROR(wait_for_all(world_, stream_, ended, options_.timeout_s));
-  snapshot_under_way_ = false;
+  snapshot_under_way_ = growing_ = false;
   if (schedule_.taking()) schedule_.drop();
   if (const std::optional<int64_t> writing = schedule_.writing()) {
     std::array<double, 1> saved = {static_cast<double>(saver_->saved_step())};

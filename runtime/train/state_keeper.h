@@ -32,7 +32,12 @@ struct StateKeeperOptions {
   // same on every rank, make worth while (save_interval.h).
   double mtbf_s = 0;
   std::vector<FailureDomain> ranks;  // of the world
-  std::string memory_directory = kSharedMemory;
+  SlotDirectory memory;
+  SecretKey key;                            // of the run
+  std::vector<std::string> older_lineages;  // as MemoryTierOptions
+  bool from_memory = false;                 // the state was restored from snapshots
+  // The run begins: a node that is too small for snapshots is an error. Else they are fewer or off.
+  bool must_fit = true;
   double timeout_s = 300;
   // Before a snapshot begins, on every rank: what it refers to is made durable.
   std::function<void()> before_snapshot = [] {};
@@ -52,7 +57,8 @@ class StateKeeper {
       std::function<void(const std::string& name, const std::string& reason,
                          const std::vector<std::pair<std::string, std::string>>& details)>;
 
-  // Collective. Errors as MemoryTier::create. `like` gives the size of what snapshots say.
+  // Collective. Errors as MemoryTier::create with must_fit; without, an event says that there are
+  // fewer snapshots or none, and why. `like` gives the size of what snapshots say.
   // `engine`, `saves` (what files are saved with), `world` and `stream` must outlive it.
   static Result<std::unique_ptr<StateKeeper>> create(StateKeeperOptions options, Engine& engine,
                                                      const CheckpointInfo& like, FileWork& saves,
@@ -82,6 +88,13 @@ class StateKeeper {
  private:
   StateKeeper(StateKeeperOptions options, Engine& engine, Communicator& world, Stream& stream,
               Event event);
+  Status create_tier(const CheckpointInfo& like);
+  // Begins what the tier has to do before the next snapshot; true when there is something.
+  Result<bool> tend_tier(int64_t step, const Votes& agreed);
+  void end_growth(const Votes& agreed);
+  void tell_fewer_slots(int64_t slots);
+  void give_up_snapshots(const std::string& reason);
+  void save_in_their_place();
   void end_snapshot(const Votes& agreed);
   void end_save(bool whole);
   void begin_save(const Votes& agreed);
@@ -98,7 +111,12 @@ class StateKeeper {
   CheckpointInfo snapshot_info_;  // of the newest snapshot begun
   int64_t begun_step_ = -1;
   bool snapshot_under_way_ = false;
-  bool snapshots_fail_ = false;  // told already
+  bool growing_ = false;  // what is under way is no snapshot
+  bool may_grow_ = false;
+  bool giving_up_ = false;  // as soon as no files are written from the tier
+  int64_t num_tier_renewals_ = 0;
+  int64_t renew_tier_at_step_ = 0;  // not before
+  bool snapshots_fail_ = false;     // told already
   int64_t committed_step_ = -1;
   int64_t interval_ = 1;
   SaveSchedule schedule_;

@@ -199,7 +199,7 @@ Status Trainer::train() {
   }
   LEASEHOLD_RETURN_IF_ERROR(save_at_last("the run is done"));
   keeper_.reset();
-  remove_snapshots([](const SlotName&) { return true; });
+  remove_snapshots([](const std::string&, const SlotName&) { return true; });
   event("finished", fmt::format("{} steps done", info_.step), communication_details());
   return ok_status();
 }
@@ -240,7 +240,6 @@ Status Trainer::one_step(bool& stop) {
   line_pending_ = true;
   stop = result.stop_requested || (options_.stop_after && info_.step >= *options_.stop_after);
   LEASEHOLD_RETURN_IF_ERROR(keeper_->after_step(info_, result.votes));
-  drop_older_snapshots();
   show_progress();
   if (stop || !keeper_->save_due() || info_.step == options_.steps) return ok_status();
   return save_periodically(stop);
@@ -281,20 +280,18 @@ Status Trainer::leave_intact(const Status& why) {
                             why.message(), skipped, place));
 }
 
-void Trainer::drop_older_snapshots() {
-  if (!older_snapshots_remain_ || keeper_->committed_step() < 0) return;
-  older_snapshots_remain_ = false;
-  remove_snapshots([this](const SlotName& slot) { return slot.generation < info_.generation; });
-}
-
-// Of this rank's node.
-void Trainer::remove_snapshots(const std::function<bool(const SlotName&)>& surplus) {
+// Of this rank's node. A fork has left the lineage that run.dir was in.
+void Trainer::remove_snapshots(const SlotChoice& surplus) {
   if (options_.snapshot == SnapshotMode::kOff) return;
   const std::string& node = options_.ranks[static_cast<size_t>(world_.rank())].node;
-  const auto freed =
-      remove_slots(options_.memory_directory, run_prefix(options_.run_dir),
-                   [&](const SlotName& slot) { return slot.node == node && surplus(slot); });
-  if (!freed.ok()) event("snapshots_left_behind", freed.status().message());
+  for (const std::string& lineage : std::set<std::string>{found_lineage_, info_.lineage}) {
+    if (lineage.empty()) continue;
+    const auto freed = remove_slots(options_.memory.path, lineage_prefix(lineage),
+                                    [&](const std::string& slot, const SlotName& name) {
+                                      return name.node == node && surplus(slot, name);
+                                    });
+    if (!freed.ok()) event("snapshots_left_behind", freed.status().message());
+  }
 }
 
 // Again, where ranks had to settle on another algorithm than one of them used.

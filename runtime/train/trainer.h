@@ -47,8 +47,8 @@ struct TrainerOptions {
   double stall_s = 600;    // of files that do not move
   std::string node;        // this rank's, for messages
   SnapshotMode snapshot = SnapshotMode::kOff;
-  std::vector<FailureDomain> ranks;  // of the world, for partners; empty: all on one node
-  std::string memory_directory = kSharedMemory;
+  std::vector<FailureDomain> ranks;   // of the world, for partners; empty: all on one node
+  SlotDirectory memory;               // where snapshots lie on each node
   std::optional<int64_t> generation;  // the one that a supervisor gives
   // The job as checkpoints describe it: seed, identity, model, tokenizer, cpu_kernels.
   CheckpointInfo job;
@@ -120,13 +120,14 @@ class Trainer {
   Status load_start(const CheckpointHandle& start);
   Status accept_start(const CheckpointInfo& found) const;
   Status resume_from(const Restored& restored);
-  Status start_keeping(bool from_memory);
+  Status take_run_key();
+  Status take_texts_of(Restored& restored);
+  Status start_keeping(const std::optional<Restored>& restored);
   void show_progress();
   // What was measured of communication since this generation began, for an event; empty when
   // nothing was.
   std::vector<std::pair<std::string, std::string>> communication_details() const;
-  void drop_older_snapshots();
-  void remove_snapshots(const std::function<bool(const SlotName&)>& surplus);
+  void remove_snapshots(const SlotChoice& surplus);
   FileWork::Part tidy() const;
   Result<bool> line_owed();
   Result<bool> write_carried_lines();
@@ -169,10 +170,11 @@ class Trainer {
   FileWork saves_;                               // in the background too
   std::unique_ptr<RunDirectory> run_directory_;  // rank 0
   std::unique_ptr<StateKeeper> keeper_;
-  bool older_snapshots_remain_ = false;  // of generations before this one
-  CheckpointInfo info_;                  // of the state as it is
-  StepMetrics metrics_;                  // of the newest step
-  Communication communication_;          // of this generation's steps
+  SecretKey key_;                // of the run
+  std::string found_lineage_;    // of run.dir when this generation began
+  CheckpointInfo info_;          // of the state as it is
+  StepMetrics metrics_;          // of the newest step
+  Communication communication_;  // of this generation's steps
   int64_t saved_step_ = -1;
   std::string line_;           // the newest step's metrics line, without what validation adds
   bool line_pending_ = false;  // it is not written yet

@@ -1,4 +1,6 @@
 // How a run begins: the claim of run.dir, and the state that it goes on from.
+#include "runtime/checkpoint/model_texts.h"
+#include "runtime/checkpoint/run_key.h"
 #include "runtime/checkpoint/state_digest.h"
 #include "runtime/comm/host_exchange.h"
 #include "runtime/data/document_tokens.h"
@@ -21,6 +23,12 @@ bool same_tokenizer(const CheckpointInfo& one, const CheckpointInfo& other) {
     return noted.ok() ? noted->json : info.tokenizer_json;
   };
   return plain(one) == plain(other);
+}
+
+// A fork has slots under the lineage that it left, too.
+std::vector<std::string> older_lineages(const std::string& found, const std::string& now) {
+  if (found.empty() || found == now) return {};
+  return {found};
 }
 
 // The job's identity keys, with what the run recorded of its beginning.
@@ -118,22 +126,32 @@ Status Trainer::accept(const CheckpointHandle& checkpoint) {
   return compare_arithmetic(arithmetic_.digests, checkpoint.info.arithmetic_class);
 }
 
+// Collective. Every rank gets the run's key, by which snapshots are told from forgeries.
+Status Trainer::take_run_key() {
+  Result<SecretKey> key = key_;
+  if (world_.rank() == 0) key = load_run_key(options_.run_dir);
+  LEASEHOLD_RETURN_IF_ERROR(on_rank_0([&] { return key.status(); }));
+  LEASEHOLD_ASSIGN_OR_RETURN(const std::string text,
+                             broadcast_bytes(world_, stream_, key->to_hex(), 0, deadline()));
+  LEASEHOLD_ASSIGN_OR_RETURN(key_, SecretKey::parse(text, "the run's key"));
+  return ok_status();
+}
+
 Status Trainer::restore() {
   Result<std::string> lineage = std::string();
   if (run_directory_) lineage = run_directory_->lineage();
   LEASEHOLD_RETURN_IF_ERROR(on_rank_0([&] { return lineage.status(); }));
   LEASEHOLD_ASSIGN_OR_RETURN(lineage, broadcast_bytes(world_, stream_, *lineage, 0, deadline()));
+  found_lineage_ = *lineage;
   std::optional<MemorySources> memory;
+  if (options_.snapshot != SnapshotMode::kOff) LEASEHOLD_RETURN_IF_ERROR(take_run_key());
   if (options_.snapshot != SnapshotMode::kOff && !lineage->empty()) {
-    memory = {.directory = options_.memory_directory,
-              .prefix = run_prefix(options_.run_dir),
-              .lineage = *lineage,
-              .nodes = {}};
+    memory = {.directory = options_.memory.path, .lineage = *lineage, .key = key_, .nodes = {}};
     for (const FailureDomain& rank : options_.ranks) memory->nodes.push_back(rank.node);
   }
   std::vector<CheckpointRejected> rejected;
   const std::vector<StateSlice> wanted = engine_.needed_slices();
-  const auto restored = restore_newest(
+  auto restored = restore_newest(
       work_, options_.run_dir, memory,
       [this](const CheckpointHandle& checkpoint) { return accept(checkpoint); }, wanted, world_,
       stream_, rejected);
@@ -141,6 +159,7 @@ Status Trainer::restore() {
     event("checkpoint_rejected", bad.reason, {{"checkpoint", bad.path}});
   LEASEHOLD_RETURN_IF_ERROR(restored.status());
   if (restored->has_value()) {
+    if ((*restored)->from_memory) LEASEHOLD_RETURN_IF_ERROR(take_texts_of(**restored));
     LEASEHOLD_RETURN_IF_ERROR(resume_from(**restored));
   } else {
     LEASEHOLD_RETURN_IF_ERROR(start_anew());
@@ -150,7 +169,7 @@ Status Trainer::restore() {
     LEASEHOLD_RETURN_IF_ERROR(
         on_rank_0([&] { return run_directory_->set_lineage(info_.lineage); }));
   }
-  return start_keeping(restored->has_value() && (*restored)->from_memory);
+  return start_keeping(*restored);
 }
 
 // Rank by rank: a directory that nobody changes any more.
@@ -279,14 +298,42 @@ Status Trainer::resume_from(const Restored& restored) {
   return ok_status();
 }
 
-// What this rank's node holds of generations that the state was not restored from is of no use any
-// more; what it was restored from stays until this generation has committed a step of its own.
-Status Trainer::start_keeping(bool from_memory) {
-  show_progress();
-  if (!from_memory) {
-    remove_snapshots([this](const SlotName& slot) { return slot.generation < info_.generation; });
+// Collective. Descriptions in memory name the long texts by digest. Where those are not the job's
+// own, rank 0 reads them from run.dir; texts that are gone are told and no reason to lose a state.
+Status Trainer::take_texts_of(Restored& restored) {
+  CheckpointInfo& info = restored.checkpoint.info;
+  if (digest_of_texts(options_.job) == restored.texts) {
+    info.tokenizer_json = options_.job.tokenizer_json;
+    info.model_files = options_.job.model_files;
+    return ok_status();
   }
-  older_snapshots_remain_ = from_memory;
+  std::string text;
+  if (world_.rank() == 0) {
+    const Result<std::string> found = read_texts(files_, options_.run_dir, restored.texts);
+    if (found.ok()) text = *found;
+    if (!found.ok()) event("model_files_dropped", found.status().message());
+  }
+  LEASEHOLD_ASSIGN_OR_RETURN(text, broadcast_bytes(world_, stream_, text, 0, deadline()));
+  if (text.empty()) {
+    info.tokenizer_json = options_.job.tokenizer_json;
+    return ok_status();
+  }
+  return put_texts(text, info);
+}
+
+// What this rank's node holds of older generations is of no use any more, but for the snapshot that
+// the state was restored from: that one stays until this generation has committed its own.
+Status Trainer::start_keeping(const std::optional<Restored>& restored) {
+  show_progress();
+  const bool from_memory = restored && restored->from_memory;
+  remove_snapshots([&](const std::string& slot, const SlotName& name) {
+    return name.generation < info_.generation && !(from_memory && restored->slots.contains(slot));
+  });
+  const bool has_own_texts = digest_of_texts(info_) != digest_of_texts(options_.job);
+  if (options_.snapshot != SnapshotMode::kOff && has_own_texts) {
+    LEASEHOLD_RETURN_IF_ERROR(
+        on_rank_0([&] { return keep_texts(files_, options_.run_dir, info_); }));
+  }
   double mtbf_s = 0;
   if (options_.checkpoint_interval_auto) {
     const double own_s =
@@ -305,7 +352,11 @@ Status Trainer::start_keeping(bool from_memory) {
                                     .keep_every_steps = options_.keep_every_steps,
                                     .mtbf_s = mtbf_s,
                                     .ranks = options_.ranks,
-                                    .memory_directory = options_.memory_directory,
+                                    .memory = options_.memory,
+                                    .key = key_,
+                                    .older_lineages = older_lineages(found_lineage_, info_.lineage),
+                                    .from_memory = from_memory,
+                                    .must_fit = !restored.has_value(),
                                     .timeout_s = options_.timeout_s,
                                     .before_snapshot = [this] { (void)sync_lines(); },
                                     .tidy = tidy()},

@@ -254,10 +254,11 @@ std::optional<RankProcess> LaunchFixture::rank(int number) const {
 }
 
 std::vector<std::string> LaunchFixture::memory_files(const std::string& node) const {
-  const std::string prefix = run_prefix(run_dir(run_));
   std::vector<std::string> paths;
+  const auto lineage = read_file(posix_files(), run_dir(run_) + "/lineage");
   const auto names = posix_files().list(kSharedMemory);
-  if (!names.ok()) return paths;
+  if (!names.ok() || !lineage.ok()) return paths;
+  const std::string prefix = lineage_prefix(lineage->substr(0, lineage->find('\n')));
   for (const std::string& name : *names) {
     const bool of_node = node.empty() || name.find("@" + node + ".") != std::string::npos;
     if (name.starts_with(prefix) && of_node) paths.push_back(join_path(kSharedMemory, name));

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <gtest/gtest.h>
 
+#include "launch/run_memory.h"
 #include "runtime/base/files.h"
 #include "runtime/checkpoint/snapshot_slot.h"
 #include "tests/support/temporary_directory.h"
@@ -23,8 +24,16 @@ TEST(HostMemory, TheNewestWorldCleansItself) {
             (Names{"a", "c"}));
 }
 
+// By lineage, and by path for what a program before 0.1.0 left.
 TEST(HostMemory, NamesTheFilesOfTheRunAlone) {
-  EXPECT_EQ(memory_removal("/no/such/run"), "rm -rf /dev/shm/" + run_prefix("/no/such/run") + "*");
+  const TemporaryDirectory directory;
+  const auto prefixes = memory_prefixes(directory / "run");
+  ASSERT_EQ(prefixes.size(), 1U);
+  std::filesystem::create_directories(directory / "run");
+  throw_if_error(publish_file(posix_files(), directory / "run/lineage", "abc\n", "test"));
+  EXPECT_EQ(memory_removal(directory / "run"),
+            "rm -rf /dev/shm/" + prefixes[0] + "* /dev/shm/" + lineage_prefix("abc") + "*");
+  EXPECT_NE(prefixes[0], lineage_prefix("abc"));
 }
 
 TEST(HostMemory, EveryHostIsAskedThroughTheAgent) {

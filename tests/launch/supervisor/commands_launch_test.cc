@@ -101,7 +101,10 @@ class LaunchCommandTest : public ::testing::Test {
 TEST_F(LaunchCommandTest, RunsAJobAndCleansUp) {
   write_mpirun("echo \"$@\"; echo generation $LEASEHOLD_GENERATION; " + made_step(100) +
                "; exit 0");
-  const std::string slot = join_path(kSharedMemory, run_prefix(canonical_run_dir(run_dir())) + "x");
+  std::filesystem::create_directories(run_dir());
+  std::ofstream(run_dir() + "/lineage") << "of " << directory_.path() << "\n";
+  const std::string slot =
+      join_path(kSharedMemory, lineage_prefix("of " + directory_.path()) + "x");
   std::ofstream(slot) << "left";
   expect(run({"launch", job_}), 0, {"job_done", "generation  ranks", "2 ranks on a"});
   EXPECT_FALSE(std::filesystem::exists(slot));
@@ -214,12 +217,24 @@ TEST_F(LaunchCommandTest, TheKeeperIsNoCommandForPeople) {
   expect(run({"keeper", directory_.path(), "--", "true"}), 64, {"session"});
 }
 
-TEST_F(LaunchCommandTest, CleansWhatIsLeftOfARunThatIsGone) {
-  const std::string prefix = run_prefix(canonical_run_dir(run_dir()));
-  const std::string ours = join_path(kSharedMemory, prefix + "g1-r0-own-0@a.json");
-  std::ofstream(ours) << "left";
+// By the run's lineage, and by its path where a program before 0.1.0 left something.
+TEST_F(LaunchCommandTest, CleansWhatIsLeftOfARun) {
+  const std::string by_path =
+      join_path(kSharedMemory, memory_prefixes(run_dir()).front() + "g1-r0-own-0@a.json");
+  std::ofstream(by_path) << "left";
+  expect(run({"clean", run_dir()}), 0, {"removed 1 files", "lineage", "leasehold-*"});
+  EXPECT_FALSE(std::filesystem::exists(by_path));
+  const std::string lineage = "of " + directory_.path();
+  const std::string ours = join_path(kSharedMemory, lineage_prefix(lineage) + "g1-r0-own-0@a.json");
+  const std::string other =
+      join_path(kSharedMemory, lineage_prefix(lineage + "x") + "g1-r0-own-0@a.json");
+  for (const std::string& path : {ours, other}) std::ofstream(path) << "left";
+  std::filesystem::create_directories(run_dir());
+  std::ofstream(run_dir() + "/lineage") << lineage << "\n";
   expect(run({"clean", run_dir()}), 0, {"removed 1 files"});
   EXPECT_FALSE(std::filesystem::exists(ours));
+  EXPECT_TRUE(std::filesystem::remove(other));
+  std::filesystem::remove_all(run_dir());
   expect(run({"status", run_dir()}), 66, {run_dir()});
   expect(run({"drain", run_dir()}), 69, {"never launched"});
 }

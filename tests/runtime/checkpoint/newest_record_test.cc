@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <gtest/gtest.h>
 
+#include "runtime/checkpoint/run_key.h"
 #include "runtime/checkpoint/snapshot_description.h"
 #include "runtime/checkpoint/snapshot_slot.h"
 #include "tests/runtime/checkpoint/sample_state.h"
@@ -22,13 +23,18 @@ class NewestRecordTest : public testing::Test {
     return made;
   }
   // A snapshot's description in memory; its data does not matter here.
-  void publish(const CheckpointInfo& of, const std::string& node) {
-    const std::string slot = slot_name(run_prefix(run_dir_), {.generation = of.step, .node = node});
+  void publish(const CheckpointInfo& of, const std::string& node, bool forged = false) {
+    const std::string slot =
+        slot_name(lineage_prefix(of.lineage), {.generation = of.step, .node = node});
     SnapshotDescription description{.info = of, .world_size = 1};
     description.shard.file = {"shard.safetensors", 10};
     const auto text = encode_snapshot(description);
     ASSERT_TRUE(text.ok()) << text.status().message();
-    ASSERT_TRUE(SnapshotSlot::reserve(memory_, slot, 10).value()->publish(*text).ok());
+    const SecretKey key = forged ? SecretKey::make().value() : load_run_key(run_dir_).value();
+    ASSERT_TRUE(SnapshotSlot::reserve({memory_}, slot, 10)
+                    .value()
+                    ->publish(seal_snapshot(*text, key))
+                    .ok());
   }
   void set_lineage(const std::string& lineage) {
     throw_if_error(publish_file(posix_files(), run_dir_ + "/lineage", lineage + "\n", "test"));
@@ -64,8 +70,10 @@ TEST_F(NewestRecordTest, PassesOverWhatCannotBeRead) {
   set_lineage(info(5, "").lineage);
   publish(info(5, "Haswell"), "a");
   std::filesystem::create_directories(run_dir_ + "/checkpoints/step-00000009");
-  const std::string slot = slot_name(run_prefix(run_dir_), {.generation = 9, .node = "a"});
-  ASSERT_TRUE(SnapshotSlot::reserve(memory_, slot, 10).value()->publish("{}\n").ok());
+  const std::string slot =
+      slot_name(lineage_prefix(info(5, "").lineage), {.generation = 9, .node = "a"});
+  ASSERT_TRUE(SnapshotSlot::reserve({memory_}, slot, 10).value()->publish("{}\n").ok());
+  publish(info(8, "Forged"), "a", /*forged=*/true);
   EXPECT_EQ(newest(memory_), "5 Haswell");
 }
 

@@ -26,6 +26,7 @@ struct RunSettings {
   bool fork = false;
   SnapshotMode snapshot = SnapshotMode::kOff;
   std::vector<std::string> nodes;  // by rank; empty: one
+  std::optional<SlotDirectory> memory;
   double lr = 3e-3;
   DType precision = DType::kF32;
   DeviceKind device_kind = DeviceKind::kCpu;
@@ -117,7 +118,7 @@ class TrainerTest : public testing::Test {
     options.node = "here";
     options.snapshot = settings.snapshot;
     for (const std::string& node : settings.nodes) options.ranks.push_back({.node = node});
-    options.memory_directory = memory();
+    options.memory = settings.memory ? *settings.memory : SlotDirectory{memory()};
     options.job.seed = job.options.seed;
     options.job.identity = {{"optimizer.lr", fmt::format("{}", settings.lr)}};
     options.job.model = to_map(job.model);
