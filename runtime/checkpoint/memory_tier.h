@@ -115,8 +115,9 @@ class MemoryTier {
   // Collective. By memory, in the order of their first ranks.
   Result<std::vector<NodeRoom>> gather_room(const std::vector<SnapshotSize>& sizes,
                                             Communicator& world, Stream& stream);
-  Status refusal(const RoomPlan& plan, const std::vector<NodeRoom>& nodes,
-                 const Status& cause) const;
+  Status no_room(const std::string& why) const;
+  // Ok where this rank's memory suffices.
+  Status refusal_of(const std::vector<NodeRoom>& rooms) const;
   // Collective. All ranks have the slots of that level, or none more than before.
   Status reserve(SlotLevel level, Communicator& group, Stream& stream);
   Status reserve_own(int64_t count);
@@ -139,6 +140,7 @@ class MemoryTier {
   std::unique_ptr<PartnerExchange> exchange_;
   std::vector<Slot> slots_;
 
+  size_t own_room_ = 0;  // where gather_room has this rank's memory
   SlotLevel level_ = SlotLevel::kNone;
   SlotLevel grows_to_ = SlotLevel::kNone;
 

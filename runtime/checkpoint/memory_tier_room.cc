@@ -51,10 +51,13 @@ Status MemoryTier::set_up(const CheckpointInfo& like, Communicator& world) {
   std::vector<SnapshotSize> sizes;
   for (const std::string& text : encoded)
     sizes.push_back({.slot_bytes = number_at(text, 0), .description_bytes = number_at(text, 1)});
-  LEASEHOLD_ASSIGN_OR_RETURN(const std::vector<NodeRoom> nodes, gather_room(sizes, world, *stream));
-  RoomPlan plan = plan_room(nodes, options_.from_memory);
-  if (plan.begins == SlotLevel::kNone || (options_.must_fit && plan.ends != SlotLevel::kFull))
-    return refusal(plan, nodes, ok_status());
+  LEASEHOLD_ASSIGN_OR_RETURN(const std::vector<NodeRoom> rooms, gather_room(sizes, world, *stream));
+  const RoomPlan plan = plan_room(rooms, options_.from_memory);
+  if (plan.begins == SlotLevel::kNone || (options_.must_fit && plan.ends != SlotLevel::kFull)) {
+    // Of those alone whose memory is too small: theirs is the fault.
+    const Status agreed = agree(world, *stream, refusal_of(rooms), deadline);
+    return !agreed.ok() ? agreed : no_room("no node has room for snapshots");
+  }
   LEASEHOLD_ASSIGN_OR_RETURN(auto group, world.split(0, rank_, "snapshots"));
   LEASEHOLD_ASSIGN_OR_RETURN(auto own_stream, host_->create_stream("snapshots"));
   exchange_ = std::make_unique<PartnerExchange>(
@@ -68,9 +71,7 @@ Status MemoryTier::set_up(const CheckpointInfo& like, Communicator& world) {
                              .timeout_s = options_.timeout_s,
                              .chunk_bytes = options_.chunk_bytes});
   grows_to_ = plan.ends;
-  const Status reserved = reserve(plan.begins, world, *stream);
-  if (reserved.ok() || reserved.code() == Code::kUnavailable) return reserved;
-  return refusal(plan, nodes, reserved);
+  return reserve(plan.begins, world, *stream);
 }
 
 Result<std::vector<NodeRoom>> MemoryTier::gather_room(const std::vector<SnapshotSize>& sizes,
@@ -109,6 +110,7 @@ Result<std::vector<NodeRoom>> MemoryTier::gather_room(const std::vector<Snapshot
     }
     if (options_.from_memory) rooms[found->second].older_bytes += number_at(encoded[rank], 0);
     room_of_node[names[rank]] = found->second;
+    if (names[rank] == node()) own_room_ = found->second;
   }
   for (size_t rank = 0; rank < names.size(); ++rank) {
     const int64_t bytes = sizes[rank].slot_bytes + sizes[rank].description_bytes;
@@ -120,27 +122,31 @@ Result<std::vector<NodeRoom>> MemoryTier::gather_room(const std::vector<Snapshot
   return rooms;
 }
 
-Status MemoryTier::refusal(const RoomPlan& plan, const std::vector<NodeRoom>& nodes,
-                           const Status& cause) const {
+Status MemoryTier::no_room(const std::string& why) const {
   const std::string& directory = options_.directory.path;
-  const std::string way_out = fmt::format(
-      "enlarge {} (mount -o remount,size=... {}), remove what other runs left in it "
-      "(leasehold clean RUN_DIR), or write checkpoint.snapshot = \"off\"",
-      directory, directory);
-  const Code code = options_.must_fit ? Code::kBadConfig : Code::kStorage;
-  const auto lacking = std::ranges::find(nodes, plan.short_node, &NodeRoom::node);
-  if (!cause.ok() || lacking == nodes.end())
-    return error(code, "node {}: {}: {}", node(), cause.message(), way_out);
   return error(
-      code,
-      "node {}: {} has {} bytes left for snapshots, and {} are needed (3 of {} for the "
-      "node's own ranks, 2 of {} for copies of others'{}); {} are missing: {}",
-      lacking->node, directory, lacking->free_bytes, bytes_of(SlotLevel::kFull, lacking->shares),
-      lacking->shares.own_bytes, lacking->shares.copies_bytes,
-      options_.from_memory ? fmt::format(", while {} are kept that the state was restored from",
-                                         lacking->older_bytes)
-                           : "",
-      plan.short_bytes, way_out);
+      options_.must_fit ? Code::kBadConfig : Code::kStorage,
+      "node {}: {}: enlarge {} (mount -o remount,size=... {}), remove what other runs left "
+      "in it (leasehold clean RUN_DIR), or write checkpoint.snapshot = \"off\"",
+      node(), why, directory, directory);
+}
+
+Status MemoryTier::refusal_of(const std::vector<NodeRoom>& rooms) const {
+  const NodeRoom& room = rooms[own_room_];
+  const SlotLevel least = options_.must_fit ? SlotLevel::kFull : SlotLevel::kLean;
+  const bool begins = !options_.from_memory || lacking_bytes(room, SlotLevel::kFirst, true) <= 0;
+  if (begins && lacking_bytes(room, least, false) <= 0) return ok_status();
+  const std::string kept =
+      options_.from_memory
+          ? fmt::format(", while {} are kept that the state was restored from", room.older_bytes)
+          : "";
+  return no_room(
+      fmt::format("{} has {} bytes left for snapshots, and {} are needed ({} of {} for the ranks "
+                  "of {}, {} of {} "
+                  "for copies of others'{})",
+                  options_.directory.path, room.free_bytes, bytes_of(SlotLevel::kFull, room.shares),
+                  slots_of(SlotLevel::kFull).own, room.shares.own_bytes, room.node,
+                  slots_of(SlotLevel::kFull).copies, room.shares.copies_bytes, kept));
 }
 
 Status MemoryTier::reserve_own(int64_t count) {
@@ -163,6 +169,7 @@ Status MemoryTier::reserve_own(int64_t count) {
 Status MemoryTier::reserve(SlotLevel level, Communicator& group, Stream& stream) {
   Status reserved = reserve_own(slots_of(level).own);
   if (reserved.ok()) reserved = exchange_->reserve(slots_of(level).copies);
+  if (!reserved.ok()) reserved = no_room(reserved.message());
   const Status agreed = agree(group, stream, reserved, after_group_timeout(options_.timeout_s));
   if (agreed.ok()) {
     level_ = level;
@@ -214,7 +221,7 @@ void MemoryTier::grow() {
     if (!grown.ok()) break;
     grown = reserve(level, group, stream);
     if (grown.ok() || grown.code() == Code::kUnavailable || level == SlotLevel::kLean) break;
-    grown = ok_status();
+    grown = ok_status();  // with fewer
   }
   std::lock_guard lock(mutex_);
   can_exchange_ = can_exchange_ && group.health().ok();

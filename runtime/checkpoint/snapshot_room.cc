@@ -6,23 +6,9 @@ namespace leasehold {
 
 namespace {
 
-// How many bytes a node lacks for `level`, beside what it keeps of older generations or without
-// that; not positive when it fits.
-int64_t lacking_bytes(const NodeRoom& node, SlotLevel level, bool beside_older) {
-  return bytes_of(level, node.shares) - node.free_bytes - (beside_older ? 0 : node.older_bytes);
-}
-
-// False, and noted unless something was before, where a node is too small.
-bool fits(std::span<const NodeRoom> nodes, SlotLevel level, bool beside_older, RoomPlan& plan) {
-  const auto most = std::ranges::max_element(
-      nodes, {}, [&](const NodeRoom& node) { return lacking_bytes(node, level, beside_older); });
-  const int64_t lacking = lacking_bytes(*most, level, beside_older);
-  if (lacking <= 0) return true;
-  if (plan.short_node.empty()) {
-    plan.short_node = most->node;
-    plan.short_bytes = lacking;
-  }
-  return false;
+bool fits(std::span<const NodeRoom> rooms, SlotLevel level, bool beside_older) {
+  return std::ranges::all_of(
+      rooms, [&](const NodeRoom& room) { return lacking_bytes(room, level, beside_older) <= 0; });
 }
 
 }  // namespace
@@ -55,23 +41,21 @@ int64_t snapshot_share(int64_t num_parameters, int64_t num_ranks) {
   return state + state / 100 + kHeaderBytes;
 }
 
+int64_t lacking_bytes(const NodeRoom& room, SlotLevel level, bool beside_older) {
+  return bytes_of(level, room.shares) - room.free_bytes - (beside_older ? 0 : room.older_bytes);
+}
+
 RoomPlan plan_room(std::span<const NodeRoom> nodes, bool from_memory) {
-  RoomPlan plan;
-  for (const SlotLevel level : {SlotLevel::kFull, SlotLevel::kLean}) {
-    if (!fits(nodes, level, false, plan)) continue;
-    plan.begins = plan.ends = level;
-    break;
+  SlotLevel most = SlotLevel::kNone;
+  for (const SlotLevel level : {SlotLevel::kLean, SlotLevel::kFull}) {
+    if (fits(nodes, level, false)) most = level;
   }
-  if (plan.ends == SlotLevel::kNone) return plan;
-  if (!from_memory) {
-    plan.steps = {RoomStep::kReserve};
-    return plan;
-  }
-  RoomPlan beside;  // with its own account of what is short
-  if (!fits(nodes, SlotLevel::kFirst, true, beside)) return beside;
-  plan.begins = SlotLevel::kFirst;
-  plan.steps = {RoomStep::kReserve, RoomStep::kCommit, RoomStep::kDropOlder, RoomStep::kGrow};
-  return plan;
+  if (most == SlotLevel::kNone) return {};
+  if (!from_memory) return {.steps = {RoomStep::kReserve}, .begins = most, .ends = most};
+  if (!fits(nodes, SlotLevel::kFirst, true)) return {};
+  return {.steps = {RoomStep::kReserve, RoomStep::kCommit, RoomStep::kDropOlder, RoomStep::kGrow},
+          .begins = SlotLevel::kFirst,
+          .ends = most};
 }
 
 }  // namespace leasehold

@@ -51,6 +51,10 @@ struct NodeRoom {
   int64_t older_bytes = 0;  // of the snapshot that the state was restored from
 };
 
+// How many bytes a node lacks for `level`, beside what it keeps of older generations or without
+// that; not positive where it fits.
+int64_t lacking_bytes(const NodeRoom& room, SlotLevel level, bool beside_older);
+
 enum class RoomStep {
   kReserve,    // slots up to RoomPlan::begins
   kCommit,     // the first snapshot of this generation is whole everywhere
@@ -62,9 +66,6 @@ struct RoomPlan {
   std::vector<RoomStep> steps;  // empty: no snapshots
   SlotLevel begins = SlotLevel::kNone;
   SlotLevel ends = SlotLevel::kNone;
-  // Where `ends` is less than kFull: the node that lacks most for more, and how many bytes.
-  std::string short_node;
-  int64_t short_bytes = 0;
 };
 
 // The same for all nodes, since all ranks take the same snapshots. `from_memory`: the state was

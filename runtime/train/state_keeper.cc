@@ -65,7 +65,7 @@ Result<std::unique_ptr<StateKeeper>> StateKeeper::create(StateKeeperOptions opti
   const StateKeeperOptions& own = keeper->options_;
   if (own.mode == SnapshotMode::kOff) return keeper;
   const Status created = keeper->create_tier(like);
-  if (created.code() == Code::kStorage) {
+  if (created.code() == Code::kStorage && !own.must_fit) {
     keeper->give_up_snapshots(created.message());
     keeper->save_in_their_place();
     return keeper;

@@ -194,10 +194,10 @@ TEST(MemoryTier, ReservesWhatFitsAndGrowsOnceItHasCommitted) {
 
 TEST(MemoryTier, ARefusalNamesTheNodeTheSumAndTheWayOut) {
   const std::string refusal = slots_with(20000, false, true);
-  for (const char* part : {"node a and b", "20000 bytes left", "are missing", "remount,size",
-                           "leasehold clean", "checkpoint.snapshot"})
+  for (const char* part : {"node a: ", "the ranks of a and b", "20000 bytes left", "are needed",
+                           "remount,size", "leasehold clean", "checkpoint.snapshot"})
     EXPECT_NE(refusal.find(part), std::string::npos) << refusal;
-  EXPECT_NE(slots_with(20000, false).find("node a and b"), std::string::npos);
+  EXPECT_NE(slots_with(20000, false).find("the ranks of a and b"), std::string::npos);
   const std::string beside = slots_with(20000, true);
   EXPECT_NE(beside.find("6000 are kept that the state was restored from"), std::string::npos)
       << beside;
