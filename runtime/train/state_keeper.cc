@@ -113,7 +113,8 @@ void StateKeeper::give_up_snapshots(const std::string& reason) {
 void StateKeeper::save_in_their_place() {
   tier_.reset();
   if (options_.checkpoint_every_steps == 0 && options_.mtbf_s <= 0)
-    schedule_ = SaveSchedule({.every_steps = 0, .mtbf_s = kAssumedMtbfS});
+    schedule_ = SaveSchedule(
+        {.every_steps = 0, .keep_every = options_.keep_every_steps, .mtbf_s = kAssumedMtbfS});
 }
 
 Votes StateKeeper::votes(double step_time_s) const {
