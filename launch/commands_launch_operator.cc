@@ -103,9 +103,9 @@ Status run_clean(const std::string& run_dir, const Logger& logger) {
   }
   LEASEHOLD_ASSIGN_OR_RETURN(const int64_t removed, remove_run_memory(path));
   logger.info("removed {} files of {} from shared memory", removed, path);
-  if (!posix_files().exists(join_path(path, "lineage"))) {
+  if (memory_prefixes(path).size() < 2) {
     logger.warning(
-        "there is no {}/lineage, which names a run's snapshots: should some be left, they are "
+        "{} names no lineage, by which a run's snapshots are called: should some be left, they are "
         "among "
         "{}/leasehold-*; rm those that no run uses",
         path, kSharedMemory);

@@ -7,6 +7,7 @@
 
 #include "runtime/base/digest.h"
 #include "runtime/base/files.h"
+#include "runtime/checkpoint/run_directory.h"
 #include "runtime/checkpoint/snapshot_slot.h"
 
 namespace leasehold {
@@ -21,14 +22,11 @@ std::string canonical_run_dir(const std::string& run_dir) {
 }
 
 std::vector<std::string> memory_prefixes(const std::string& run_dir) {
-  constexpr int64_t kLineageBytes = 4096;
   const std::string path = canonical_run_dir(run_dir);
   std::vector<std::string> prefixes = {
       fmt::format("leasehold-{:016x}-", digest64(path.data(), path.size()))};
-  auto lineage = read_file(posix_files(), join_path(path, "lineage"), kLineageBytes);
-  if (!lineage.ok()) return prefixes;
-  while (lineage->ends_with('\n')) lineage->pop_back();
-  if (!lineage->empty()) prefixes.push_back(lineage_prefix(*lineage));
+  const auto lineage = read_lineage(posix_files(), path);
+  if (lineage.ok() && !lineage->empty()) prefixes.push_back(lineage_prefix(*lineage));
   return prefixes;
 }
 

@@ -13,7 +13,7 @@ namespace leasehold {
 std::string canonical_run_dir(const std::string& run_dir);
 
 // The beginnings of the names of all that a run keeps in shared memory: by its lineage
-// (run.dir/lineage; none before its first step), and by the hash of its path, which programs before
+// (read_lineage; none before its first step), and by the hash of its path, which programs before
 // 0.1.0 named snapshots by.
 std::vector<std::string> memory_prefixes(const std::string& run_dir);
 

@@ -13,6 +13,7 @@
 #include "runtime/base/clock.h"
 #include "runtime/base/files.h"
 #include "runtime/checkpoint/durable.h"
+#include "runtime/checkpoint/run_directory.h"
 #include "runtime/checkpoint/snapshot_slot.h"
 
 namespace leasehold {
@@ -255,10 +256,10 @@ std::optional<RankProcess> LaunchFixture::rank(int number) const {
 
 std::vector<std::string> LaunchFixture::memory_files(const std::string& node) const {
   std::vector<std::string> paths;
-  const auto lineage = read_file(posix_files(), run_dir(run_) + "/lineage");
+  const auto lineage = read_lineage(posix_files(), run_dir(run_));
   const auto names = posix_files().list(kSharedMemory);
-  if (!names.ok() || !lineage.ok()) return paths;
-  const std::string prefix = lineage_prefix(lineage->substr(0, lineage->find('\n')));
+  if (!names.ok() || !lineage.ok() || lineage->empty()) return paths;
+  const std::string prefix = lineage_prefix(*lineage);
   for (const std::string& name : *names) {
     const bool of_node = node.empty() || name.find("@" + node + ".") != std::string::npos;
     if (name.starts_with(prefix) && of_node) paths.push_back(join_path(kSharedMemory, name));

@@ -52,9 +52,7 @@ class SnapshotsTest : public TrainerTest {
     fs::permissions(path, fs::perms::owner_read | fs::perms::owner_write);
   }
   std::string lineage(const std::string& name) {
-    std::string text = read_file(posix_files(), run_dir(name) + "/lineage").value();
-    while (text.ends_with('\n')) text.pop_back();
-    return text;
+    return read_lineage(posix_files(), run_dir(name)).value();
   }
   int64_t used() {
     int64_t bytes = 0;
