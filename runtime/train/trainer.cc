@@ -170,6 +170,16 @@ Status Trainer::sync_lines() {
   return synced.code() == Code::kUnavailable ? synced : ok_status();
 }
 
+// Training waits for the storage meanwhile, and snapshots may come after every step.
+void Trainer::sync_lines_now_and_then() {
+  constexpr double kShare = 0.02;  // of the time
+  const double begin_s = clock_.steady_s();
+  if (begin_s < next_sync_s_) return;
+  (void)sync_lines();
+  const double end_s = clock_.steady_s();
+  next_sync_s_ = end_s + (end_s - begin_s) / kShare;
+}
+
 void Trainer::tell_notices() {
   if (!run_directory_) return;
   for (const auto& [name, reason] : run_directory_->take_notices()) event(name, reason);
