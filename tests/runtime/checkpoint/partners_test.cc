@@ -146,11 +146,9 @@ double seconds_to_choose(const std::vector<FailureDomain>& ranks) {
 }
 
 TEST(Partners, OfTenThousandRanksAreChosenAtOnce) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(NDEBUG)
-  constexpr double kLimitS = 2;
-#else
-  constexpr double kLimitS = 0.05;
-#endif
+  // 10 to 25 ms, and 0.13 s with a library that has sanitizers. Every rank against every other
+  // takes seconds.
+  constexpr double kLimitS = 1;
   for (const int num_domains : {1, 3, 40}) {
     std::vector<FailureDomain> ranks(10000);
     for (size_t rank = 0; rank < ranks.size(); ++rank) {
