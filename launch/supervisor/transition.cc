@@ -173,8 +173,10 @@ Action while_draining(const SupervisorState& state, const Observation& seen,
   double until_s = since_s + limit_s;
   if (seen.lease_end_s > ending.asked_s) {
     const double end_s = seen.lease_end_s - std::min(limits.margin_s, limits.kill_grace_s);
-    // A lease that was cut short leaves no time: a drain gets some all the same.
-    const bool is_late = seen.lease_end_s - ending.asked_s < limits.margin_s;
+    // Where little more than the margin is left, as of a lease that was cut short or where steps
+    // and saves are short beside it, a drain gets some time all the same.
+    constexpr double kLittleMore = 1.25;
+    const bool is_late = seen.lease_end_s - ending.asked_s < kLittleMore * limits.margin_s;
     until_s = std::min(until_s, is_late ? std::max(end_s, asked_s + kLeastDrainS) : end_s);
   }
   if (now_s >= until_s) {
