@@ -9,6 +9,7 @@
 #include <set>
 
 #include "runtime/base/clock.h"
+#include "tests/end_to_end/fault_injection.h"
 #include "tests/end_to_end/launch_fixture.h"
 
 namespace leasehold {
@@ -16,6 +17,7 @@ namespace {
 
 constexpr int64_t kStepsPerEvent = 60;
 constexpr size_t kMostHosts = 4;
+constexpr int kQuickKinds = 8, kAllKinds = 14;  // of events
 // A host that crashes three times within ten minutes is quarantined: ours is exchanged before.
 constexpr int kCrashesToExchange = 2;
 
@@ -30,6 +32,9 @@ int64_t number_from(const char* name, int64_t otherwise) {
   return value;
 }
 
+// What stands in for the C library is preloaded in a soak alone.
+bool is_soak() { return std::getenv("LEASEHOLD_CHAOS_EVENTS") != nullptr; }
+
 int64_t num_events() { return number_from("LEASEHOLD_CHAOS_EVENTS", 5); }
 
 class ChaosTest : public LaunchFixture {
@@ -37,7 +42,10 @@ class ChaosTest : public LaunchFixture {
   ChaosTest()
       : LaunchFixture(150 + kStepsPerEvent * num_events()),
         seed_(static_cast<uint32_t>(number_from("LEASEHOLD_CHAOS_SEED", std::random_device()()))),
-        random_(seed_) {}
+        random_(seed_),
+        injection_(directory_.path()) {
+    if (is_soak()) environment_ = injection_.environment();
+  }
 
   void start() {
     for (int i = 0; i < 3; ++i) add_host();
@@ -47,7 +55,7 @@ class ChaosTest : public LaunchFixture {
 
   // What happened, in words.
   std::string strike() {
-    switch (draw(8)) {
+    switch (draw(is_soak() ? kAllKinds : kQuickKinds)) {
       case 0:
         return hurt_rank(SIGKILL, "kill");
       case 1:
@@ -78,11 +86,29 @@ class ChaosTest : public LaunchFixture {
         flip_bit(path, draw(static_cast<int>(size)));
         return "flip a bit in " + path;
       }
-      default: {
+      case 7: {
         const std::string path = pick_memory_file();
         if (!path.empty()) ::unlink(path.c_str());
         return "delete " + path;
       }
+      case 8:
+        return step_clock();
+      case 9: {
+        const int delay_ms = draw(2) * draw(400);
+        injection_.faults().sync_delay_ms = delay_ms;
+        return fmt::format("from now on an fsync takes {} ms more", delay_ms);
+      }
+      case 10: {
+        const int delay_us = draw(2) * draw(3000);
+        injection_.faults().send_delay_us = delay_us;
+        return fmt::format("from now on a message takes {} us more", delay_us);
+      }
+      case 11:
+        return fill_disk();
+      case 12:
+        return stop_all();
+      default:
+        return add_broken_host();
     }
   }
 
@@ -158,12 +184,60 @@ class ChaosTest : public LaunchFixture {
     return fmt::format("{} a host: {}", add ? "add" : "take away", fmt::join(hosts_, " "));
   }
 
+  // Both ways, and by so much that no lease is where it was.
+  std::string step_clock() {
+    const int64_t step_s = draw(1800) - 900;
+    injection_.faults().clock_step_ms += 1000 * step_s;
+    return fmt::format("the wall clock steps by {} s", step_s);
+  }
+
+  // Steps go on: the log's lines wait in memory, and what cannot be saved is saved later.
+  std::string fill_disk() {
+    injection_.fill_disk(run_dir(run_));
+    const double full_s = 0.1 * draw(20);
+    system_clock().sleep_s(full_s);
+    injection_.free_disk();
+    return fmt::format("the disk is full for {:.1f} s", full_s);
+  }
+
+  // As a service manager or a batch system ends a job.
+  std::string stop_all() {
+    EXPECT_TRUE(supervisor().wait_for_text("supervisor_started", 40)) << supervisor().errors();
+    std::vector<pid_t> all = {supervisor().pid()};
+    for (size_t i = 0; i < all.size(); ++i) {
+      const auto children = children_of(all[i], "");
+      all.insert(all.end(), children.begin(), children.end());
+    }
+    for (const pid_t pid : all) ::kill(pid, SIGTERM);
+    const Finished ended = supervisor().wait(60);
+    EXPECT_TRUE(ended.exit_code == 0 || ended.exit_code == 75) << ended.errors;
+    relaunch();
+    return fmt::format("SIGTERM to all {} processes (exit {}), launch again", all.size(),
+                       ended.exit_code);
+  }
+
+  // A host on which nothing can start costs the job nothing but that host.
+  std::string add_broken_host() {
+    const std::vector<std::string> before = hosts_;
+    add_host();
+    injection_.break_node(hosts_.back());
+    publish_calendar();
+    const double broken_s = 0.1 * draw(60);
+    system_clock().sleep_s(broken_s);
+    const std::string broken = hosts_.back();
+    hosts_ = before;
+    publish_calendar();
+    injection_.mend_node();
+    return fmt::format("{} comes for {:.1f} s, without its data", broken, broken_s);
+  }
+
   std::string pick_memory_file() {
     const auto files = memory_files();
     return files.empty() ? "" : files[static_cast<size_t>(draw(static_cast<int>(files.size())))];
   }
 
   std::mt19937 random_;
+  FaultInjection injection_;
   std::vector<std::string> hosts_;
   std::map<std::string, int> crashes_;
   int next_host_ = 1;

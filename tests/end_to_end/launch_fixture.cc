@@ -158,7 +158,9 @@ Process& LaunchFixture::launch(const std::vector<std::string>& arguments) {
                                       "--set",
                                       "launch.mpirun=" + launcher()};
   command.insert(command.end(), arguments.begin(), arguments.end());
-  supervisors_.push_back(std::make_unique<Process>(command, directory_.path(), mpi_environment()));
+  std::vector<std::string> environment = mpi_environment();
+  environment.insert(environment.end(), environment_.begin(), environment_.end());
+  supervisors_.push_back(std::make_unique<Process>(command, directory_.path(), environment));
   return *supervisors_.back();
 }
 

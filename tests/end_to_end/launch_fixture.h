@@ -87,6 +87,7 @@ class LaunchFixture : public JobFixture {
 
   std::string run_ = "run";
   std::string calendar_;
+  std::vector<std::string> environment_;  // of the supervisor and its ranks, on top
 
  private:
   struct Undisturbed {
