@@ -193,6 +193,8 @@ class ChaosTest : public LaunchFixture {
 
   // Steps go on: the log's lines wait in memory, and what cannot be saved is saved later.
   std::string fill_disk() {
+    // A supervisor that only starts would refuse a disk on which it cannot write.
+    EXPECT_TRUE(supervisor().wait_for_text("supervisor_started", 40)) << supervisor().errors();
     injection_.fill_disk(run_dir(run_));
     const double full_s = 0.1 * draw(20);
     system_clock().sleep_s(full_s);
