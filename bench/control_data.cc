@@ -64,7 +64,7 @@ class PlannedWorld {
 
   int num_ranks() const { return mesh_.num_ranks(); }
 
-  // Those that a rank stores, or that it needs.
+  // Slices that a rank stores, or that it needs.
   std::vector<StateSlice> slices(int rank, bool stored_alone) const {
     const MeshCoordinates at = coordinates_of(rank, mesh_);
     const RankPart& part = *parts_[static_cast<size_t>(at.pipeline)];
@@ -84,7 +84,7 @@ class PlannedWorld {
     return all;
   }
 
-  // What create would allocate for a rank's engine.
+  // Sums up what create would allocate for a rank's engine.
   std::vector<ArenaSize> forecast(int rank) const {
     const auto device = create_planned_device(DeviceKind::kCuda);
     const auto kernels = create_planned_cuda_kernels(DType::kBf16);
@@ -101,7 +101,7 @@ class PlannedWorld {
   std::vector<std::unique_ptr<RankPart>> parts_;
 };
 
-// What a rank writes but for the values: the header, and the index with digests of nothing.
+// File of a rank but for the values: the header, and the index with digests of nothing.
 struct PlannedShard {
   std::string header;
   std::string index;

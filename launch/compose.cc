@@ -17,8 +17,8 @@ namespace leasehold {
 
 namespace {
 
-// Of the time that a collective may take: the rank whose disk does not answer says so before the
-// others give it up.
+// Share of the time that a collective may take: the rank whose disk does not answer says so before
+// the others give it up.
 constexpr double kReadShare = 0.8;
 
 DType dtype_of(const DeviceSection& section) {

@@ -1,4 +1,4 @@
-// What the ranks of a run compare before the first step (runtime/train/agreed_start.h).
+// Facts that the ranks of a run compare before the first step (runtime/train/agreed_start.h).
 #pragma once
 
 #include <optional>

@@ -37,7 +37,7 @@ struct Nodes {
   int64_t number = 1;
   int64_t most_ranks = 1;  // of one
 };
-// Of the ranks that are there; of a planned world each is taken for a node of its own.
+// Counts the nodes of the ranks; in a planned world each is taken for a node of its own.
 Nodes count_nodes(const TrainCommand& command, const ProcessGroup& processes) {
   if (command.world) return {.number = *command.world, .most_ranks = 1};
   std::map<std::string, int64_t> ranks;

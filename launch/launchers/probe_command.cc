@@ -1,4 +1,4 @@
-// What a host is asked before it is used again.
+// Makes the command by which a host is asked before it is used again.
 #include "launch/launchers/arguments.h"
 
 namespace leasehold {

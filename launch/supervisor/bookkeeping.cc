@@ -432,7 +432,7 @@ void absorb_end(SupervisorState& state, const Observation& seen, const Superviso
       state.end = {verdict.exit_code, verdict.reason};
       break;
     case Verdict::Kind::kDrained:
-      // What it held is in files now.
+      // Its state is in files now.
       state.held.durable_step = std::max(state.held.durable_step, running.step);
       break;
     case Verdict::Kind::kHostFault:

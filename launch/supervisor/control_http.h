@@ -32,7 +32,7 @@ struct HttpRoute {
   bool for_scraper = false;                                     // opens with the token, too
 };
 
-// What a service knows its clients by, and they it (control_proof.h).
+// Secrets by which a service and its clients know each other (control_proof.h).
 struct HttpSecrets {
   SecretKey key;
   std::string session;        // of this server: make_nonce()

@@ -1,4 +1,4 @@
-// How the two sides of the control channel prove themselves to each other, on ports that anybody
+// Proofs by which the two sides of the control channel know each other, on ports that anybody
 // may take and lines that anybody may read. Both know a key that is never sent.
 //   request   Authorization: Leasehold NONCE SESSION MAC
 //             MAC of method, target, nonce, session and body

@@ -1,4 +1,4 @@
-// What agents, operators and the supervisor say to each other over HTTP. All bodies are JSON;
+// Messages of agents, operators and the supervisor over HTTP. All bodies are JSON;
 // requests and answers are proved with a key (control_proof.h), agents' with one, operators' with
 // another. Whoever asks believes nothing that is not proved.
 //   cluster port
@@ -10,7 +10,7 @@
 //     POST /drain    stop the job; body empty or {"reason": "..."}
 //     GET  /metrics  Prometheus text; also with "Authorization: Bearer TOKEN", for a scraper, whose
 //                    token opens nothing else
-// What is refused has the body {"error": "..."}: 400 malformed, 401 not proved, or with another
+// A refusal has the body {"error": "..."}: 400 malformed, 401 not proved, or with another
 // session, 404 no such path, 405 not with this method, 408 too slow, 411 and 413 a body without its
 // size or above kMaxReportBytes, 431 headers too long.
 #pragma once
@@ -56,7 +56,7 @@ struct Answer {
 };
 
 inline constexpr int64_t kMaxReportBytes = 16 << 10;
-// What the supervisor's state can hold: counts and seconds beyond are no rank's.
+// Limits of the supervisor's state: counts and seconds beyond are no rank's.
 inline constexpr int64_t kMaxReportedCount = int64_t{1} << 40;
 inline constexpr double kMaxReportedS = 1e12;
 
@@ -65,7 +65,7 @@ std::string to_json(const Report& report);
 std::string to_json(const Answer& answer);
 std::string drain_to_json(const std::string& reason);
 std::string error_to_json(const std::string& message);
-// What an agent of an older generation than `present` is told.
+// Makes the body that tells an agent that its generation is older than `present`.
 std::string fence_to_json(const std::string& message, int64_t present);
 
 // Strict (fuzzed): kBadData, naming the member, for anything but such an object of sane values, and

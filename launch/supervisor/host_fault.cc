@@ -9,7 +9,7 @@ namespace leasehold {
 
 namespace {
 
-// What a shell says of a program that it cannot start, or does not find.
+// Exit codes of a shell that cannot start a program, or does not find it.
 constexpr int kCannotStart = 126;
 constexpr int kNotFound = 127;
 

@@ -92,7 +92,7 @@ double expected_step_s(const SupervisorState& state) {
   return state.times.step_s.value_or(0) * measured_on / ranks;
 }
 
-// How long a step may take, and everything that comes with it.
+// Returns how long a step may take, with everything that comes with it.
 double patience_s(const SupervisorState& state, const SupervisorLimits& limits) {
   return limits.stuck_timeout_s + limits.margin_s + 3 * expected_step_s(state);
 }

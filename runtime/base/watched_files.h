@@ -12,7 +12,7 @@
 
 namespace leasehold {
 
-// What a piece of work has done so far. Thread-safe.
+// Counts what a piece of work has done so far. Thread-safe.
 class FileProgress {
  public:
   // `what` says what the work is for, until its first operation. `counter`, unless it is null, is

@@ -12,7 +12,7 @@ namespace leasehold {
 namespace {
 
 constexpr size_t kMaxOpenFiles = 256;
-// Of which indexes are kept between calls.
+// Most pieces whose indexes are kept between calls.
 constexpr int64_t kMaxIndexedPieces = int64_t{1} << 20;
 constexpr const char* kWayOut =
     "restore the file from a copy, or remove this checkpoint and go on from an older one";

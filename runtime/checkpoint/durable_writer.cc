@@ -96,7 +96,7 @@ Result<Comparison> compare_with(FileSystem& files, const std::string& path,
   return Comparison::kSame;
 }
 
-// What a save is made of, shared with what may be left behind on a file.
+// Parts of a save, shared with a thread that may be left behind on a file.
 struct SaveJob {
   Paths paths;
   CheckpointInfo info;

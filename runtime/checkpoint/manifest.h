@@ -100,7 +100,7 @@ struct Manifest {
   bool operator==(const Manifest&) const = default;
 };
 
-// What a manifest may take; a longer one is neither written nor read.
+// Longest manifest; a longer one is neither written nor read.
 inline constexpr int64_t kMaxManifestBytes = int64_t{4} << 30;
 
 // kBadData when a name is not UTF-8; kStorage, saying what to change, when it would be longer than

@@ -1,4 +1,4 @@
-// Of memory_tier.h: which slots there are, and when.
+// Room of memory_tier.h: which slots there are, and when.
 #include <algorithm>
 #include <cstring>
 #include <map>

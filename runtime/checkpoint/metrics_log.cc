@@ -9,13 +9,13 @@ namespace leasehold {
 
 namespace {
 
-// What may be cut from the end of the log before a person has to look at it.
+// Most bytes that are cut from the end of the log; before more, a person has to look at it.
 constexpr int64_t kMaxTailBytes = int64_t{1} << 20;
 constexpr int kFlushAttempts = 4;
 
 }  // namespace
 
-// What was found behind the end that was known.
+// Lines found behind the end that was known.
 struct MetricsLog::Reading {
   int64_t good_bytes = 0;  // up to here the file consists of lines
   int64_t last_good_line = 0;

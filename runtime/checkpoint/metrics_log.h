@@ -18,7 +18,7 @@ namespace leasehold {
 
 class MetricsLog {
  public:
-  // What may wait in memory: some 200,000 lines. A line beyond fails add().
+  // Most that waits in memory: some 200,000 lines. A line beyond fails add().
   static constexpr int64_t kMaxWaitingBytes = int64_t{64} << 20;
 
   // `check_current`: kUnavailable when a newer generation has claimed, kStorage when that cannot be

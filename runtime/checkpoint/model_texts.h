@@ -17,7 +17,7 @@ Digest128 digest_of_texts(const CheckpointInfo& info);
 // Writes run_dir/texts/<digest>.json, durably, unless it is there. kStorage; kBadData where a text
 // is not UTF-8.
 Status keep_texts(FileSystem& files, const std::string& run_dir, const CheckpointInfo& info);
-// What keep_texts wrote for that digest. kMissingInput; kBadData when it is damaged.
+// Returns what keep_texts wrote for that digest. kMissingInput; kBadData when it is damaged.
 Result<std::string> read_texts(FileSystem& files, const std::string& run_dir,
                                const Digest128& digest);
 // Puts what read_texts gave into `info`.

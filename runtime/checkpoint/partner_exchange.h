@@ -18,7 +18,7 @@
 
 namespace leasehold {
 
-// Of one rank's snapshots.
+// Sizes of one rank's snapshots.
 struct SnapshotSize {
   int64_t slot_bytes = 0;
   int64_t description_bytes = 0;  // an upper limit for its descriptions

@@ -23,12 +23,12 @@ class Numbering {
   std::map<std::string, int> numbers_;
 };
 
-// What ranks have in common that stand or fall together, apart from their node.
+// Domain of ranks that stand or fall together, apart from their node.
 using Domain = std::tuple<int, int, int>;  // lease end, site, provider
 
 bool differ(int a, int b) { return a != 0 && b != 0 && a != b; }
 
-// How well a holder's domain suits; 0 is best.
+// Rates a holder's domain; 0 is best.
 int rating(const Domain& mine, const Domain& other) {
   return (differ(std::get<0>(mine), std::get<0>(other)) ? 0 : 4) +
          (differ(std::get<1>(mine), std::get<1>(other)) ? 0 : 2) +

@@ -60,7 +60,7 @@ Status unusable(const std::string& run_dir, const Status& cause) {
                run_dir, cause.message());
 }
 
-// Of events.jsonl.
+// End of events.jsonl.
 struct Tail {
   int64_t good_bytes = 0;  // up to here the log is whole
   int64_t total_bytes = 0;

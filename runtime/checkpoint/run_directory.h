@@ -79,15 +79,16 @@ class RunDirectory {
   Status publish_metrics(int64_t step, const std::string& line);
   // Makes the lines written so far durable: what refers to them comes after. kStorage.
   Status sync_metrics();
-  // What a checkpoint of `step` must carry so that no line is lost with this process: the newest
-  // lines that wait (64 KiB of them), and `own`, that step's, unless it waits too. One a line.
+  // Returns what a checkpoint of `step` must carry so that no line is lost with this process: the
+  // newest lines that wait (64 KiB of them), and `own`, that step's, unless it waits too. One a
+  // line.
   std::string unwritten_metrics(int64_t step, const std::string& own) const;
 
   struct Notice {
     std::string name;  // of an event
     std::string reason;
   };
-  // What became of the logs since the last call; worth an event each.
+  // Returns what became of the logs since the last call; worth an event each.
   std::vector<Notice> take_notices() { return std::exchange(notices_, {}); }
 
   Result<std::string> lineage() const { return read_lineage(files_, path_); }

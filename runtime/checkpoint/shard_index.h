@@ -1,6 +1,6 @@
-// What the ranks of a save tell of their files. The index of a file lists its pieces and lies in
-// the file itself, so that no rank, and no manifest, has the pieces of all. A summary says which
-// elements a file holds; rank 0 makes the manifest of the summaries.
+// Index of a shard, and what the ranks of a save tell of their files. The index of a file lists its
+// pieces and lies in the file itself, so that no rank, and no manifest, has the pieces of all. A
+// summary says which elements a file holds; rank 0 makes the manifest of the summaries.
 //
 // An index is JSON, {"tensors": [...]} with the tensors and pieces of a manifest of version 1,
 // whose "file" is 0. It is the tensor "index" of the .safetensors file, U8 and the last one.

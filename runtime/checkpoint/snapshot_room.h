@@ -14,7 +14,7 @@
 
 namespace leasehold {
 
-// How many slots each rank has.
+// Slots that each rank has.
 enum class SlotLevel {
   kNone,   // no snapshots
   kFirst,  // 1 own, 1 for each copy: enough for one snapshot, and never for a second one
@@ -51,8 +51,8 @@ struct NodeRoom {
   int64_t older_bytes = 0;  // of the snapshot that the state was restored from
 };
 
-// How many bytes a node lacks for `level`, beside what it keeps of older generations or without
-// that; not positive where it fits.
+// Returns how many bytes a node lacks for `level`, beside what it keeps of older generations or
+// without that; not positive where it fits.
 int64_t lacking_bytes(const NodeRoom& room, SlotLevel level, bool beside_older);
 
 enum class RoomStep {

@@ -102,7 +102,7 @@ Result<std::string> read_slot(const std::string& directory, const std::string& n
 using SlotChoice = std::function<bool(const std::string& slot, const SlotName&)>;
 Result<int64_t> remove_slots(const std::string& directory, const std::string& prefix,
                              const SlotChoice& surplus);
-// How many bytes the files take for which `chosen` says so. Local.
+// Returns how many bytes the files take for which `chosen` says so. Local.
 Result<int64_t> size_of_slots(const std::string& directory, const std::string& prefix,
                               const SlotChoice& chosen);
 

@@ -16,9 +16,9 @@ namespace {
 
 constexpr double kFirstPauseS = 1e-3;
 constexpr double kLongestPauseS = 1;
-// Of the time so far: what the last to end may keep the others waiting for.
+// Share of the time so far: what the last to end may keep the others waiting for.
 constexpr double kPauseShare = 1.0 / 16;
-// How long a part that was stopped has to come to the end of its operation.
+// Time in which a part that was stopped comes to the end of its operation.
 constexpr double kStopGraceS = 1;
 
 double pause_s(double elapsed_s, double timeout_s) {

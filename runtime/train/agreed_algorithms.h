@@ -17,7 +17,7 @@
 
 namespace leasehold {
 
-// What the ranks chose, together, the lowest rank's choice first.
+// Choices of all ranks, the lowest rank's choice first.
 struct MergedAlgorithms {
   AlgorithmChoices choices;
   std::string mixed;      // how a rank's library differs from those before; "" where none does

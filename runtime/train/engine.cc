@@ -20,7 +20,7 @@ namespace {
 
 constexpr int64_t kNumVotes = std::tuple_size_v<Votes>;
 
-// What a rank says with 0 or 1.
+// Flags that a rank says with 0 or 1.
 enum Flag : size_t { kWantsToStop, kHasFailed, kHasChosen };
 constexpr int64_t kNumFlags = 3;
 

@@ -61,7 +61,8 @@ class ModelState {
   // What this rank writes into a checkpoint: its shard, which together with the others' covers
   // everything once.
   std::vector<StateSlice> owned_slices() const;
-  // What this rank must load from one: its shard of all that it holds (finish_load follows).
+  // Returns what this rank must load from one: its shard of all that it holds (finish_load
+  // follows).
   std::vector<StateSlice> needed_slices() const;
 
  private:

@@ -24,7 +24,7 @@ struct NormTree {
   auto operator<=>(const NormTree&) const = default;
 };
 
-// What a rank has of one part of the model.
+// Share that a rank has of one part of the model.
 struct NormPart {
   const FlatLayout* layout = nullptr;
   int piece = 0;              // its tensor rank

@@ -43,10 +43,10 @@ class SaveSchedule {
   void take();
   // The copy is whole, and is written from now on.
   void copied();
-  // What was begun is in files.
+  // The save that was begun is in files.
   void saved();
-  // What was begun came to nothing. The first step after which it is tried again: soon, but not at
-  // every step while a disk is full.
+  // The save that was begun came to nothing. The first step after which it is tried again: soon,
+  // but not at every step while a disk is full.
   int64_t fail();
   // The copy is not wanted any more: the ranks save together, or leave.
   void drop();

@@ -171,7 +171,8 @@ Status StateKeeper::after_step(const CheckpointInfo& info, const Votes& agreed) 
   return ok_status();
 }
 
-// Whether copies can travel, and whether the other slots can be had by now.
+// Makes the exchange anew where copies cannot travel, and takes the other slots once they can be
+// had.
 Result<bool> StateKeeper::tend_tier(int64_t step, const Votes& agreed) {
   if (agreed[kSnapshotExchange] == 0) {
     // Sooner at first than later: what made one exchange late may last. Meanwhile snapshots are for

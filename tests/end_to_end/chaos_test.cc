@@ -32,7 +32,7 @@ int64_t number_from(const char* name, int64_t otherwise) {
   return value;
 }
 
-// What stands in for the C library is preloaded in a soak alone.
+// Preloads the stand-in for the C library in a soak alone.
 bool is_soak() { return std::getenv("LEASEHOLD_CHAOS_EVENTS") != nullptr; }
 
 int64_t num_events() { return number_from("LEASEHOLD_CHAOS_EVENTS", 5); }

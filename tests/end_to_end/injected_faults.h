@@ -1,4 +1,4 @@
-// What a test does to a run from outside while it runs: preload_faults.cc, which the run's
+// Faults that a test injects into a run while it runs: preload_faults.cc, which the run's
 // processes preload, reads it from a file that they share with the test.
 #pragma once
 
