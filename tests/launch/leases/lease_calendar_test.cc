@@ -129,6 +129,20 @@ TEST(ParseLeaseCalendar, ReadsTheExample) {
   EXPECT_EQ(calendar.leases[2].hosts, std::vector<std::string>{"texas-b"});
 }
 
+TEST(ParseLeaseCalendar, ReadsTheExampleOfThreeLeases) {
+  const LeaseCalendar calendar =
+      load_lease_calendar(posix_files(),
+                          std::string(LEASEHOLD_SOURCE_DIR) + "/launch/examples/three_leases.toml",
+                          kLaunch)
+          .value();
+  ASSERT_EQ(calendar.leases.size(), 3u);
+  EXPECT_EQ(calendar.leases[0].end_s, kNever);
+  EXPECT_EQ(calendar.leases[1].hosts, (std::vector<std::string>{"texas-a", "texas-b"}));
+  EXPECT_LT(calendar.leases[2].begin_s, calendar.leases[1].end_s) << "the two leases overlap";
+  ASSERT_EQ(calendar.curtailments.size(), 1u);
+  EXPECT_EQ(calendar.curtailments[0].hosts, std::vector<std::string>{"texas-a"});
+}
+
 TEST(ParseLeaseCalendar, RefusesWhatIsNotToml) {
   expect_refused(parse("[[lease]\n").status(), {"leases.toml:1", "not TOML"});
   expect_refused(parse_with("slots = 9").status(), {"leases.toml:6", "not TOML"});
