@@ -1,5 +1,5 @@
-// Ends the process where a call that cannot be given up does not come back: MPI_Init while a rank
-// is missing, MPI_Finalize while a peer hangs.
+// Ends the process if a call that cannot be interrupted does not return: MPI_Init while a rank is
+// missing, MPI_Finalize while a peer hangs.
 #pragma once
 
 #include <condition_variable>
@@ -14,9 +14,9 @@ namespace leasehold {
 
 class CallLimit {
  public:
-  // Unless this object is destroyed within `limit_s` seconds, calls `overdue` with kUnavailable,
-  // which names `what` and the limit, on a thread of its own. `overdue` should end the process:
-  // what hangs will not. Empty: there is no limit.
+  // Starts a thread that calls `overdue` unless this object is destroyed within `limit_s` seconds.
+  // `overdue` gets kUnavailable, which names `what` and the limit, and should end the process: the
+  // call that hangs will not return. Without `overdue` there is no limit.
   CallLimit(const std::string& what, double limit_s, std::function<void(const Status&)> overdue);
   ~CallLimit();
   CallLimit(const CallLimit&) = delete;
@@ -26,7 +26,7 @@ class CallLimit {
   std::mutex mutex_;
   std::condition_variable changed_;
   bool over_ = false;
-  std::thread thread_;  // last: it uses the others
+  std::thread thread_;  // last: it uses the members above
 };
 
 }  // namespace leasehold

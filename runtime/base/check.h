@@ -1,5 +1,5 @@
-// Checks of a programmer's promises (not of input: input gets a Status). A failed check throws
-// StatusError with Code::kInternal, so that a library never ends the process.
+// Checks what a programmer promises. (Input gets a Status instead.) A failed check throws
+// StatusError with Code::kInternal, so a library never ends the process.
 #pragma once
 
 #include "runtime/base/status.h"
@@ -11,7 +11,7 @@ namespace leasehold {
 
 }  // namespace leasehold
 
-// LEASEHOLD_CHECK(rows > 0, "linear {}: {} rows", name, rows)
+// Example: LEASEHOLD_CHECK(rows > 0, "linear {}: {} rows", name, rows)
 #define LEASEHOLD_CHECK(condition, ...)                                                      \
   do {                                                                                       \
     if (!(condition)) [[unlikely]]                                                           \

@@ -1,5 +1,5 @@
-// Time, injectable, and deadlines. Durations are seconds in double; steady time orders events, wall
-// time dates them.
+// Clocks, which tests can replace, and deadlines. Durations are seconds in double. Steady time
+// orders events; wall time dates them.
 #pragma once
 
 #include <chrono>
@@ -15,7 +15,7 @@ class Clock {
   virtual void sleep_s(double seconds) = 0;
 };
 
-// The machine's clocks.
+// Returns the clock of this machine.
 Clock& system_clock();
 
 // A clock that a test moves by hand; sleeping advances it.
@@ -31,10 +31,10 @@ class ManualClock : public Clock {
   double steady_s_ = 0;
 };
 
-// "2026-11-21T21:53:57.123Z": rounded to the nearest millisecond
+// Formats a time as "2026-11-21T21:53:57.123Z", rounded to the nearest millisecond.
 std::string format_utc(double unix_s);
 
-// A moment on the machine's steady clock by which a wait must end. Every wait has one.
+// The time on the machine's steady clock by which a wait must end. Every wait has a deadline.
 class Deadline {
  public:
   using TimePoint = std::chrono::steady_clock::time_point;

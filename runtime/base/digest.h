@@ -1,4 +1,4 @@
-// XXH3 digests (xxHash). 128 bits guard every byte that is stored or sent; 64 bits make keys.
+// XXH3 digests (xxHash). Every byte that is stored or sent is guarded by 128 bits; keys have 64.
 #pragma once
 
 #include <compare>
@@ -17,7 +17,7 @@ struct Digest128 {
   uint64_t low = 0;
 
   auto operator<=>(const Digest128&) const = default;
-  // 32 lower-case hexadecimal digits, high half first (xxhsum -H2 prints the same).
+  // Returns 32 lower-case hexadecimal digits, high half first, as `xxhsum -H2` prints them.
   std::string to_hex() const;
   static Result<Digest128> from_hex(std::string_view hex);
 };
@@ -25,7 +25,8 @@ struct Digest128 {
 uint64_t digest64(const void* data, size_t size_bytes, uint64_t seed = 0);
 Digest128 digest128(const void* data, size_t size_bytes);
 
-// The digest of bytes that arrive in pieces; equal to digest128 of their concatenation.
+// A Digester digests bytes that arrive in pieces. The result equals digest128 of their
+// concatenation.
 class Digester {
  public:
   Digester();
@@ -35,7 +36,7 @@ class Digester {
 
   void update(const void* data, size_t size_bytes);
   void update(std::string_view text) { update(text.data(), text.size()); }
-  // Little-endian, eight bytes.
+  // Adds `value` as eight bytes, little-endian.
   void update_u64(uint64_t value);
   Digest128 finish() const;
 

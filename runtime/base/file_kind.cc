@@ -10,8 +10,8 @@ namespace {
 
 using enum FileKindGroup;
 
-// A format that starts with fixed bytes. Where these could begin a text as well, the first bytes
-// must also hold one that no text has.
+// A format that starts with fixed bytes. Where a text could start with them too, the first bytes
+// must also hold a byte that no text has.
 struct Magic {
   std::string_view bytes;
   FileKind kind;
@@ -129,7 +129,7 @@ bool starts_with_word(std::string_view text, std::string_view lower_case) {
          });
 }
 
-// An answer of a server's and nothing else: short, and in the words that hosts of models use.
+// Returns true for a server's error answer alone: a short text in the words of the hosts of models.
 bool is_error_answer(std::string_view text) {
   if (text.size() >= kFileKindBytes) return false;
   for (const std::string_view start :
@@ -168,7 +168,8 @@ const FileKind* recognise_stand_in(std::string_view head) {
   return is_error_answer(text) ? &kHubError : nullptr;
 }
 
-// Bytes that no text in UTF-8 has: a control character other than white space, or 0xF8 and above.
+// Returns true if `head` holds bytes that UTF-8 text has not: a control character other than white
+// space, or 0xF8 and above.
 bool holds_binary(std::string_view head) {
   return std::ranges::any_of(head, [](char c) {
     const auto byte = static_cast<unsigned char>(c);

@@ -1,4 +1,4 @@
-// What can be done with any FileSystem; posix_files.cc holds the real one.
+// Implements the functions that work on any FileSystem; posix_files.cc has the real file system.
 #include "runtime/base/files.h"
 
 namespace leasehold {

@@ -1,7 +1,7 @@
-// The file-system seam: everything that Leasehold stores or loads goes through a FileSystem, so
-// that tests can fill the disk, tear a write, lose what was not synced or flip a bit. Paths are
-// plain strings, absolute or relative to the working directory. Every error names the path and,
-// where there is one, the system's own words.
+// The interface to the file system. Leasehold stores and loads everything through a FileSystem, so
+// that tests can fill the disk, tear a write, lose unsynced bytes or flip a bit. Paths are plain
+// strings, absolute or relative to the working directory. Every error names the path and, where
+// possible, the system's own error text.
 #pragma once
 
 #include <cstdint>
@@ -19,23 +19,23 @@ class ReadableFile {
  public:
   virtual ~ReadableFile() = default;
   virtual int64_t size_bytes() const = 0;
-  // Exactly `size_bytes` bytes at `offset`; kBadData when the file ends before.
+  // Reads exactly `size_bytes` bytes at `offset`; kBadData if the file is too short.
   virtual Status read_at(int64_t offset, void* out, int64_t size_bytes) = 0;
 };
 
-// A new file open for writing. Not complete until `sync` and `close` both returned ok.
+// A new file open for writing. It is complete once `sync` and `close` have both returned ok.
 class WritableFile {
  public:
   virtual ~WritableFile() = default;
   virtual Status append(const void* data, int64_t size_bytes) = 0;
-  // Overwrites bytes that were appended (a header that counts what follows it); never grows the
-  // file.
+  // Overwrites bytes that were appended, for example a header with the size of the rest. Never
+  // grows the file.
   virtual Status overwrite(int64_t offset, const void* data, int64_t size_bytes) = 0;
   virtual Status sync() = 0;  // fsync
   virtual Status close() = 0;
 };
 
-// Bytes of a whole file, mapped read-only.
+// The bytes of a whole file, mapped read-only.
 class MappedFile {
  public:
   virtual ~MappedFile() = default;
@@ -43,32 +43,32 @@ class MappedFile {
   virtual int64_t size_bytes() const = 0;
 };
 
-// A directory held open. What is read and removed through it belongs to that directory, whatever
-// its name stands for by now: another writer may have moved it and put a directory of its own in
-// its place.
+// A directory held open. Reading and removing through it concern this directory, even if another
+// writer has moved it and put another directory in its place.
 class OpenDirectory {
  public:
   virtual ~OpenDirectory() = default;
   virtual Result<std::vector<std::string>> list() = 0;  // names, sorted bytewise
-  // The whole file; kMissingInput when there is none, kBadData above the limit.
+  // Reads the whole file; kMissingInput if it does not exist, kBadData above the limit.
   virtual Result<std::string> read(const std::string& name, int64_t limit_bytes) = 0;
-  // Removes a file, or a directory with all that it holds. Removing what is not there is ok.
+  // Removes a file, or a directory with its content. Ok if the name does not exist.
   virtual Status remove(const std::string& name) = 0;
   virtual Status sync() = 0;
-  // Removes the name under which it was opened, if that is an empty directory; else changes
-  // nothing.
+  // Removes the name under which the directory was opened, if that is an empty directory. Otherwise
+  // changes nothing.
   virtual Status remove_name_if_empty() = 0;
 };
 
-// A log open for appending: one writer's, while writers that it does not know of may still be about
-// to append or cut. So each change says which size it expects, and changes nothing where another
-// writer was faster: kBadConfig.
+// A log open for appending by one writer. Other writers may still append or cut without this one
+// knowing. So each change names the size that it expects, and changes nothing if another writer was
+// faster (kBadConfig).
 class LogFile {
  public:
   virtual ~LogFile() = default;
-  // One write(2) with O_APPEND. After kStorage a beginning of `bytes` may be there.
+  // Appends with one write(2) and O_APPEND. After kStorage the first part of `bytes` may be in the
+  // file.
   virtual Status append_at(int64_t size_bytes, std::string_view bytes) = 0;
-  // Cuts what follows the first `to_bytes`.
+  // Cuts the file after its first `to_bytes` bytes.
   virtual Status cut(int64_t size_bytes, int64_t to_bytes) = 0;
   virtual Status sync() = 0;  // fdatasync
 };
@@ -88,59 +88,61 @@ class FileSystem {
   virtual Result<std::unique_ptr<MappedFile>> map(const std::string& path) = 0;
   // Truncates an existing file.
   virtual Result<std::unique_ptr<WritableFile>> create(const std::string& path) = 0;
-  // Creates `path` with `content`, durably; kBadConfig when it exists already. The way to claim a
-  // name: of several callers at most one succeeds, also over NFS, and the file is never seen half
+  // Creates `path` with `content`, durably; kBadConfig if it exists already. This is how a name is
+  // claimed: at most one of several callers succeeds, also over NFS, and nobody sees the file half
   // written.
   virtual Status create_exclusive(const std::string& path, std::string_view content) = 0;
-  // Appends to a file that several writers share, on several machines too; creates it if need be.
-  // Appends take turns by a lock of the system's, so that none overwrites another on NFS, and one
-  // that fails leaves nothing behind. A lock that cannot be had within a second is done without.
+  // Appends to a file that several writers share, possibly from several machines; creates it if
+  // necessary. Writers take turns with a lock of the system, so that no append overwrites another
+  // one on NFS. An append that fails leaves nothing in the file. If the lock is not free within a
+  // second, appends without it.
   virtual Status append_line(const std::string& path, std::string_view line) = 0;
-  // Creates the file if need be.
+  // Creates the file if necessary.
   virtual Result<std::unique_ptr<LogFile>> open_log(const std::string& path) = 0;
-  // Replaces `to`, atomically. kBadConfig, and nothing is changed, when `to` is a directory that
-  // holds something: of several writers that rename a directory to one name, the first one has it.
+  // Replaces `to`, atomically. If `to` is a directory with content, fails with kBadConfig and
+  // changes nothing: of several writers that rename a directory to one name, the first one wins.
   virtual Status rename(const std::string& from, const std::string& to) = 0;
   // Makes the names in a directory durable (fsync of the directory).
   virtual Status sync_directory(const std::string& path) = 0;
   virtual Status make_directories(const std::string& path) = 0;
-  // Removing what is not there is ok.
+  // Removes a file, or a directory with its content. Ok if the path does not exist.
   virtual Status remove_all(const std::string& path) = 0;
   virtual bool exists(const std::string& path) = 0;
-  // Names (not paths), sorted bytewise; kMissingInput when there is no such directory.
+  // Returns names (not paths), sorted bytewise; kMissingInput if the directory does not exist.
   virtual Result<std::vector<std::string>> list(const std::string& path) = 0;
-  // kMissingInput when there is no such directory.
+  // Fails with kMissingInput if the directory does not exist.
   virtual Result<std::unique_ptr<OpenDirectory>> open_directory(const std::string& path) = 0;
-  // Takes the lock without waiting, writing `owner` into the file; when it is taken, kBadConfig
-  // with a message that quotes what the present owner wrote.
+  // Takes the lock without waiting and writes `owner` into the file. If the lock is taken, fails
+  // with kBadConfig and quotes what the present owner wrote.
   virtual Result<std::unique_ptr<FileLock>> lock(const std::string& path,
                                                  std::string_view owner) = 0;
 };
 
-// The operating system's files.
+// Returns the operating system's files.
 FileSystem& posix_files();
 
-// The operating system's files where others may write, too (/dev/shm), and secrets. open() and
-// map() refuse what this user did not make for itself: a symbolic link, no regular file, another
-// user's file, one with several names, one that others may open (kBadData, naming the path and what
-// is wrong). create() and create_exclusive() make a new file that its owner alone may open, and fail
-// where the name is taken. The rest is as with posix_files().
+// Returns the operating system's files for secrets and for directories where other users may write
+// (/dev/shm). open() and map() refuse any file that this user did not create for itself alone: a
+// symbolic link, anything but a regular file, another user's file, a file with several names, a
+// file that other users may open (kBadData, naming the path and the reason). create() and
+// create_exclusive() create a new file that its owner alone may open, and fail if the name is
+// taken. All else is as with posix_files().
 FileSystem& private_files();
 
-// The whole file as bytes. Refuses files above `limit_bytes` with kBadData, so that a hostile path
-// cannot eat memory.
+// Reads a whole file as bytes. Refuses files above `limit_bytes` with kBadData, so that a hostile
+// file cannot exhaust memory.
 Result<std::string> read_file(FileSystem& files, const std::string& path,
                               int64_t limit_bytes = int64_t{1} << 30);
-// The same of a file that is open; `path` is for messages.
+// Reads a whole open file in the same way; `path` is for messages.
 Result<std::string> read_whole(ReadableFile& file, const std::string& path, int64_t limit_bytes);
-// Writes `path` so that it is seen whole or not at all, and durable when this returns: temporary,
-// sync, rename, sync of the directory. `tag` makes the temporary's name unique among writers.
+// Writes `path` so that readers see all of it or nothing, and durably: writes a temporary file,
+// syncs it, renames it, syncs the directory. `tag` makes the temporary name unique among writers.
 Status publish_file(FileSystem& files, const std::string& path, std::string_view content,
                     const std::string& tag);
 
 // Path arithmetic, textual only.
 std::string join_path(const std::string& directory,
-                      const std::string& name);    // an absolute `name` wins
+                      const std::string& name);    // returns `name` if it is absolute
 std::string parent_path(const std::string& path);  // "." when there is no slash
 
 }  // namespace leasehold

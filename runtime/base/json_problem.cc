@@ -6,7 +6,7 @@ namespace leasehold {
 
 namespace {
 
-// The library's message without what only its own developers read.
+// Returns the library's message without the parts that only its own developers need.
 std::string plain_words(std::string_view message) {
   for (const std::string_view prefix : {"] ", "parse error at ", "parse error: "}) {
     const size_t at = message.find(prefix);

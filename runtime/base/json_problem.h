@@ -1,4 +1,4 @@
-// Words for text that is not JSON. For sources: brings in nlohmann/json.
+// Describes why a text is not JSON. For sources, since it includes nlohmann/json.
 #pragma once
 
 #include <string>
@@ -8,11 +8,12 @@
 
 namespace leasehold {
 
-// "line 3, column 18: half of a surrogate pair ...": where the text stops being JSON, and why.
-// Lines and columns count from 1, columns in bytes. Always printable, whatever the text holds.
+// Says where the text stops being JSON, and why: "line 3, column 18: half of a surrogate pair ...".
+// Lines and columns count from 1, columns in bytes. The result is printable whatever the text
+// holds.
 std::string json_problem(const nlohmann::json::exception& problem);
 
-// The same for one line of a file of them: "column 18: ...".
+// Says the same for one line of a file of JSON lines: "column 18: ...".
 std::string json_line_problem(const nlohmann::json::exception& problem);
 
 }  // namespace leasehold

@@ -11,7 +11,7 @@ namespace leasehold {
 using nlohmann::json;
 
 Result<json> parse_strict_json(std::string_view text, const std::string& file, int max_depth) {
-  std::vector<std::set<std::string>> keys;  // of the objects that are open, outermost first
+  std::vector<std::set<std::string>> keys;  // of the open objects, outermost first
   const auto check = [&](int depth, json::parse_event_t event, json& parsed) {
     const bool opens =
         event == json::parse_event_t::object_start || event == json::parse_event_t::array_start;
@@ -59,7 +59,7 @@ Status JsonCursor::expect_fields(std::initializer_list<std::string_view> require
     if (!value_->contains(name)) return bad(fmt::format("the field '{}' is missing", name));
   }
   for (const auto& [name, member] : value_->items()) {
-    // clang 14 cannot capture a structured binding itself.
+    // clang 14 cannot capture a structured binding directly.
     const auto known = [&field = name](const auto& names) {
       return std::ranges::find(names, field) != names.end();
     };

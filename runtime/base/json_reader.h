@@ -1,5 +1,5 @@
-// Reading JSON that somebody else may have damaged: every access is checked and an error names the
-// file and the place ("manifest.json: tensors[3].pieces[0].begin: ..."). For sources: brings in
+// Reads JSON that may have been damaged. Every access is checked, and an error names the file and
+// the place ("manifest.json: tensors[3].pieces[0].begin: ..."). For sources, since it includes
 // nlohmann/json.
 #pragma once
 
@@ -16,36 +16,38 @@
 
 namespace leasehold {
 
-// kBadData, naming `file`, when the text is not one JSON value (with line, column and reason, or
-// the kind of file that lies there instead), nests deeper than `max_depth` or repeats a key.
+// Parses one JSON value. Fails with kBadData, naming `file`, if the text is not JSON (with line,
+// column and reason, or with the kind of file that it is instead), nests deeper than `max_depth` or
+// repeats a key.
 Result<nlohmann::json> parse_strict_json(std::string_view text, const std::string& file,
                                          int max_depth);
 
-// A value and its place. Cursors live on the stack: a parent must outlive its children. All errors
-// are kBadData.
+// A JsonCursor points at a value and knows its place. Cursors live on the stack: a parent must
+// outlive its children. All errors are kBadData.
 class JsonCursor {
  public:
   JsonCursor(const nlohmann::json& value, const std::string& file) : value_(&value), file_(&file) {}
 
-  // An error at this place.
+  // Returns an error at this place.
   Status bad(std::string_view what) const;
 
-  // The members of an object: all of `required` and none besides these and `optional`.
+  // Fails unless this is an object with all of `required` and no other fields than these and
+  // `optional`.
   Status expect_fields(std::initializer_list<std::string_view> required,
                        std::initializer_list<std::string_view> optional = {}) const;
   bool has(std::string_view name) const { return value_->contains(name); }
-  // The member, which must be there (expect_fields). `name` must outlive the cursor.
+  // Returns a field, which must exist (see expect_fields). `name` must outlive the cursor.
   JsonCursor field(std::string_view name) const;
 
   Result<int64_t> integer(int64_t minimum = 0, int64_t maximum = INT64_MAX) const;
   Result<uint64_t> unsigned_integer() const;
-  Result<double> number(double minimum, double maximum) const;  // an integer is one too
+  Result<double> number(double minimum, double maximum) const;  // accepts an integer too
   Result<bool> boolean() const;
   bool is_null() const { return value_->is_null(); }
   Result<std::string> string() const;
   Result<std::map<std::string, std::string>> string_map() const;
   Result<std::vector<int64_t>> integers() const;  // none negative
-  // kBadData unless this is an array; then its elements by index.
+  // Fails unless this is an array. element() then returns its elements by index.
   Status expect_array() const;
   size_t size() const { return value_->size(); }
   JsonCursor element(size_t index) const;
@@ -59,7 +61,7 @@ class JsonCursor {
   const nlohmann::json* value_;
   const std::string* file_;
   const JsonCursor* parent_ = nullptr;
-  std::string_view name_;  // of a member; empty for an element
+  std::string_view name_;  // of a field; empty for an element
   size_t index_ = 0;
 };
 

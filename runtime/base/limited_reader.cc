@@ -9,20 +9,20 @@
 
 namespace leasehold {
 
-// Owned by the reader and by its thread, whichever lives longer.
+// Owned by the reader and by its thread: it lives as long as either.
 struct LimitedReader::Shared {
   std::unique_ptr<ReadableFile> file;
   std::string path;
   double limit_s = 0;
 
-  std::mutex callers;  // held by the one whose read it is
-  std::mutex mutex;    // guards what follows
+  std::mutex callers;  // held by the caller that reads
+  std::mutex mutex;    // guards the members below
   std::condition_variable changed;
   enum class State { kIdle, kAsked, kRead, kStopped } state = State::kIdle;
   bool started = false;
   int64_t offset = 0;
   std::vector<uint8_t> bytes;
-  Status status;  // of the newest read; not ok for good once one was late
+  Status status;  // of the newest read; stays not ok once a read was late
   bool late = false;
 
   static void thread_main(const std::shared_ptr<Shared>& self);

@@ -1,6 +1,5 @@
-// Reads of a file with a deadline. A read of a mount that is gone hangs in the kernel, where
-// nothing ends it: so a thread of its own reads, and the caller waits for it no longer than it
-// wants to.
+// Reads a file with a deadline. A read on a mount that is gone hangs in the kernel, where nothing
+// can interrupt it. So a separate thread reads, and the caller waits for it as long as it wants to.
 #pragma once
 
 #include <cstdint>
@@ -16,17 +15,18 @@ namespace leasehold {
 
 class LimitedReader {
  public:
-  // Reads `file`, which messages call `path`; a read may take `limit_s` seconds.
+  // Takes `file`, which messages call `path`. A read may take `limit_s` seconds.
   LimitedReader(std::unique_ptr<ReadableFile> file, std::string path, double limit_s);
-  // Never waits for a read that hangs: its thread stays behind with the file.
+  // Never waits for a read that hangs: its thread is left running and keeps the file.
   ~LimitedReader();
   LimitedReader(const LimitedReader&) = delete;
   LimitedReader& operator=(const LimitedReader&) = delete;
 
-  int64_t size_bytes() const;  // when the file was opened
-  // Calls `use` with `size_bytes` bytes at `offset`, which it may look at until it returns.
-  // Thread-safe: one read after another. Errors of the file's read_at; kUnavailable, naming the
-  // file and the place, past the limit and from then on.
+  int64_t size_bytes() const;  // at the time the file was opened
+  // Reads `size_bytes` bytes at `offset` and calls `use` with them; they are valid until it
+  // returns. Thread-safe: reads take turns. Fails with the errors of the file's read_at. Once a
+  // read has taken too long, it and all later reads fail with kUnavailable, which names the file
+  // and the place.
   Status read_at(int64_t offset, int64_t size_bytes,
                  const std::function<void(std::span<const uint8_t>)>& use);
 

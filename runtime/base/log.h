@@ -1,5 +1,5 @@
 // Messages for people, on stderr: "12:00:00.123 [node 0] warning: ...". Libraries never write to
-// stdout. A Logger is passed to what speaks; tests pass one that collects.
+// stdout. Code that reports something is given a Logger; tests pass one that collects.
 #pragma once
 
 #include <fmt/format.h>
@@ -15,7 +15,7 @@ class Logger {
  public:
   using Sink = std::function<void(LogLevel, const std::string&)>;
 
-  // Writes to stderr, one write per line; `prefix` names the speaker ("rank 3").
+  // Writes to stderr, with one write per line. `prefix` names the sender ("rank 3").
   static Logger to_stderr(const std::string& prefix, LogLevel minimum = LogLevel::kInfo);
   static Logger to_sink(Sink sink, LogLevel minimum = LogLevel::kDebug);
   static Logger silent();

@@ -1,6 +1,6 @@
-// Secret keys and MACs (keyed BLAKE2b of libsodium): whoever shows the MAC of a message had the
-// key, and nobody changed the message. Digests (digest.h) find bits that flipped; these find people
-// who lie.
+// Secret keys and MACs (keyed BLAKE2b of libsodium). The MAC of a message proves that its sender
+// has the key and that nobody changed the message. Digests (digest.h) detect flipped bits; MACs
+// detect forgery.
 #pragma once
 
 #include <array>
@@ -18,9 +18,10 @@ class SecretKey {
  public:
   static constexpr size_t kBytes = 32;
 
-  // Draws a key from the system's source of randomness. kUnavailable when that has none.
+  // Draws a key from the system's source of randomness; kUnavailable if that fails.
   static Result<SecretKey> make();
-  // Reads 64 lower-case hexadecimal digits. kBadData, naming `what` and never the digits.
+  // Parses 64 lower-case hexadecimal digits. Fails with kBadData, naming `what` but never the
+  // digits.
   static Result<SecretKey> parse(std::string_view hex, const std::string& what);
   std::string to_hex() const;
 
@@ -31,8 +32,8 @@ class SecretKey {
   std::array<unsigned char, kBytes> bytes_ = {};
 };
 
-// Makes the MAC of a list of fields. The purpose and each field count with their lengths, so a MAC
-// made for one purpose or split of the text is none for another.
+// A Mac computes the MAC of a list of fields. The purpose and each field enter with their lengths,
+// so the MAC is not valid for another purpose or for the same text split differently.
 class Mac {
  public:
   static constexpr size_t kDigits = 64;
@@ -43,7 +44,7 @@ class Mac {
   Mac& operator=(Mac&&) noexcept;
 
   Mac& add(std::string_view field);
-  // Returns 64 lower-case hexadecimal digits. Once, after the last field.
+  // Returns 64 lower-case hexadecimal digits. Called once, after the last field.
   std::string finish();
 
  private:
@@ -51,18 +52,19 @@ class Mac {
   std::unique_ptr<State> state_;
 };
 
-// Compares two texts in a time that tells only whether they have the same length. An empty text is
-// equal to none.
+// Compares two texts. The time taken shows only whether their lengths are equal. An empty text
+// equals nothing.
 bool same_secret(std::string_view given, std::string_view expected);
 
 // Returns 2 * `bytes` hexadecimal digits from the system's source of randomness.
 Result<std::string> random_hex(size_t bytes);
 
-// Publishes `content` as `path`, durably and with mode 0600: at no moment can anybody but the owner
-// read it. kStorage.
+// Publishes `content` as `path`, durably and with mode 0600: nobody but the owner can read it at
+// any moment. Fails with kStorage.
 Status publish_private_file(const std::string& path, std::string_view content);
 
-// A key in a file of its own. kMissingInput when there is none; kBadData when it holds no key.
+// Reads a key from a file of its own; kMissingInput if the file does not exist, kBadData if it
+// holds no key.
 Result<SecretKey> read_key_file(FileSystem& files, const std::string& path);
 Status publish_key_file(const std::string& path, const SecretKey& key);
 

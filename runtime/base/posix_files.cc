@@ -1,4 +1,4 @@
-// The real file system, by POSIX calls.
+// Implements FileSystem by POSIX calls.
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -20,14 +20,14 @@ namespace leasehold {
 
 namespace {
 
-constexpr mode_t kFileMode = 0666;  // less what the umask takes away
+constexpr mode_t kFileMode = 0666;  // before the umask
 
 Status system_error(const std::string& what, const std::string& path, int number) {
   const Code code = number == ENOENT || number == ENOTDIR ? Code::kMissingInput : Code::kStorage;
   return error(code, "{} {}: {}", what, path, std::strerror(number));
 }
 
-// Writing where a directory is missing is a storage failure, not a missing input.
+// Turns a failed write into kStorage: a missing directory is not a missing input there.
 Status write_error(const std::string& what, const std::string& path, int number) {
   return error(Code::kStorage, "{} {}: {}", what, path, std::strerror(number));
 }
@@ -123,9 +123,9 @@ class PosixWritable : public WritableFile {
   }
 
  private:
-  // Has what was appended written to the disk as the file grows, so that sync() finds little left
-  // and no append of a large file is ahead of the disk by more than two windows. A file system that
-  // cannot is left alone.
+  // Starts to write appended bytes to the disk while the file grows. So sync() finds little left,
+  // and no append of a large file is more than two windows ahead of the disk. Does nothing on a
+  // file system that cannot do this.
   Status write_back() {
     constexpr unsigned kStart = SYNC_FILE_RANGE_WRITE;
     constexpr unsigned kFinish =
@@ -164,9 +164,9 @@ class PosixMapped : public MappedFile {
   int64_t size_bytes_;
 };
 
-// Names in the directory that `fd` is open on.
+// Returns the names in the directory that `fd` is open on.
 Result<std::vector<std::string>> names_of(int fd, const std::string& path) {
-  // A descriptor of its own, since closing the stream closes it and reading moves it.
+  // Opens a second descriptor: closing the stream closes it, and reading moves its position.
   Descriptor again(::openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (again.get() < 0) return system_error("opening", path, errno);
   const std::unique_ptr<DIR, int (*)(DIR*)> stream(::fdopendir(again.get()), ::closedir);
@@ -250,7 +250,7 @@ class PosixLog : public LogFile {
   Descriptor fd_;
 };
 
-// False where the file system has no locks, or another writer holds on to its own.
+// Returns false if the file system has no locks, or if another writer does not release its lock.
 bool lock_for_append(int fd) {
   constexpr int kTries = 1000;
   constexpr timespec kPause{.tv_sec = 0, .tv_nsec = 1'000'000};
@@ -273,8 +273,8 @@ class PosixLock : public FileLock {
   Descriptor fd_;
 };
 
-// Over NFS a link whose reply got lost is tried again and then fails, although it was made: the
-// count of names tells.
+// Returns true if the link exists although link() failed. Over NFS a link whose reply was lost is
+// retried, and the retry fails. The number of names tells.
 bool has_two_names(int fd) {
   const int link_error = errno;
   struct stat info {};
@@ -283,13 +283,13 @@ bool has_two_names(int fd) {
   return two;
 }
 
-// The call is missing in this file system: the next try will find it missing, too.
+// Returns true if the file system lacks the call: the next try would fail too.
 bool is_missing_call(int number) {
   return number == EPERM || number == ENOSYS || number == ENOTSUP || number == EINVAL;
 }
 
-// Gives a file its name if nobody has it yet. Without hard links by a rename that replaces nothing,
-// which file systems of one machine have (FAT, many FUSE).
+// Gives a file its name unless the name is taken. Without hard links it uses a rename that replaces
+// nothing, which file systems of a single machine have (FAT, many FUSE).
 Status name_exclusively(int fd, const std::string& temporary, const std::string& path) {
   if (::link(temporary.c_str(), path.c_str()) == 0 || has_two_names(fd)) return ok_status();
   if (is_missing_call(errno) &&
@@ -314,8 +314,8 @@ Status lock_error(const std::string& path, int number) {
                path, std::strerror(number));
 }
 
-// Creates a new file beside `path`, with what the umask leaves of `mode`: mkstemp(3) would make one
-// for its owner alone. A descriptor below 0 and errno when that fails.
+// Creates a new file next to `path`, with `mode` less the umask: mkstemp(3) would create one for
+// its owner alone. Returns a descriptor below 0 and sets errno on failure.
 Descriptor create_temporary(const std::string& path, mode_t mode, std::string* temporary) {
   constexpr int kTries = 100;
   std::random_device random;
@@ -327,7 +327,7 @@ Descriptor create_temporary(const std::string& path, mode_t mode, std::string* t
   return Descriptor(-1);
 }
 
-// Says why a file that is open is not this user's alone.
+// Fails with the reason why an open file does not belong to this user alone.
 Status check_private(const struct stat& info, const std::string& path) {
   constexpr mode_t kOthers = 0077;
   if (!S_ISREG(info.st_mode)) return error(Code::kBadData, "{}: not a regular file", path);
@@ -348,8 +348,7 @@ Status check_private(const struct stat& info, const std::string& path) {
 
 Result<Descriptor> open_regular(int directory, const std::string& name, const std::string& path,
                                 bool is_private, int64_t* size_bytes) {
-  // O_NONBLOCK: opening a pipe that nobody writes must not wait. It means nothing to a regular
-  // file.
+  // O_NONBLOCK: opening a pipe without a writer must not block. It has no effect on a regular file.
   const int links = is_private ? O_NOFOLLOW : 0;
   Descriptor fd(::openat(directory, name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | links));
   if (fd.get() < 0 && errno == ELOOP && is_private)
@@ -406,8 +405,8 @@ class PosixFiles : public FileSystem {
     return std::unique_ptr<WritableFile>(new PosixWritable(path, std::move(fd)));
   }
 
-  // A link of a complete temporary is atomic where O_EXCL followed by a write would show an empty
-  // file.
+  // Links a complete temporary file, which is atomic. O_EXCL followed by a write would show an
+  // empty file for a moment.
   Status create_exclusive(const std::string& path, std::string_view content) override {
     std::string temporary;
     Descriptor fd = create_temporary(path, mode(), &temporary);
@@ -424,7 +423,8 @@ class PosixFiles : public FileSystem {
   Status append_line(const std::string& path, std::string_view line) override {
     Descriptor fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, kFileMode));
     if (fd.get() < 0) return write_error("opening", path, errno);
-    // Closing gives it back. A client of NFS asks for the size anew once it has the lock.
+    // Closing the file releases the lock. An NFS client asks for the size anew once it has the
+    // lock.
     const bool locked = lock_for_append(fd.get());
     struct stat before {};
     const bool known = locked && ::fstat(fd.get(), &before) == 0;

@@ -1,5 +1,5 @@
-// Ranks in messages: "2-3,7". A failure that some ranks of several have begins with them, "ranks
-// 2-3,7: no such file"; one that names none is everybody's.
+// Ranks in messages: "2-3,7". A failure of some of several ranks begins with them: "ranks 2-3,7: no
+// such file". A failure that names no rank concerns all of them.
 #pragma once
 
 #include <algorithm>
@@ -23,8 +23,8 @@ inline std::string rank_list(const std::vector<int>& ranks) {
   return text;
 }
 
-// Takes such a list off the front of `text`. Returns none, and leaves `text` anywhere, unless the
-// ranks ascend and are at most a million.
+// Removes such a list from the front of `text` and returns it. Returns an empty list, and leaves
+// `text` in an unspecified place, unless the ranks ascend and are at most a million.
 inline std::vector<int> take_rank_list(std::string_view& text) {
   constexpr int kMaxRank = 1'000'000;
   const auto take = [&](int& rank) {
@@ -56,8 +56,8 @@ inline std::string rank_prefix(const std::vector<int>& ranks) {
   return fmt::format("rank{} {}: ", ranks.size() == 1 ? "" : "s", rank_list(ranks));
 }
 
-// Returns the ranks that a message begins with, behind any "context: "; none where it names none.
-// A place may follow them: "rank 2 (node-b): no such file".
+// Returns the ranks that a message begins with, after any "context: "; empty if it names none. A
+// place may follow the ranks: "rank 2 (node-b): no such file".
 inline std::vector<int> ranks_named(std::string_view message) {
   constexpr std::string_view kWord = "rank";
   for (size_t at = message.find(kWord); at != std::string_view::npos;

@@ -1,7 +1,7 @@
-// How components report failure: a code that is also the program's exit code, and a message that
-// names the thing and the way out. Functions return Status or Result<T>; inside a training step,
-// where every call would otherwise need a branch, code may throw StatusError (DeviceError), which
-// only the trainer and main() catch.
+// The way in which components report failure: a code, which is also the program's exit code, and a
+// message that names the thing and the way out. Functions return Status or Result<T>. Inside a
+// training step, where every call would otherwise need a branch, code may throw StatusError
+// (DeviceError); only the trainer and main() catch it.
 #pragma once
 
 #include <exception>
@@ -12,7 +12,7 @@
 
 namespace leasehold {
 
-// The values are the exit codes that scripts rely on (sysexits.h).
+// Values are the exit codes that scripts rely on (sysexits.h).
 enum class Code : int {
   kOk = 0,
   kUsage = 64,         // bad command line
@@ -21,11 +21,11 @@ enum class Code : int {
   kUnavailable = 69,   // a peer or node was lost; start again
   kInternal = 70,      // a bug in Leasehold
   kStorage = 74,       // storage failed: full, unwritable, torn
-  kDrained = 75,       // stopped on request; start again to go on
+  kDrained = 75,       // stopped on request; start again to continue
   kBadConfig = 78,     // bad job file, or an impossible request
 };
 
-// "bad data", "storage", ... for messages and events.
+// Returns "bad data", "storage", ... for messages and events.
 const char* code_name(Code code);
 
 class [[nodiscard]] Status {
@@ -37,7 +37,7 @@ class [[nodiscard]] Status {
   Code code() const { return code_; }
   int exit_code() const { return static_cast<int>(code_); }
   const std::string& message() const { return message_; }
-  // The same code, with `context: ` in front of the message.
+  // Returns the same code with `context: ` in front of the message.
   Status annotated(const std::string& context) const;
 
  private:
@@ -63,7 +63,7 @@ class StatusError : public std::exception {
   Status status_;
 };
 
-// A device or collective failed inside a step.
+// The failure of a device or of a collective inside a step.
 class DeviceError : public StatusError {
  public:
   using StatusError::StatusError;

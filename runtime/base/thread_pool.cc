@@ -19,21 +19,22 @@ void pause_cpu() { __builtin_ia32_pause(); }
 
 }  // namespace
 
-// A job is opened, worked on and closed. Workers take task numbers from `next`. `entry` counts
-// those inside, and its highest bit says that the job is open, so that coming in and closing have
-// an order: the caller closes, waits until nobody is inside, and only then may the next job be
-// written. Without that a worker that came in unseen would take the next job's task numbers for
-// this one's.
+// A job is opened, worked on and closed. Workers take task numbers from `next`. `entry` counts the
+// workers inside the job; its highest bit says that the job is open. So entering and closing have
+// an order: the caller closes the job, waits until nobody is inside, and only then writes the next
+// one. Otherwise a worker that entered unseen would take the next job's task numbers for this
+// job's.
 struct ThreadPool::State {
   static constexpr uint32_t kOpen = 1U << 31;
 
   std::mutex caller;  // one job at a time
   std::mutex mutex;
   std::condition_variable wake;
-  std::atomic<uint64_t> epoch{0};  // the number of jobs; raised under mutex, for those who sleep
+  // Number of jobs so far; raised under mutex, for workers that sleep.
+  std::atomic<uint64_t> epoch{0};
   std::atomic<uint32_t> entry{0};
   std::atomic<int64_t> next{0};
-  // Written while the job is closed and nobody inside.
+  // Written while the job is closed and nobody is inside.
   int64_t num_tasks = 0;
   TaskFunction function = nullptr;
   void* context = nullptr;
@@ -72,7 +73,7 @@ struct ThreadPool::State {
         now = epoch.load(std::memory_order_relaxed);
       }
       seen = now;
-      // Who comes too late counts for a moment, but touches nothing.
+      // A worker that enters too late counts for a moment, but touches nothing.
       if ((entry.fetch_add(1, std::memory_order_acq_rel) & kOpen) != 0) work(worker);
       entry.fetch_sub(1, std::memory_order_release);
     }
@@ -116,7 +117,7 @@ void ThreadPool::run_erased(int64_t num_tasks, TaskFunction function, void* cont
   state.wake.notify_all();
   state.work(0);
   state.entry.fetch_and(~State::kOpen, std::memory_order_acq_rel);
-  // Tasks are short and the workers busy with the last of them: spin, then yield.
+  // Tasks are short and only the last of them still run: spin, then yield.
   for (int spin = 0; state.entry.load(std::memory_order_acquire) != 0; ++spin) {
     if (spin < kSpins) {
       pause_cpu();

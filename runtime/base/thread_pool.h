@@ -1,5 +1,5 @@
-// A few threads that run numbered tasks. The work is cut into tasks by the shape of the problem
-// alone, never by the number of threads, so that the number of threads does not change a bit of the
+// A few threads that run numbered tasks. The shape of the problem alone decides how work is cut
+// into tasks, never the number of threads. So the number of threads does not change a bit of the
 // result.
 #pragma once
 
@@ -12,8 +12,8 @@ namespace leasehold {
 
 class ThreadPool {
  public:
-  // `num_threads` counts the caller: 1 starts no thread. Workers spin for a few microseconds, then
-  // sleep. Throws StatusError (kUnavailable) where the system starts no more threads.
+  // Starts num_threads - 1 threads: the caller is one of them. Workers spin for a few microseconds,
+  // then sleep. Throws StatusError (kUnavailable) if the system starts no more threads.
   explicit ThreadPool(int num_threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -22,10 +22,10 @@ class ThreadPool {
   int num_threads() const { return num_threads_; }
 
   // Runs task(i, worker) for every i in [0, num_tasks), in any order and on any thread, and returns
-  // when all are done. `worker` is in [0, num_threads) and no two tasks that run at once share it
-  // (for per-thread scratch). Does not allocate. Tasks must not throw. Several threads may call at
-  // once: while one has the pool, the others wait their turn, so that `worker` stays unique. Not
-  // reentrant: a task must not call run.
+  // when all are done. `worker` is in [0, num_threads), and no two tasks that run at once share it:
+  // it selects per-thread scratch. Does not allocate. Tasks must not throw. Several threads may
+  // call this at once: they take turns, so that `worker` stays unique. Not reentrant: a task must
+  // not call run.
   template <typename Task>
   void run(int64_t num_tasks, Task&& task) {
     run_erased(

@@ -7,7 +7,7 @@ namespace leasehold {
 
 namespace {
 
-// Runs `operation` between a begin and its count.
+// Runs `operation` after begin(), and counts it once it has succeeded.
 template <typename Operation>
 auto watched(FileProgress& progress, const char* verb, const std::string& path,
              const Operation& operation) -> decltype(operation()) {
@@ -18,7 +18,7 @@ auto watched(FileProgress& progress, const char* verb, const std::string& path,
   return outcome;
 }
 
-// The same in blocks. `move(done, count)` moves that part.
+// Does the same block by block. `move(done, count)` moves one block.
 template <typename Move>
 Status watched_blocks(FileProgress& progress, const char* verb, const std::string& path,
                       int64_t size_bytes, const Move& move) {
