@@ -247,6 +247,18 @@ def check_events(pages):
         offend(page, 0, f"no program writes the event {name}")
 
 
+def check_metrics(pages):
+    """The fields of metrics.jsonl."""
+    text = "".join(message for source in sources("runtime/train/metrics.cc") for message in messages_of(source))
+    text += "".join(sources("runtime/train/metrics.cc"))
+    written = set(re.findall(r'\\?"([a-z_]+)\\?": ', text))
+    page = next(page for page in pages if page.name == "docs/metrics_and_events.md")
+    table = next(rows for rows in page.tables() if rows[0][0] == "field")
+    documented = {row[0].strip("`") for row in table[1:]}
+    for name in sorted(written ^ documented):
+        offend(page, 0, f"the field {name} of metrics.jsonl is here or in the source, not in both")
+
+
 # --- Guides ---
 
 
@@ -274,6 +286,7 @@ def main():
     check_keys(pages, programs)
     check_messages(pages)
     check_events(pages)
+    check_metrics(pages)
     check_guides(pages)
     if offences:
         print(*offences, sep="\n")
