@@ -5,10 +5,9 @@
 #include <cstring>
 #include <numeric>
 
-#include "runtime/comm/gather_bytes.h"
-
 #include "runtime/base/clock.h"
 #include "runtime/base/rank_list.h"
+#include "runtime/comm/gather_bytes.h"
 
 namespace leasehold {
 
