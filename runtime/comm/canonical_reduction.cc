@@ -9,8 +9,8 @@ namespace leasehold {
 
 namespace {
 
-// With fewer ranks halving saves no more than a message or two, and its later turns wait for the
-// host to come by.
+// Halving pays from this number of ranks on. With fewer ranks it saves a message or two at most,
+// and its later turns wait until the host issues them.
 constexpr int kFewestRanksToHalve = 8;
 
 ReductionSetup make_setup(Communicator& group, Kernels& kernels,
@@ -83,8 +83,8 @@ struct CanonicalReduction::Implementation {
     }
   }
 
-  // The older bucket's turns, with the younger one's between them: while one message is waited for,
-  // another travels.
+  // Runs the older bucket's turns with the younger bucket's turns between them: while one message
+  // is waited for, another one travels.
   void finish_older(Stream& stream) {
     Bucket& older = buckets[next];
     Bucket& younger = buckets[1 - next];
@@ -97,7 +97,7 @@ struct CanonicalReduction::Implementation {
 
   ReductionSetup setup;
   std::array<Bucket, 2> buckets;
-  size_t next = 0;  // the bucket to start next, which is the older of those under way
+  size_t next = 0;  // the bucket to start next, which is the older one of those under way
 };
 
 CanonicalReduction::CanonicalReduction(Communicator& group, Kernels& kernels,

@@ -105,7 +105,7 @@ class MeasuredCommunicator : public Communicator {
   Work do_broadcast(Tensor data, int root, Stream& stream) override {
     return issue(stream, [&] { return inner_.broadcast(data, root, stream); });
   }
-  // Messages are not measured.
+  // Messages between two ranks are not measured.
   Work do_send(Tensor data, int peer, Stream& stream) override {
     return inner_.send(data, peer, stream);
   }
@@ -121,7 +121,7 @@ class MeasuredCommunicator : public Communicator {
     return Work(work);
   }
 
-  // One that no Work refers to any more, or a new one.
+  // Returns a MeasuredWork that no Work refers to any more, or a new one.
   std::shared_ptr<MeasuredWork> acquire() {
     for (const auto& work : pool_) {
       if (work.use_count() == 1) return work;

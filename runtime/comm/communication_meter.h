@@ -1,22 +1,21 @@
-// How much of a group's communication is hidden behind computation, measured step by step on one
-// rank, in the same way on CPU and CUDA.
+// Measures which share of a group's communication is hidden behind computation: step by step, on
+// one rank, in the same way on CPU and CUDA.
 //
 //   busy     seconds in which collectives of the group were under way (Communicator::busy_s): data
-//            on its way, and waiting for peers that come later.
-//   exposed  seconds in which computation stood still for them: the compute stream between the end
-//            of what came before a wait and the end of the wait. Where streams are inline, the
-//            thread that enqueues is what computes, so the time counts that it spends issuing
-//            collectives and waiting for them, on whichever stream.
-//   hidden   1 - exposed / busy, not below 0. No figure where nothing was under way.
+//            travelled, or the rank waited for peers that came later.
+//   exposed  seconds in which computation stood still for them: on the compute stream, from the end
+//            of the work before a wait to the end of the wait. Where streams are inline, the
+//            enqueuing thread is what computes. Its time counts while it issues collectives
+//            and waits for them, on any stream.
+//   hidden   1 - exposed / busy, not below 0. No figure if nothing was under way.
 //
-// What it leaves out: messages between pipeline stages, whose waits are the schedule's bubble, and
-// other groups than the one that was begun with. What received gradients cost to be added up is
-// computation, and not in `busy`; where the compute stream waits for the last such sums on the
-// communication stream, they are in `exposed`. So a step that does little else may expose more than
-// it is busy.
+// The meter leaves out messages between pipeline stages, whose waits are the schedule's bubble, and
+// every group but the one given to begin(). Adding received gradients is computation, and not in
+// `busy`; if the compute stream waits for the last such sums on the communication stream, they are
+// in `exposed`. So a step that does little else may be exposed for longer than it is busy.
 //
-// Measuring changes neither results nor order: it records timed events beside the waits and reads
-// them when the step is done, without waiting.
+// Measuring changes neither results nor order. The meter records timed events around the waits and
+// reads them when the step is done, without waiting.
 #pragma once
 
 #include <memory>
@@ -37,20 +36,20 @@ struct Communication {
 
 class CommunicationMeter {
  public:
-  // `compute` is the stream that computes. `device` must outlive the meter, and the meter the
-  // streams that it was used with: they record its events.
+  // Makes a meter for the stream that computes. `device` must outlive the meter. The meter must
+  // outlive the streams that it was used with: they record its events.
   CommunicationMeter(Device& device, const Stream& compute) : device_(device), compute_(compute) {}
 
-  // Measures from now on until end(), which gives the figures of the time between. All that the
-  // compute stream was given must be done by then. Zeros when the group has one rank, or when a
-  // time could not be taken.
+  // Measures from now on until end(), which returns the figures of the time between. Before end(),
+  // all work of the compute stream must be done. The figures are zero if the group has one rank or
+  // if a time could not be taken.
   void begin(Communicator& group);
   Communication end();
 
-  // Calls wait(), which enqueues something that `stream` may stand still for; and issue(), which
-  // may hold up the calling thread where `stream` is inline. Between begin() and end() their time
-  // counts where computation stands still with them. Allocates events when a step needs more than
-  // any before it.
+  // Calls wait(), which enqueues something that `stream` may stand still for, or issue(), which may
+  // hold up the calling thread if `stream` is inline. Between begin() and end() their time counts
+  // if computation stands still with them. Allocates events if a step needs more of them than every
+  // step before.
   template <typename Wait>
   void around_wait(Stream& stream, Wait&& wait) {
     around(stream, &stream == &compute_ || is_inline(stream), wait);
@@ -84,8 +83,8 @@ class CommunicationMeter {
   size_t num_spans_ = 0;  // since begin()
 };
 
-// `inner` with every issue and every Work::then passing through the meter. Both must outlive it.
-// What split makes of it is not measured.
+// Returns `inner` with every issue and every Work::then passing through the meter. Both must
+// outlive the result. Groups made by split() are not measured.
 std::unique_ptr<Communicator> create_measured_communicator(Communicator& inner,
                                                            CommunicationMeter& meter);
 

@@ -1,5 +1,5 @@
-// The direct way: every root's parts go straight to their owners in all_to_all rounds, and each
-// owner finishes the tree for its shard.
+// Implements the direct exchange: all_to_all rounds carry every root's parts straight to their
+// owners, and each owner finishes the tree for its shard.
 #include "runtime/base/check.h"
 #include "runtime/comm/reduction_exchange.h"
 
@@ -7,9 +7,9 @@ namespace leasehold {
 
 namespace {
 
-// Roots of all ranks are numbered left to right over the tree. This rank's own parts stay where
-// they are; the others' are received side by side. Round k sends the k-th root of each rank, so
-// that nothing is packed.
+// The roots of all ranks are numbered left to right over the tree. This rank's own parts stay in
+// place; the other ranks' parts are received next to each other. Round k sends the k-th root of
+// each rank, so nothing is packed.
 class DirectExchange : public ReductionExchange {
  public:
   DirectExchange(const ReductionSetup& setup, Arena& arena)
@@ -68,8 +68,8 @@ class DirectExchange : public ReductionExchange {
     return first_[r + 1] - first_[r];
   }
 
-  // The merges of the plan, told by numbers of roots: nothing moves, each sum stays where its left
-  // operand was.
+  // Plans the merges in terms of root numbers. Nothing moves: each sum stays in the place of its
+  // left operand.
   void plan_sums(const std::vector<TreeNode>& nodes, int64_t num_lanes) {
     const MergePlan plan = plan_merges(nodes, num_lanes);
     std::vector<size_t> root_in(static_cast<size_t>(plan.num_buffers));
@@ -94,11 +94,11 @@ class DirectExchange : public ReductionExchange {
   Communicator* group_;
   Kernels* kernels_;
   int rank_;
-  std::vector<size_t> first_;  // number of each rank's first root, then the number of all
+  std::vector<size_t> first_;  // the number of each rank's first root, then the number of all roots
   size_t num_rounds_ = 0;
   std::vector<std::pair<size_t, size_t>> sums_;  // (left, right) in order
-  Tensor received_;                              // (roots of the others, max_shard_elements)
-  std::vector<Tensor> parts_;                    // per root (n): its part of this rank's shard
+  Tensor received_;                              // (roots of the other ranks, max_shard_elements)
+  std::vector<Tensor> parts_;                    // per root, (n): its part of this rank's shard
   std::vector<Tensor> send_;
   std::vector<Tensor> receive_;
   std::vector<Work> works_;

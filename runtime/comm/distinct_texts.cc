@@ -10,7 +10,7 @@ namespace leasehold {
 
 namespace {
 
-// The lowest rank of each digest, ascending.
+// Returns the lowest rank of each digest, ascending.
 std::vector<int> lowest_ranks(const std::vector<std::string>& digests) {
   std::vector<int> ranks;
   std::set<std::string_view> known;

@@ -1,5 +1,5 @@
-// Compares what ranks say of themselves where nearly all say the same: a digest of each travels to
-// all ranks, and a text once for all that have it.
+// Compares texts of the ranks where nearly all are alike. Each rank's digest travels to all ranks;
+// a text travels once for all ranks that have it.
 #pragma once
 
 #include <string>
@@ -10,15 +10,15 @@
 namespace leasehold {
 
 struct DistinctText {
-  int rank = 0;      // the lowest that has it
-  std::string text;  // what was compared
-  std::string node;  // that rank's
+  int rank = 0;      // the lowest rank with this text
+  std::string text;  // the compared text
+  std::string node;  // that rank's node
   bool operator==(const DistinctText&) const = default;
 };
 
-// Collective over a host-memory group. The different texts among the ranks', in the order of their
-// lowest ranks, so that of rank 0 first; the answer is the same on all ranks. `node` is not
-// compared. Blocks; when it fails or is late the group is given up.
+// Returns the different texts among the ranks', in the order of their lowest ranks: the text of
+// rank 0 comes first. Collective over a host-memory group; all ranks get the same result. `node` is
+// not compared. Blocks; gives up the group on failure or after the deadline.
 Result<std::vector<DistinctText>> distinct_texts(Communicator& group, Stream& stream,
                                                  const std::string& text, const std::string& node,
                                                  Deadline deadline);

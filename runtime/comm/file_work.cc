@@ -16,9 +16,10 @@ namespace {
 
 constexpr double kFirstPauseS = 1e-3;
 constexpr double kLongestPauseS = 1;
-// Share of the time so far: what the last to end may keep the others waiting for.
+// The pause between two looks, as a share of the time so far: this is how long the last rank to end
+// may keep the others waiting.
 constexpr double kPauseShare = 1.0 / 16;
-// Time in which a part that was stopped comes to the end of its operation.
+// Time that a stopped part has to finish its current operation.
 constexpr double kStopGraceS = 1;
 
 double pause_s(double elapsed_s, double timeout_s) {
@@ -33,7 +34,7 @@ Status all_max(Communicator& group, Stream& stream, FileRound& round, Deadline d
   return ok_status();
 }
 
-// Collective. The failure of rank `culprit` on every rank.
+// Collective. Returns, on every rank, the failure of rank `culprit`.
 Status tell_failure(Communicator& group, Stream& stream, int culprit, const Status& mine,
                     const std::string& node, Deadline deadline) {
   const std::string text = fmt::format("{}\n{}\n{}", mine.exit_code(), node, mine.message());
@@ -54,7 +55,7 @@ Status tell_failure(Communicator& group, Stream& stream, int culprit, const Stat
 
 }  // namespace
 
-// A part on its thread. Shared with the thread, so that either may go first.
+// Runs a part on a thread. The object is shared with the thread, so that either may go first.
 class FileWork::Run {
  public:
   Run(const std::string& what, std::shared_ptr<std::atomic<int64_t>> counter)
@@ -72,7 +73,7 @@ class FileWork::Run {
         } catch (const StatusError& failure) {
           status = failure.status();
         }
-        part = nullptr;  // what it owns goes before the work is told to be done
+        part = nullptr;  // destroys what the part owns before the work counts as done
       }
       std::lock_guard lock(run->mutex_);
       run->status_ = status;
@@ -98,7 +99,7 @@ class FileWork::Run {
     std::lock_guard lock(mutex_);
     return status_;
   }
-  // At once when it is done.
+  // Returns at once: joins a thread that is done, and detaches one that is not.
   void end() { done() ? thread_.join() : thread_.detach(); }
 
  private:
@@ -147,7 +148,7 @@ int64_t FileWork::bytes_moved() const {
   return bytes_before_ + (run_ ? run_->progress().bytes() : 0);
 }
 
-// Waits for a part that was told to stop for as long as an operation may take that does not hang.
+// Waits for a stopped part for as long as an operation that does not hang may take.
 void FileWork::leave_run(const std::shared_ptr<Run>& run) {
   const bool done = run->wait(std::min(kStopGraceS, limits_.timeout_s / 4));
   run->end();

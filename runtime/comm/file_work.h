@@ -1,8 +1,8 @@
-// Work on files that the ranks of a group do at the same time: saves, restores, whatever one rank
-// does while the others wait. A collective has a deadline; files have none. Each rank's part runs
-// on a thread of its own, while the calling threads meet in short rounds and see whether every part
-// still moves: hours are fine while bytes move, and a part that does not move for `stall_s` is
-// given up by all ranks together.
+// Work on files that the ranks of a group do at the same time: saves, restores, or work of one rank
+// while the others wait. A collective has a deadline; files have none. So each rank's part runs on
+// a thread of its own, while the calling threads meet in short rounds and check that every part
+// still moves. A part may take hours while bytes move; if a part does not move for `stall_s`, all
+// ranks give it up together.
 #pragma once
 
 #include <atomic>
@@ -19,43 +19,44 @@ struct FileWorkLimits {
   double timeout_s = 300;  // of one collective
   double stall_s = 600;    // without any movement, after which a part is given up
   std::string node;        // where this rank runs, for messages
-  std::shared_ptr<std::atomic<int64_t>> counter;  // of movements, as FileProgress; may be null
+  std::shared_ptr<std::atomic<int64_t>> counter;  // of movements, see FileProgress; may be null
 };
 
 class FileWork {
  public:
-  // One rank's part, with files that are watched. It may be left behind when it hangs, and then
-  // outlives the call: what it refers to must be its own (captured by value or shared), except for
-  // memory that it reads or fills between two file operations, which is not touched any more once
-  // the work has been given up.
+  // One rank's part, which works on watched files. A part that hangs is abandoned and then outlives
+  // the call. So it must own what it refers to (captured by value or shared). The exception is
+  // memory that it reads or fills between two file operations: after the work is given up, the part
+  // no longer touches such memory.
   using Part = std::function<Status(FileSystem& files)>;
 
-  // `files` must outlive every part, also those that are left behind.
+  // Takes files that must outlive every part, abandoned parts too.
   FileWork(FileSystem& files, FileWorkLimits limits);
-  // Never waits; a part that was left behind stays behind.
+  // Never waits; an abandoned part keeps running.
   ~FileWork();
   FileWork(const FileWork&) = delete;
   FileWork& operator=(const FileWork&) = delete;
 
-  // Collective over `group` (of host memory); `what` says what it is for ("the save of step 5").
-  // Runs every rank's part; an empty one means that this rank only waits. The same outcome on every
-  // rank: ok when all parts are, otherwise the failure of the first that failed, prefixed by its
-  // rank and node on the others. When one fails the others are stopped between two operations.
-  // - kStorage, naming rank, node, file, and bytes: a part has not moved for stall_s, or one that
-  //   was left behind earlier on this object has not come back yet;
-  // - kUnavailable: a peer is lost, and the group aborted.
+  // Runs every rank's part. Collective over `group` (of host memory); `what` says what the work is
+  // for ("the save of step 5"). A rank with an empty part only waits. The outcome is the same on
+  // every rank: ok if all parts succeed, otherwise the failure of the first part that failed,
+  // prefixed by its rank and node on the other ranks. If one part fails, the others are stopped
+  // between two operations.
+  // - kStorage, naming rank, node, file and bytes: a part has not moved for stall_s, or a part
+  //   abandoned earlier by this object has not returned yet;
+  // - kUnavailable: a peer is lost, and the group is aborted.
   Status together(Communicator& group, Stream& stream, const std::string& what, Part part);
-  // The same with a part on rank 0 alone.
+  // Runs a part on rank 0 alone, in the same way.
   Status on_rank_0(Communicator& group, Stream& stream, const std::string& what, Part part);
 
-  // The deadline of a collective that begins now.
+  // Returns the deadline of a collective that begins now.
   Deadline deadline() const { return after_group_timeout(limits_.timeout_s); }
   const FileWorkLimits& limits() const { return limits_; }
-  // False while a part of this rank that was left behind has not come back.
+  // Returns false while an abandoned part of this rank has not returned.
   bool idle() const;
-  // Ends what is under way soon, and everything later at once. From any thread.
+  // Ends the work under way soon, and all later work at once. Callable from any thread.
   void stop(const Status& reason);
-  // Bytes that this rank's parts have moved so far. From any thread.
+  // Returns the bytes that this rank's parts have moved so far. Callable from any thread.
   int64_t bytes_moved() const;
 
  private:
@@ -69,14 +70,14 @@ class FileWork {
   FileWorkLimits limits_;
   mutable std::mutex mutex_;
   Status stop_reason_;
-  std::shared_ptr<Run> run_;  // under way, or left behind
+  std::shared_ptr<Run> run_;  // under way, or abandoned
   int64_t bytes_before_ = 0;  // of runs that have ended
 };
 
-// Decides from what all ranks see, so that all decide alike. Pure.
+// Decides from values that all ranks see, so that all ranks decide alike. Pure.
 struct FileRound {
-  // The maximum over ranks of each. `failed` and `stalled` are size - rank of a rank of which that
-  // is true, 0 of the others: the largest names the lowest rank.
+  // Each is the maximum over ranks. A rank that failed or stalled contributes size - rank, any
+  // other rank 0: so the largest value names the lowest rank.
   double working = 0;
   double failed = 0;
   double stalled = 0;
@@ -84,8 +85,8 @@ struct FileRound {
 enum class FileRoundVerdict { kGoOn, kAllDone, kGiveUp };
 FileRoundVerdict judge(const FileRound& seen);
 
-// Counts for how long work has not moved, from looks at it. A look that comes late (the process was
-// stopped, the machine asleep) counts as kLongestLookS. Pure.
+// Measures for how long work has not moved, from occasional looks at it. A late look (the process
+// was stopped, the machine asleep) counts as kLongestLookS. Pure.
 class StillWatch {
  public:
   static constexpr double kLongestLookS = 2;

@@ -9,7 +9,7 @@ namespace leasehold {
 
 namespace {
 
-// Message: for each rank of a branch, in order, the size of its bytes and the bytes.
+// Appends to a message: for each rank of a branch, in order, the size of its bytes and the bytes.
 void append(std::string& branch, const std::string& bytes) {
   const uint64_t size = bytes.size();
   branch.append(reinterpret_cast<const char*>(&size), sizeof(size));

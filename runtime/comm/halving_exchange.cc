@@ -1,6 +1,7 @@
-// Recursive halving (Thakur, Rabenseifner and Gropp, "Optimization of collective communication
-// operations in MPICH", 2005, section 3.2), begun at distance one so that the partners are siblings
-// in the tree: in turn t rank r meets r ^ 2^t and keeps the shards s that agree with r in bit t.
+// Implements recursive halving (Thakur, Rabenseifner and Gropp, "Optimization of collective
+// communication operations in MPICH", 2005, section 3.2). It begins at distance one, so that the
+// partners are siblings in the tree: in turn t rank r meets r ^ 2^t and keeps the shards s that
+// agree with r in bit t.
 #include <bit>
 
 #include "runtime/base/check.h"
@@ -16,9 +17,9 @@ int64_t reverse_bits(int64_t value, int num_bits) {
   return reversed;
 }
 
-// What a rank keeps in turn 0 are every second shard, in turn 1 every second of those. Packing the
-// first message in bit-reversed order makes the halves of all later turns contiguous, and sums grow
-// where that message arrived.
+// In turn 0 a rank keeps every second shard, in turn 1 every second one of the rest. The first
+// message is packed in bit-reversed order, which makes the halves of all later turns contiguous.
+// Sums accumulate in the memory where that message arrived.
 class HalvingExchange : public ReductionExchange {
  public:
   HalvingExchange(const ReductionSetup& setup, Arena& arena)
@@ -67,7 +68,7 @@ class HalvingExchange : public ReductionExchange {
     }
     if (last) return true;
     ++turn_;
-    // The half whose shards have this turn's bit set comes second.
+    // The half with the shards that have this turn's bit set comes second.
     const int64_t half = sums_.num_elements() / 2;
     const int64_t kept = rank_bit() * half;
     exchange(sums_.flat(half - kept, half), message_memory_.flat(0, half), stream);
@@ -78,13 +79,13 @@ class HalvingExchange : public ReductionExchange {
  private:
   int64_t rank_bit() const { return rank_ >> turn_ & 1; }
   int partner() const { return rank_ ^ 1 << turn_; }
-  // The shard whose part lies at `place` of the first message to `owner`.
+  // Returns the shard whose part lies at `place` of the first message to `owner`.
   int64_t shard_at(int64_t place, int owner) const {
     return reverse_bits(place, num_turns_ - 1) << 1 | (owner & 1);
   }
 
-  // As an all_to_all between two: both directions at once, and no order of sends and receives that
-  // could block.
+  // Exchanges like an all_to_all between two ranks: both directions at once, so that no order of
+  // sends and receives can block.
   void exchange(Tensor to_partner, Tensor from_partner, Stream& stream) {
     const auto peer = static_cast<size_t>(partner());
     send_[peer] = to_partner;
@@ -93,7 +94,7 @@ class HalvingExchange : public ReductionExchange {
     send_[peer] = receive_[peer] = Tensor();
   }
 
-  // The partner's sum is the left one when the partner is the left sibling.
+  // Adds the two sums. The partner's sum is the left operand if the partner is the left sibling.
   void add(Tensor own, Tensor received, Tensor out, Stream& stream) {
     if (rank_bit() == 0) {
       kernels_->add(stream, own, received, out);
@@ -107,7 +108,7 @@ class HalvingExchange : public ReductionExchange {
   int rank_;
   int num_turns_;
   Tensor sums_memory_;     // (size / 2, max_shard_elements)
-  Tensor message_memory_;  // the same: first what is sent, then what is received
+  Tensor message_memory_;  // same shape: first the outgoing message, then the incoming one
   std::vector<Tensor> send_;
   std::vector<Tensor> receive_;
   int turn_ = 0;

@@ -13,8 +13,9 @@ namespace leasehold {
 
 namespace {
 
-// Above this, contributions go to rank 0 and from there to all, both by trees, instead of padded to
-// the longest. Not by all_to_all: that takes a connection between any two ranks.
+// Above this limit, contributions travel to rank 0 and from there to all ranks, both by trees,
+// instead of padded to the longest. all_to_all is not used: it needs a connection between any two
+// ranks.
 constexpr int64_t kPaddedLimitBytes = int64_t{1} << 20;
 
 Tensor bytes(void* data, int64_t n) { return Tensor(data, DType::kU8, {n}); }
@@ -112,7 +113,7 @@ Status agree(Communicator& group, Stream& stream, const Status& mine, Deadline d
   for (int r = 0; r < group.size(); ++r) {
     if (codes[static_cast<size_t>(r)] == *failed) alike.push_back(r);
   }
-  // What all ranks have is nobody's, and was perhaps agreed on before.
+  // A failure that all ranks share names no rank: it was perhaps agreed on before.
   if (std::ssize(alike) == group.size()) return {static_cast<Code>(*failed), message};
   return {static_cast<Code>(*failed), rank_prefix(alike) + message};
 }

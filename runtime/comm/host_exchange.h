@@ -1,5 +1,5 @@
-// Small exchanges of host data over a host-memory communicator, blocking with a deadline: what
-// ranks agree on outside the step (manifests, digests, decisions).
+// Small exchanges of host data over a host-memory communicator, blocking with a deadline, for
+// agreements outside the step (manifests, digests, decisions).
 #pragma once
 
 #include <functional>
@@ -11,26 +11,27 @@
 
 namespace leasehold {
 
-// Waits for an operation whose buffers belong to the caller. When it fails or is late the group is
-// given up, and what is being copied at this moment is waited for, so that the buffers may die.
+// Waits for an operation whose buffers belong to the caller. On failure or after the deadline,
+// gives up the group and waits for the copy that is running at this moment, so that the buffers may
+// then be destroyed.
 Status wait_or_give_up(Communicator& group, const Work& work, Deadline deadline);
 
 // Collective. Reduces a few numbers in place.
 Status all_reduce_f64(Communicator& group, Stream& stream, std::span<double> values, ReduceOp op,
                       Deadline deadline);
-// Collective. Every rank's bytes in rank order.
+// Collective. Returns every rank's bytes in rank order.
 Result<std::vector<std::string>> all_gather_bytes(Communicator& group, Stream& stream,
                                                   const std::string& mine, Deadline deadline);
-// Collective. The root's bytes on every rank.
+// Collective. Returns the root's bytes on every rank.
 Result<std::string> broadcast_bytes(Communicator& group, Stream& stream, const std::string& mine,
                                     int root, Deadline deadline);
-// Collective. Ok when every rank's status is ok; otherwise, on every rank, the failure of the
-// lowest failing rank, prefixed by the ranks that failed with its code ("ranks 2-3: ",
-// runtime/base/rank_list.h) unless all did. The way to leave a phase together.
+// Collective. Returns ok if every rank's status is ok. Otherwise returns, on every rank, the
+// failure of the lowest failing rank, prefixed by the ranks that failed with its code ("ranks 2-3:
+// ", runtime/base/rank_list.h) unless all ranks did. This is how ranks leave a phase together.
 Status agree(Communicator& group, Stream& stream, const Status& mine, Deadline deadline);
-// Collective. Waits until `done` has been true on every rank, however long that takes: it must come
-// true by itself, or by the limits of what it waits for. The ranks meet in short rounds meanwhile,
-// each with the deadline of a group whose timeout is `timeout_s`.
+// Collective. Waits until `done` has been true on every rank, however long that takes: it must
+// become true by itself, or by the limits of what it waits for. Meanwhile the ranks meet in short
+// rounds, each with the deadline of a group whose timeout is `timeout_s`.
 Status wait_for_all(Communicator& group, Stream& stream, const std::function<bool()>& done,
                     double timeout_s);
 // Collective. Returns when every rank has called.

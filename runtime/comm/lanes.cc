@@ -9,15 +9,15 @@ namespace leasehold {
 
 namespace {
 
-// The number in [low, high] that the highest power of two divides; of several the greatest, so that
-// the ranks to come have less to share.
+// Returns the number in [low, high] that the highest power of two divides; of several such numbers
+// the greatest, so that the remaining ranks have less to share.
 int64_t most_aligned(int64_t low, int64_t high) {
   int64_t best = high;
   for (int64_t step = 1; high / step * step >= low; step *= 2) best = high / step * step;
   return best;
 }
 
-// Borders as aligned as runs of at most `longest` lanes allow, chosen left to right.
+// Chooses borders, left to right, as aligned as runs of at most `longest` lanes allow.
 std::vector<LaneRange> cut(int64_t num_lanes, int64_t num_ranks, int64_t longest) {
   std::vector<LaneRange> runs;
   int64_t begin = 0;
@@ -53,7 +53,7 @@ Result<std::vector<LaneRange>> assign_lanes(int64_t num_lanes, int num_ranks) {
                  "raise batch.lanes",
                  num_lanes, num_ranks, num_lanes);
   }
-  // Choosing left to right misses the fewest roots in one case of fifty, and then by few.
+  // Choosing left to right misses the fewest roots in one case of fifty, and then narrowly.
   const int64_t shortest = (num_lanes + num_ranks - 1) / num_ranks;
   std::vector<LaneRange> best = cut_evenly(num_lanes, num_ranks);
   size_t best_roots = num_roots(best, num_lanes);

@@ -1,5 +1,5 @@
-// Which rank of the data axis computes which lanes (a lane sums M / L microbatches in index order;
-// lanes meet in the canonical tree). Pure.
+// Assigns lanes to the ranks of the data axis. (A lane sums M / L microbatches in index order;
+// lanes meet in the canonical tree.) Pure.
 #pragma once
 
 #include <cstdint>
@@ -16,10 +16,10 @@ struct LaneRange {
   bool operator==(const LaneRange&) const = default;
 };
 
-// Contiguous ranges for each of `num_ranks` ranks, none empty, covering [0, num_lanes). The longest
-// run is ceil(num_lanes / num_ranks) or, where that lets borders sit on aligned powers of two
-// (fewer subtree roots to hold and to send), at most 1/8 longer. kBadConfig when num_ranks >
-// num_lanes.
+// Returns a contiguous range for each of `num_ranks` ranks, none empty, covering [0, num_lanes).
+// The longest range has ceil(num_lanes / num_ranks) lanes. It may be up to 1/8 longer if that puts
+// borders on aligned powers of two, which means fewer subtree roots to hold and to send. kBadConfig
+// if num_ranks > num_lanes.
 Result<std::vector<LaneRange>> assign_lanes(int64_t num_lanes, int num_ranks);
 
 }  // namespace leasehold

@@ -54,8 +54,8 @@ Result<Mesh> Mesh::create(Communicator& world, const MeshShape& shape, const Gro
   Mesh mesh(world, shape);
   const auto split = [&](Axis axis,
                          const std::string& name) -> Result<std::unique_ptr<Communicator>> {
-    MeshCoordinates first =
-        mesh.coordinates_;  // the group is named by its member at 0 along the axis
+    // The group is named after its member at 0 along the axis.
+    MeshCoordinates first = mesh.coordinates_;
     if (axis == Axis::kData) first.data = 0;
     if (axis == Axis::kPipeline) first.pipeline = 0;
     if (axis == Axis::kTensor) first.tensor = 0;

@@ -1,5 +1,5 @@
-// The ranks of a job arranged along named axes. A group of size 1 is never null: its operations are
-// no-ops.
+// Arranges the ranks of a job along named axes. A group of size 1 is never null: its operations do
+// nothing.
 #pragma once
 
 #include <array>
@@ -24,7 +24,7 @@ struct MeshShape {
   int num_ranks() const { return data * pipeline * tensor; }
 };
 
-// Place of a rank along each axis: tensor runs fastest (neighbours share a node's links), then
+// The place of a rank along each axis. Tensor runs fastest (neighbours share a node's links), then
 // data, then pipeline.
 struct MeshCoordinates {
   int data = 0;
@@ -36,27 +36,27 @@ int rank_of(const MeshCoordinates& coordinates, const MeshShape& shape);
 
 class Mesh {
  public:
-  // Of a group of host memory, the group of the same ranks whose operations run on a device's
-  // streams. Collective over the group, which outlives what is made.
+  // Makes, from a group of host memory, the group of the same ranks whose operations run on a
+  // device's streams. Collective over the host group, which must outlive the result.
   using GroupMaker = std::function<Result<std::unique_ptr<Communicator>>(Communicator& host_group)>;
 
-  // Collective over `world`, whose size must be the product of the axes (kBadConfig, saying which
-  // sizes fit). `world` must outlive the mesh. `make` makes the axes' groups of parts of the world;
-  // without it those parts are the groups.
+  // Makes the mesh. Collective over `world`, whose size must be the product of the axes
+  // (kBadConfig, with the sizes that fit). `world` must outlive the mesh. `make` makes the axes'
+  // groups out of parts of the world; without `make` the parts themselves are the groups.
   static Result<Mesh> create(Communicator& world, const MeshShape& shape,
                              const GroupMaker& make = nullptr);
 
-  // The place of rank `rank` without other ranks, for forecasts: groups know their rank and size
-  // and perform nothing (create_planned_communicator).
+  // Returns the place of rank `rank` without other ranks, for forecasts. The groups know their rank
+  // and size but perform nothing (create_planned_communicator).
   static Mesh planned(const MeshShape& shape, int rank);
 
   const MeshShape& shape() const { return shape_; }
   const MeshCoordinates& coordinates() const { return coordinates_; }
-  // Host memory, on streams of the CPU, whatever the axes' groups are of.
+  // Returns the group of all ranks. It is always of host memory, on streams of the CPU.
   Communicator& world() const { return *world_; }
   Communicator& group(Axis axis) const { return *groups_[static_cast<size_t>(axis)]; }
-  // The pipeline axis once more: what flows back from later stages does not wait behind what flows
-  // ahead.
+  // Returns a second group along the pipeline axis, for data that flows back from later stages: it
+  // does not queue after data that flows ahead.
   Communicator& pipeline_back() const { return *pipeline_back_; }
 
  private:
@@ -66,7 +66,8 @@ class Mesh {
   Communicator* world_;
   MeshShape shape_;
   MeshCoordinates coordinates_;
-  std::vector<std::unique_ptr<Communicator>> host_groups_;  // that the others were made of
+  // The groups that the others were made of.
+  std::vector<std::unique_ptr<Communicator>> host_groups_;
   std::array<std::unique_ptr<Communicator>, kNumAxes> groups_;
   std::unique_ptr<Communicator> pipeline_back_;
 };

@@ -1,5 +1,5 @@
-// A communicator that knows its rank and size and performs nothing: what forecasts of a world that
-// does not exist are made with.
+// A communicator that knows its rank and size and performs nothing. It serves forecasts of a world
+// that does not exist.
 #pragma once
 
 #include <memory>
@@ -9,7 +9,7 @@
 
 namespace leasehold {
 
-// Every operation throws StatusError (kInternal).
+// Returns such a communicator: every operation throws StatusError (kInternal).
 std::unique_ptr<Communicator> create_planned_communicator(int rank, int size,
                                                           const std::string& name);
 

@@ -1,6 +1,6 @@
-// How the parts of one bucket reach their owners and meet in the canonical tree: the two ways that
-// CanonicalReduction chooses from. A way is a sequence of turns; between two turns a message is
-// under way, so that the turns of two buckets interleave. Internal to canonical_reduction.
+// The two ways in which the parts of one bucket reach their owners and meet in the canonical tree.
+// CanonicalReduction chooses one. An exchange is a sequence of turns; between two turns a message
+// is under way, so that the turns of two buckets interleave. Internal to canonical_reduction.
 #pragma once
 
 #include <memory>
@@ -21,26 +21,28 @@ struct ReductionSetup {
   int64_t max_shard_elements = 0;
 };
 
-// One bucket's exchange. An object serves one bucket at a time, again and again.
+// One bucket's exchange. An object serves one bucket after another.
 class ReductionExchange {
  public:
   virtual ~ReductionExchange() = default;
-  // Issues the first message. roots[i] (size * n), shard (n) as in CanonicalReduction::reduce.
+  // Issues the first message. roots[i] (size * n) and shard (n) are as in
+  // CanonicalReduction::reduce.
   virtual void start(std::span<const Tensor> roots, Tensor shard, Stream& stream) = 0;
-  // Makes `stream` wait for the message under way, adds what it brought, issues the next. True when
-  // the shard is complete (as far as the stream is concerned). The number of turns depends on the
-  // setup alone: all ranks agree.
+  // Makes `stream` wait for the message under way, adds what it brought and issues the next one.
+  // Returns true if the shard is complete (as far as the stream is concerned). The number of turns
+  // depends on the setup alone, so it is the same on all ranks.
   virtual bool advance(Stream& stream) = 0;
 };
 
-// Every root's parts go straight to their owners, who finish the tree: one turn, any lanes.
+// Sends every root's parts straight to their owners, who finish the tree: one turn, any lanes.
 std::unique_ptr<ReductionExchange> create_direct_exchange(const ReductionSetup& setup,
                                                           Arena& arena);
 
-// True when every rank holds one root, all of one level, and the ranks are a power of two above
-// one.
+// Returns true if every rank holds one root, all of one level, and the number of ranks is a power
+// of two above one.
 bool can_halve(const ReductionSetup& setup);
-// Neighbours in the tree exchange halves of what they hold: log2(size) turns of one message each.
+// Lets neighbours in the tree exchange halves of what they hold: log2(size) turns of one message
+// each.
 std::unique_ptr<ReductionExchange> create_halving_exchange(const ReductionSetup& setup,
                                                            Arena& arena);
 

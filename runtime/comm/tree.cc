@@ -11,8 +11,8 @@ namespace {
 
 TreeNode parent_of(const TreeNode& node) { return {node.level + 1, node.index / 2}; }
 
-// Up to the highest node over the same leaves: a left child without a right sibling passes through
-// its parent.
+// Returns the highest node over the same leaves: a left child without a right sibling passes
+// through its parent.
 TreeNode raised(TreeNode node, int64_t num_leaves) {
   while (node.level < root_level(num_leaves) && node.index % 2 == 0 &&
          end_leaf(node, num_leaves) == num_leaves) {
@@ -25,7 +25,7 @@ bool are_siblings(const TreeNode& left, const TreeNode& right) {
   return left.level == right.level && left.index % 2 == 0 && right.index == left.index + 1;
 }
 
-// Hands out the lowest number that is free.
+// Hands out the lowest free number.
 class BufferNumbers {
  public:
   int take() {
@@ -100,8 +100,8 @@ MergePlan plan_merges(const std::vector<TreeNode>& nodes, int64_t num_leaves) {
 double tree_sum(std::span<const double> values) {
   LEASEHOLD_CHECK(!values.empty(), "a sum over no values");
   if (values.size() == 1) return values[0];
-  // The left child of the root is the largest power of two of leaves that leaves some for the right
-  // one.
+  // The left child of the root has the largest power of two of leaves that leaves at least one to
+  // the right child.
   const size_t left = std::bit_floor(values.size() - 1);
   return tree_sum(values.first(left)) + tree_sum(values.subspan(left));
 }

@@ -1,4 +1,5 @@
-// A model as an engine takes it: what it is made of, and how to make any part of it.
+// A model in the form that an engine takes: a description of its parameters and units, and a
+// function that creates any range of units.
 #pragma once
 
 #include <cstdint>
@@ -13,8 +14,8 @@ namespace leasehold {
 struct ModelSource {
   std::vector<ParameterSpec> parameters;
   std::vector<UnitSpec> units;  // in order of forward
-  int64_t width = 0;            // channels of what one unit hands to the next
-  // Units [begin, end), of whose parameters the table knows.
+  int64_t width = 0;            // channels of the tensor that one unit passes to the next
+  // Creates units [begin, end). The table must hold their parameters.
   std::function<Result<std::unique_ptr<Module>>(ParameterTable&, int64_t begin, int64_t end)>
       create;
 };
