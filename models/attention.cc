@@ -1,5 +1,5 @@
-// B sequences, T positions, N = B * T tokens, M of them in the residual stream here, C channels, H
-// heads here, G kv heads here, R = H / G, D head dimension.
+// B sequences, T positions, N = B * T tokens, M of them in this rank's residual stream, C channels,
+// H heads and G kv heads of this rank, R = H / G, D head dimension.
 #include "models/attention.h"
 
 #include "models/boundaries.h"
@@ -12,7 +12,7 @@ namespace {
 struct AttentionSaved : Saved {
   AttentionShape shape;
   bool recompute = false;  // qkv, out and log_sum_exp are scratch
-  Tensor input;            // (M, C), the caller's
+  Tensor input;            // (M, C), owned by the caller
   Tensor qkv;              // (B, T, G, R + 2, D)
   Tensor out;              // (B, T, H, D)
   Tensor log_sum_exp;      // (B, H, T)

@@ -1,5 +1,5 @@
-// Causal self-attention: one packed projection to queries, keys and values, which rotary positions
-// may turn, attention, and the projection back.
+// Causal self-attention: one packed projection to queries, keys and values, rotary positions where
+// the family has them, attention, and the projection back.
 #pragma once
 
 #include <memory>
@@ -12,8 +12,9 @@
 
 namespace leasehold {
 
-// (N, C) -> (N, C), N being the rows of the residual stream here. Heads are cut over the tensor
-// axis: every rank has all positions of its own. input_gradient may not alias output_gradient.
+// Maps (N, C) to (N, C), where N counts this rank's rows of the residual stream. Heads are cut over
+// the tensor axis: a rank has all positions of its own heads. input_gradient must not alias
+// output_gradient.
 class Attention : public Module {
  public:
   Attention(const ModelConfig& config, ParameterTable& parameters, const std::string& name);
@@ -26,13 +27,13 @@ class Attention : public Module {
                    Saved& saved) override;
 
  private:
-  // Queries, keys and values, and attention, into `saved`.
+  // Computes queries, keys and values, and attention, into `saved`.
   void attend(StepContext& context, Saved& saved) const;
 
   Linear qkv_;
   Linear projection_;
   std::optional<Rotary> rotary_;
-  DropoutSite dropout_;   // of the probabilities
+  DropoutSite dropout_;   // of the attention probabilities
   AttentionShape shape_;  // without B and T
 };
 

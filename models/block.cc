@@ -1,4 +1,4 @@
-// N rows of the residual stream here, C channels.
+// N rows of this rank's residual stream, C channels.
 #include "models/block.h"
 
 #include "models/boundaries.h"
@@ -8,8 +8,8 @@ namespace leasehold {
 namespace {
 
 struct BlockSaved : Saved {
-  bool recompute = false;                 // all but the input is scratch
-  Tensor input;                           // (N, C), the caller's
+  bool recompute = false;                 // everything but the input is scratch
+  Tensor input;                           // (N, C), owned by the caller
   Norm::Statistics attention_statistics;  // of input
   Tensor attention_input;                 // (N, C)
   std::unique_ptr<Saved> attention;
@@ -18,12 +18,12 @@ struct BlockSaved : Saved {
   Tensor mlp_input;  // (N, C)
   std::unique_ptr<Saved> mlp;
   // Scratch.
-  Tensor branch_gradient;  // (N, C), of a branch's output: the residual stream's through dropout
+  Tensor branch_gradient;  // (N, C), of a branch's output: the stream's gradient through dropout
   Tensor norm_gradient;    // (N, C), of a norm's output
   Tensor norm_workspace;   // u8
 };
 
-// The gradient of a branch whose output was added to the residual stream through dropout.
+// Returns the gradient of a branch whose output was added to the residual stream through dropout.
 Tensor branch_gradient(StepContext& context, const Dropout& dropout, Tensor stream_gradient,
                        Tensor buffer) {
   if (dropout.p == 0) return stream_gradient;
@@ -68,7 +68,7 @@ std::unique_ptr<Saved> Block::prepare(const PrepareContext& context) const {
     saved->norm_gradient = context.scratch.allocate(dtype, shape);
     saved->norm_workspace = attention_norm_.allocate_workspace(context);
   }
-  // Attention's scratch of backward may lie over what the mlp keeps, which is done with by then.
+  // Attention's backward scratch may overlap what the mlp keeps, which is not needed any more then.
   const PrepareContext inside{.kernels = context.kernels,
                               .activations = kept,
                               .scratch = context.scratch,
@@ -94,8 +94,8 @@ void Block::attend(StepContext& context, Saved& base) {
                     saved.middle, saved.mlp_input, saved.mlp_statistics);
 }
 
-// A branch's output lies where its sum with the residual stream will: attention's in `middle`, the
-// mlp's in `output`.
+// A branch writes its output where its sum with the residual stream will be: attention in `middle`,
+// the mlp in `output`.
 void Block::do_forward(StepContext& context, Tensor input, Tensor output, Saved& base) {
   auto& saved = static_cast<BlockSaved&>(base);
   saved.input = input;

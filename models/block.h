@@ -1,5 +1,5 @@
 // A transformer block with the norms in front (Radford et al., GPT-2): x + attention(norm(x)), then
-// + mlp(norm(.)). With Recompute::kBlock it keeps its input alone and runs forward again in
+// + mlp(norm(.)). With Recompute::kBlock it keeps only its input and runs forward again in
 // backward, in scratch that all blocks share.
 #pragma once
 
@@ -12,8 +12,8 @@
 
 namespace leasehold {
 
-// A unit. (N, C) -> (N, C), N being the rows of the residual stream here. input_gradient may alias
-// output_gradient: the residual stream's gradient stays in place.
+// A unit that maps (N, C) to (N, C), where N counts this rank's rows of the residual stream.
+// input_gradient may alias output_gradient: the gradient of the residual stream stays in place.
 class Block : public Module {
  public:
   Block(const ModelConfig& config, ParameterTable& parameters, const std::string& name);
@@ -26,13 +26,13 @@ class Block : public Module {
                    Saved& saved) override;
 
  private:
-  // Forward up to the mlp's input.
+  // Runs forward up to the mlp's input.
   void attend(StepContext& context, Saved& saved);
 
   int64_t C_;
   Norm attention_norm_;
   Attention attention_;
-  DropoutSite attention_dropout_;  // of attention's branch
+  DropoutSite attention_dropout_;  // of the attention branch
   Norm mlp_norm_;
   Mlp mlp_;
   DropoutSite mlp_dropout_;

@@ -39,7 +39,7 @@ Status check_companion(const std::string& name, const std::string& text, const s
   return ok_status();
 }
 
-// Returns the text of token `id` in a tokenizer.json; none where the file names no such token.
+// Returns the text of token `id` in a tokenizer.json; nullopt if the file names no such token.
 std::optional<std::string> content_of(const json& tokenizer, const json& id) {
   if (!id.is_number_integer()) return std::nullopt;
   if (tokenizer.contains("added_tokens") && tokenizer["added_tokens"].is_array()) {
@@ -58,7 +58,7 @@ std::optional<std::string> content_of(const json& tokenizer, const json& id) {
   return std::nullopt;
 }
 
-// Adds names for tokens whose ids the model's own files name.
+// Adds the names of tokens whose ids are in the model's own files.
 void name_tokens(ordered_json& config, const json& tokenizer, const json& ids) {
   for (const char* kind : {"bos_token", "eos_token", "pad_token", "unk_token"}) {
     const std::string id_name = std::string(kind) + "_id";
@@ -69,13 +69,13 @@ void name_tokens(ordered_json& config, const json& tokenizer, const json& ids) {
   }
 }
 
-// Makes tokenizer_config.json for transformers from the one that came in, if any. `tokenizer` is
-// null where the model has no tokenizer.json.
+// Makes tokenizer_config.json for transformers, based on the imported one, if any. `tokenizer` is
+// null if the model has no tokenizer.json.
 std::string tokenizer_config(const std::string& came_in, const json& tokenizer, const json& ids,
                              const ModelConfig& config) {
   ordered_json root = came_in.empty() ? ordered_json::object() : ordered_json::parse(came_in);
-  // Version 5 gives the class that reads any tokenizer.json a name that version 4 lacks, and lists
-  // tokens under a name that means something else there.
+  // Version 5 has a name that version 4 lacks for the class that reads any tokenizer.json, and
+  // lists tokens under a name that means something else in version 4.
   if (root.value("tokenizer_class", ordered_json()) == "TokenizersBackend")
     root["tokenizer_class"] = "PreTrainedTokenizerFast";
   ordered_json extra = root.value("extra_special_tokens", ordered_json());
@@ -100,12 +100,12 @@ std::string tokenizer_config(const std::string& came_in, const json& tokenizer, 
 // Adds a checkpoint's tokenizer in Hugging Face's form, with its configuration.
 Status add_tokenizer(const std::string& noted, const json& ids, const ModelConfig& config,
                      ExportedFiles& exported) {
-  // Without Leasehold's own note, which the library would refuse.
+  // Removes Leasehold's own note, which the library would refuse.
   LEASEHOLD_ASSIGN_OR_RETURN(const NotedJson plain, split_document_tokens(noted, "the tokenizer"));
   const std::string& text = plain.json;
   const json root = json::parse(text, nullptr, /*allow_exceptions=*/false);
   const json model = root.is_object() ? root.value("model", json()) : json();
-  json parts;  // of a tokenizer.json of Hugging Face's
+  json parts;  // the parts of a Hugging Face tokenizer.json
   if (model.is_object()) {
     exported.texts["tokenizer.json"] = text;
     exported.tokenizer = "tokenizer.json";
@@ -149,7 +149,7 @@ Result<CompanionFiles> read_companion_files(FileSystem& files, const std::string
 }
 
 Result<ExportedFiles> companion_files_of(const CheckpointInfo& info, const ModelConfig& config) {
-  // By known names alone: what a manifest holds must not become a path.
+  // Only known names: nothing in a manifest may become a path.
   const auto kept = [&](const std::string& name) {
     const auto found = info.model_files.find(name);
     return found == info.model_files.end() ? std::string() : found->second;

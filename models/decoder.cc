@@ -6,7 +6,8 @@ namespace leasehold {
 
 namespace {
 
-// Sizes of passes, in tokens. A text is cut into the largest that fit: large products are fast.
+// Sizes of passes, in tokens. A text is cut into the largest passes that fit: large products are
+// fast.
 constexpr int64_t kPassCounts[] = {512, 64, 8, 1};
 constexpr double kPassTimeoutS = 300;
 

@@ -13,8 +13,8 @@ namespace {
 struct IntegerKey {
   const char* name;
   int64_t ModelConfig::*field;
-  int64_t
-      largest;  // beyond any model, and such that counts of parameters and operations fit 63 bits
+  // A limit beyond any model, such that counts of parameters and operations fit 63 bits.
+  int64_t largest;
   bool may_be_missing = false;  // from a checkpoint's map
 };
 constexpr IntegerKey kIntegerKeys[] = {
@@ -42,7 +42,8 @@ constexpr NumberKey kNumberKeys[] = {
     {"rope_high_freq_factor", &ModelConfig::rope_high_freq_factor, true},
 };
 
-// The first of the rope keys whose value is not that of a model without rotary positions, or none.
+// Returns the first rope key whose value a model without rotary positions would not have, or
+// nothing.
 std::string rope_key_in_use(const ModelConfig& config, bool theta_too) {
   const ModelConfig none;
   for (const NumberKey& key : kNumberKeys) {

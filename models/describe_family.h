@@ -1,4 +1,4 @@
-// The parameter tables of the families, a file each, and what they are written with.
+// The parameter tables of the families, one file each, and the functions that build their entries.
 #pragma once
 
 #include <string>
@@ -8,11 +8,11 @@
 
 namespace leasehold {
 
-// Both want a complete configuration of their family.
+// Return a family's parameters. Both require a complete configuration of that family.
 std::vector<ParameterSpec> describe_gpt2(const ModelConfig& config);
 std::vector<ParameterSpec> describe_llama(const ModelConfig& config);
 
-// Drawn from a normal distribution; weight decay applies.
+// Makes a weight that is drawn from a normal distribution and decays.
 inline ParameterSpec matrix_spec(const std::string& name, const Shape& shape,
                                  double standard_deviation) {
   ParameterSpec spec;
@@ -23,7 +23,7 @@ inline ParameterSpec matrix_spec(const std::string& name, const Shape& shape,
   return spec;
 }
 
-// A gain (kOne) or bias (kZero).
+// Makes a gain (kOne) or a bias (kZero).
 inline ParameterSpec vector_spec(const std::string& name, const Shape& shape,
                                  Initializer::Kind kind) {
   ParameterSpec spec;
@@ -33,7 +33,7 @@ inline ParameterSpec vector_spec(const std::string& name, const Shape& shape,
   return spec;
 }
 
-// Sharded over the tensor axis in this dim.
+// Shards the parameter over the tensor axis in this dim.
 inline ParameterSpec cut(ParameterSpec spec, int dim) {
   spec.placement[static_cast<size_t>(dim)] = Axis::kTensor;
   return spec;

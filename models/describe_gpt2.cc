@@ -1,6 +1,6 @@
 // GPT-2's parameters, initialised as GPT-2 was: normal with deviation 0.02, positions 0.01,
-// projections back into the residual stream 0.02 / sqrt(2 layers), biases 0, gains 1. Decay on
-// matrices and tables, as nanoGPT. The tensor axis cuts kv heads, rows of fc, columns of both
+// projections back into the residual stream 0.02 / sqrt(2 layers), biases 0, gains 1. Matrices and
+// tables decay, as in nanoGPT. The tensor axis cuts kv heads, rows of fc, columns of both
 // projections, and the vocabulary.
 #include <cmath>
 
@@ -27,7 +27,7 @@ void describe_block(const ModelConfig& config, const std::string& name,
       kDeviation / std::sqrt(2.0 * static_cast<double>(config.layers));
 
   describe_norm(name + ".attention.norm", C, specs);
-  // Per kv head its query heads, then key, then value.
+  // For each kv head: its query heads, then the key, then the value.
   specs.push_back(
       cut(matrix_spec(name + ".attention.qkv.weight", {G, slots, D, C}, kDeviation), 0));
   specs.push_back(cut(vector_spec(name + ".attention.qkv.bias", {G, slots, D}, kZero), 0));
@@ -47,7 +47,7 @@ void describe_block(const ModelConfig& config, const std::string& name,
 std::vector<ParameterSpec> describe_gpt2(const ModelConfig& config) {
   const int64_t V = config.vocab, C = config.hidden;
   std::vector<ParameterSpec> specs;
-  // Also the head's: gradient slot 0 is the embedding, 1 the head.
+  // The head uses the table too: gradient slot 0 is the embedding's, 1 the head's.
   specs.push_back(cut(matrix_spec("embedding.token.weight", {V, C}, kDeviation), 0));
   specs.back().num_gradient_slots = 2;
   specs.push_back(matrix_spec("embedding.position.weight", {config.sequence, C}, 0.01));

@@ -1,7 +1,7 @@
 // Llama's parameters (Touvron et al., arXiv:2302.13971; grouped heads, arXiv:2307.09288): no biases
-// and no position table. Initialised normal with deviation 0.02, projections back into the residual
-// stream 0.02 / sqrt(2 layers), gains 1. Decay on matrices and tables. The tensor axis cuts kv
-// heads, channels inside the mlp, columns of both projections, and the vocabulary.
+// and no position table. They are initialised normal with deviation 0.02, projections back into the
+// residual stream 0.02 / sqrt(2 layers), gains 1. Matrices and tables decay. The tensor axis cuts
+// kv heads, channels inside the mlp, columns of both projections, and the vocabulary.
 #include <cmath>
 
 #include "models/describe_family.h"
@@ -21,14 +21,15 @@ void describe_block(const ModelConfig& config, const std::string& name,
       kDeviation / std::sqrt(2.0 * static_cast<double>(config.layers));
 
   specs.push_back(vector_spec(name + ".attention.norm.weight", {C}, kOne));
-  // Per kv head its query heads, then key, then value. Rotary pairs are channels (i, i + D/2).
+  // For each kv head: its query heads, then the key, then the value. Rotary pairs are channels (i,
+  // i + D/2).
   specs.push_back(
       cut(matrix_spec(name + ".attention.qkv.weight", {G, slots, D, C}, kDeviation), 0));
   specs.push_back(
       cut(matrix_spec(name + ".attention.projection.weight", {C, C}, residual_deviation), 1));
 
   specs.push_back(vector_spec(name + ".mlp.norm.weight", {C}, kOne));
-  // The gate, then what it multiplies.
+  // The gate, then the channels that it multiplies.
   specs.push_back(cut(matrix_spec(name + ".mlp.gate_up.weight", {2, F, C}, kDeviation), 1));
   specs.push_back(cut(matrix_spec(name + ".mlp.projection.weight", {C, F}, residual_deviation), 1));
 }
@@ -38,7 +39,7 @@ void describe_block(const ModelConfig& config, const std::string& name,
 std::vector<ParameterSpec> describe_llama(const ModelConfig& config) {
   const int64_t V = config.vocab, C = config.hidden;
   std::vector<ParameterSpec> specs;
-  // Where it is also the head's: gradient slot 0 is the embedding, 1 the head.
+  // If the head uses the table too, gradient slot 0 is the embedding's, 1 the head's.
   specs.push_back(cut(matrix_spec("embedding.token.weight", {V, C}, kDeviation), 0));
   specs.back().num_gradient_slots = config.tied ? 2 : 1;
   for (int64_t i = 0; i < config.layers; ++i)

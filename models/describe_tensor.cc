@@ -17,7 +17,7 @@ constexpr DividedKey kDividedKeys[] = {
     {"vocab", &ModelConfig::vocab},
 };
 
-// The divisors of `value` up to `limit`, as text.
+// Returns the divisors of `value` up to `limit`, as text.
 std::string divisors(int64_t value, int64_t limit) {
   std::vector<int64_t> found;
   for (int64_t i = 1; i <= std::min(value, limit); ++i) {
@@ -26,13 +26,13 @@ std::string divisors(int64_t value, int64_t limit) {
   return fmt::format("{}", fmt::join(found, ", "));
 }
 
-constexpr int64_t kLargestShown = 1024;  // a degree beyond it would not be used
+constexpr int64_t kLargestShown = 1024;  // nobody would use a larger degree
 
 }  // namespace
 
 Status check_tensor_degree(const ModelConfig& config, int64_t tensor) {
   if (tensor < 1) return error(Code::kBadConfig, "parallel.tensor = {}: write 1 or more", tensor);
-  int64_t common = 0;  // what works divides it
+  int64_t common = 0;  // every degree that works divides it
   for (const DividedKey& key : kDividedKeys) common = std::gcd(common, config.*key.field);
   for (const DividedKey& key : kDividedKeys) {
     const int64_t value = config.*key.field;

@@ -1,6 +1,6 @@
-// A site where a model drops elements: it has a name that is stable for ever, since the name
-// addresses the random numbers (with the job's seed, the step and the microbatch), so that backward
-// draws again what forward drew.
+// A site where a model drops elements. Its name never changes, since the name addresses the random
+// numbers (with the job's seed, the step and the microbatch). So backward draws the same numbers as
+// forward.
 #pragma once
 
 #include <string>
@@ -13,8 +13,8 @@ class DropoutSite {
  public:
   DropoutSite(std::string name, double p) : name_(std::move(name)), p_(static_cast<float>(p)) {}
 
-  // p is 0 outside training. `first_element`: of the unsharded tensor, where the one that is
-  // dropped begins.
+  // Returns the dropout of the context's microbatch; p is 0 outside training. `first_element` is
+  // the place of the given tensor's first element in the unsharded tensor.
   Dropout at(const StepContext& context, int64_t first_element = 0) const {
     if (p_ == 0 || !context.training) return {};
     const Microbatch& microbatch = context.microbatch;

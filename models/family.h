@@ -1,4 +1,4 @@
-// What the families differ in, as options of one definition.
+// The differences between the families, as options of one definition.
 #pragma once
 
 #include "models/describe.h"
@@ -7,10 +7,10 @@
 namespace leasehold {
 
 struct FamilyOptions {
-  bool rms_norm = false;       // else layer norm
+  bool rms_norm = false;       // otherwise layer norm
   bool biases = true;          // in linears
-  bool position_table = true;  // else rotary positions
-  bool gated_mlp = false;      // SwiGLU, else GELU
+  bool position_table = true;  // otherwise rotary positions
+  bool gated_mlp = false;      // SwiGLU, otherwise GELU
   const char* expand = "fc";   // the mlp's first linear
 };
 

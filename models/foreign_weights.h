@@ -15,25 +15,26 @@ namespace leasehold {
 class ForeignWeights {
  public:
   struct Location {
-    size_t file = 0;    // as add_file gave it
-    std::string dtype;  // as safetensors spells it; F32, BF16 and F16 can be read
+    size_t file = 0;    // index that add_file returned
+    std::string dtype;  // as safetensors spells it; F32, BF16 and F16 are readable
     std::vector<int64_t> shape;
-    int64_t offset = 0;  // bytes from the file's begin
+    int64_t offset = 0;  // bytes from the beginning of the file
   };
 
   size_t add_file(const std::string& path, std::unique_ptr<ReadableFile> file);
-  // kBadData, naming both files, when there is a tensor of that name already.
+  // Adds a tensor. kBadData, naming both files, if the name is taken.
   Status add(const std::string& name, const Location& location);
-  // All tensors of the .safetensors file at `path`. kMissingInput, kBadData, kStorage.
+  // Adds all tensors of the .safetensors file at `path`. kMissingInput, kBadData, kStorage.
   Status add_safetensors(FileSystem& files, const std::string& path);
 
   const std::map<std::string, Location>& tensors() const { return tensors_; }
   const std::string& path_of(const Location& location) const { return files_[location.file].path; }
 
-  // Where the tensor is. kBadData, naming it, when there is none, it has another shape, or its
-  // dtype cannot be read.
+  // Finds a tensor. kBadData, naming it, if it does not exist, has another shape, or has a dtype
+  // that cannot be read.
   Result<Location> find(const std::string& name, const std::vector<int64_t>& shape) const;
-  // Elements [first, first + count), row-major, of what find() gave. Holds as many bytes besides.
+  // Reads elements [first, first + count), row-major, of a location that find() returned. Uses
+  // temporary memory of the same size in bytes.
   Status read(const Location& location, int64_t first, int64_t count, float* out);
 
  private:

@@ -1,4 +1,4 @@
-// N rows of the residual stream here, C channels.
+// N rows of this rank's residual stream, C channels.
 #include "models/gpt.h"
 
 #include <algorithm>
@@ -16,9 +16,9 @@ namespace {
 
 struct GptSaved : Saved {
   std::vector<std::unique_ptr<Saved>> units;
-  std::vector<Tensor> outputs;  // (N, C) of every unit but the last
-  Tensor
-      gradient;  // (N, C), scratch: of the residual stream; absent when the caller gives the memory
+  std::vector<Tensor> outputs;  // (N, C), of every unit but the last
+  // (N, C), scratch: the gradient of the residual stream. Absent if the caller provides the memory.
+  Tensor gradient;
 };
 
 class Gpt : public Module {
@@ -38,7 +38,8 @@ class Gpt : public Module {
     }
   }
 
-  // Without a backward, outputs take turns in two places: a unit reads one and writes the other.
+  // Without a backward, outputs alternate between two buffers: a unit reads one and writes the
+  // other.
   std::unique_ptr<Saved> prepare(const PrepareContext& context) const override {
     check_cut(num_tensor_ranks(context.tensor));
     auto saved = std::make_unique<GptSaved>();
@@ -71,7 +72,7 @@ class Gpt : public Module {
     }
   }
 
-  // The gradient of the residual stream stays where the last unit of the stage puts it.
+  // Keeps the gradient of the residual stream in the place where the stage's last unit puts it.
   void do_backward(StepContext& context, Tensor output_gradient, Tensor input_gradient,
                    Saved& base) override {
     auto& saved = static_cast<GptSaved&>(base);
@@ -86,7 +87,7 @@ class Gpt : public Module {
   }
 
  private:
-  // The parameters were cut for as many ranks as compute.
+  // Checks that the parameters were cut for the number of ranks that compute.
   void check_cut(int64_t num_ranks) const {
     for (const ParameterUse& use : uses()) {
       const ParameterSpec& spec = use.parameter->spec();

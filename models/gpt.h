@@ -1,5 +1,5 @@
-// A model of either family as a Module: embedding, blocks, head, which are its units. A pipeline
-// stage holds a range of them.
+// A model of either family as a Module. Its units are the embedding, the blocks and the head. A
+// pipeline stage holds a range of them.
 #pragma once
 
 #include <memory>
@@ -9,23 +9,24 @@
 
 namespace leasehold {
 
-// Units of a model: 0 is the embedding, 1 .. layers the blocks, layers + 1 the head.
+// Returns the number of units: 0 is the embedding, 1 .. layers are the blocks, layers + 1 is the
+// head.
 inline int64_t num_units(const ModelConfig& config) { return config.layers + 2; }
 
-// The whole model: no input, no output; reads and writes the microbatch. `parameters` holds
-// describe_parameters(config) and must outlive the module. kBadConfig for a configuration that
-// complete_model_config refuses or would change.
+// Makes the whole model. It has no input and no output: it reads and writes the microbatch.
+// `parameters` holds describe_parameters(config) and must outlive the module. kBadConfig for a
+// configuration that complete_model_config refuses or would change.
 Result<std::unique_ptr<Module>> create_gpt(const ModelConfig& config, ParameterTable& parameters);
 
-// Units [begin, end), at least one, of whose parameters alone the table needs to know. Without the
-// embedding the input is (N, C), without the head the output, N being the rows of the residual
-// stream that are here: B * T over the ranks of the tensor axis (models/boundaries.h).
-// input_gradient may alias output_gradient where both exist.
+// Makes units [begin, end), at least one; the table needs only their parameters. Without the
+// embedding the input is (N, C), and without the head the output is. N counts this rank's rows of
+// the residual stream: B * T over the ranks of the tensor axis (models/boundaries.h).
+// input_gradient may alias output_gradient if both exist.
 Result<std::unique_ptr<Module>> create_gpt_stage(const ModelConfig& config,
                                                  ParameterTable& parameters, int64_t begin,
                                                  int64_t end);
 
-// For an engine.
+// Returns the model in the form that an engine takes.
 ModelSource gpt_source(const ModelConfig& config);
 
 }  // namespace leasehold

@@ -18,9 +18,9 @@ constexpr int64_t kLargestPosition = int64_t{1} << 40;  // complete_model_config
 constexpr const char* kTokenIds[] = {"bos_token_id", "eos_token_id", "pad_token_id",
                                      "unk_token_id", "sep_token_id", "cls_token_id"};
 
-// Passes over the fields that do not change the logits of a model that is given tokens.
+// Passes over the fields that do not change the logits that a model computes from tokens.
 void pass_over_harmless(ConfigFields& fields) {
-  // Bookkeeping, and how a library loads and runs the model.
+  // Bookkeeping, and settings for loading and running the model.
   fields.pass_over({"_name_or_path",
                     "name_or_path",
                     "_commit_hash",
@@ -95,13 +95,14 @@ void pass_over_harmless(ConfigFields& fields) {
                     "exponential_decay_length_penalty",
                     "suppress_tokens",
                     "begin_suppress_tokens"});
-  // Heads for other tasks, whose weights would be refused, and what GPT-2 had for them.
+  // Settings of heads for other tasks, whose weights would be refused, and GPT-2's older ones for
+  // them.
   fields.pass_over({"id2label", "label2id", "num_labels", "_num_labels", "problem_type",
                     "summary_type", "summary_use_proj", "summary_activation",
                     "summary_proj_to_labels", "summary_first_dropout", "predict_special_tokens"});
 }
 
-// Reads switches and factors of other models, which must have the value that leaves them out.
+// Reads switches and factors of other models, which must have the value that disables them.
 void read_absent_parts(ConfigFields& fields) {
   for (const char* name :
        {"is_encoder_decoder", "tie_encoder_decoder", "add_cross_attention", "rope_interleaved",
@@ -116,7 +117,8 @@ void read_absent_parts(ConfigFields& fields) {
   fields.fixed("pruned_heads", {json::object(), json::array()});
 }
 
-// Reads which head the model has, if the file says so: others have weights that Leasehold lacks.
+// Reads the kind of head that the model has, if the file names it: other heads have weights that
+// Leasehold lacks.
 Status read_architecture(ConfigFields& fields, std::initializer_list<std::string_view> known) {
   if (!fields.has("architectures")) return ok_status();
   const JsonCursor list = fields.at("architectures");
@@ -140,7 +142,7 @@ Status read_gpt2(ConfigFields& fields, ModelConfig& config) {
   if (fields.has("n_inner")) LEASEHOLD_RETURN_IF_ERROR(fields.size("n_inner", config.ffn));
   fields.fixed("n_ctx", {config.sequence},
                fmt::format("it means the same as \"n_positions\", which is {}", config.sequence));
-  // Names of one function; the last two round it in another order.
+  // These are names of one function; the last two round it in another order.
   fields.fixed("activation_function",
                {"gelu_new", "gelu_pytorch_tanh", "gelu_python_tanh", "gelu_fast", "gelu_accurate"});
   fields.fixed("scale_attn_weights", {true});
@@ -166,8 +168,8 @@ Status read_gpt2(ConfigFields& fields, ModelConfig& config) {
   return ok_status();
 }
 
-// Returns true for rope settings that scale nothing: the kinds that do nothing with factor 1, when
-// that is the factor, and "default" without one.
+// Returns true for rope settings that scale nothing: "linear" and "dynamic" with factor 1, and
+// "default" with factor 1 or none.
 bool scales_nothing(const JsonCursor& rope, const std::string& type) {
   if (type != "default" && type != "linear" && type != "dynamic") return false;
   if (!rope.has("factor") || rope.field("factor").is_null()) return type == "default";
@@ -191,8 +193,8 @@ Status read_llama3_rope(const JsonCursor& rope, ModelConfig& config) {
   return ok_status();
 }
 
-// Reads {"rope_type": "llama3", "factor": 8, ...}, also with the type under its older name, and
-// settings that scale nothing. Version 5 of transformers keeps theta in here.
+// Reads {"rope_type": "llama3", "factor": 8, ...}, with the type also under its older name, and
+// settings that scale nothing. Version 5 of transformers keeps theta here.
 Status read_rope(ConfigFields& fields, const std::string& name, ModelConfig& config) {
   if (!fields.has(name)) return ok_status();
   const json& members = fields.value(name);
@@ -232,7 +234,8 @@ Status read_rope(ConfigFields& fields, const std::string& name, ModelConfig& con
   return type == "llama3" ? read_llama3_rope(rope, config) : ok_status();
 }
 
-// Refuses windows that are smaller than the text: with a larger one attention is to all positions.
+// Refuses windows that are smaller than the text. With a larger window attention covers all
+// positions.
 Status read_sliding_window(ConfigFields& fields, const ModelConfig& config) {
   bool used = true;
   LEASEHOLD_RETURN_IF_ERROR(fields.flag("use_sliding_window", used));
@@ -268,13 +271,13 @@ Status read_llama(ConfigFields& fields, ModelConfig& config) {
   const int64_t head_dim = config.hidden / config.heads;
   fields.fixed("head_dim", {head_dim},
                fmt::format("Leasehold has hidden_size / num_attention_heads = {} only", head_dim));
-  fields.fixed("hidden_act", {"silu", "swish"});  // two names of one
+  fields.fixed("hidden_act", {"silu", "swish"});  // two names of one function
   fields.fixed("attention_bias", {false});
   fields.fixed("mlp_bias", {false});
   fields.fixed("attention_dropout", {0.0});
   fields.fixed("pretraining_tp", {1});
   LEASEHOLD_RETURN_IF_ERROR(fields.flag("tie_word_embeddings", config.tied));
-  config.norm_eps = 1e-6;  // LlamaConfig's
+  config.norm_eps = 1e-6;  // the default of LlamaConfig
   LEASEHOLD_RETURN_IF_ERROR(fields.number("rms_norm_eps", config.norm_eps));
   config.rope_theta = 10000;
   LEASEHOLD_RETURN_IF_ERROR(fields.number("rope_theta", config.rope_theta));
@@ -283,9 +286,8 @@ Status read_llama(ConfigFields& fields, ModelConfig& config) {
   return read_sliding_window(fields, config);
 }
 
-// Returns the ids as they are, for an export to write again: {} or {"eos_token_id": [1, 2], ...}.
-// Null says that the model has none; for a field that is missing transformers takes an id of its
-// own.
+// Returns the ids unchanged, for an export to write again: {} or {"eos_token_id": [1, 2], ...}.
+// Null means that the model has none; transformers replaces a missing field by its own default.
 Result<std::string> read_token_ids(ConfigFields& fields) {
   json ids = json::object();
   for (const char* name : kTokenIds) {

@@ -1,4 +1,5 @@
-// open_huggingface_folder: config.json, the safetensors beside it, and whether they fit.
+// Implements open_huggingface_folder: reads config.json and the safetensors next to it, and checks
+// that they fit.
 #include <algorithm>
 #include <cstring>
 #include <set>
@@ -18,7 +19,7 @@ constexpr int64_t kMaxConfigBytes = int64_t{16} << 20;
 constexpr int64_t kMaxIndexBytes = int64_t{256} << 20;
 constexpr size_t kMaxFiles = 4096;
 
-// What the folder holds is what the index says, both ways.
+// Opens the shards, and checks that the folder and the index name the same tensors.
 Status open_shards(FileSystem& files, const std::string& directory, ForeignWeights& weights) {
   const std::string path = join_path(directory, kIndex);
   LEASEHOLD_ASSIGN_OR_RETURN(const std::string text, read_file(files, path, kMaxIndexBytes));
@@ -66,7 +67,7 @@ Result<ForeignWeights> open_weights(FileSystem& files, const std::string& direct
   return weights;
 }
 
-// "h.12.attn.bias": `before`, a number, `after`.
+// Returns true for a name like "h.12.attn.bias": `before`, a number, `after`.
 bool is_numbered(std::string_view name, std::string_view before, std::string_view after) {
   if (!name.starts_with(before) || !name.ends_with(after)) return false;
   if (name.size() <= before.size() + after.size()) return false;
@@ -74,7 +75,7 @@ bool is_numbered(std::string_view name, std::string_view before, std::string_vie
   return std::ranges::all_of(name, [](char c) { return c >= '0' && c <= '9'; });
 }
 
-// Buffers that follow from the configuration.
+// Returns true for buffers that follow from the configuration.
 bool is_buffer(const ModelConfig& config, std::string_view name, std::string_view prefix) {
   if (!name.starts_with(prefix)) return false;
   name.remove_prefix(prefix.size());
@@ -84,7 +85,7 @@ bool is_buffer(const ModelConfig& config, std::string_view name, std::string_vie
          is_numbered(name, "layers.", ".self_attn.rotary_emb.inv_freq");
 }
 
-// A tied model's head, written out all the same, must be the token table.
+// Checks that a tied model's head, if it is stored too, equals the token table.
 Status check_tied_head(ForeignModel& model, const std::string& head) {
   const size_t place = model.mapping.parameters.front().tensors.front();
   const ForeignTensor& table = model.mapping.tensors[place];
@@ -124,12 +125,12 @@ Result<ForeignModel> open_huggingface_folder(FileSystem& files, const std::strin
   model.token_ids = std::move(config.token_ids);
   LEASEHOLD_ASSIGN_OR_RETURN(model.weights, open_weights(files, directory));
 
-  // Before anything is as large as the configuration says.
+  // Checked before anything as large as the configuration says is allocated.
   if (model.config.layers > std::ssize(model.weights.tensors())) {
     return error(Code::kBadData, "{}: {} layers, but the files beside it hold {} tensors",
                  config_path, model.config.layers, model.weights.tensors().size());
   }
-  // The bare model, without its head's class, is written without the prefix.
+  // The bare model, without the class of its head, is stored without the prefix.
   std::string prefix = huggingface_prefix(model.config);
   const bool any = std::ranges::any_of(
       model.weights.tensors(), [&](const auto& entry) { return entry.first.starts_with(prefix); });

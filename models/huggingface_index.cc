@@ -10,7 +10,7 @@ namespace {
 
 constexpr int kIndexDepth = 8;
 
-// A name that cannot lead out of the folder.
+// Returns true for a name that cannot lead out of the folder.
 bool is_plain_safetensors_name(std::string_view name) {
   const auto plain = [](char c) {
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' ||

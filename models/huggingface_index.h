@@ -1,4 +1,5 @@
-// model.safetensors.index.json: which file of a sharded set holds which tensor. Pure.
+// Reads and writes model.safetensors.index.json, which says which file of a sharded set holds which
+// tensor. Pure.
 #pragma once
 
 #include <cstdint>
@@ -10,13 +11,13 @@
 
 namespace leasehold {
 
-using WeightMap = std::map<std::string, std::string>;  // tensor -> file beside the index
+using WeightMap = std::map<std::string, std::string>;  // from tensor to file, next to the index
 
-// kBadData, naming `file`: broken JSON, a field that is none of metadata and weight_map, no tensor
-// at all, or a file that is not the plain name of a .safetensors file.
+// Parses an index. kBadData, naming `file`, for broken JSON, a field other than metadata and
+// weight_map, no tensor at all, or a file that is not the plain name of a .safetensors file.
 Result<WeightMap> parse_huggingface_index(std::string_view text, const std::string& file);
 
-// `total_bytes`: of all tensors.
+// Writes an index. `total_bytes` counts all tensors.
 std::string encode_huggingface_index(const WeightMap& weight_map, int64_t total_bytes);
 
 }  // namespace leasehold

@@ -1,5 +1,6 @@
-// open_llmc_model: 256 int32 of header, then every kind of parameter over all layers
-// (github.com/karpathy/llm.c, train_gpt2.c: gpt2_build_from_checkpoint, fill_in_parameter_sizes).
+// Implements open_llmc_model. The file has a header of 256 int32, then each kind of parameter over
+// all layers (github.com/karpathy/llm.c, train_gpt2.c: gpt2_build_from_checkpoint,
+// fill_in_parameter_sizes).
 #include <algorithm>
 #include <array>
 #include <utility>
@@ -15,7 +16,7 @@ namespace {
 constexpr int32_t kMagic = 20240326;
 constexpr int64_t kHeaderBytes = 256 * sizeof(int32_t);
 
-// In the file's order, each for all layers at once.
+// The kinds of a block's tensors in the file's order, each for all layers at once.
 constexpr std::array kBlockTensors = {"ln1w", "ln1b", "qkvw", "qkvb", "attprojw", "attprojb",
                                       "ln2w", "ln2b", "fcw",  "fcb",  "fcprojw",  "fcprojb"};
 
@@ -66,7 +67,7 @@ Result<Header> read_header(ReadableFile& file, const std::string& path) {
 
 int64_t element_bytes(const Header& header) { return header.dtype == "F32" ? 4 : 2; }
 
-// Of the whole file, without a table as large as the header says.
+// Returns the bytes of the whole file, without making a table as large as the header says.
 int64_t expected_bytes(const Header& header) {
   const ModelConfig& config = header.config;
   const int64_t C = config.hidden;
@@ -75,7 +76,7 @@ int64_t expected_bytes(const Header& header) {
   return kHeaderBytes + (tables + config.layers * block + 2 * C) * element_bytes(header);
 }
 
-// Gives every tensor its place.
+// Gives every tensor its place in the file.
 Status lay_out(const Header& header, size_t file, ForeignModel& model) {
   std::map<std::string, const ForeignTensor*> by_name;
   for (const ForeignTensor& tensor : model.mapping.tensors) by_name[tensor.name] = &tensor;

@@ -1,4 +1,4 @@
-// N tokens, M of them in the residual stream here, C channels, F channels inside that are here, E
+// N tokens, M of them in this rank's residual stream, C channels, F channels of this rank inside, E
 // channels of the first linear: F, or 2 F for gate and up.
 #include "models/mlp.h"
 
@@ -10,13 +10,13 @@ namespace leasehold {
 namespace {
 
 struct MlpSaved : Saved {
-  Tensor input;     // (M, C), the caller's
-  Tensor expanded;  // (N, E); with GELU, absent when no backward follows
+  Tensor input;     // (M, C), owned by the caller
+  Tensor expanded;  // (N, E); with GELU, absent if no backward follows
   Tensor hidden;    // (N, F)
   // Scratch.
   Boundary boundary;
   Tensor dexpanded;  // (N, E)
-  Tensor dhidden;    // (N, F), where gated
+  Tensor dhidden;    // (N, F), only if gated
 };
 
 }  // namespace

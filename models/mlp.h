@@ -9,15 +9,15 @@
 
 namespace leasehold {
 
-// (N, C) -> (N, C), N being the rows of the residual stream here. Its inside is cut over the tensor
-// axis. input_gradient may not alias output_gradient.
+// Maps (N, C) to (N, C), where N counts this rank's rows of the residual stream. The inside is cut
+// over the tensor axis. input_gradient must not alias output_gradient.
 class Mlp : public Module {
  public:
   Mlp(const ModelConfig& config, ParameterTable& parameters, const std::string& name);
 
   std::unique_ptr<Saved> prepare(const PrepareContext& context) const override;
 
-  // Forward as far as backward needs it: all but the output.
+  // Runs the part of forward that backward needs: everything but the output.
   void recompute(StepContext& context, Tensor input, Saved& saved);
 
  protected:
@@ -27,7 +27,7 @@ class Mlp : public Module {
 
  private:
   bool gated_;
-  Linear expand_;  // to one channel for each inside, or two: gate and up
+  Linear expand_;  // to one channel for each inside, or to two: gate and up
   Linear projection_;
 };
 

@@ -27,7 +27,7 @@ struct Dtype {
 };
 constexpr Dtype kDtypes[] = {{"fp32", "F32", "float32", 4}, {"bf16", "BF16", "bfloat16", 2}};
 
-// Tensors [begin, end) of the mapping, in one file.
+// Tensors [begin, end) of the mapping, which go into one file.
 struct OutputFile {
   std::string name;
   size_t begin = 0, end = 0;
@@ -107,7 +107,7 @@ class Exporter {
       tensors.push_back({tensor.name, dtype_.safetensors, tensor.shape, offset, end});
       offset = end;
     }
-    // transformers wants to hear which library's layout this is.
+    // transformers requires the name of the library whose layout this is.
     LEASEHOLD_ASSIGN_OR_RETURN(const std::string header,
                                encode_safetensors_header(tensors, {{"format", "pt"}}));
     LEASEHOLD_ASSIGN_OR_RETURN(const auto file, files_.create(join_path(directory, planned.name)));
@@ -140,7 +140,8 @@ class Exporter {
     return file.append(halves_.data(), count * dtype_.bytes);
   }
 
-  // The tensors of a parameter are next to each other, so each parameter is loaded once.
+  // Loads a parameter unless it is loaded. Its tensors are next to each other, so each parameter is
+  // loaded once.
   Status load(size_t index) {
     if (loaded_ == index) return ok_status();
     const MappedParameter& parameter = mapping_.parameters[index];

@@ -1,4 +1,4 @@
-// From a checkpoint to a Hugging Face folder.
+// Writes a checkpoint as a Hugging Face folder.
 #pragma once
 
 #include <atomic>
@@ -11,13 +11,13 @@
 namespace leasehold {
 
 struct ExportOptions {
-  std::string checkpoint;      // its directory, or a run.dir, of which the newest is taken
-  std::string output;          // the folder, made by this
-  std::string dtype = "fp32";  // or "bf16", to which weights are rounded, ties to even
-  int64_t shard_bytes =
-      5'000'000'000;  // a file's tensors have no more, but for a single larger one
-  std::string tag;    // unique among the programs that run now
-  const std::atomic<bool>* stopped = nullptr;  // kDrained soon after it becomes true
+  std::string checkpoint;      // its directory, or a run.dir, whose newest checkpoint is taken
+  std::string output;          // the folder, which the export makes
+  std::string dtype = "fp32";  // or "bf16": weights are rounded, ties to even
+  // Limit of a file's tensors; only a single larger tensor exceeds it.
+  int64_t shard_bytes = 5'000'000'000;
+  std::string tag;                             // unique among the programs that are running
+  const std::atomic<bool>* stopped = nullptr;  // returns kDrained soon after it becomes true
 };
 
 struct ExportSummary {
@@ -25,14 +25,14 @@ struct ExportSummary {
   int64_t num_files = 0;   // of weights
   int64_t num_tensors = 0;
   int64_t total_bytes = 0;  // of all tensors
-  std::string tokenizer;    // what became of it, for a person
+  std::string tokenizer;    // the outcome for the tokenizer, for people
 };
 
-// Writes config.json and model.safetensors, or shards with their index, the checkpoint's tokenizer
-// when it is one of Hugging Face's, and the files that came in with the model
-// (models/companion_files.h). The digest of every weight is checked on the way. Holds one
-// parameter, and 48 MiB. `output` is whole or not there (publish_directory). kUsage
-// for options that cannot be, kMissingInput, kBadData for a damaged checkpoint, kStorage.
+// Writes config.json and model.safetensors, or shards with their index. Also writes the
+// checkpoint's tokenizer, if it is one of Hugging Face's, and the files that were imported with the
+// model (models/companion_files.h). Checks the digest of every weight on the way. Holds one
+// parameter, and 48 MiB. `output` exists whole or not at all (publish_directory). kUsage for
+// impossible options, kMissingInput, kBadData for a damaged checkpoint, kStorage.
 Result<ExportSummary> export_model(FileSystem& files, const ExportOptions& options);
 
 }  // namespace leasehold

@@ -19,7 +19,7 @@ using nlohmann::json;
 
 constexpr const char* kNoTokenizer = "none";
 
-// Counts the ids that text can become: all but the tokens that were added after the vocabulary.
+// Counts the ids that text can turn into: all but the tokens that were added after the vocabulary.
 int64_t num_text_ids(const Tokenizer& tokenizer) {
   const auto plain = split_document_tokens(tokenizer.to_json(), "tokenizer.json");
   const json root =
@@ -27,7 +27,7 @@ int64_t num_text_ids(const Tokenizer& tokenizer) {
   if (!root.is_object() || !root.contains("model") || !root["model"].is_object() ||
       !root["model"].contains("vocab") || !root["model"]["vocab"].is_object())
     return tokenizer.vocab_size();
-  constexpr int64_t kMostIds = int64_t{1} << 31;  // what a tokenizer may have
+  constexpr int64_t kMostIds = int64_t{1} << 31;  // the most that a tokenizer may have
   int64_t ids = 0;
   for (const json& id : root["model"]["vocab"]) {
     if (id.is_number_integer()) ids = std::max(ids, std::min(id.get<int64_t>(), kMostIds - 1) + 1);
@@ -42,8 +42,8 @@ bool holds_tokenizer(FileSystem& files, const std::string& folder) {
   return false;
 }
 
-// Returns the tokenizer as checkpoints keep it, empty for none; `summary` says what became of it. A
-// model that came with a tokenizer never loses it without a word.
+// Returns the tokenizer in the form that checkpoints keep, empty for none; `summary` says which. A
+// model that came with a tokenizer never loses it silently.
 Result<std::string> take_tokenizer(FileSystem& files, const ImportOptions& options,
                                    ImportSummary& summary) {
   if (options.tokenizer == kNoTokenizer) {

@@ -18,7 +18,7 @@ void for_each_run(const ForeignTensor& tensor, const Visit& visit) {
   }
 }
 
-// Rows of the file are rows of the parameter. copy(in_stored, in_parameter, elements).
+// Copies where rows of the file are rows of the parameter: copy(in_stored, in_parameter, elements).
 template <typename Copy>
 void walk_rows(const ForeignTensor& tensor, int64_t first, int64_t count, const Copy& copy) {
   const int64_t columns = tensor.columns();
@@ -30,8 +30,8 @@ void walk_rows(const ForeignTensor& tensor, int64_t first, int64_t count, const 
   });
 }
 
-// Rows of the file are columns of the parameter: element by element, in tiles, so that neither side
-// leaves the cache. copy(in_stored, in_parameter).
+// Copies where rows of the file are columns of the parameter: element by element, in tiles, so that
+// neither side leaves the cache. Calls copy(in_stored, in_parameter).
 template <typename Copy>
 void walk_columns(const ForeignTensor& tensor, int64_t first, int64_t count, const Copy& copy) {
   constexpr int64_t kTile = 32;
@@ -61,7 +61,7 @@ class Builder {
     }
   }
 
-  // `theirs`, of that shape as stored, holds the named runs of rows of `ours`.
+  // Adds `theirs`, with its stored shape, which holds the given runs of rows of `ours`.
   void add(const std::string& ours, const std::string& theirs, std::vector<int64_t> shape,
            bool transposed, std::vector<RowRuns> runs) {
     const size_t parameter = index_.at(ours);
@@ -69,7 +69,7 @@ class Builder {
     mapping_.tensors.push_back({theirs, std::move(shape), transposed, parameter, std::move(runs)});
   }
 
-  // `theirs` holds the whole of `ours`, whose columns are `columns` (0: it is a vector).
+  // Adds `theirs`, which holds all of `ours`. `columns` is the columns of `ours`; 0 for a vector.
   void same(const std::string& ours, const std::string& theirs, int64_t columns = 0,
             bool transposed = false) {
     const int64_t elements = mapping_.parameters[index_.at(ours)].shape.num_elements();
@@ -87,7 +87,7 @@ class Builder {
   std::map<std::string, size_t> index_;
 };
 
-// q | k | v, each with a head after the other, into q, k, v of each head.
+// Maps q | k | v, each one head after the other, to q, k, v of each head.
 std::vector<RowRuns> split_by_head(const ModelConfig& config) {
   const int64_t C = config.hidden, H = config.heads, D = config.head_dim();
   std::vector<RowRuns> runs;
