@@ -6,7 +6,7 @@ namespace leasehold {
 
 namespace {
 
-// Returns "bind-to" for "--bind-to=core": launchers take one dash or two.
+// Returns "bind-to" for "--bind-to=core". Launchers take one dash or two.
 std::string_view option_name(std::string_view argument) {
   argument.remove_prefix(std::min(argument.find_first_not_of('-'), argument.size()));
   return argument.substr(0, argument.find('='));

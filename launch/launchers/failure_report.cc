@@ -10,8 +10,8 @@ namespace {
 constexpr std::string_view kOurs = "leasehold-train: ";
 constexpr int kPeerWasLost = static_cast<int>(Code::kUnavailable);
 
-// Returns true when `whole` is `name` with its domain. (Two names that share the first label alone
-// may be two hosts, or addresses.)
+// Returns true if `whole` is `name` with its domain. (Two names that share only the first label may
+// be two hosts, or addresses.)
 bool is_short_for(std::string_view name, std::string_view whole) {
   return whole.size() > name.size() && whole.starts_with(name) && whole[name.size()] == '.';
 }
@@ -54,7 +54,7 @@ FailureReader::FailureReader(std::string_view output, const std::vector<PlannedH
   }
 }
 
-// Reads a line that every launcher's output may have; returns false for the launcher's own.
+// Reads a line that any launcher's output may have. Returns false for the launcher's own lines.
 bool FailureReader::read_common(std::string_view line) {
   if (line.find(kOurs) != std::string_view::npos) {
     if (line.starts_with(kOurs)) said_ = line.substr(kOurs.size(), kMaxFailureMessageBytes);
@@ -64,7 +64,7 @@ bool FailureReader::read_common(std::string_view line) {
     note_last_words(*words);
     return true;
   }
-  // "USER@HOST: Permission denied (publickey)."
+  // Matches "USER@HOST: Permission denied (publickey)."
   const size_t denied = line.find(": Permission denied (");
   const size_t at = line.rfind('@', denied);
   if (denied != std::string_view::npos && at != std::string_view::npos && at < denied) {
@@ -79,8 +79,8 @@ bool FailureReader::read_common(std::string_view line) {
   return true;
 }
 
-// Keeps the words of the first rank that names somebody to blame; those that only lost a peer, and
-// those that came after, say less.
+// Keeps the words of the first rank that names a culprit. Ranks that only lost a peer, or that
+// ended later, know less.
 void FailureReader::note_last_words(const LastWords& words) {
   if (!report_.faulty_ranks.empty()) return;
   if (report_.own_code && words.exit_code == kPeerWasLost && words.ranks.empty()) return;
@@ -104,7 +104,7 @@ std::string FailureReader::calendar_name(std::string_view name) const {
   for (const PlannedHost& host : hosts_) {
     if (host.host == name) return host.host;
     if (!is_short_for(name, host.host) && !is_short_for(host.host, name)) continue;
-    if (alike != nullptr) return std::string(name);  // two of them: which one is not known
+    if (alike != nullptr) return std::string(name);  // two hosts match, so the name is ambiguous
     alike = &host;
   }
   return alike != nullptr ? alike->host : std::string(name);

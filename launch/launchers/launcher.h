@@ -1,7 +1,7 @@
-// Starts the ranks of a generation through the mpirun that is installed. Open MPI 4 (ORTE), Open
-// MPI 5 (PRRTE) and MPICH (Hydra) name their options differently, pass the environment differently
-// and say differently who died; each has a file here. All of it is pure: the supervisor runs what
-// command() answers and hands read_failure() what was printed.
+// Starts the ranks of a generation through the installed mpirun. Open MPI 4 (ORTE), Open MPI 5
+// (PRRTE) and MPICH (Hydra) name options, pass the environment and report failures in different
+// ways, so each has a file here. All of it is pure: the supervisor runs the result of command() and
+// gives the output to read_failure().
 #pragma once
 
 #include <memory>
@@ -18,14 +18,15 @@
 namespace leasehold {
 
 struct GenerationCommand {
-  std::vector<std::string> arguments;                            // of mpirun, its path first
-  std::vector<std::pair<std::string, std::string>> environment;  // added to this process's
+  std::vector<std::string> arguments;  // of mpirun, beginning with its path
+  // Variables added to this process's environment.
+  std::vector<std::pair<std::string, std::string>> environment;
 };
 
 struct LaunchRequest {
   std::string mpirun = "mpirun";       // path of the launcher, or its name in PATH
-  std::string tool;                    // leasehold
-  std::string train_program;           // leasehold-train
+  std::string tool;                    // path of leasehold
+  std::string train_program;           // path of leasehold-train
   std::string job_path;                // absolute
   std::vector<std::string> overrides;  // of --set
   LaunchSection launch;
@@ -41,39 +42,39 @@ class Launcher {
 
   // Names the launcher and its version for messages: "Open MPI 4.1.4 (ORTE)".
   virtual std::string name() const = 0;
-  // Names the program that the launcher starts on each host before the ranks.
+  // Returns the launcher and its version for messages: "Open MPI 4.1.4 (ORTE)".
   virtual std::string daemon() const = 0;
 
-  // Returns the command of one generation. Ranks are dealt to the hosts in their order, and find
-  // in their environment LEASEHOLD_NODE, _GENERATION and _SUPERVISOR (address:port). No secret is
-  // in command or environment: agents read their key in run.dir. With launch.hosts = "local" all
-  // ranks run on this machine and the host is a name only; else the launcher reaches hosts by the
-  // names of the calendar, through `ssh` or the agent. The hosts of a batch system's allocation are
-  // never taken instead. An option that launch.mpirun_args give is not given a second time. A
-  // SIGUSR1 that the launcher receives reaches every rank.
+  // Returns the command of one generation. Ranks are assigned to the hosts in order, and find
+  // LEASEHOLD_NODE, _GENERATION and _SUPERVISOR (address:port) in their environment. Neither
+  // command nor environment holds a secret: agents read their key in run.dir. With
+  // launch.hosts = "local" all ranks run on this machine and hosts are only names. Otherwise the
+  // launcher reaches the hosts by their names in the calendar, through `ssh` or the agent. It never
+  // uses the hosts of a batch system's allocation instead. An option that launch.mpirun_args gives
+  // is not added a second time. A SIGUSR1 to the launcher reaches every rank.
   virtual GenerationCommand command(const LaunchRequest& request) const = 0;
 
-  // Reads the end of what a failed generation on `hosts` printed. Any text will do.
+  // Reads the end of the output of a failed generation on `hosts`. Accepts any text.
   virtual FailureReport read_failure(std::string_view output,
                                      const std::vector<PlannedHost>& hosts) const = 0;
 
-  // Fails with kBadConfig unless this launcher starts programs that were built with an MPI that
-  // describes itself like this (the text of MPI_Get_library_version).
+  // Fails with kBadConfig unless this launcher can start programs built with the MPI that describes
+  // itself as `mpi_library` (the text of MPI_Get_library_version).
   virtual Status check_program(std::string_view mpi_library) const = 0;
 };
 
-// Returns a command for a shell on a host that ends with 0 when the launcher could start ranks
-// there; else it says in a line which program is missing. A launcher that was told where its
-// programs are (launch.mpirun_args has a prefix) finds its own.
+// Returns a shell command that ends with 0 on a host where the launcher could start ranks.
+// Otherwise the command prints a line that names the missing program. A launcher that is told where
+// its programs are (launch.mpirun_args has a prefix) finds its own.
 std::string probe_command(const Launcher& launcher, const LaunchSection& launch,
                           const std::string& train_program);
 
-// Recognizes a launcher by what `mpirun --version` printed. kBadConfig, with what was found and
-// what is supported, for any other text.
+// Recognizes a launcher by the output of `mpirun --version`. For any other text fails with
+// kBadConfig, naming what was found and what is supported.
 Result<std::unique_ptr<Launcher>> recognize_launcher(const std::string& mpirun,
                                                      std::string_view version_text);
 
-// Each of them, for recognize_launcher and tests. `version` is like "4.1.4".
+// Make one launcher each, for recognize_launcher and tests. `version` is like "4.1.4".
 std::unique_ptr<Launcher> create_open_mpi_4(const std::string& version);
 std::unique_ptr<Launcher> create_open_mpi_5(const std::string& version);
 std::unique_ptr<Launcher> create_mpich(const std::string& version);

@@ -1,4 +1,4 @@
-// MPICH: mpirun (mpiexec) is Hydra.
+// Implements the launcher of MPICH, whose mpirun (mpiexec) is Hydra.
 #include <algorithm>
 #include <fmt/ranges.h>
 #include <set>
@@ -9,16 +9,16 @@ namespace leasehold {
 
 namespace {
 
-constexpr int kSignalCode = 128;  // + signal, as a shell counts
+constexpr int kSignalCode = 128;  // plus the signal, as in a shell
 
-// Returns the exit code that a wait status stands for.
+// Returns the exit code in a wait status.
 int code_of_wait_status(int64_t status) {
   const int signal = static_cast<int>(status & 0x7f);
   return signal != 0 ? kSignalCode + signal : static_cast<int>((status >> 8) & 0xff);
 }
 
-// Ranks the codes of processes, the worst highest: one that failed; drained; ended by a signal,
-// which may have been Hydra's own; ended because a peer was lost.
+// Ranks the exit codes of processes. From worst to best: failed; drained; ended by a signal,
+// perhaps Hydra's own; ended because a peer was lost.
 int badness(int code) {
   if (code == static_cast<int>(Code::kUnavailable)) return 1;
   if (code > kSignalCode) return 2;
@@ -26,11 +26,11 @@ int badness(int code) {
   return 4;
 }
 
-// Hydra's own exit code is all of the ranks' codes, or-ed: 65 and 74 would be 75. It prints them
-// with -print-all-exitcodes, a line for each host.
+// Collects the ranks' exit codes. Hydra's own exit code is all of them or-ed: 65 and 74 would give
+// 75. With -print-all-exitcodes it prints them, one line per host.
 class ExitCodes {
  public:
-  // Reads a line and returns true when it holds such codes.
+  // Reads a line. Returns true if it holds exit codes.
   bool read(std::string_view line) {
     std::string_view text = line;
     if (const auto behind = text_behind(line, "] Exit codes: ")) {
@@ -62,7 +62,7 @@ class ExitCodes {
   std::set<int> codes_;
 };
 
-// Reads "Abort(74) on node 2 (rank 2 in comm 0): ...", which names the first rank that gave up.
+// Reads "Abort(74) on node 2 (rank 2 in comm 0): ...", which names the first rank that aborted.
 bool read_abort(std::string_view line, FailureReader& reader) {
   const auto behind = text_behind(line, "Abort(");
   if (!behind || !line.starts_with("Abort(")) return false;
@@ -91,7 +91,7 @@ void read_hydra_line(std::string_view line, FailureReader& reader) {
     reader.launcher_said(
         fmt::format("a rank{} ended badly: {}", where.empty() ? "" : " on " + where, *how));
   } else if (line.starts_with("[mpiexec@") && line.find("assert (!closed) failed") != line.npos) {
-    // The connection to the proxy of a host broke.
+    // The connection to a host's proxy broke.
     reader.report().lost_unnamed = true;
     reader.launcher_said("Hydra lost a host, and does not say which");
   }
@@ -104,7 +104,7 @@ class MpichLauncher : public Launcher {
   std::string name() const override { return fmt::format("MPICH {} (Hydra)", version_); }
   std::string daemon() const override { return "hydra_pmi_proxy"; }
 
-  // Gives the launcher the environment alone: Hydra passes all of it to the ranks.
+  // Passes variables through the launcher's environment, since Hydra passes all of it to the ranks.
   GenerationCommand command(const LaunchRequest& request) const override {
     GenerationCommand command;
     command.arguments = general_arguments(request);
@@ -148,7 +148,7 @@ class MpichLauncher : public Launcher {
     if (!mention(launch.mpirun_args, "-bind-to")) append(arguments, {"-bind-to", "none"});
     if (!mention(launch.mpirun_args, "-print-all-exitcodes"))
       append(arguments, {"-print-all-exitcodes"});
-    // The hosts are the calendar's, also inside an allocation of a batch system.
+    // Uses the calendar's hosts, also inside an allocation of a batch system.
     if (!mention(launch.mpirun_args, "-rmk")) append(arguments, {"-rmk", "user"});
     if (!mention(launch.mpirun_args, "-launcher")) append(arguments, launcher_arguments(request));
     std::vector<std::string> hosts;
@@ -159,9 +159,9 @@ class MpichLauncher : public Launcher {
     return arguments;
   }
 
-  // Chooses how Hydra starts its proxies. `fork` starts one for each name on this machine: virtual
-  // nodes, which Hydra tells apart. An agent is called as rsh is, since Hydra gives ssh an option
-  // before the host. Proxies connect to the address at which agents find the supervisor.
+  // Chooses how Hydra starts its proxies. `fork` starts one on this machine for each name: virtual
+  // nodes, which Hydra distinguishes. An agent is called like rsh, because Hydra would give ssh an
+  // option before the host. Proxies connect to the address at which agents find the supervisor.
   static Arguments launcher_arguments(const LaunchRequest& request) {
     const std::string& hosts = request.launch.hosts;
     if (hosts == "local") return {"-launcher", "fork"};

@@ -15,7 +15,7 @@ std::optional<int64_t> rank_of_process_name(std::string_view name) {
   return leading_number(name.substr(comma + 1));
 }
 
-// Reads a line of what follows when a program could not be started; returns false for others.
+// Reads a line of the report on a program that could not be started. Returns false for other lines.
 bool read_no_program(std::string_view line, FailureReader& reader) {
   if (const auto program = text_behind(line, "Executable: ")) {
     reader.launcher_said(fmt::format("{} is not there, or cannot be started", host_word(*program)));
@@ -36,7 +36,7 @@ bool read_no_program(std::string_view line, FailureReader& reader) {
 void OpenMpiLines::read(std::string_view line, std::string_view next, FailureReader& reader) {
   if (const auto rank = text_behind(line, "noticed that process rank ")) {
     reader.report().rank = leading_number(*rank);
-    // PRRTE breaks the sentence where it gets long.
+    // PRRTE breaks the sentence where it gets too long.
     const bool is_broken = line.find("signal") == std::string_view::npos;
     reader.launcher_said(is_broken ? fmt::format("{} {}", line, next) : std::string(line));
   } else if (line.find("The first process to do so was:") != std::string_view::npos) {

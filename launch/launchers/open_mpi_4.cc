@@ -1,4 +1,4 @@
-// Open MPI 4: mpirun is ORTE.
+// Implements the launcher of Open MPI 4, whose mpirun is ORTE.
 #include "launch/launchers/open_mpi.h"
 
 namespace leasehold {
@@ -23,7 +23,7 @@ class OpenMpi4Launcher : public Launcher {
     command.arguments = general_arguments(request);
     const GivenArguments given = split_given(request.launch.mpirun_args);
     append(command.arguments, given.general);
-    // One app context for each host: mpirun would move its own machine to the front of one list.
+    // One app context per host: in a single list mpirun would move its own machine to the front.
     bool first = true;
     for (const PlannedHost& host : request.hosts) {
       if (!first) command.arguments.emplace_back(":");
@@ -31,7 +31,7 @@ class OpenMpi4Launcher : public Launcher {
       if (!local) append(command.arguments, {"-host", fmt::format("{}:{}", host.host, host.slots)});
       append(command.arguments,
              {"-np", std::to_string(host.slots), "-x", "LEASEHOLD_NODE=" + host.host});
-      // mpirun knows an -x by its app context: one that is before the first is of the first alone.
+      // mpirun reads -x per app context: an -x before the first context applies to the first alone.
       for (const auto& [name, value] : generation_variables(request)) {
         append(command.arguments, {"-x", name});
       }
@@ -63,10 +63,10 @@ class OpenMpi4Launcher : public Launcher {
     const LaunchSection& launch = request.launch;
     Arguments arguments = {request.mpirun};
     if (!mention(launch.mpirun_args, "--bind-to")) append(arguments, {"--bind-to", "none"});
-    // When a rank dies the others have lost their work: there is nothing to wait for before
-    // SIGKILL, and ranks that leave by themselves meet first.
+    // When a rank dies, the others have lost their work. So SIGKILL need not wait, and ranks that
+    // leave by themselves meet first.
     append_orte_parameter(arguments, launch, "odls_base_sigkill_timeout", "0");
-    // The hosts are the calendar's, also inside an allocation of a batch system.
+    // Uses the calendar's hosts, also inside an allocation of a batch system.
     append_orte_parameter(arguments, launch, "ras", "^slurm,gridengine,tm,lsf,alps");
     append_orte_parameter(arguments, launch, "plm", "^slurm,tm,lsf,alps");
     if (launch.hosts == "local") {

@@ -1,4 +1,4 @@
-// Open MPI 5: mpirun is PRRTE's prterun.
+// Implements the launcher of Open MPI 5, whose mpirun is PRRTE's prterun.
 #include <fmt/ranges.h>
 
 #include "launch/launchers/open_mpi.h"
@@ -22,8 +22,8 @@ class OpenMpi5Launcher : public Launcher {
   std::string name() const override { return fmt::format("Open MPI {} (PRRTE)", version_); }
   std::string daemon() const override { return "prted"; }
 
-  // Makes one app context for all hosts, since mpirun 5.0.7 crashes with several. So ranks find the
-  // name of their node through `leasehold node`.
+  // Makes a single app context for all hosts, since mpirun 5.0.7 crashes with several. So ranks
+  // learn the name of their node through `leasehold node`.
   GenerationCommand command(const LaunchRequest& request) const override {
     const bool local = request.launch.hosts == "local";
     std::vector<std::string> nodes, places;
@@ -35,7 +35,7 @@ class OpenMpi5Launcher : public Launcher {
     }
     GenerationCommand command;
     command.arguments = general_arguments(request);
-    // In this order. Without `seq` mpirun 5.0.7 would begin with its own machine.
+    // The order matters. Without `seq`, mpirun 5.0.7 would begin with its own machine.
     if (!local) append(command.arguments, {"--host", fmt::format("{}", fmt::join(places, ","))});
     append(command.arguments, {"-np", std::to_string(world)});
     for (const auto& [name, value] : generation_variables(request)) {
@@ -55,7 +55,7 @@ class OpenMpi5Launcher : public Launcher {
     return command;
   }
 
-  // Corrects the exit code too: prterun ends with 0 when it has lost a host.
+  // Also corrects the exit code: prterun ends with 0 after it has lost a host.
   FailureReport read_failure(std::string_view output,
                              const std::vector<PlannedHost>& hosts) const override {
     OpenMpiLines lines;
@@ -79,9 +79,9 @@ class OpenMpi5Launcher : public Launcher {
     if (!mention(launch.mpirun_args, "--map-by")) {
       append(arguments, {"--map-by", local ? ":OVERSUBSCRIBE" : "seq"});
     }
-    // When a rank dies the others have lost their work.
+    // When a rank dies, the others have lost their work.
     append_parameter(arguments, launch, Project::kRuntime, "odls_base_sigkill_timeout", "0");
-    // The hosts are the calendar's, also inside an allocation of a batch system.
+    // Uses the calendar's hosts, also inside an allocation of a batch system.
     append_parameter(arguments, launch, Project::kRuntime, "ras", "^slurm,pbs,lsf,gridengine,flux");
     append_parameter(arguments, launch, Project::kRuntime, "plm", "^slurm,pbs,lsf,pals,tm");
     if (local) {

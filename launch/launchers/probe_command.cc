@@ -1,4 +1,4 @@
-// Makes the command by which a host is asked before it is used again.
+// Makes the command that asks a host whether it can be used again.
 #include "launch/launchers/arguments.h"
 
 namespace leasehold {
@@ -22,7 +22,7 @@ std::string probe_command(const Launcher& launcher, const LaunchSection& launch,
     return command;
   }
   const std::string daemon = launcher.daemon();
-  // A launcher that is called by its path looks next to itself.
+  // A launcher called by its path looks for its programs next to itself.
   const size_t slash = launch.mpirun.rfind('/');
   const std::string next_to_it =
       slash == std::string::npos

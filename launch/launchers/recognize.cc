@@ -1,4 +1,4 @@
-// Tells launchers apart by what `mpirun --version` prints.
+// Tells launchers apart by the output of `mpirun --version`.
 #include <fmt/format.h>
 
 #include "launch/launchers/launcher.h"
@@ -14,7 +14,7 @@ std::string_view first_line_with_text(std::string_view text) {
   return text.substr(0, std::min(text.find_first_of("\r\n"), kShownBytes));
 }
 
-// Returns the first word after `key` in `text`; "" when the key is missing.
+// Returns the first word after `key` in `text`; "" without the key.
 std::string version_after(std::string_view text, std::string_view key) {
   const auto behind = text_behind(text, key);
   return behind ? std::string(host_word(first_line_with_text(*behind))) : "";
@@ -24,7 +24,7 @@ std::string version_after(std::string_view text, std::string_view key) {
 
 Result<std::unique_ptr<Launcher>> recognize_launcher(const std::string& mpirun,
                                                      std::string_view version_text) {
-  // mpiexec of Open MPI 4 calls itself after ORTE.
+  // mpiexec of Open MPI 4 names itself after ORTE.
   for (const char* name : {"(Open MPI) ", "(OpenRTE) "}) {
     const std::string version = version_after(version_text, name);
     if (version.starts_with("4.")) return create_open_mpi_4(version);

@@ -48,7 +48,7 @@ std::string curtailed_in_words(const Curtailment& curtailment) {
   return fmt::format("it is curtailed ({})", curtailment.reason);
 }
 
-// Returns true when what runs in one lease runs in the next one too. A lease that names no memory
+// Returns true if ranks of one lease can also run in the next one. A lease that names no memory
 // promises none.
 bool goes_on_in(const Lease& next, const Lease& lease, int64_t slots) {
   const bool has_memory = next.memory_per_slot_bytes == lease.memory_per_slot_bytes ||
@@ -57,7 +57,8 @@ bool goes_on_in(const Lease& next, const Lease& lease, int64_t slots) {
   return next.slots >= slots && has_memory;
 }
 
-// The lease at `place` holds: until when, with what prolongs it.
+// Opens the window: the lease at `place` holds now, and the leases that prolong it decide for how
+// long.
 void open(const HostEntries& entries, size_t place, double now_s, int64_t used_slots,
           HostWindow& window) {
   const Lease* last = window.lease = entries.leases[place];
@@ -79,7 +80,8 @@ void open(const HostEntries& entries, size_t place, double now_s, int64_t used_s
   window.sure_s = std::min(window.sure_s, window.until_s);
 }
 
-// A curtailment holds: until when, with those that follow at once.
+// Closes the window if a curtailment holds now, until it and those that follow without a gap are
+// over.
 void curtail(const HostEntries& entries, double now_s, HostWindow& window) {
   double until_s = now_s;
   for (const Curtailment* curtailment : entries.curtailments) {

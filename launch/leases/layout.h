@@ -1,5 +1,5 @@
-// How the ranks of a generation share a model: what may change between generations, since it
-// changes no bit. The tensor degree is not among it: it is the job's for ever.
+// The way in which the ranks of a generation share a model. It may change between generations,
+// since it changes no bit. The tensor degree is not part of it: a job never changes that.
 #pragma once
 
 #include <cstdint>
@@ -11,9 +11,9 @@
 namespace leasehold {
 
 struct Layout {
-  int64_t pipeline = 1;  // stages
-  int64_t chunks = 1;    // model parts on each stage
-  int64_t zero = 1;      // stage of ZeRO
+  int64_t pipeline = 1;  // number of stages
+  int64_t chunks = 1;    // model parts per stage
+  int64_t zero = 1;      // ZeRO stage
 
   bool operator==(const Layout&) const = default;
   bool operator<(const Layout& other) const {
@@ -21,10 +21,10 @@ struct Layout {
   }
 };
 
-// "pipeline 2, ZeRO 3", with the chunks where there are several.
+// Returns "pipeline 2, ZeRO 3", with the number of chunks if there are several.
 std::string in_words(const Layout& layout);
 
-// So many ranks in a layout.
+// A number of ranks in a layout.
 struct LayoutOfWorld {
   int64_t world = 1;
   Layout layout;
@@ -35,14 +35,15 @@ struct LayoutOfWorld {
   }
 };
 
-// Bytes of device memory that the fullest rank needs, as far as they are known.
+// Bytes of device memory that the fullest rank needs, for the layouts whose forecast is known.
 using MemoryForecasts = std::map<LayoutOfWorld, int64_t>;
 
 std::string memory_in_words(int64_t bytes);  // "3.2 GiB"
 
-// How long a step takes, in forwards and backwards of one microbatch through the whole model on one
-// rank's device: a copy of the model with p stages and the most lanes, n, needs (n + (p - 1) / c) /
-// p with c chunks (the bubble of Narayanan et al., arXiv:2104.04473). `copies` at least 1.
+// Returns the time of a step, in units of a forward and backward of one microbatch through the
+// whole model on one rank's device. A copy of the model with p stages, c chunks and n lanes (the
+// most of any copy) needs (n + (p - 1) / c) / p: the bubble of Narayanan et al., arXiv:2104.04473.
+// `copies` is at least 1.
 double relative_step_time(const Layout& layout, int64_t lanes, int64_t copies);
 
 }  // namespace leasehold

@@ -15,14 +15,14 @@ int64_t slot_memory(const HostWindow& host) {
   return bytes > 0 ? bytes : kUnlimited;
 }
 
-// The slots' memories that there are, ascending.
+// Returns the different memory sizes of the slots, ascending.
 std::set<int64_t> memory_classes(std::span<const HostWindow> hosts) {
   std::set<int64_t> classes;
   for (const HostWindow& host : hosts) classes.insert(slot_memory(host));
   return classes;
 }
 
-// As many whole copies of the model as the hosts with enough memory hold; none: world = 0.
+// As many whole copies of the model as fit on the hosts with enough memory. world = 0: none fits.
 struct Deal {
   WorldOnHosts on;
   size_t smallest = 0;  // the host whose slots have the least memory
@@ -54,7 +54,7 @@ double step_time(const WorldOnHosts& on, const LayoutLimits& limits) {
   return relative_step_time(on.layout, limits.lanes, on.world / limits.model_ranks(on.layout));
 }
 
-// Goes through the layouts for the hosts of at least so much memory.
+// Tries the layouts on the hosts whose slots have at least a given amount of memory.
 class Search {
  public:
   Search(std::span<const HostWindow> hosts, const LayoutLimits& limits,
@@ -63,7 +63,7 @@ class Search {
 
   void look(int64_t least_memory) {
     std::optional<WorldOnHosts> first;
-    std::string preferred;  // what does not fit although it comes first
+    std::string preferred;  // the preferred layout that does not fit
     for (const Layout& layout : limits_.layouts) {
       Deal dealt = deal(hosts_, limits_, layout, least_memory);
       if (dealt.on.world < std::max<int64_t>(1, limits_.min_world)) continue;
@@ -100,7 +100,7 @@ class Search {
   }
 
   LayoutChoice take() {
-    // What is not known yet could be the better one.
+    // A layout whose forecast is missing could be the better one.
     if (!choice_.unknown.empty()) choice_.world.reset();
     return std::move(choice_);
   }

@@ -1,5 +1,5 @@
-// Which ranks of given hosts train, and in which layout, so that what a rank needs fits into its
-// slot: pure.
+// Chooses the ranks of given hosts that train and their layout, so that every rank fits into the
+// memory of its slot. Pure.
 #pragma once
 
 #include <cstdint>
@@ -13,12 +13,12 @@
 
 namespace leasehold {
 
-// What worlds a job can train in.
+// The worlds that a job can train in.
 struct LayoutLimits {
   int64_t min_world = 1;
-  int64_t lanes = 1;   // copies of the model that can take part at most
+  int64_t lanes = 1;   // the largest number of copies of the model
   int64_t tensor = 1;  // the job's tensor degree: a copy has tensor x pipeline ranks
-  std::vector<Layout> layouts = {Layout{}};  // in order of preference, the job's own first
+  std::vector<Layout> layouts = {Layout{}};  // in order of preference; the job's own is first
 
   int64_t model_ranks(const Layout& layout) const { return tensor * layout.pipeline; }
   int64_t max_world(const Layout& layout) const { return lanes * model_ranks(layout); }
@@ -26,25 +26,27 @@ struct LayoutLimits {
 
 struct WorldOnHosts {
   struct Host {
-    size_t index = 0;   // in the hosts that were given
+    size_t index = 0;   // in the given hosts
     int64_t slots = 1;  // ranks on it
   };
-  std::vector<Host> hosts;  // in the order of the hosts given
+  std::vector<Host> hosts;  // in the order of the given hosts
   int64_t world = 0;
   Layout layout;
-  std::string why;  // this layout; empty when nothing had to be weighed
+  std::string why;  // the reason for this layout; empty if there was no choice to make
 };
 
 struct LayoutChoice {
-  std::optional<WorldOnHosts> world;   // none: it has too few ranks, does not fit, or is not known
-  std::vector<LayoutOfWorld> unknown;  // forecasts that have to be made before it is known
-  std::string why_not;                 // when there is no world and nothing is unknown
+  // Nullopt: too few ranks, nothing fits, or forecasts are missing.
+  std::optional<WorldOnHosts> world;
+  std::vector<LayoutOfWorld> unknown;  // the missing forecasts
+  std::string why_not;                 // set if there is no world and no forecast is missing
 };
 
-// Takes hosts front to back, as whole copies of the model. With all hosts, and without those whose
-// slots have the least memory, and so on, the first layout that fits into the smallest slot taken
-// is weighed: the one with the fastest step (relative_step_time) wins, of equals the one with more
-// hosts. Hosts whose lease names no memory fit anything.
+// Takes hosts front to back, as whole copies of the model. It considers all hosts, then all but
+// those whose slots have the least memory, and so on. For each such set it takes the first layout
+// that fits into the smallest slot. Of these candidates the one with the fastest step
+// (relative_step_time) wins; of equals, the one with more hosts. Hosts whose lease names no memory
+// fit anything.
 LayoutChoice choose_layout(std::span<const HostWindow> hosts, const LayoutLimits& limits,
                            const MemoryForecasts& forecasts);
 

@@ -41,7 +41,7 @@ std::string span_in_words(const Lease& lease) {
   return begin + end;
 }
 
-// A host is in one place at a time.
+// Checks that no host is in two leases at a time.
 Status check_overlaps(const std::vector<Placed>& leases, const std::string& path) {
   std::map<std::string_view, std::vector<Placed>> by_host;
   for (const Placed& placed : leases) {
@@ -65,7 +65,8 @@ Status check_overlaps(const std::vector<Placed>& leases, const std::string& path
   return ok_status();
 }
 
-// A curtailment of a host that is not leased would do nothing: its name is misspelled.
+// Checks that curtailments name leased hosts. Otherwise they would do nothing: the name is
+// misspelled.
 Status check_curtailed(const LeaseCalendar& calendar, const std::vector<int64_t>& lines,
                        const std::string& path) {
   std::vector<std::string_view> leased;
@@ -89,7 +90,7 @@ Status check_curtailed(const LeaseCalendar& calendar, const std::vector<int64_t>
 Result<LeaseCalendar> parse_lease_calendar(std::string_view text, const std::string& path,
                                            double first_launch_s) {
   LEASEHOLD_ASSIGN_OR_RETURN(const LeaseTables tables, read_lease_toml(text, path));
-  // Also what an editor leaves for a moment while it writes: not to be taken for the end of all.
+  // An editor may leave an empty file for a moment while it writes. That must not end all leases.
   if (tables.leases.empty()) {
     return error(Code::kBadConfig,
                  "{}: there is no [[lease]]; write at least one, with id, hosts and slots", path);

@@ -1,5 +1,5 @@
-// What capacity is leased from when to when: a TOML file of [[lease]] and [[curtailment]] entries,
-// as strict as the job file. docs/lease_calendar.md has the table of keys.
+// The capacity that is leased, and when: a TOML file of [[lease]] and [[curtailment]] entries,
+// checked as strictly as the job file. docs/lease_calendar.md has the table of keys.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,7 @@ namespace leasehold {
 
 inline constexpr double kNever = std::numeric_limits<double>::infinity();
 
-// All times are seconds since 1970-01-01 UTC on the head's clock.
+// A lease of hosts. All times are seconds since 1970-01-01 UTC on the head's clock.
 struct Lease {
   std::string id;
   std::vector<std::string> hosts;  // [A-Za-z0-9][A-Za-z0-9._-]*
@@ -23,12 +23,13 @@ struct Lease {
   std::string provider, site, region, device;
   double begin_s = -kNever;
   double end_s = kNever;  // kNever: the hosts are owned
-  double notice_s = 0;    // how long before `end_s` the provider may ask the hosts back
+  // The span before `end_s` in which the provider may ask the hosts back.
+  double notice_s = 0;
   double price_per_slot_hour = 0;
-  int64_t memory_per_slot_bytes = 0;  // of the device that a rank computes on; 0: not said
+  int64_t memory_per_slot_bytes = 0;  // of the device that a rank computes on; 0: unknown
 };
 
-// These hosts pause: power is short, maintenance, ...
+// A pause of some hosts: power is short, maintenance, ...
 struct Curtailment {
   std::vector<std::string> hosts;
   double begin_s = 0;
@@ -41,18 +42,17 @@ struct LeaseCalendar {
   std::vector<Curtailment> curtailments;
 };
 
-// What the text says. Pure (fuzzed). Times are absolute with an offset ("2026-12-01T00:00:00Z", or
-// a TOML offset date-time), or relative ("+90s", "+15m", "+4h", "+30d") to `first_launch_s`, the
-// moment of the job's first launch. kBadConfig, naming file, line and key and what to write
-// instead, for text that is not TOML, an unknown key (with the nearest known one), a wrong type, a
-// missing key, a time without offset, an end before its begin, a bad host name, two leases of one
-// id, or one host in two leases at the same time.
+// Parses a calendar. Pure (fuzzed). Times are absolute with an offset ("2026-12-01T00:00:00Z", or a
+// TOML offset date-time), or relative ("+90s", "+15m", "+4h", "+30d") to `first_launch_s`, the time
+// of the job's first launch. kBadConfig, naming file, line, key and what to write instead, for text
+// that is not TOML, an unknown key (with the nearest known one), a wrong type, a missing key, a
+// time without offset, an end before its begin, a bad host name, two leases with one id, or one
+// host in two leases at the same time.
 Result<LeaseCalendar> parse_lease_calendar(std::string_view text, const std::string& path,
                                            double first_launch_s);
-// Reads the text of a calendar. One that is too long is kBadConfig; kMissingInput when there is no
-// such file.
+// Reads the text of a calendar. kBadConfig if it is too long; kMissingInput if it does not exist.
 Result<std::string> read_lease_calendar(FileSystem& files, const std::string& path);
-// Reads and parses.
+// Reads and parses a calendar.
 Result<LeaseCalendar> load_lease_calendar(FileSystem& files, const std::string& path,
                                           double first_launch_s);
 

@@ -13,7 +13,7 @@ namespace leasehold {
 namespace {
 
 constexpr int64_t kMaxSlots = 4096;
-constexpr size_t kMaxHostBytes = 253;  // the longest name that DNS knows
+constexpr size_t kMaxHostBytes = 253;  // the longest name in DNS
 
 Status expected(std::string_view what, const LeaseValue& got) {
   return error(Code::kBadConfig, "expected {}, got {}", what, in_words(got));
@@ -121,7 +121,7 @@ constexpr double kMaxMemoryGib = 1 << 20;
 Status read_memory(const LeaseValue& value, int64_t& bytes) {
   double gib = 0;
   LEASEHOLD_RETURN_IF_ERROR(read_amount(value, gib));
-  // Less than a byte would be taken for nothing said.
+  // Less than a byte would read as 0, which means unknown.
   const double given = gib * static_cast<double>(int64_t{1} << 30);
   if (given < 1 || gib > kMaxMemoryGib) {
     return error(Code::kBadConfig, "{} is out of range; it must be above 0 and at most {}, in GiB",

@@ -14,7 +14,7 @@ constexpr double kNineThousandYearsS = 253402300800.0;  // 10000-01-01
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
-// Reads a text from the left; what does not fit is remembered, not reported at once.
+// Reads a text from left to right. It remembers a mismatch instead of reporting it at once.
 class Reader {
  public:
   explicit Reader(std::string_view text) : text_(text) {}
@@ -23,7 +23,7 @@ class Reader {
   bool at_end() const { return text_.empty(); }
   bool sees(char c) const { return !text_.empty() && text_.front() == c; }
 
-  // Exactly `num_digits` digits.
+  // Reads exactly `num_digits` digits.
   int64_t number(size_t num_digits) {
     int64_t value = 0;
     for (size_t i = 0; i < num_digits; ++i) {
@@ -34,7 +34,7 @@ class Reader {
     return value;
   }
 
-  // One to nine digits behind a point.
+  // Reads one to nine digits after a decimal point.
   int64_t nanoseconds() {
     int64_t value = 0;
     int64_t unit = 100'000'000;
@@ -48,7 +48,7 @@ class Reader {
     return value;
   }
 
-  // One of these characters.
+  // Reads one of these characters.
   char one_of(std::string_view characters) {
     if (text_.empty() || characters.find(text_.front()) == std::string_view::npos) {
       fail();

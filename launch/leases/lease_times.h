@@ -1,4 +1,4 @@
-// Times as a calendar writes them, in seconds since 1970-01-01 UTC.
+// The times of a calendar, in seconds since 1970-01-01 UTC.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,7 @@
 
 namespace leasehold {
 
-// A moment with its offset from UTC, as TOML and RFC 3339 have it.
+// A time with its offset from UTC, as in TOML and RFC 3339.
 struct CivilTime {
   int64_t year = 1970;
   int64_t month = 1, day = 1;
@@ -17,16 +17,17 @@ struct CivilTime {
   int64_t offset_minutes = 0;
 };
 
-// Nothing when there is no such day or time (February 30th, 24:00, a leap second).
+// Returns nullopt if there is no such day or time (February 30th, 24:00, a leap second).
 std::optional<double> unix_seconds(const CivilTime& time);
 
-// "90s", "15m", "4h", "30d": whole numbers, at most 100 years.
+// Parses "90s", "15m", "4h", "30d": whole numbers, at most 100 years.
 std::optional<double> parse_duration_s(std::string_view text);
 
-// "2026-12-01T00:00:00Z", "2026-12-01 00:00:00.5+02:00", or "+4h" after `first_launch_s`.
+// Parses "2026-12-01T00:00:00Z", "2026-12-01 00:00:00.5+02:00", or "+4h" after `first_launch_s`.
 std::optional<double> parse_lease_time(std::string_view text, double first_launch_s);
 
-// "2026-12-01T00:00:00Z", to the second; what is not finite, or beyond the year 9999, in words.
+// Returns "2026-12-01T00:00:00Z", to the second. A time that is not finite, or is after the year
+// 9999, is described in words.
 std::string utc_text(double unix_s);
 
 }  // namespace leasehold

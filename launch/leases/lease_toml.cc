@@ -35,7 +35,7 @@ std::string_view type_in_words(toml::node_type type) {
   }
 }
 
-// Nothing when it has no offset.
+// Returns nullopt if the date-time has no offset.
 std::optional<double> moment_of(const toml::date_time& moment) {
   if (!moment.offset) return std::nullopt;
   return unix_seconds({.year = moment.date.year,
@@ -77,7 +77,7 @@ LeaseTable table_of(const toml::table& node) {
   return table;
 }
 
-// The tables of `[[name]]`.
+// Returns the tables of `[[name]]`.
 Result<std::vector<LeaseTable>> tables_of(const toml::node& node, std::string_view name,
                                           const std::string& path) {
   const auto refuse = [&](const toml::node& where) {

@@ -1,5 +1,5 @@
-// TOML text to the entries of a calendar and their values, not yet judged. toml++ stays behind
-// this.
+// Reads TOML text into the entries of a calendar and their values, without judging them. Nothing
+// else here includes toml++.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,7 @@ struct LeaseValue {
   std::variant<int64_t, double, std::string, std::vector<std::string>, Moment, Other> value;
 };
 
-// "the integer 3": what a message says that it got.
+// Returns "the integer 3", for messages about the value found.
 std::string in_words(const LeaseValue& value);
 
 struct LeaseTable {
@@ -40,8 +40,8 @@ struct LeaseTables {
   std::vector<LeaseTable> curtailments;
 };
 
-// kBadConfig, naming file and line, for text that is not TOML, another table than these two, and a
-// key outside of them.
+// Reads a calendar. kBadConfig, naming file and line, for text that is not TOML, for any other
+// table, and for a key outside of a table.
 Result<LeaseTables> read_lease_toml(std::string_view text, const std::string& path);
 
 }  // namespace leasehold

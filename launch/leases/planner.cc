@@ -12,16 +12,16 @@ namespace leasehold {
 
 namespace {
 
-// What is not measured yet, in margins: the margin is the job's own word for how long its things
-// take. A margin below a second counts as one.
+// Estimates of what is not measured yet, in margins, since the margin is how the job states its own
+// time scale. A margin below a second counts as one second.
 constexpr double kUnmeasuredStartMargins = 2;
 constexpr double kUnmeasuredStepMargins = 1;
 constexpr double kUnmeasuredSaveMargins = 2;
 constexpr double kSmallestScaleS = 1;
 
-constexpr size_t kMaxNamed = 8;  // hosts in a reason
+constexpr size_t kMaxNamed = 8;  // hosts named in a reason
 
-// Durations in seconds, none of them optional any more.
+// Durations in seconds, all of them known.
 struct Costs {
   double start_s;
   double step_s;
@@ -44,7 +44,7 @@ Costs costs_of(const PlanLimits& limits, const MeasuredTimes& times) {
           .margin_s = margin_s};
 }
 
-// Names of hosts, or what is said of them; not more than a sentence can hold.
+// A list of host names, or of phrases about hosts, which is cut to the length of a sentence.
 class NameList {
  public:
   void add(const std::string& name) {
@@ -63,18 +63,19 @@ class NameList {
   size_t num_ = 0;
 };
 
-// The last moment (excluded) at which a generation may begin on a host that is open until then.
+// Returns the last time (excluded) at which a generation may begin on a host that is open until
+// then.
 double last_start_s(const HostWindow& window, const Costs& costs) {
   return window.until_s - costs.wind_down_s() - costs.start_s;
 }
 
-// What keeps anybody from using a host now, or ends its time.
+// Returns the reason why a host is closed or will close, with the time.
 std::string in_words(const HostWindow& window) {
   const bool lasts = window.state == HostWindow::State::kCurtailed;
   return fmt::format("{} {} {}", window.why, lasts ? "until" : "at", utc_text(window.until_s));
 }
 
-// Why a host cannot be taken now, for people; nothing when it can.
+// Returns the reason why a host cannot be taken now, for people; nullopt if it can.
 std::optional<std::string> obstacle(const HostWindow& window, const HostHealth* health,
                                     const Costs& costs, double now_s) {
   if (window.state != HostWindow::State::kOpen) return in_words(window);
@@ -96,20 +97,21 @@ bool comes_first(const HostWindow& a, const HostWindow& b) {
   return a.lease->price_per_slot_hour < b.lease->price_per_slot_hour;
 }
 
-// Which of the candidates (in the order of comes_first) to take.
+// The candidates to take; they are in the order of comes_first.
 struct Choice {
   std::optional<WorldOnHosts> on;
-  size_t num_looked_at = 0;            // the first so many candidates were enough
-  std::vector<LayoutOfWorld> unknown;  // with them: not decided yet
+  size_t num_looked_at = 0;            // only this many candidates had to be considered
+  std::vector<LayoutOfWorld> unknown;  // the missing forecasts; if any, nothing is decided
   std::string why_not;                 // no layout fits
-  double holds_until_s = kNever;       // then time alone makes another choice
+  double holds_until_s = kNever;       // the time at which this choice changes without other events
 };
 
-// Worlds without the first `num_preferred` are not looked at.
+// Chooses hosts. Ignores worlds without the first `num_preferred` candidates.
 Choice choose(const std::vector<HostWindow>& candidates, size_t num_preferred,
               const PlanLimits& limits, const Costs& costs, double now_s,
               const MemoryForecasts& forecasts) {
-  // A choice between the first few, the first few more, ...: hosts that end together come together.
+  // Chooses between the first few candidates, the first few more, and so on. Hosts that end
+  // together are added together.
   std::vector<WorldOption> options;
   std::vector<WorldOnHosts> worlds;
   Choice choice;
@@ -156,9 +158,9 @@ double step_time_of(int64_t world, const Layout& layout, const LayoutLimits& lim
                             std::max<int64_t>(1, world / limits.model_ranks(layout)));
 }
 
-// What a change now wins over staying, in seconds of the running world's progress, when the new
-// world has to end in `wanted_s` seconds and the running one in `running_s`, then to become the new
-// one for the cost of a restart.
+// Returns the gain of changing now over staying, in seconds of the running world's progress. The
+// new world must end in `wanted_s` seconds. The running one must end in `running_s` seconds and
+// could then become the new one, for the cost of a restart.
 double won_by_change_s(double speedup, double restart_s, double wanted_s, double running_s) {
   if (speedup <= 1 || wanted_s <= restart_s) return 0;
   const double afterwards_s = wanted_s - running_s - restart_s;
@@ -183,7 +185,7 @@ std::string why_waiting(const Plan& plan, const Choice& choice, const LayoutLimi
   return fmt::format("{} of at least {} can train now", slots, ranks_in_words(least));
 }
 
-// Of a host that could be used. `passed_over`: others behind it are used.
+// Explains why a usable host was not chosen. `passed_over`: hosts ranked below it were chosen.
 std::string why_left_out(const HostWindow& window, bool passed_over, const Plan& plan,
                          const LayoutLimits& limits) {
   if (passed_over) {
@@ -263,7 +265,7 @@ Plan plan(const LeaseCalendar& calendar, const std::map<std::string, HostHealth>
     in.add(window.host);
     taken.insert(host.index);
   }
-  // A host that gives fewer ranks than its lease has slots may be used for longer.
+  // A host that gives fewer ranks than its lease has slots may be usable for longer.
   const auto windows = windows_in_use(plan.hosts, calendar, now_s);
   for (PlannedHost& host : plan.hosts) host.end_s = windows.at(host.host).until_s;
   plan.drain_at_s = drain_time(plan.hosts, calendar, limits, times, now_s).at_s;

@@ -13,13 +13,13 @@ namespace {
 
 constexpr double kForEver = std::numeric_limits<double>::infinity();
 
-// An option as a function of the time t when it starts: progress = at_zero - world * t.
+// The progress of an option as a function of the time t when it starts: at_zero - world * t.
 struct Line {
   double world;
   double at_zero;
 };
 
-// `more` starts with a larger world and is the better one before this time, `less` after it.
+// Returns the time before which `more`, the larger world, is better, and after which `less` is.
 double crossing_s(const Line& more, const Line& less) {
   return (more.at_zero - less.at_zero) / (more.world - less.world);
 }
@@ -30,10 +30,10 @@ WorldChoice choose_world(std::span<const WorldOption> options, double start_s, d
                          double now_s) {
   LEASEHOLD_CHECK(!options.empty(), "no world to choose from");
   if (options.size() == 1) return {.option = 0, .holds_until_s = kForEver};
-  // A world that never drains is compared over a time in which the others drain and it follows.
+  // A world that never drains is compared over the time in which the others drain and it follows.
   const double last_s =
       std::isinf(options[0].drain_at_s) ? options[1].drain_at_s + restart_s : options[0].drain_at_s;
-  // All times count from there: small numbers lose no digits.
+  // All times count from last_s: small numbers lose no digits.
   const auto drain_s = [&](size_t i) { return std::min(options[i].drain_at_s, last_s) - last_s; };
   std::vector<double> afterwards(options.size(), 0);  // progress after option i drained
   std::vector<Line> lines;
