@@ -42,7 +42,7 @@ class MpiProcessGroup : public ProcessGroup {
   std::unique_ptr<MpiRuntime> runtime_;
 };
 
-// "" when nobody gave one.
+// Returns the name that the caller or LEASEHOLD_NODE gives; "" if neither does.
 std::string given_name(const std::string& wanted) {
   const char* node = std::getenv("LEASEHOLD_NODE");
   return wanted.empty() && node != nullptr ? node : wanted;
@@ -53,13 +53,13 @@ std::string machine_name() {
   return ::gethostname(host, sizeof(host) - 1) == 0 ? host : "unknown";
 }
 
-// A variable that says that several ranks were started.
+// A variable that announces that several ranks were started.
 struct Announced {
   const char* variable;
   int size;
 };
 
-// Finds the first of these variables that says so.
+// Returns the first of these variables that announces several ranks.
 std::optional<Announced> several_announced(std::initializer_list<const char*> variables) {
   for (const char* variable : variables) {
     const char* text = std::getenv(variable);

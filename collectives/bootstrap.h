@@ -1,5 +1,5 @@
-// How a program becomes a rank: the world communicator, and where the rank stands on its node.
-// Under mpirun that is MPI; started by hand it is the group of one rank.
+// Makes a program a rank: the world communicator, and the rank's place on its node. Under mpirun
+// the world is MPI's; in a program started by hand it is the group of one rank.
 #pragma once
 
 #include <functional>
@@ -13,48 +13,50 @@ namespace leasehold {
 
 struct ProcessGroupOptions {
   double timeout_s = 300;  // of each operation
-  // The name of this rank's node; "": LEASEHOLD_NODE, else the host's name. One that is given is
-  // also the host that NCCL counts this rank to (announce_node).
+  // The name of this rank's node. "" means LEASEHOLD_NODE, or else the host's name. A given name is
+  // also the host to which NCCL assigns this rank (announce_node).
   std::string node;
-  // This process writes nothing that others could write too, so it may stay alone where a batch
-  // system has started several.
+  // True if this process writes nothing that others could write too. It may then run alone where a
+  // batch system has started several.
   bool may_be_alone = false;
-  // MpiOptions::overdue.
+  // See MpiOptions::overdue.
   std::function<void(const Status&)> overdue;
 };
 
 class ProcessGroup {
  public:
-  // Collective when mpirun (or another launcher that speaks PMI) started this process. kUnavailable
-  // when MPI fails. kBadConfig when a launcher says that it started several ranks and this one is
-  // alone: each would train by itself. That happens when launcher and MPI do not belong together,
-  // and when Slurm starts tasks without telling MPI.
+  // Makes the group. Collective if mpirun (or another launcher that speaks PMI) started this
+  // process. kUnavailable if MPI fails. kBadConfig if a launcher announces several ranks and this
+  // process is alone: each would train by itself. That happens if launcher and MPI do not belong
+  // together, and if Slurm starts tasks without telling MPI.
   static Result<std::unique_ptr<ProcessGroup>> create(const ProcessGroupOptions& options);
   virtual ~ProcessGroup() = default;
 
   virtual Communicator& world() = 0;
   virtual const std::vector<std::string>& nodes() const = 0;  // by rank of the world
   const std::string& node() { return nodes()[static_cast<size_t>(world().rank())]; }
-  // Among the ranks with this rank's node, by rank of the world.
+  // Return this rank's place among the ranks of its node, in the order of the world, and their
+  // number.
   int node_local_rank();
   int node_local_size();
 
-  // Collective: meets all ranks, then ends MPI; the communicators are of no use afterwards. When it
-  // fails, or when the world is not healthy, the program must leave by _exit (69): MPI's own end
+  // Collective: meets all ranks, then ends MPI. The communicators must not be used afterwards. If
+  // this fails, or if the world is not healthy, the program must leave by _exit (69): MPI's own end
   // would wait for the lost peer.
   virtual Status finish() = 0;
-  // Has the launcher end the other ranks, with this exit code, where it does not notice by itself
+  // Makes the launcher end the other ranks, with this exit code, if it does not notice by itself
   // that one is gone. For a rank that leaves without meeting the others. May end this process too,
   // or hang.
   virtual void give_up(int exit_code) = 0;
 };
 
-// Sets NCCL_HOSTID, unless it is set: NCCL takes ranks of one host for neighbours on its buses and
-// refuses two of them on one GPU, which nodes that share a machine are not and do. Before threads
-// start.
+// Sets NCCL_HOSTID, unless it is set. NCCL expects ranks of one host to be neighbours on its buses,
+// and refuses two of them on one GPU. Nodes that share a machine are not neighbours, and do share a
+// GPU. Must be called before threads start.
 void announce_node(const std::string& node);
 
-// True when a launcher started this process as one of several ranks (or as one rank under mpirun).
+// Returns true if a launcher started this process as one of several ranks (or as one rank under
+// mpirun).
 bool started_by_launcher();
 
 }  // namespace leasehold

@@ -17,7 +17,7 @@ struct Sum {
     }
   }
 };
-// A NaN in `a` is caught by a != a, one in `b` by the failed comparison.
+// Propagate NaN: a != a detects a NaN in `a`, and the failed comparison one in `b`.
 struct Max {
   template <typename T>
   T operator()(T a, T b) const {
@@ -31,7 +31,7 @@ struct Min {
   }
 };
 
-// `ivdep`: out may be left or right itself, which carries nothing from one element to the next.
+// `ivdep` is safe although out may be left or right: no element depends on another.
 template <typename T, typename Op>
 void loop(void* out, const void* left, const void* right, int64_t n) {
   T* o = static_cast<T*>(out);

@@ -1,4 +1,4 @@
-// The arithmetic of reductions on host memory.
+// The arithmetic of reductions in host memory.
 #pragma once
 
 #include <cstdint>
@@ -7,8 +7,8 @@
 
 namespace leasehold {
 
-// out[i] = left[i] op right[i] for i < n, elements of `dtype` (f32, f64 or i32). out may be left or
-// right. A NaN on either side gives NaN, also for max and min. Integers wrap.
+// Sets out[i] = left[i] op right[i] for i < n, for elements of `dtype` (f32, f64 or i32). out may
+// be left or right. NaN propagates, also in max and min. Integers wrap.
 void combine(DType dtype, ReduceOp op, void* out, const void* left, const void* right, int64_t n);
 
 }  // namespace leasehold

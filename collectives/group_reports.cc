@@ -13,7 +13,7 @@ void GroupReport::set_failure(const std::string& reason) {
 
 namespace {
 
-// What a member does instead, or "" when nothing sets it apart.
+// Returns what a member is doing instead; "" if it does nothing unusual.
 std::string describe_answer(const LateOperation& late, const ReportAnswer& answer) {
   const GroupReport& report = answer.report;
   if (!answer.answered) return "does not answer: its process is frozen, or it or its node is lost";

@@ -15,7 +15,7 @@
 
 namespace leasehold {
 
-// The engine's own limits end every operation; a stream's limit would only repeat them.
+// No limit on the stream: it would only repeat the engine's own limits, which end every operation.
 void MpiOperation::then(Stream& stream) {
   constexpr double kNoLimitS = 1e8;
   CpuStream::from(stream).wait_for(*this, ticket, kNoLimitS);
@@ -28,8 +28,8 @@ Status MpiOperation::wait_for(uint64_t awaited, Deadline deadline) const {
 
 namespace {
 
-// Processes start and end at the machine's pace: a short deadline of collectives is not meant for
-// that.
+// The least limit for start and end: processes start and end at the machine's pace, for which a
+// short deadline of collectives is not meant.
 constexpr double kShortestLimitS = 60;
 
 class MpiCommunicator : public Communicator, public ReportingGroup {
@@ -51,7 +51,7 @@ class MpiCommunicator : public Communicator, public ReportingGroup {
   }
   std::string describe_member(int rank) override { return engine_.describe_member(group_, rank); }
 
-  // An all_gather of what every rank wants; the channel is the first that is free on all of them.
+  // Gathers every rank's wish; the channel is the first one that is free on all ranks.
   Result<std::unique_ptr<Communicator>> split(int color, int key,
                                               const std::string& name) override {
     struct Wish {
@@ -67,7 +67,7 @@ class MpiCommunicator : public Communicator, public ReportingGroup {
     operation->summary = {.kind = OperationKind::kSplit};
     engine_.issue(*operation);
     engine_.stream_reached(*operation, ok_status());
-    // The timeout ends the operation before this deadline does, so nothing refers to `wishes`
+    // The timeout ends the operation before this deadline, so nothing refers to `wishes`
     // afterwards.
     const double limit_s = 2 * engine_.options().timeout_s + engine_.options().answer_limit_s + 10;
     LEASEHOLD_RETURN_IF_ERROR(operation->wait(Deadline::after_s(limit_s)));
@@ -170,7 +170,7 @@ Result<MPI_Comm> duplicate_world(double limit_s) {
   return copy;
 }
 
-// Returns true when this machine has fewer cores for this process than ranks.
+// Returns true if this process has fewer cores than there are ranks on this machine.
 bool is_oversubscribed(const std::vector<std::string>& hosts, const std::string& own) {
   cpu_set_t cores;
   if (::sched_getaffinity(0, sizeof(cores), &cores) != 0) return false;
@@ -226,8 +226,7 @@ class MpiRuntimeImplementation : public MpiRuntime {
                             std::max(options_.timeout_s, kShortestLimitS), options_.overdue);
       return check_mpi(MPI_Finalize(), "MPI_Finalize");
     }
-    // A group that was given up may have left messages that nobody took, which MPICH 5 reports
-    // here.
+    // MPICH 5 fails here if a group that was given up has left messages that nobody received.
     (void)MPI_Comm_free(&data_);
     (void)MPI_Comm_free(&side_);
     return ok_status();
@@ -261,7 +260,7 @@ class MpiRuntimeImplementation : public MpiRuntime {
   std::vector<std::string> nodes_;
 };
 
-// Says who waits; whom for, only the launcher knows.
+// Describes the rank that waits; only the launcher knows which rank it waits for.
 std::string describe_start(const MpiOptions& options) {
   const std::string node = options.node.empty() ? host_name() : options.node;
   for (const auto& [rank, size] :

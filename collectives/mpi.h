@@ -1,9 +1,9 @@
-// The processes that mpirun started, as a Communicator over host memory. One per process.
+// Makes the processes that mpirun started a Communicator over host memory. One object per process.
 //
-// MPI is called under one mutex (MPI_THREAD_SERIALIZED) and never blocks. An operation that misses
-// its timeout makes its rank ask all members of the group where they are; the error names who lags,
-// at which operation, and who does not answer. After a failure a rank must leave with _exit, never
-// through MPI_Finalize, which would wait for the lost peer.
+// MPI is called under one mutex (MPI_THREAD_SERIALIZED) and never blocks. If an operation misses
+// its timeout, its rank asks all members of the group where they are. The error names the rank that
+// lags, the operation where it is, and the ranks that do not answer. After a failure a rank must
+// leave with _exit, never through MPI_Finalize, which would wait for the lost peer.
 #pragma once
 
 #include <functional>
@@ -18,36 +18,37 @@
 namespace leasehold {
 
 struct MpiOptions {
-  double timeout_s = 300;  // of each operation, from the moment it starts
-  double answer_limit_s =
-      2;             // how long peers have to tell where they are, once an operation is late
+  double timeout_s = 300;  // of each operation, from its start
+  // The time that peers have to answer where they are, after an operation is late.
+  double answer_limit_s = 2;
   std::string node;  // where this rank runs, for messages; "": the host's name
   RoundLimits limits;
-  // Called on another thread, to end the process, when MPI_Init or MPI_Finalize has not come back
-  // within the timeout, or a minute where that is shorter; empty: they have no limit.
+  // Called on another thread, to end the process, if MPI_Init or MPI_Finalize has not returned
+  // within the timeout or a minute, whichever is longer. Empty: they have no limit.
   std::function<void(const Status&)> overdue;
 };
 
 class MpiRuntime {
  public:
-  // Collective over the ranks that mpirun started; initialises MPI unless somebody has.
+  // Makes the runtime. Collective over the ranks that mpirun started. Initialises MPI unless it is
+  // initialised.
   static Result<std::unique_ptr<MpiRuntime>> create(const MpiOptions& options);
-  // Stops the communication thread and leaves MPI as it is.
+  // Stops the communication thread. Does not end MPI.
   virtual ~MpiRuntime() = default;
 
-  // Its operations' streams are CPU streams; they, and what split made of it, must end before this
-  // object does.
+  // Returns the world. Its operations' streams are CPU streams. The streams, and the communicators
+  // that split() made, must be destroyed before this object.
   virtual Communicator& world() = 0;
-  // What each rank of the world gave as its node.
+  // Returns the node that each rank of the world gave.
   virtual const std::vector<std::string>& nodes() const = 0;
-  // Other code of the process that calls MPI itself (a library, a benchmark) must hold this
-  // meanwhile, and may do nothing else: nobody's operations move.
+  // Locks MPI. Code of this process that calls MPI itself (a library, a benchmark) must hold this
+  // lock meanwhile, and must do nothing else: nobody's operations advance.
   virtual std::unique_lock<std::mutex> lock_mpi() = 0;
-  // Collective: waits for all ranks, then MPI_Finalize (if create initialised). Fails, and leaves
-  // MPI as it is, unless the world is healthy: then call _exit. Communicators are of no use
-  // afterwards.
+  // Collective: waits for all ranks, then calls MPI_Finalize (if create initialised MPI). Fails,
+  // and does not end MPI, unless the world is healthy; the caller must then call _exit.
+  // Communicators must not be used afterwards.
   virtual Status finalize() = 0;
-  // Has MPI's launcher end all ranks, this one with `exit_code`. May hang, or return.
+  // Makes MPI's launcher end all ranks, this one with `exit_code`. May hang, or return.
   static void abort(int exit_code);
 };
 

@@ -1,4 +1,4 @@
-// Every MPI call's return, checked.
+// Checks the result of every MPI call.
 #pragma once
 
 #include <mpi.h>
@@ -7,10 +7,10 @@
 
 namespace leasehold {
 
-// ok, or kUnavailable with the call's name and MPI's own words.
+// Returns ok, or kUnavailable with the name of the call and MPI's own message.
 Status check_mpi(int returned, const char* call);
 
-// Waits for a request at start-up or at the end, without blocking in MPI.
+// Waits for a request at the start or at the end, without blocking in MPI.
 Status wait_for_request(MPI_Request* request, const char* call, double limit_s);
 
 }  // namespace leasehold

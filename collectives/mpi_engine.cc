@@ -20,19 +20,19 @@ using Steady = std::chrono::steady_clock;
 using std::chrono::microseconds;
 using std::chrono::milliseconds;
 
-// Bits of a tag: the group's channel, the pipeline of a collective (or that this is a message), a
-// check.
+// Bits of a tag: the group's channel, the pipeline of a collective (or kMessageTag), and a check.
 constexpr int kPipelineBits = 4, kMinChannelBits = 11, kMaxCheckBits = 16;
 constexpr int kMessageTag = (1 << kPipelineBits) - 1;
 static_assert(kMaxPipelines < kMessageTag);
 
-// A waiting thread polls for kSpin after the last thing that moved, then offers its core to others
-// between polls, then sleeps for a sixteenth of the time that it has waited.
+// A waiting thread polls for kSpin after the last progress. Then it yields its core between polls.
+// After kYield it sleeps for a sixteenth of the quiet time.
 constexpr auto kSpin = microseconds(100);
 constexpr auto kYield = milliseconds(1);
 constexpr auto kShortestSleep = microseconds(20), kLongestSleep = microseconds(500);
-// The engine's thread, while nobody waits: how often it looks after operations under way, after a
-// rank's peers that wait for an answer, and how long it stays attentive after the last operation.
+// Intervals of the engine's thread: the shortest and longest one while operations are under way and
+// nobody waits, the one while other threads wait, and the one while it is idle. It stays attentive
+// for kAttentive after the last operation.
 constexpr auto kShortestInterval = microseconds(20), kLongestInterval = microseconds(150);
 constexpr auto kBystanderInterval = milliseconds(1);
 constexpr auto kIdleInterval = milliseconds(20);
@@ -50,7 +50,7 @@ void apply(const RoundsPlan& plan, const Round& round) {
 
 }  // namespace
 
-// How a thread that waits passes the time between two looks.
+// Passes the time of a waiting thread between two looks.
 class MpiEngine::Backoff {
  public:
   explicit Backoff(MpiEngine& engine) : engine_(engine), moved_at_(Steady::now()) {}
@@ -81,7 +81,7 @@ MpiEngine::MpiEngine(MPI_Comm data, MPI_Comm side, int world_rank, const MpiEngi
       options.limits.segment_bytes <= INT_MAX && options.limits.message_bytes <= INT_MAX,
       "messages of {} and {} bytes: MPI counts are int", options.limits.segment_bytes,
       options.limits.message_bytes);
-  (void)plan_rounds({}, options.limits);  // checks them here, not on the engine's thread
+  (void)plan_rounds({}, options.limits);  // checks the limits here, not on the engine's thread
 }
 
 MpiEngine::~MpiEngine() { stop(); }
@@ -94,7 +94,7 @@ Status MpiEngine::start() {
   if (found != 0) max_tag_ = *static_cast<int*>(attribute);
   const int tag_bits = static_cast<int>(std::bit_width(static_cast<unsigned>(max_tag_)));
   check_bits_ = std::clamp(tag_bits - kPipelineBits - kMinChannelBits, 0, kMaxCheckBits);
-  // More are under way only with very many pieces or peers; then these grow.
+  // More requests are under way only with very many pieces or peers; then these vectors grow.
   constexpr size_t kRequests = 256;
   requests_.reserve(kRequests);
   owners_.reserve(kRequests);
@@ -237,7 +237,7 @@ Status MpiEngine::wait(const MpiOperation& operation, uint64_t ticket, Deadline 
   }
   --num_waiting_;
   std::lock_guard lock(state_mutex_);
-  // Used again since: it was done well then, or the group has failed.
+  // A reused object means that the awaited operation was ok, or that the group has failed.
   return operation.done == ticket && operation.ticket == ticket ? operation.status
                                                                 : operation.group.failure;
 }
@@ -292,7 +292,8 @@ void MpiEngine::start_what_may() {
   }
 }
 
-// Strictly in the order of issue; a collective waits for the one before it.
+// Returns the next operation, strictly in the order of issue. A collective waits for the one before
+// it.
 MpiOperation* MpiEngine::next_to_start(MpiGroup& group) {
   std::lock_guard lock(state_mutex_);
   MpiOperation* operation = group.head;
@@ -335,7 +336,7 @@ void MpiEngine::start_operation(MpiOperation& operation) {
   if (operation.num_running == 0) finish(operation, ok_status());
 }
 
-// Goes through rounds until one has messages under way.
+// Runs rounds until one has messages under way.
 Status MpiEngine::run_pipeline(MpiOperation& operation, int index) {
   MpiOperation::Pipeline& pipeline = operation.pipelines[static_cast<size_t>(index)];
   char* scratch = operation.group.scratch.data() + operation.plan.scratch_bytes * index;
@@ -383,8 +384,8 @@ int MpiEngine::tag_of(const MpiOperation& operation, int pipeline, int64_t size_
   const int root = message ? 0 : summary.peer;
   for (const int64_t part : {static_cast<int64_t>(summary.dtype), static_cast<int64_t>(summary.op),
                              int64_t{root}, summary.elements, operation.sequence, size_bytes}) {
-    check = (check ^ static_cast<uint64_t>(part)) *
-            0x9e3779b97f4a7c15;  // 2^64 / golden ratio, an odd multiplier
+    // 2^64 / golden ratio, an odd multiplier.
+    check = (check ^ static_cast<uint64_t>(part)) * 0x9e3779b97f4a7c15;
     check ^= check >> 29;
   }
   const int place = operation.group.channel << kPipelineBits | (message ? kMessageTag : pipeline);

@@ -1,5 +1,5 @@
-// Inside `mpi`: an operation that is late, a peer that is gone, and giving up without leaving MPI's
-// hands on memory.
+// Handles the failures of `mpi`: an operation that is late, a peer that is gone, and giving up
+// without letting MPI keep pointers to memory.
 #include <algorithm>
 #include <chrono>
 
@@ -12,7 +12,7 @@ namespace {
 
 using Steady = std::chrono::steady_clock;
 
-// How long a message that is no longer wanted may take to be cancelled.
+// Time that an unwanted message may take to be cancelled.
 constexpr auto kWithdrawal = std::chrono::milliseconds(500);
 
 Steady::duration seconds(double value) {
@@ -40,7 +40,7 @@ void MpiEngine::abort_progressing(MpiGroup& group, const Status& reason, bool te
     if (!silent_) withdrawn = withdraw(operation) && withdrawn;
     finish(operation, reason);
   }
-  // The others may be lost themselves; whoever hears it need not wait for a deadline.
+  // The other ranks may be lost themselves. Those that hear it need not wait for a deadline.
   if (tell && !silent_)
     (void)lag_.tell_gave_up(group.channel, group.world_ranks, world_rank_, reason.message());
   if (!withdrawn && !silent_) {
@@ -85,7 +85,7 @@ bool MpiEngine::withdraw(MpiOperation& operation) {
 }
 
 void MpiEngine::watch_deadlines(Deadline::TimePoint now) {
-  if (asked_from_outside_) return;  // its answers come soon, or its limit does
+  if (asked_from_outside_) return;  // the answers, or the limit of the question, come soon
   if (asked_about_ != nullptr) {
     const bool still_runs =
         std::find(running_.begin(), running_.end(), asked_about_) != running_.end();
@@ -157,7 +157,7 @@ std::vector<ReportAnswer> MpiEngine::ask_members(const MpiGroup& group, double l
     {
       std::lock_guard lock(progress_mutex_);
       const bool given_up = silent_ || deadline.passed();
-      // One question at a time; the engine's own goes first.
+      // One question at a time; the engine's own has priority.
       if (!asked && !given_up && asked_about_ == nullptr && !asked_from_outside_) {
         asked = lag_.ask(group.channel, group.world_ranks, world_rank_).ok();
         asked_from_outside_ = asked;

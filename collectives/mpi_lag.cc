@@ -28,7 +28,7 @@ Status MpiLag::listen() {
 
 void MpiLag::stop() {
   if (incoming_request_ == MPI_REQUEST_NULL) return;
-  // A receive that was matched meanwhile completes by itself: messages here are short.
+  // A receive that has been matched meanwhile completes by itself: messages here are short.
   (void)MPI_Cancel(&incoming_request_);
   (void)wait_for_request(&incoming_request_, "MPI_Cancel of the side channel", 1);
   incoming_request_ = MPI_REQUEST_NULL;
@@ -63,7 +63,8 @@ Status MpiLag::handle(const Message& message, int world_rank) {
       return send(answer, world_rank);
     }
     case Kind::kAnswer: {
-      if (message.question != question_) return ok_status();  // a late one, to an earlier question
+      // A late answer to an earlier question.
+      if (message.question != question_) return ok_status();
       const auto member = std::find(asked_.begin(), asked_.end(), world_rank);
       if (member == asked_.end()) return ok_status();
       ReportAnswer& answer = answers_[static_cast<size_t>(member - asked_.begin())];

@@ -1,7 +1,7 @@
-// Who lags: a side channel beside the data on which every rank answers what it is doing, also while
-// its own thread is stuck in a computation; only a process that is frozen, dead or cut off does not
-// answer. It also carries the news that a rank gave a group up. Used under the engine's progress
-// mutex.
+// A side channel next to the data, for finding out which rank lags. Every rank answers what it is
+// doing, even while its own thread is stuck in a computation; only a process that is frozen, dead
+// or cut off does not answer. The channel also carries the news that a rank gave up a group. Used
+// under the engine's progress mutex.
 #pragma once
 
 #include <cstdint>
@@ -24,23 +24,23 @@ class MpiLagListener {
 
 class MpiLag {
  public:
-  // `comm` is this object's own, with MPI_ERRORS_RETURN; not freed here.
+  // Takes a communicator for this object alone, with MPI_ERRORS_RETURN. The caller frees it.
   MpiLag(MPI_Comm comm, MpiLagListener& listener);
 
-  // Before anything else.
+  // Starts listening. Must be called first.
   Status start();
-  // Ends listening.
+  // Stops listening.
   void stop();
-  // Answers what was asked and takes in what was answered. Cheap when nothing arrived.
+  // Answers questions and takes in answers. Cheap if nothing arrived.
   Status poll();
 
-  // Asks the members of a group where they are in it.
+  // Asks the members of a group where they are in its operations.
   Status ask(int channel, const std::vector<int>& world_ranks, int own_world_rank);
   bool all_answered() const { return missing_ == 0; }
-  // By member, in the order of the question.
+  // Returns the answers by member, in the order of the question.
   const std::vector<ReportAnswer>& answers() const { return answers_; }
 
-  // Tells the other members that this rank gave the group up. They may be gone: nobody waits for
+  // Tells the other members that this rank gave up the group. They may be gone, so nobody waits for
   // the delivery.
   Status tell_gave_up(int channel, const std::vector<int>& world_ranks, int own_world_rank,
                       const std::string& reason);
@@ -50,7 +50,7 @@ class MpiLag {
   struct Message {
     Kind kind = Kind::kQuery;
     int32_t channel = 0;
-    int64_t question = 0;  // an answer repeats it
+    int64_t question = 0;  // repeated in the answer
     GroupReport report;
   };
   struct Outgoing {

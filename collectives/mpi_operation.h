@@ -1,4 +1,4 @@
-// Inside `mpi`: an operation under way and the group that it belongs to, on this rank.
+// An operation of `mpi` under way and the group that it belongs to, on this rank.
 #pragma once
 
 #include <atomic>
@@ -24,55 +24,56 @@ class MpiOperation : public WorkState, public Waitable {
   Status wait_for(uint64_t awaited, Deadline deadline) const override;
 
   MpiGroup& group;
-  std::atomic<uint64_t> ticket{0};  // how often this object has been used
+  std::atomic<uint64_t> ticket{0};  // number of uses of this object
   std::atomic<uint64_t> done{0};    // the newest ticket that is done
 
   // Set when issued.
   OperationSummary summary;
-  int64_t sequence =
-      0;  // among the group's collectives, or among the messages of one rank to another
+  // Among the group's collectives, or among the messages from one rank to another.
+  int64_t sequence = 0;
   RoundsCall call;
-  std::vector<Tensor> sends, receives;  // what the call's spans refer to
+  std::vector<Tensor> sends, receives;  // storage for the call's spans
 
   // Guarded by the engine's state mutex.
-  Status status;                 // of `done`
-  bool awaits_stream = false;    // the stream that it was issued on still refers to it
-  bool may_start = false;        // the stream got there
+  Status status;                 // of ticket `done`
+  bool awaits_stream = false;    // the stream on which it was issued still refers to it
+  bool may_start = false;        // the stream has reached it
   MpiOperation* next = nullptr;  // in the order of issue
 
   // Guarded by the engine's progress mutex.
   struct Pipeline {
     RoundCursor cursor;
     Round round;
-    int num_pending = 0;  // messages of the round
+    int num_pending = 0;  // pending messages of the round
   };
   RoundsPlan plan;
   std::vector<Pipeline> pipelines;
-  int num_running = 0;  // pipelines
+  int num_running = 0;  // running pipelines
   Deadline::TimePoint started_at;
 };
 
-// Lives until the engine ends: streams may wait for its operations after the communicator is gone.
+// Lives until the engine ends: streams may wait for its operations after the communicator is
+// destroyed.
 struct MpiGroup {
   MpiEngine* engine = nullptr;
   std::string name;
-  int channel = 0;  // makes its tags; equal on its members
+  int channel = 0;  // part of its tags; equal on all members
   int rank = 0;
   std::vector<int> world_ranks;
 
   // Guarded by the engine's state mutex.
   Status failure;
-  MpiOperation* head = nullptr;  // issued and not started, in order
+  MpiOperation* head = nullptr;  // issued but not started, in order
   MpiOperation* tail = nullptr;
-  int64_t num_collectives = 0;                  // issued
-  std::vector<int64_t> num_sent, num_received;  // issued, by peer
-  double busy_s = 0;                            // of Communicator
+  int64_t num_collectives = 0;                  // number issued
+  std::vector<int64_t> num_sent, num_received;  // numbers issued, by peer
+  double busy_s = 0;                            // see Communicator
   std::vector<std::shared_ptr<MpiOperation>> operations;
 
   // Guarded by the engine's progress mutex.
-  MpiOperation* collective = nullptr;  // the one that runs
+  MpiOperation* collective = nullptr;  // the running one
   GroupReport report;
-  ReportSource* report_source = nullptr;  // answers instead
+  ReportSource* report_source = nullptr;  // answers instead of `report`, unless null
   Deadline::TimePoint newest_at;
   std::vector<char> scratch;
 };

@@ -1,5 +1,5 @@
-// What an operation is, in a few bytes: ranks compare it to detect that they issued different
-// operations, and messages name it.
+// Describes an operation in a few bytes. Ranks compare descriptions to detect that they issued
+// different operations, and messages name them.
 #pragma once
 
 #include <cstdint>
@@ -25,18 +25,19 @@ struct OperationSummary {
   OperationKind kind = OperationKind::kAllReduce;
   DType dtype = DType::kU8;
   ReduceOp op = ReduceOp::kSum;
-  int32_t peer = -1;     // root of a broadcast; the other rank of a send or receive
-  int64_t elements = 0;  // of the shorter tensor; 0 for all_to_all, whose sizes differ per pair
+  int32_t peer = -1;  // root of a broadcast; the other rank of a send or receive
+  // Elements of the shorter tensor; 0 for all_to_all, whose sizes differ per pair.
+  int64_t elements = 0;
   bool operator==(const OperationSummary&) const = default;
 };
 
-// Point to point, as opposed to a collective.
+// Returns true for a point-to-point operation, false for a collective.
 inline bool is_message(const OperationSummary& summary) {
   return summary.kind == OperationKind::kSend || summary.kind == OperationKind::kReceive;
 }
 
-// "all_reduce of 768 F32", "broadcast of 12 U8 from rank 0", "send of 5 F32 to rank 2",
-// "all_to_all", "split"
+// Returns "all_reduce of 768 F32", "broadcast of 12 U8 from rank 0", "send of 5 F32 to rank 2",
+// "all_to_all", "split".
 std::string to_string(const OperationSummary& summary);
 
 }  // namespace leasehold

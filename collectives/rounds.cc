@@ -11,8 +11,9 @@ namespace {
 
 using Algorithm = RoundsPlan::Algorithm;
 
-// Where latency outweighs bandwidth: below, an all_reduce goes whole through log2(size) exchanges
-// instead of in size parts round the ring; an all_gather likewise. Per-rank part of the data.
+// Sizes, of each rank's part of the data, below which latency outweighs bandwidth. A smaller
+// all_reduce goes whole through log2(size) exchanges instead of in size parts round the ring;
+// likewise a smaller all_gather.
 constexpr int64_t kDoublingPartBytes = int64_t{16} << 10;
 constexpr int64_t kDisseminationPartBytes = int64_t{4} << 10;
 
@@ -28,13 +29,13 @@ char* at(const RoundsPlan& plan, const Tensor& tensor, int64_t element) {
   return static_cast<char*>(tensor.data()) + element * plan.element_bytes;
 }
 
-// Part `part` of n elements in `size` nearly equal parts.
+// Returns part `part` of n elements in `size` nearly equal parts.
 Extent part_of(int64_t n, int size, int part) {
   const int64_t begin = n * part / size;
   return {begin, n * (part + 1) / size - begin};
 }
 
-// Segment `segment` of a part; empty past its end.
+// Returns segment `segment` of a part; empty after its end.
 Extent segment_of(const RoundsPlan& plan, Extent part, int64_t segment) {
   const int64_t offset = std::min(segment * plan.segment_elements, part.count);
   return {part.begin + offset, std::min(plan.segment_elements, part.count - offset)};
@@ -69,7 +70,8 @@ void set_copy(Round* round, char* out, const char* from, int64_t elements) {
   round->elements = elements;
 }
 
-// Moves the cursor on after `num_steps` steps of a segment; false when the pipeline was at its end.
+// Advances the cursor by one of the `num_steps` steps of a segment. Returns false at the end of the
+// pipeline.
 bool advance(const RoundsPlan& plan, RoundCursor& cursor, int64_t num_steps, RoundCursor* now) {
   if (cursor.segment >= plan.num_segments) return false;
   *now = cursor;
@@ -78,8 +80,8 @@ bool advance(const RoundsPlan& plan, RoundCursor& cursor, int64_t num_steps, Rou
   return true;
 }
 
-// Step s of size - 1: part rank-1-s goes on to rank+1 while part rank-2-s comes from rank-1, so
-// that part `rank` ends here; then as many steps that hand the sums round.
+// In step s of size - 1, part rank-1-s goes to rank+1 while part rank-2-s comes from rank-1. So the
+// sum of part `rank` ends on this rank. As many steps follow that pass the sums round.
 bool ring_all_reduce(const RoundsPlan& plan, char* scratch, RoundCursor& cursor, Round* round) {
   const auto [summary, rank, size, data, output, sends, receives] = plan.call;
   RoundCursor now;
@@ -96,8 +98,8 @@ bool ring_all_reduce(const RoundsPlan& plan, char* scratch, RoundCursor& cursor,
   return true;
 }
 
-// The same first half, but the partial sums travel through scratch: two halves, sending from one
-// and receiving into the other.
+// Runs the same first half, but the partial sums travel through scratch. Scratch has two halves:
+// one to send from, one to receive into.
 bool ring_reduce_scatter(const RoundsPlan& plan, char* scratch, RoundCursor& cursor, Round* round) {
   const auto& [summary, rank, size, input, output, sends, receives] = plan.call;
   RoundCursor now;
@@ -134,9 +136,9 @@ bool ring_all_gather(const RoundsPlan& plan, RoundCursor& cursor, Round* round) 
   return true;
 }
 
-// Recursive doubling over the largest power of two of ranks; of the first 2 * extra ranks the odd
-// ones hand their data to their even neighbour first and get the result last. `total` (n) is
-// combined in place, `received` (n) is scratch. Both partners combine in rank order, so that they
+// Recursive doubling over the largest power of two of ranks. Of the first 2 * extra ranks, the odd
+// ones give their data to their even neighbour first and get the result last. `total` (n) is
+// combined in place; `received` (n) is scratch. Both partners combine in rank order, so that they
 // get the same bits.
 bool doubling(const RoundsPlan& plan, int64_t step, char* total, char* received, int64_t n,
               Round* round) {
@@ -174,7 +176,7 @@ bool doubling_all_reduce(const RoundsPlan& plan, char* scratch, RoundCursor& cur
                   data.num_elements(), round);
 }
 
-// An all_reduce of a copy of the input, of which the own part is kept.
+// Runs an all_reduce of a copy of the input, and keeps this rank's part.
 bool doubling_reduce_scatter(const RoundsPlan& plan, char* scratch, RoundCursor& cursor,
                              Round* round) {
   const Tensor &input = plan.call.input, &output = plan.call.output;
@@ -193,8 +195,9 @@ bool doubling_reduce_scatter(const RoundsPlan& plan, char* scratch, RoundCursor&
   return true;
 }
 
-// Level k: blocks [rank, rank + 2^k) go to rank - 2^k, the following ones come from rank + 2^k. A
-// run of blocks that wraps around the end of the output is two messages, in two steps.
+// At level k, blocks [rank, rank + 2^k) go to rank - 2^k, and the blocks after them come from
+// rank + 2^k. A run of blocks that wraps around the end of the output takes two messages, in two
+// steps.
 bool dissemination_all_gather(const RoundsPlan& plan, RoundCursor& cursor, Round* round) {
   const auto& [summary, rank, size, input, output, sends, receives] = plan.call;
   const int64_t n = input.num_elements();
@@ -220,14 +223,14 @@ bool dissemination_all_gather(const RoundsPlan& plan, RoundCursor& cursor, Round
   return true;
 }
 
-// Per segment: step 0 receives from the parent, the next ones send to the children, the farthest
-// first.
+// For each segment, step 0 receives from the parent; the following steps send to the children, the
+// farthest first.
 bool binomial_broadcast(const RoundsPlan& plan, RoundCursor& cursor, Round* round) {
   const auto& [summary, rank, size, data, output, sends, receives] = plan.call;
   const int place = modulo(rank - summary.peer, size);
   const int top = static_cast<int>(std::bit_ceil(static_cast<unsigned>(size)));
-  const int span =
-      place == 0 ? top : place & -place;  // this rank's subtree: places [place, place + span)
+  // This rank's subtree: places [place, place + span).
+  const int span = place == 0 ? top : place & -place;
   const int num_children = std::countr_zero(static_cast<unsigned>(span));
   RoundCursor now;
   if (!advance(plan, cursor, 1 + num_children, &now)) return false;
@@ -244,8 +247,8 @@ bool binomial_broadcast(const RoundsPlan& plan, RoundCursor& cursor, Round* roun
   return true;
 }
 
-// cursor.segment is the distance of the partners, 0 for the copy to oneself; cursor.step the piece
-// of the message.
+// cursor.segment is the distance between the partners (0: the copy to oneself), cursor.step the
+// piece of the message.
 bool pairwise_all_to_all(const RoundsPlan& plan, RoundCursor& cursor, Round* round) {
   const auto& [summary, rank, size, input, output, sends, receives] = plan.call;
   if (cursor.segment >= size) return false;
@@ -271,7 +274,7 @@ bool pairwise_all_to_all(const RoundsPlan& plan, RoundCursor& cursor, Round* rou
   return true;
 }
 
-// One piece per pipeline.
+// Sends or receives a message, with one piece per pipeline.
 bool message(const RoundsPlan& plan, RoundCursor& cursor, Round* round) {
   const auto& [summary, rank, size, input, output, sends, receives] = plan.call;
   RoundCursor now;
@@ -292,7 +295,7 @@ void set_segments(RoundsPlan& plan, int64_t segment_bytes, int64_t part_elements
       static_cast<int>(std::min<int64_t>(plan.limits.num_pipelines, plan.num_segments));
 }
 
-// The whole of it in one go.
+// Plans a single pipeline without segments.
 void set_single(RoundsPlan& plan, Algorithm algorithm, int64_t scratch_bytes) {
   plan.algorithm = algorithm;
   plan.num_pipelines = 1;
@@ -304,7 +307,7 @@ void plan_reduction(RoundsPlan& plan) {
   const bool scatters = summary.kind == OperationKind::kReduceScatter;
   const int64_t n = input.num_elements(), bytes = n * plan.element_bytes;
   if (n == 0) return;
-  // Between two or three ranks a ring scatters in as few rounds, with less data.
+  // Between two or three ranks a ring scatters in as few rounds and moves less data.
   const bool is_short = bytes <= plan.limits.segment_bytes && bytes / size <= kDoublingPartBytes;
   if (is_short && !(scatters && size <= 3)) {
     return set_single(plan,

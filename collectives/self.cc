@@ -11,7 +11,7 @@ namespace leasehold {
 
 namespace {
 
-// An operation is done when its stream reached the event recorded behind it.
+// An operation is done when its stream has reached the event recorded after it.
 class SelfOperation : public WorkState {
  public:
   explicit SelfOperation(std::unique_ptr<Event> event) : event_(std::move(event)) {}
@@ -24,7 +24,7 @@ class SelfOperation : public WorkState {
   std::unique_ptr<Event> event_;
 };
 
-// What an aborted group returns for every operation.
+// The result of every operation of an aborted group.
 class FailedOperation : public WorkState, public Waitable {
  public:
   explicit FailedOperation(Status status) : status_(std::move(status)) {}
@@ -77,7 +77,8 @@ class SelfCommunicator : public Communicator {
     return issue(send[0], recv[0], stream);
   }
   Work do_broadcast(Tensor, int, Stream& stream) override { return issue({}, {}, stream); }
-  // The interface has checked that the peer is another rank of the group, and there is none.
+  // Never called: the interface has checked that the peer is another rank of the group, and there
+  // is none.
   Work do_send(Tensor, int, Stream&) override { return {}; }
   Work do_receive(Tensor, int, Stream&) override { return {}; }
 
@@ -94,7 +95,7 @@ class SelfCommunicator : public Communicator {
     return Work(operation);
   }
 
-  // An operation that no Work refers to any more, or a new one.
+  // Returns an operation that no Work refers to any more, or a new one.
   std::shared_ptr<SelfOperation> acquire() {
     std::lock_guard lock(mutex_);
     for (const auto& operation : pool_) {

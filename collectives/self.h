@@ -1,4 +1,4 @@
-// The group of one rank: every operation is a copy or nothing, in the order of its stream.
+// The group of one rank. Every operation is a copy or nothing, in the order of its stream.
 #pragma once
 
 #include <memory>
@@ -8,9 +8,10 @@
 
 namespace leasehold {
 
-// For the streams of CPU devices. Must outlive the streams' work that waits for its operations.
+// Makes a group for the streams of CPU devices. It must outlive the streams' work that waits for
+// its operations.
 std::unique_ptr<Communicator> create_self_communicator(const std::string& name);
-// For the streams of `device`, which must outlive the communicator.
+// Makes a group for the streams of `device`, which must outlive the communicator.
 std::unique_ptr<Communicator> create_self_communicator(const std::string& name, Device& device);
 
 }  // namespace leasehold

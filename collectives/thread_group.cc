@@ -26,7 +26,7 @@ void Rendezvous::clear() {
   num_joined = 0;
 }
 
-// The stream's own limit would only repeat the group's timeout, which ends every operation.
+// No limit on the stream: it would only repeat the group's timeout, which ends every operation.
 void ThreadOperation::then(Stream& stream) {
   constexpr double kNoLimitS = 1e8;
   CpuStream::from(stream).wait_for(*this, ticket, kNoLimitS);
@@ -44,8 +44,8 @@ ThreadGroup::ThreadGroup(ThreadWorldState& world, std::string name, std::vector<
       busy_s_(world_ranks_.size()),
       newest_(world_ranks_.size()),
       sources_(world_ranks_.size()) {
-  // As many as are under way at once when every rank talks to two others, so that later nothing
-  // allocates.
+  // Prepares as many operations as are under way at once if every rank talks to two others, so that
+  // nothing allocates later.
   const size_t num_prepared = 4 * world_ranks_.size() + 8;
   for (auto* list : {&active_, &moving_, &free_}) list->reserve(num_prepared);
   for (size_t i = 0; i < num_prepared; ++i) {
@@ -81,7 +81,7 @@ void ThreadGroup::join(ThreadOperation& operation, const Status& stream_status) 
     ++rendezvous.num_joined;
     if (!agreement.ok()) return abort_locked(agreement);
     if (rendezvous.num_joined < rendezvous.parts.size()) {
-      changed_.notify_all();  // a waiter learns from when on the timeout counts
+      changed_.notify_all();  // tells a waiter that its timeout starts now
       return;
     }
     const auto place_active = std::find_if(active_.begin(), active_.end(), [&](const auto& entry) {
@@ -160,7 +160,8 @@ void ThreadGroup::perform(Rendezvous& rendezvous) {
   if (next != nullptr) world_.perform_soon(*this, *next);
 }
 
-// A collective is under way since its rank came to it and the one before it was done.
+// Adds up busy time: a collective is under way from when its rank reached it and the one before was
+// done.
 void ThreadGroup::note_performed(const Rendezvous& rendezvous) {
   const auto now = std::chrono::steady_clock::now();
   for (const auto& part : rendezvous.parts) {
@@ -220,7 +221,7 @@ Status ThreadGroup::wait(const ThreadOperation& operation, uint64_t ticket, Dead
                    to_string(operation.summary));
     }
   }
-  // Used again since: it was done well then, or the group has failed.
+  // A reused object means that the awaited operation was ok, or that the group has failed.
   return operation.done == ticket ? operation.status : failure_;
 }
 
@@ -229,7 +230,8 @@ void ThreadGroup::abort(const Status& reason) {
   abort_locked(reason);
 }
 
-// What is being moved completes by itself, soon; what waits for its turn to be moved does not.
+// Gives up operations. An operation whose data is being moved completes by itself, soon; an
+// operation that waits for its turn is given up.
 void ThreadGroup::abort_locked(const Status& reason) {
   if (failure_.ok()) failure_ = reason;
   const auto give_up = [&](std::unique_ptr<Rendezvous>& rendezvous) {
@@ -263,7 +265,8 @@ void ThreadGroup::set_report_source(int rank, ReportSource* source) {
   sources_[static_cast<size_t>(rank)] = source;
 }
 
-// A rank that froze or died says nothing; one that has ended left the group.
+// Asks the members. A rank that froze or died does not answer; a rank that has ended left the
+// group.
 std::vector<ReportAnswer> ThreadGroup::ask_members() {
   std::lock_guard lock(sources_mutex_);
   std::vector<ReportAnswer> answers(sources_.size());

@@ -1,5 +1,5 @@
-// Inside `threads`: a group's shared state, where ranks meet. An operation joins its rendezvous
-// when its stream reached it; the last rank to join moves the data, or, with delays, the world's
+// The shared state of a group of `threads`, where ranks meet. An operation joins its rendezvous
+// when its stream has reached it. The last rank to join moves the data. With delays, the world's
 // mover does so later.
 #pragma once
 
@@ -17,7 +17,7 @@ namespace leasehold {
 class ThreadGroup;
 class ThreadWorldState;
 
-// One rank's part in an operation. Fields are guarded by the group's mutex, except that whoever
+// One rank's part in an operation. The group's mutex guards the fields, except that the thread that
 // moves the data of a full rendezvous reads the tensors without it.
 class ThreadOperation : public WorkState,
                         public Waitable,
@@ -30,16 +30,16 @@ class ThreadOperation : public WorkState,
   Status wait_for(uint64_t awaited, Deadline deadline) const override;
 
   std::shared_ptr<ThreadGroup> group;
-  uint64_t ticket = 0;  // how often this object has been used
+  uint64_t ticket = 0;  // number of uses of this object
   uint64_t done = 0;    // the newest ticket that is done
-  Status status;        // of `done`
+  Status status;        // of ticket `done`
   bool joined = false;
-  bool matched = false;  // every rank is there
+  bool matched = false;  // every rank has joined
   Deadline::TimePoint joined_at;
 
   int rank = 0;
-  int64_t sequence =
-      0;  // among the rank's collectives, or among the messages of one rank to another
+  // Among the rank's collectives, or among the messages from one rank to another.
+  int64_t sequence = 0;
   OperationSummary summary;
   Tensor input, output;
   std::vector<Tensor> sends, receives;  // all_to_all
@@ -50,7 +50,7 @@ class ThreadOperation : public WorkState,
   int split_rank = -1;
 };
 
-// Where the ranks of one operation meet.
+// The meeting place of the ranks of one operation.
 struct Rendezvous {
   int from = -1, to = -1;  // point to point; -1 for collectives
   int64_t sequence = 0;
@@ -60,7 +60,8 @@ struct Rendezvous {
   void clear();
 };
 
-// Copies and sums; every part is there. kInternal when the sizes of an all_to_all do not fit.
+// Copies and sums the data of a full rendezvous. kInternal if the sizes of an all_to_all do not
+// fit.
 Status move_data(const Rendezvous& rendezvous);
 
 class ThreadGroup : public std::enable_shared_from_this<ThreadGroup> {
@@ -74,7 +75,8 @@ class ThreadGroup : public std::enable_shared_from_this<ThreadGroup> {
   ThreadWorldState& world() const { return world_; }
   std::mutex& mutex() { return mutex_; }
 
-  // The operation's stream got there, having failed with `stream_status` or not.
+  // Joins the operation to its rendezvous once its stream has reached it; `stream_status` is the
+  // stream's failure or ok.
   void join(ThreadOperation& operation, const Status& stream_status);
   // Moves the data of a full rendezvous and completes its operations.
   void perform(Rendezvous& rendezvous);
@@ -82,15 +84,15 @@ class ThreadGroup : public std::enable_shared_from_this<ThreadGroup> {
   Status wait(const ThreadOperation& operation, uint64_t ticket, Deadline deadline);
   void abort(const Status& reason);
   Status health();
-  // Of Communicator, for one rank.
+  // Implements Communicator::busy_s for one rank.
   double busy_s(int rank);
-  // Of ReportingGroup, for one rank.
+  // Implement ReportingGroup for one rank.
   void set_report_source(int rank, ReportSource* source);
   std::vector<ReportAnswer> ask_members();
 
  private:
   Rendezvous& find_or_add(const ThreadOperation& operation);
-  // ok, or how the operation differs from what the others issued.
+  // Returns ok, or how the operation differs from the other ranks' operations.
   Status check_agreement(const Rendezvous& rendezvous, const ThreadOperation& operation) const;
   void note_performed(const Rendezvous& rendezvous);  // mutex_ held
   void make_split_groups(Rendezvous& rendezvous);
@@ -106,15 +108,15 @@ class ThreadGroup : public std::enable_shared_from_this<ThreadGroup> {
   std::condition_variable changed_;
   Status failure_;
   std::vector<std::unique_ptr<Rendezvous>> active_, moving_, free_;
-  int64_t num_performed_ = 0;         // collectives: they take effect in the order of issue
-  Deadline::TimePoint performed_at_;  // the newest of them
+  int64_t num_performed_ = 0;  // number of collectives; they take effect in the order of issue
+  Deadline::TimePoint performed_at_;  // time of the newest of them
   std::vector<double> busy_s_;        // by rank
   struct Newest {
     bool any = false;
     int64_t sequence = 0;
     OperationSummary summary;
   };
-  std::vector<Newest> newest_;          // by rank: what it joined last
+  std::vector<Newest> newest_;          // by rank: the operation that it joined last
   std::mutex sources_mutex_;            // held while sources are asked; taken alone
   std::vector<ReportSource*> sources_;  // by rank
 };

@@ -1,4 +1,4 @@
-// How data moves when the ranks of an operation have met. Sums run over ranks in rank order, block
+// Moves the data once the ranks of an operation have met. Sums run over ranks in rank order, block
 // by block.
 #include <algorithm>
 #include <cstring>
@@ -20,7 +20,7 @@ void copy(void* to, const void* from, int64_t size_bytes) {
   if (to != from && size_bytes > 0) std::memmove(to, from, static_cast<size_t>(size_bytes));
 }
 
-// total = elements [begin, begin + n) of the inputs of all ranks, combined in rank order.
+// Sets total to elements [begin, begin + n) of all ranks' inputs, combined in rank order.
 void combine_inputs(const Rendezvous& rendezvous, int64_t begin, int64_t n, void* total) {
   const OperationSummary& summary = rendezvous.parts[0]->summary;
   copy(total, at(rendezvous.parts[0]->input, begin), n * size_of(summary.dtype));

@@ -13,7 +13,7 @@ ThreadWorldState::ThreadWorldState(int size, const ThreadWorldOptions& options)
       fates_(static_cast<size_t>(size)),
       still_(static_cast<size_t>(size)),
       delays_(RandomSite::make(options.delay_seed, "collectives.threads")) {
-  moving_.reserve(8 * static_cast<size_t>(size));  // so that later nothing allocates
+  moving_.reserve(8 * static_cast<size_t>(size));  // so that nothing allocates later
   if (is_slow()) mover_ = std::thread([this] { mover_main(); });
 }
 
@@ -101,7 +101,7 @@ void ThreadWorldState::wait_until_still() {
                 [&] { return std::find(still_.begin(), still_.end(), false) == still_.end(); });
 }
 
-// Two in three are late by up to 300 us.
+// Draws a delay: two in three are up to 300 us.
 double ThreadWorldState::draw_delay_s() {
   const uint32_t draw = delays_.word(num_delays_++);
   return draw % 3 == 0 ? 0 : draw / 3 % 300 * 1e-6;

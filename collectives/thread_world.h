@@ -1,5 +1,5 @@
-// Inside `threads`: what the groups of one world share: options, the fates of ranks, and the mover
-// thread that makes operations take effect late.
+// The state that the groups of one `threads` world share: the options, the fates of ranks, and the
+// mover thread that delays operations.
 #pragma once
 
 #include <condition_variable>
@@ -27,23 +27,25 @@ class ThreadWorldState {
   const ThreadWorldOptions& options() const { return options_; }
   void register_group(const std::shared_ptr<ThreadGroup>& group);
 
-  // Keeps the operations of a communicator that ends: streams may still wait for them.
+  // Keeps the operations of a destroyed communicator: streams may still wait for them.
   void retire(std::vector<std::shared_ptr<ThreadOperation>> operations);
 
-  // A rank calls an operation: counts it and injects its faults. True when a bit is to be flipped.
+  // Counts a call of an operation by a rank, and injects its faults. Returns true if a bit must be
+  // flipped.
   bool on_call(int rank, const OperationSummary& summary);
-  // Sleeps for a drawn while, before an operation joins.
+  // Sleeps for a drawn time before an operation joins.
   void dawdle();
-  // Performs the rendezvous now, or later when there are delays.
+  // Performs the rendezvous now, or later if there are delays.
   void perform_soon(ThreadGroup& group, Rendezvous& rendezvous);
 
-  // "" while the rank is alive, else "died at ...", "does not answer ...", "has ended".
+  // Returns "" while the rank is alive, otherwise "died at ...", "does not answer ...", "has
+  // ended".
   std::string fate(int rank);
   void mark_ended(int rank);
-  // Every group with `rank` in it fails.
+  // Makes every group with `rank` fail.
   void abort_groups_of(int rank, const Status& reason);
   void thaw();
-  // Blocks until every rank has ended or is frozen; each rank of run_ranks ends.
+  // Blocks until every rank has ended or is frozen. Each rank of run_ranks ends.
   void wait_until_still();
 
  private:
@@ -54,7 +56,7 @@ class ThreadWorldState {
   };
   void freeze(int rank, const OperationSummary& summary);
   double draw_delay_s();
-  // Whether operations take effect later, by the mover.
+  // Returns true if the mover delays operations.
   bool is_slow() const { return options_.delay_seed != 0 || options_.operation_s > 0; }
   void mover_main();
 
@@ -71,7 +73,7 @@ class ThreadWorldState {
   uint64_t num_delays_ = 0;
   std::vector<Moving> moving_;
   bool stop_ = false;
-  std::thread mover_;  // last: it uses all of the above
+  std::thread mover_;  // last: it uses everything above
 };
 
 }  // namespace leasehold

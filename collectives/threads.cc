@@ -14,7 +14,7 @@ namespace leasehold {
 namespace {
 
 // One rank's view of a group. The rank's own counters number its operations, so that ranks meet by
-// number however late their streams are.
+// number even if their streams are late.
 class ThreadCommunicator : public Communicator, public ReportingGroup {
  public:
   ThreadCommunicator(std::shared_ptr<ThreadGroup> group, int rank)
@@ -121,8 +121,8 @@ class ThreadCommunicator : public Communicator, public ReportingGroup {
     return Work(operation);
   }
 
-  // An operation that is done and that no Work refers to any more, or a new one. Meets the injected
-  // faults.
+  // Returns an operation that is done and that no Work refers to any more, or a new one. Injected
+  // faults happen here.
   std::shared_ptr<ThreadOperation> acquire(const OperationSummary& summary) {
     const bool flip_bit = group_->world().on_call(group_->world_rank(rank_), summary);
     std::shared_ptr<ThreadOperation> operation;

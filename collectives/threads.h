@@ -1,6 +1,6 @@
-// Ranks as threads of one process: what most distributed tests run on. Sums are in rank order.
-// Faults and delays can be injected, so that what happens to others when a rank dies, freezes or
-// sends a wrong bit can be tested in milliseconds.
+// Ranks as threads of one process, on which most distributed tests run. Sums are in rank order.
+// Tests can inject faults and delays. So they can check in milliseconds how other ranks react when
+// a rank dies, freezes or sends a wrong bit.
 #pragma once
 
 #include <cstdint>
@@ -14,31 +14,32 @@ namespace leasehold {
 
 struct ThreadFault {
   enum class Kind {
-    kDie,  // the rank's call throws RankGone; every group that it belongs to fails at once, naming
-           // it
-    kFreeze,   // the rank's call blocks until thaw(), then throws RankGone; the others meet their
-               // timeout
-    kFlipBit,  // one bit of what the operation delivers to the rank is wrong (of a send: to its
-               // peer)
+    // The rank's call throws RankGone. Every group with the rank fails at once and names it.
+    kDie,
+    // The rank's call blocks until thaw(), then throws RankGone. Other ranks reach their timeout.
+    kFreeze,
+    // One bit of the data that the rank receives is wrong (for a send: of the data its peer
+    // receives).
+    kFlipBit,
   };
   Kind kind = Kind::kDie;
   int rank = 0;  // of the world
-  int64_t operation =
-      0;  // counted from 0 over all groups of that rank, in the order of its calls; a split counts
+  // Counted from 0 over all groups of the rank, in the order of its calls. A split counts.
+  int64_t operation = 0;
 };
 
 struct ThreadWorldOptions {
   double timeout_s = 30;
-  // Not 0: operations start and take effect late, by up to some hundred microseconds drawn from
-  // this seed, on another thread; a missing wait shows as a wrong result.
+  // Unless 0: operations start and take effect late, on another thread, by up to some hundred
+  // microseconds drawn from this seed. A missing wait then shows as a wrong result.
   uint64_t delay_seed = 0;
-  // Not 0: every operation takes this long once all ranks have come, on another thread; those of a
-  // group one after another, as on a slow network.
+  // Unless 0: every operation takes this long after all ranks have joined, on another thread. The
+  // operations of a group run one after another, as on a slow network.
   double operation_s = 0;
   std::vector<ThreadFault> faults;
 };
 
-// Thrown out of a rank's call by an injected fault. No std::exception, so that nothing but
+// Thrown out of a rank's call by an injected fault. It is not a std::exception, so that only
 // run_ranks catches it.
 struct RankGone {
   int rank = 0;
@@ -49,17 +50,17 @@ class ThreadWorld {
   static std::unique_ptr<ThreadWorld> create(int size, const ThreadWorldOptions& options);
   virtual ~ThreadWorld() = default;
 
-  // The world group as seen by `rank`; for that rank's thread. Its operations' streams are CPU
-  // streams. What split made of it, and streams that its operations were issued on or that wait for
-  // them, must end before the world does.
+  // Returns the world group as seen by `rank`, for that rank's thread. Its operations' streams are
+  // CPU streams. Groups made by split(), and streams on which operations were issued or which wait
+  // for them, must be destroyed before the world.
   virtual Communicator& communicator(int rank) = 0;
-  // Lets frozen ranks go on to throw RankGone.
+  // Lets frozen ranks continue, to throw RankGone.
   virtual void thaw() = 0;
 };
 
-// Runs body on `size` threads, one per rank, and joins them. A rank that throws is a rank lost: its
-// peers' operations fail at once. Rethrows what was thrown first, RankGone excepted; frozen ranks
-// are thawed when the others are done.
+// Runs `body` on `size` threads, one per rank, and joins them. A rank that throws is lost: its
+// peers' operations fail at once. Rethrows the first exception, except RankGone. Thaws frozen ranks
+// when the others are done.
 void run_ranks(int size, const ThreadWorldOptions& options,
                const std::function<void(Communicator&)>& body);
 
