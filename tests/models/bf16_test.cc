@@ -1,4 +1,4 @@
-// Gradients of whole models in bf16, with rounded activations and all, against the reference's in
+// Tests the gradients of whole models in bf16, with rounded activations, against the reference in
 // double from the same weights.
 #include <cmath>
 #include <gtest/gtest.h>
@@ -13,7 +13,8 @@ namespace {
 
 constexpr int64_t kB = 3, kT = 40;
 constexpr double kLossTolerance = 2e-3;
-constexpr double kGradientTolerance = 0.02;  // of a parameter's gradient, in norm: a few roundings
+// For a parameter's gradient, in norm: a few roundings.
+constexpr double kGradientTolerance = 0.02;
 
 ModelConfig config_of(const std::string& family, double dropout) {
   ModelConfig config;

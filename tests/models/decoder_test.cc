@@ -1,4 +1,4 @@
-// A text that grows token by token has the logits of passes over all of it.
+// Tests that a text that grows token by token has the same logits as passes over all of it.
 #include "models/decoder.h"
 
 #include <algorithm>
@@ -35,7 +35,7 @@ ModelConfig small_model(const std::string& family) {
 struct Compared {
   const char* kernels;
   DType dtype;
-  double tolerance;  // of the largest logit
+  double tolerance;  // relative to the largest logit
 };
 
 // A model, and the logits of a pass over a whole text.
@@ -69,14 +69,14 @@ class DecoderTest : public testing::TestWithParam<std::tuple<Compared, const cha
                            positions)
         .value();
   }
-  // Compares the logits of position `position` with those of the whole pass.
+  // Compares the logits at `position` with those of the whole pass.
   void expect_logits(std::span<const float> logits, int64_t position) {
     const double* expected = whole_.data() + position * config_.vocab;
     for (int64_t id = 0; id < config_.vocab; ++id) {
       ASSERT_NEAR(logits[static_cast<size_t>(id)], expected[id], compared().tolerance * largest_)
           << "position " << position << " id " << id;
     }
-    if (compared().dtype == DType::kBf16) return;  // near ties
+    if (compared().dtype == DType::kBf16) return;  // has near ties
     const auto likeliest = std::ranges::max_element(logits) - logits.begin();
     EXPECT_EQ(likeliest, std::max_element(expected, expected + config_.vocab) - expected);
   }
@@ -93,7 +93,7 @@ class DecoderTest : public testing::TestWithParam<std::tuple<Compared, const cha
 TEST_P(DecoderTest, HasTheLogitsOfTheWholeText) {
   const auto decoder = this->decoder(config_.sequence);
   const std::span<const int32_t> ids(ids_);
-  // A prompt in pieces of 64, 8 and 1, then tokens one by one.
+  // A prompt that is split into passes of 64, 8 and 1, then single tokens.
   expect_logits(decoder->append(ids.first(75)).value(), 74);
   EXPECT_EQ(decoder->length(), 75);
   for (int64_t t = 75; t < kText; ++t)
@@ -125,7 +125,7 @@ INSTANTIATE_TEST_SUITE_P(, DecoderTest,
                                   std::get<1>(tested.param);
                          });
 
-// The size that a decoder names before it allocates.
+// Checks the size that a decoder reports before it allocates.
 TEST(DecoderMemory, IsTwoRowsOfTheKvHeadsForEachLayerAndPosition) {
   const ModelConfig config = small_model("llama");
   EXPECT_EQ(Decoder::cache_bytes(config, 10, DType::kF32), 2 * 2 * 10 * 2 * 8 * 4);

@@ -20,7 +20,7 @@ TEST(DescribeTensorTest, DegreesDivideHeadsFfnAndVocabulary) {
   const ModelConfig config = config_of(12, 36, 60);
   for (const int64_t tensor : {1, 2, 3, 4, 6, 12}) {
     EXPECT_TRUE(check_tensor_degree(config, tensor).ok()) << tensor;
-    // What may be asked for can be done.
+    // An accepted degree really works.
     ParameterTable table(describe_parameters(config), {.tensor = static_cast<int>(tensor)});
     EXPECT_EQ(table.at("embedding.token.weight").local_shape(), Shape({60 / tensor, 96}));
   }
@@ -51,7 +51,7 @@ TEST(DescribeTensorTest, AMessageNamesTheKeyAndAValueThatWorks) {
 
 TEST(DescribeTensorTest, RowsAreDividedToo) {
   EXPECT_TRUE(check_tensor_rows(1, 12, 4).ok());
-  EXPECT_TRUE(check_tensor_rows(3, 12, 9).ok());  // though 9 divides neither
+  EXPECT_TRUE(check_tensor_rows(3, 12, 9).ok());  // although 9 divides neither
   EXPECT_TRUE(check_tensor_rows(7, 13, 1).ok());
   const Status status = check_tensor_rows(3, 14, 4);
   EXPECT_EQ(status.code(), Code::kBadConfig);

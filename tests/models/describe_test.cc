@@ -211,7 +211,7 @@ TEST(DescribeTest, StartsAsGpt2Did) {
   EXPECT_EQ(find(specs, "blocks.0.attention.qkv.bias").initializer.kind, Initializer::Kind::kZero);
 }
 
-// Half of a model on each of two tensor ranks: boxes of the logical shapes.
+// Half of a model on each of two tensor ranks has boxes of the logical shapes.
 TEST(DescribeTest, TensorAxisCutsHeadsRowsAndColumns) {
   ModelConfig config = gpt2_124m();
   config.vocab = 50258;
@@ -294,7 +294,7 @@ TEST(DescribeTest, RefusalsOfLlamaSayWhatToWrite) {
     expect_refused(changed([&](auto& config) { config.rope_factor = factor; }),
                    {"model.rope_factor"});
   }
-  // Without a factor the others would do nothing.
+  // Without a factor the other keys would have no effect.
   expect_refused(changed([](auto& config) { config.rope_low_freq_factor = 2; }),
                  {"model.rope_low_freq_factor = 2", "no effect"});
   expect_refused(changed([](auto& config) { config.rope_original_sequence = 4096; }),
@@ -325,7 +325,7 @@ TEST(DescribeTest, MapOfLlamaGoesThereAndBack) {
   EXPECT_EQ(model_config_from_map(bad).status().code(), Code::kBadData);
 }
 
-// As written before llama was known.
+// A map as it was written before Leasehold had llama.
 TEST(DescribeTest, MapsFromBeforeAKeyWasKnownAreRead) {
   const std::map<std::string, std::string> map{
       {"family", "gpt2"}, {"layers", "12"},     {"hidden", "768"},

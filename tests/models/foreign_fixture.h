@@ -1,5 +1,5 @@
-// Models as other programs leave them, for tests: what make_huggingface_fixture.py wrote, and
-// folders made up here.
+// Other programs' models for tests: files written by make_huggingface_fixture.py, and folders made
+// here.
 #pragma once
 
 #include <cmath>
@@ -18,7 +18,8 @@ inline std::string foreign_fixture(const std::string& name) {
   return std::string(LEASEHOLD_FIXTURES) + "/huggingface/" + name;
 }
 
-// Element `index` of tensor `name`, as the fixture's script has it: exact in fp32, bf16 and fp16.
+// Returns element `index` of tensor `name` as the fixture's script computes it: exact in fp32, bf16
+// and fp16.
 inline float pattern(const std::string& name, int64_t index) {
   uint32_t h = 2166136261U;
   for (const char c : name) h = (h ^ static_cast<uint8_t>(c)) * 16777619U;
@@ -33,12 +34,13 @@ inline float pattern(const std::string& name, int64_t index) {
 struct MadeTensor {
   std::string dtype = "F32";
   std::vector<int64_t> shape;
-  std::string bytes;  // empty: zeros, as many as it needs
+  std::string bytes;  // empty: zeros of the required size
 };
-// A .safetensors file of these, in the order of their names.
+// Returns a .safetensors file of these tensors, in the order of their names.
 std::string make_safetensors(const std::map<std::string, MadeTensor>& tensors);
 
-// A config.json of a gpt2 of 1 layer, 4 channels, 2 heads, 3 positions and 5 ids, and its tensors.
+// The config.json of a gpt2 with 1 layer, 4 channels, 2 heads, 3 positions and 5 ids, and its
+// tensors.
 extern const char* const kSmallGpt2;
 std::map<std::string, MadeTensor> small_gpt2_tensors();
 // The same for a tied llama.
@@ -46,7 +48,8 @@ extern const char* const kSmallLlama;
 std::map<std::string, MadeTensor> small_llama_tensors();
 std::map<std::string, MadeTensor> tensors_of(const ModelConfig& config);
 
-// Every parameter's weights, moments checked to be zero, and the info.
+// A whole checkpoint: its info and every parameter's weights. The moments have been checked to be
+// zero.
 struct LoadedCheckpoint {
   ModelConfig config;
   int64_t step = -1;

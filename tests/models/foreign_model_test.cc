@@ -1,4 +1,4 @@
-// Folders and files that do not fit together are refused before anything is written.
+// Tests that folders and files that do not fit together are refused before anything is written.
 #include "models/foreign_model.h"
 
 #include <gtest/gtest.h>
@@ -21,7 +21,7 @@ class ForeignModelTest : public testing::Test {
     files_.set_content("in/model.safetensors", make_safetensors(tensors));
     return open_foreign_model(files_, "in").status();
   }
-  // Tensors before `border` in one file, the others in a second one.
+  // Writes the tensors before `border` to one file, and the others to a second one.
   void write_shards(const Tensors& tensors, const std::string& border) {
     const auto middle = tensors.lower_bound(border);
     files_.set_content("in/config.json", kSmallGpt2);
@@ -84,7 +84,7 @@ TEST_F(ForeignModelTest, TensorsMustFitTheConfiguration) {
                                  "n_positions": 3, "vocab_size": 5})",
                              good),
                  Code::kBadData, "9999 layers");
-  // A head that is written out must be the token table.
+  // A head that is stored must equal the token table.
   expect_refused(with([](Tensors& t) {
                    t["lm_head.weight"] = t.at("transformer.wte.weight");
                    t["lm_head.weight"].bytes = std::string(1, 'x');

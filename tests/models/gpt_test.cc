@@ -1,5 +1,5 @@
-// The whole model: fast kernels against reference kernels, and what must not change a bit of the
-// result.
+// Tests the whole model: fast kernels against reference kernels, and the settings that must not
+// change a bit of the result.
 #include "models/gpt.h"
 
 #include <algorithm>
@@ -34,7 +34,7 @@ ModelConfig small_model(const std::string& family, double dropout) {
   return complete_model_config(config).value();
 }
 
-// A harness with kernels and device of its own.
+// A harness that owns its kernels and device.
 struct Owned {
   Owned(const ModelConfig& config, std::unique_ptr<CpuDevice> own_device,
         std::unique_ptr<Kernels> own_kernels)
@@ -66,7 +66,7 @@ Owned on_reference(const ModelConfig& config, const CpuDeviceOptions& options = 
   return {config, CpuDevice::create(options), create_reference_kernels()};
 }
 
-// Loss and every gradient, for comparison of bits.
+// Returns the loss and every gradient, to compare bits.
 std::vector<double> outcome(ModuleHarness& harness) {
   harness.forward_backward({}, {}, {}, {});
   std::vector<double> values = {harness.mean_loss()};
@@ -196,7 +196,7 @@ TEST_P(GptTest, GivesLogitsWhenAsked) {
   }
   EXPECT_NEAR(sum / (kN - 1), loss, 1e-12);
 
-  // Sampling has no targets and wants no loss.
+  // Sampling has no targets and needs no loss.
   const auto logits = elements(harness.microbatch.logits);
   harness.microbatch.targets = harness.microbatch.loss = {};
   harness.forward({}, {});
@@ -225,7 +225,7 @@ TEST_P(GptTest, LaterTokensDoNotReachEarlierLogits) {
   }
 }
 
-// Records the units as an engine would see them.
+// Records the hooks' calls as an engine would see them.
 class Recorder : public UnitHooks {
  public:
   void before_forward(Module& unit) override { events.push_back("+forward " + unit.name()); }
@@ -271,8 +271,8 @@ TEST_P(GptTest, UsesCoverEveryGradientSlotOnce) {
   EXPECT_EQ(actual, expected);
 }
 
-// Two stages of a pipeline, each with its own part of the parameters, compute what the whole model
-// does.
+// Two stages of a pipeline, each with its own part of the parameters, compute the same as the whole
+// model.
 TEST_P(GptTest, StagesMakeUpTheWholeModel) {
   const ModelConfig config = small_config(0.1);
   Owned whole = on_cpu(config);

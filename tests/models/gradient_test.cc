@@ -1,5 +1,5 @@
-// Every backward against central differences of its forward, in double: layer by layer, then whole
-// models.
+// Tests every backward against central differences of its forward, in double: layer by layer, then
+// whole models.
 #include <gtest/gtest.h>
 
 #include "models/attention.h"
@@ -23,14 +23,14 @@ ModelConfig small_gpt2(double dropout) {
   config.hidden = 12;
   config.heads = 3;
   config.ffn = 20;
-  config.sequence = 8;  // more than T: the rest of the position table stays out
+  config.sequence = 8;  // more than T: the rest of the position table is unused
   config.vocab = 11;
   config.dropout = dropout;
   return complete_model_config(config).value();
 }
 
-// Grouped heads, a head of its own or the token table, rotary positions plain or scaled such that
-// one pair of three is slow, one fast and one between.
+// A llama with grouped heads. The head has its own matrix or uses the token table. Rotary positions
+// are plain, or scaled so that of three pairs one is slow, one fast and one between.
 ModelConfig small_llama(double dropout, bool tied, bool scaled) {
   ModelConfig config;
   config.family = "llama";

@@ -17,7 +17,7 @@ TEST(HeadTest, ChunksAreFewEqualAndSmallEnough) {
   EXPECT_EQ(Head::rows_per_chunk(5, 100, 10), 1);      // never less than a row
 }
 
-// With fp32 kernels the chunks' losses are added in double, and their gradients in fp32.
+// With fp32 kernels the losses of chunks are added in double, and their gradients in fp32.
 TEST(HeadTest, ChunksAddUpOnCpuKernels) {
   constexpr int64_t kB = 2, kT = 20, kC = 16, kV = 33;
   ModelConfig config;

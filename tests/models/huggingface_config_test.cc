@@ -16,7 +16,7 @@ const char* const kLlama = R"({"model_type": "llama", "num_hidden_layers": 16, "
   "rope_scaling": {"factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
                    "original_max_position_embeddings": 8192, "rope_type": "llama3"}})";
 
-// `base` with fields replaced or added.
+// Reads `base` with fields replaced or added.
 Result<HuggingFaceConfig> read_with(const char* base, const std::string& changes) {
   nlohmann::json root = nlohmann::json::parse(base);
   root.update(nlohmann::json::parse(changes));
@@ -37,7 +37,7 @@ TEST(HuggingFaceConfig, Gpt2) {
   EXPECT_EQ(config.ffn, 3072);
   EXPECT_EQ(config.sequence, 1024);
   EXPECT_EQ(config.vocab, 50257);
-  EXPECT_EQ(config.dropout, 0.1);  // what transformers assumes
+  EXPECT_EQ(config.dropout, 0.1);  // the default of transformers
   EXPECT_EQ(config.norm_eps, 1e-5);
   EXPECT_EQ(parse_with(kGpt2, R"({"n_inner": 100})")->ffn, 100);
   EXPECT_EQ(parse_with(kGpt2, R"({"layer_norm_epsilon": 1e-6})")->norm_eps, 1e-6);
@@ -66,7 +66,7 @@ TEST(HuggingFaceConfig, Llama) {
       parse_with(kLlama, R"({"rope_scaling": null, "num_key_value_heads": null})").value();
   EXPECT_EQ(plain.rope_factor, 0);
   EXPECT_EQ(plain.kv_heads, 32);
-  // As newer versions write it.
+  // The spelling of newer versions.
   const ModelConfig newer = parse_with(kLlama, R"({"rope_scaling": null, "rope_theta": null,
                              "rope_parameters": {"rope_type": "default", "rope_theta": 1000.0}})")
                                 .value();
@@ -93,7 +93,7 @@ struct Refusal {
   const char* base;
   const char* changes;
   Code code;
-  const char* words;  // in the message
+  const char* words;  // part of the message
 };
 
 TEST(HuggingFaceConfig, NamesWhatItRefuses) {
@@ -146,7 +146,7 @@ TEST(HuggingFaceConfig, NamesWhatItRefuses) {
       {kLlama, R"({"layer_types": ["full_attention", "sliding_attention"]})", Code::kBadConfig,
        "layer_types"},
       {kLlama, R"({"auto_map": {"AutoModel": "x.py"}})", Code::kBadConfig, "auto_map"},
-      // Unknown, so that nobody here can tell what leaves it out.
+      // Unknown fields: no value is known to disable them.
       {kLlama, R"({"use_rope": false})", Code::kBadConfig, "use_rope"},
       {kLlama, R"({"my_own_offset": 0})", Code::kBadConfig, "my_own_offset"},
       {kLlama, R"({"eos_token_id": "two"})", Code::kBadData, "eos_token_id"},
@@ -165,7 +165,7 @@ TEST(HuggingFaceConfig, NamesWhatItRefuses) {
   }
 }
 
-// Configurations as published models have them, with what is beside the sizes.
+// Configurations of published models, with their fields besides the sizes.
 TEST(HuggingFaceConfig, PassesOverWhatChangesNothing) {
   const std::pair<const char*, const char*> cases[] = {
       // GPT-2 and its descendants.
@@ -216,7 +216,7 @@ TEST(HuggingFaceConfig, RopeThatScalesNothingIsNone) {
   }
 }
 
-// Other names of one thing are read where the usual one is missing.
+// Other names of a size are read if the usual one is missing.
 TEST(HuggingFaceConfig, ReadsOtherNamesOfOneSize) {
   const auto gpt2 = parse_huggingface_config(R"({"model_type": "gpt2", "num_hidden_layers": 2,
       "hidden_size": 8, "num_attention_heads": 2, "max_position_embeddings": 16,

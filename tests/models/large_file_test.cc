@@ -1,4 +1,4 @@
-// Offsets and sizes beyond 2 and 4 GiB, in a file whose holes take no room.
+// Tests offsets and sizes beyond 2 and 4 GiB, in a sparse file that takes no room.
 #include <filesystem>
 #include <fstream>
 #include <gtest/gtest.h>
@@ -17,7 +17,7 @@ constexpr int64_t kGiB = int64_t{1} << 30;
 TEST(LargeFile, TensorsBeyondFourGiBAreFoundAndRead) {
   TemporaryDirectory directory;
   const std::string path = directory / "model.safetensors";
-  // A table of 5 GiB, the last row of which is written, and a tensor behind it.
+  // A table of 5 GiB, of which only the last row is written, and a tensor after it.
   constexpr int64_t kColumns = 1024, kRows = 5 * kGiB / (2 * kColumns), kTail = 7;
   const std::vector<SafetensorsTensor> tensors = {
       {"table", "BF16", {kRows, kColumns}, 0, 5 * kGiB},
@@ -53,7 +53,7 @@ TEST(LargeFile, TensorsBeyondFourGiBAreFoundAndRead) {
   ASSERT_TRUE(weights.read(behind, 0, kTail, values.data()).ok());
   for (size_t i = 0; i < tail.size(); ++i) EXPECT_EQ(values[i], tail[i]);
 
-  // Cut where 32 bits would not see it.
+  // Cut the file by 4 GiB, which 32 bits would not notice.
   std::filesystem::resize_file(path, static_cast<uintmax_t>(about.st_size - 4 * kGiB));
   ForeignWeights cut;
   const Status status = cut.add_safetensors(posix_files(), path);

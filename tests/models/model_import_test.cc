@@ -1,4 +1,5 @@
-// Models in and out: what belongs where, bit by bit, and that nothing is ever half there.
+// Tests models in and out: every element is in its place, bit by bit, and no output is ever half
+// written.
 #include "models/model_import.h"
 
 #include <cstring>
@@ -37,7 +38,7 @@ class ModelImportTest : public testing::Test {
     throw_if_error(exported.status());
     return *exported;
   }
-  // What the exported folder's tensors hold is what the fixture's do, byte for byte.
+  // Compares the tensors of the exported folder with the fixture's, byte for byte.
   void expect_same_bytes(const std::string& fixture, const std::string& dtype) {
     ForeignModel before = open_huggingface_folder(disk_, foreign_fixture(fixture)).value();
     ForeignModel after = open_huggingface_folder(disk_, directory_ / "folder").value();
@@ -64,7 +65,7 @@ class ModelImportTest : public testing::Test {
   TemporaryDirectory directory_;
 };
 
-// The weights that PyTorch trains in pytorch_test, so that logits and losses agree as they do
+// These are the weights that PyTorch trains in pytorch_test, so logits and losses agree as they do
 // there.
 TEST_F(ModelImportTest, Gpt2IsTheModelThatPytorchTrains) {
   const LoadedCheckpoint loaded = import_fixture("gpt2");
@@ -162,7 +163,7 @@ TEST_F(ModelImportTest, TiedLlamaOfF16) {
   expect_llama(loaded);
   EXPECT_TRUE(loaded.config.tied);
   EXPECT_FALSE(loaded.weights.contains("head.weight"));
-  // Out as fp32 and in again: the same state.
+  // Exported as fp32 and imported again, the state is the same.
   export_it("fp32", 1 << 20);
   throw_if_error(disk_.remove_all(directory_ / "checkpoint"));
   ASSERT_TRUE(import_model(disk_, {.input = directory_ / "folder",
@@ -188,8 +189,8 @@ TEST_F(ModelImportTest, LlmcFilesOfBothVersions) {
   EXPECT_EQ(fp32.weights.at("norm.bias")[7], pattern("lnfb", 7));
 }
 
-// GPT-2's 256 characters for bytes: printable ones stand for themselves, the others follow from
-// 256.
+// Returns GPT-2's 256 characters for bytes: printable bytes stand for themselves, the others follow
+// from 256 on.
 std::string byte_vocabulary() {
   nlohmann::json vocabulary;
   int next = 256;
@@ -220,7 +221,7 @@ TEST_F(ModelImportTest, ATokenizerThatFitsComesAlong) {
     throw_if_error(imported.status());
     return imported->tokenizer + "|" + load_whole(files, "out").tokenizer_json;
   };
-  // A model that came with a tokenizer is not imported without one, unless that is asked for.
+  // A model that came with a tokenizer is not imported without one unless the caller asks for that.
   const auto expect_refused = [&](const std::string& tokenizer, const std::string& words) {
     files.set_content("in/tokenizer.json", tokenizer);
     const Status refused =
@@ -251,7 +252,7 @@ TEST_F(ModelImportTest, ATokenizerThatFitsComesAlong) {
                 ->tokenizer.find("not written"),
             std::string::npos);
   EXPECT_FALSE(files.exists("folder/tokenizer.json"));
-  // Hugging Face's own goes in and out as it is.
+  // Hugging Face's own tokenizer goes in and out unchanged.
   const std::string theirs = R"({"version": "1.0", "added_tokens": [], "normalizer": null,
     "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true},
     "post_processor": null, "decoder": {"type": "ByteLevel"},
@@ -284,7 +285,7 @@ class CompanionFilesTest : public testing::Test {
                                                 R"(, "merges": []}})");
     set_config("{}");
   }
-  // config.json with more fields.
+  // Writes config.json with more fields.
   void set_config(const std::string& more) {
     nlohmann::json root = nlohmann::json::parse(kSmallGpt2);
     root["vocab_size"] = 260;
@@ -331,7 +332,7 @@ TEST_F(CompanionFilesTest, TheIdsThatCameInGoOut) {
   EXPECT_EQ(setup["model_input_names"], (std::vector<std::string>{"input_ids", "attention_mask"}));
 }
 
-// A padding token was added behind a vocabulary that the model was not resized for.
+// A padding token was added after a vocabulary, and the model was not resized.
 TEST_F(CompanionFilesTest, AddedTokensThatTheModelLacksAreSaid) {
   ModelConfig config{.layers = 1, .hidden = 4, .heads = 2, .sequence = 3, .vocab = 256};
   config = complete_model_config(config).value();
@@ -364,7 +365,7 @@ TEST_F(CompanionFilesTest, TokensAreNamedByTheModelsIds) {
   EXPECT_FALSE(files_.exists("out/generation_config.json"));  // as it came
 }
 
-// transformers has ids of its own for a field that is missing: 50256 for a GPT-2.
+// transformers uses its own default for a missing id: 50256 for a GPT-2.
 TEST_F(CompanionFilesTest, WhatIsNotKnownIsNull) {
   throw_if_error(files_.remove_all("in/tokenizer.json"));
   there_and_back();
@@ -396,8 +397,8 @@ TEST_F(CompanionFilesTest, WhatCannotBeKeptIsSaid) {
   EXPECT_FALSE(files_.exists("out/added_tokens.json"));
 }
 
-// Each change to the storage fails once: the output is whole or not there, and nothing else is
-// left.
+// Lets each change to the storage fail once: the output is whole or does not exist, and nothing
+// else is left.
 template <typename Act>
 void expect_whole_or_absent(const Act& act) {
   for (int64_t n = 0;; ++n) {
@@ -437,7 +438,8 @@ TEST_F(ModelImportTest, AFailingDiskLeavesNothingHalfThere) {
   });
 }
 
-// The machine goes down at each change once: what is there afterwards under its name is whole.
+// Crashes the machine once at each change: afterwards the output is whole under its name, or does
+// not exist.
 TEST_F(ModelImportTest, ACrashLeavesAWholeCheckpointOrNone) {
   bool whole = false;
   for (int64_t n = 0; !whole; ++n) {
@@ -470,7 +472,7 @@ TEST_F(ModelImportTest, WhatIsThereIsNotTouched) {
   EXPECT_EQ(exported.status().code(), Code::kBadConfig);
   EXPECT_EQ(load_whole(disk_, directory_ / "checkpoint").weights,
             read_pytorch_fixture("gpt2").weights);
-  // An empty folder may be filled.
+  // An existing empty folder may be filled.
   throw_if_error(disk_.make_directories(directory_ / "folder"));
   EXPECT_TRUE(export_model(disk_, {.checkpoint = directory_ / "checkpoint",
                                    .output = directory_ / "folder",
@@ -495,7 +497,7 @@ TEST_F(ModelImportTest, ExportRefusesWhatItCannotGive) {
   std::string content = read_file(disk_, shard).value();
   uint64_t header_bytes = 0;
   std::memcpy(&header_bytes, content.data(), sizeof header_bytes);
-  content[sizeof header_bytes + header_bytes + 100] ^= 1;  // of the first weights
+  content[sizeof header_bytes + header_bytes + 100] ^= 1;  // a bit of the first weights
   throw_if_error(publish_file(disk_, shard, content, "test"));
   const Status damaged = export_model(disk_, options).status();
   EXPECT_EQ(damaged.code(), Code::kBadData);

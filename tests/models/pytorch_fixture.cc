@@ -24,12 +24,12 @@ PytorchFixture::Run read_run(const nlohmann::json& json) {
           json.at("gradient_norms").get<std::vector<double>>()};
 }
 
-// Its keys are the job file's; what it leaves out is at its default.
+// Reads a model. The keys are the job file's; missing keys have their defaults.
 ModelConfig read_model(const nlohmann::json& json) {
   auto map = to_map(ModelConfig{});
   for (const auto& [key, value] : json.items())
     map.at(key) = value.is_string() ? value.get<std::string>() : value.dump();
-  // gpt2's is the only default that a description cannot leave open.
+  // An absent `tied` stays absent, so that the family's default applies.
   if (!json.contains("tied")) map.erase("tied");
   return model_config_from_map(map).value();
 }

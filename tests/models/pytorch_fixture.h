@@ -1,4 +1,4 @@
-// Twenty training steps of tiny models as PyTorch did them (make_pytorch_fixture.py writes the
+// Twenty training steps of tiny models, computed by PyTorch (make_pytorch_fixture.py writes the
 // files).
 #pragma once
 
@@ -25,13 +25,14 @@ struct PytorchFixture {
   std::map<std::string, std::vector<float>> weights;  // at the start
   // (steps * sequences, T). Each begins with token 0 and its last target is 0.
   std::vector<int32_t> windows;
-  std::vector<double> logits;  // of the first step's windows at the start (sequences, T, vocab)
+  // (sequences, T, vocab), of the first step's windows with the initial weights.
+  std::vector<double> logits;
   Run float64;
   Run float32;
 };
 
-// Throws when the files cannot be read or do not describe describe_parameters(model).
-// `name` is that of the file behind "pytorch_".
+// Reads the file "pytorch_NAME". Throws if it cannot be read or does not describe
+// describe_parameters(model).
 PytorchFixture read_pytorch_fixture(const std::string& name);
 
 }  // namespace leasehold

@@ -1,5 +1,5 @@
-// Training agrees with PyTorch: in double with the reference kernels, step by step by hand, and in
-// fp32 with the CPU kernels and the training engine.
+// Tests that training agrees with PyTorch: in double with the reference kernels, stepped by hand,
+// and in fp32 with the CPU kernels and the training engine.
 #include <cmath>
 #include <gtest/gtest.h>
 
@@ -38,10 +38,10 @@ class DoubleTraining {
       states_.push_back({harness_.tensor(DType::kF64, parameter->local_shape()),
                          harness_.tensor(DType::kF64, parameter->local_shape())});
     }
-    harness_.random_microbatch(fixture.model.vocab, 0);  // for its tensors
+    harness_.random_microbatch(fixture.model.vocab, 0);  // allocates its tensors
   }
 
-  // Of the first step's windows, with the weights as they are.
+  // Returns the logits of the first step's windows, with the present weights.
   std::vector<double> logits() {
     load_batch(0);
     const int64_t N = fixture_.sequences * fixture_.model.sequence;
@@ -103,7 +103,7 @@ class DoubleTraining {
   std::vector<State> states_;
 };
 
-// Parameter: the fixture.
+// The parameter is the fixture.
 class PytorchTest : public testing::TestWithParam<std::string> {};
 
 TEST_P(PytorchTest, ReferenceKernelsAgreeInDouble) {
@@ -137,7 +137,7 @@ TEST_P(PytorchTest, LogitsAgree) {
     const auto& weights = fixture.weights.at(parameter->name());
     std::copy(weights.begin(), weights.end(), parameter->value().as<float>());
   }
-  harness.random_microbatch(fixture.model.vocab, 0);  // for its tensors
+  harness.random_microbatch(fixture.model.vocab, 0);  // allocates its tensors
   harness.microbatch.targets = harness.microbatch.loss = {};
   std::copy_n(fixture.windows.begin(), N, harness.microbatch.tokens.as<int32_t>());
   harness.microbatch.logits = harness.tensor(DType::kF32, {N, fixture.model.vocab});
@@ -163,8 +163,8 @@ void write_tokens(const std::string& path, const std::vector<int32_t>& tokens) {
   throw_if_error(publish_file(posix_files(), path, content, "test"));
 }
 
-// The windows that the loader shuffles to samples 0, 1, ...: learned from a file whose tokens are
-// their window.
+// Returns the windows that the loader shuffles to samples 0, 1, ...: learned from a file whose
+// tokens are the numbers of their windows.
 std::vector<int64_t> windows_of_samples(const std::string& path, int64_t num_windows, int64_t T,
                                         uint64_t seed) {
   std::vector<int32_t> tokens;
@@ -182,7 +182,7 @@ std::vector<int64_t> windows_of_samples(const std::string& path, int64_t num_win
   return windows;
 }
 
-// The fixture's windows in a token file, in such an order that sample i is the fixture's window i.
+// Writes the fixture's windows to a token file, ordered so that sample i is the fixture's window i.
 void write_fixture_tokens(const PytorchFixture& fixture, const std::string& path, uint64_t seed) {
   const int64_t T = fixture.model.sequence, num_windows = fixture.steps * fixture.sequences;
   const auto order = windows_of_samples(path, num_windows, T, seed);
@@ -218,7 +218,7 @@ TEST_P(PytorchTest, EngineAgreesInSinglePrecision) {
     std::copy(from, from + slice.data.num_elements(), slice.data.as<float>());
   }
   throw_if_error(rank.engine().finish_restore());
-  double largest_loss = 0, largest_norm = 0;  // differences from float64, relative
+  double largest_loss = 0, largest_norm = 0;  // relative differences from float64
   for (int64_t step = 0; step < fixture.steps; ++step) {
     SCOPED_TRACE(step);
     const StepResult result = rank.engine().run_step(step, rank.loader(), {}).value();

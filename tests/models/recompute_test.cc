@@ -1,4 +1,4 @@
-// What backward computes again has the bits that it would have been kept with, and is not kept.
+// Tests that recomputed activations are bit-identical to stored ones, and are not stored.
 #include <algorithm>
 #include <gtest/gtest.h>
 
@@ -12,7 +12,7 @@ namespace {
 constexpr int64_t kB = 2, kT = 40, kN = kB * kT;
 constexpr Recompute kAll[] = {Recompute::kNone, Recompute::kAttention, Recompute::kBlock};
 
-// Parameter: the family.
+// The parameter is the family.
 class RecomputeTest : public testing::TestWithParam<std::string> {
  protected:
   static ModelConfig config(double dropout, int64_t layers = 3) {
@@ -39,7 +39,7 @@ class RecomputeTest : public testing::TestWithParam<std::string> {
             recompute};
   }
 
-  // Losses and every gradient of two microbatches, the second added to the first.
+  // Returns the losses and every gradient of two microbatches, the second added to the first.
   std::vector<double> outcome(const ModelConfig& config, Recompute recompute) {
     ModuleHarness harness = this->harness(config, recompute);
     harness.randomize(3, 0.1);
@@ -70,13 +70,14 @@ TEST_P(RecomputeTest, ChangesNoBit) {
   }
 }
 
-// Elements that a block keeps per token: the residual stream behind it, and what is inside.
+// Returns the elements that a block keeps per token: the residual stream after it, and the
+// activations inside.
 int64_t kept_elements(const ModelConfig& config, Recompute recompute) {
   const bool llama = config.family == "llama";
   const int64_t C = config.hidden, H = config.heads, F = config.ffn;
   const int64_t qkv = C + 2 * config.kv_heads * config.head_dim();
-  const int64_t attention = qkv + C + H;              // with what comes out and log_sum_exp
-  const int64_t norms = 2 * C + 2 * (llama ? 1 : 2);  // what they make, and their statistics
+  const int64_t attention = qkv + C + H;              // with its output and log_sum_exp
+  const int64_t norms = 2 * C + 2 * (llama ? 1 : 2);  // their outputs and statistics
   const int64_t mlp = (llama ? 3 : 2) * F;
   const int64_t middle = C;  // the residual stream between the halves
   switch (recompute) {
@@ -89,7 +90,7 @@ int64_t kept_elements(const ModelConfig& config, Recompute recompute) {
   }
 }
 
-// Logits are not among what is kept, and scratch does not grow with the layers.
+// Logits are not kept, and scratch does not grow with the layers.
 TEST_P(RecomputeTest, KeepsWhatTheFormulaSays) {
   for (const Recompute recompute : kAll) {
     SCOPED_TRACE(static_cast<int>(recompute));
@@ -109,7 +110,7 @@ TEST_P(RecomputeTest, KeepsWhatTheFormulaSays) {
   }
 }
 
-// A recomputed block's inside lies in scratch once, however many blocks there are.
+// A recomputed block needs scratch for its inside once, however many blocks there are.
 TEST_P(RecomputeTest, PaysForOneBlockInScratch) {
   const ModelConfig model = config(0.1);
   const int64_t none = harness(model, Recompute::kNone).scratch_bytes();

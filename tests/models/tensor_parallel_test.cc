@@ -1,5 +1,5 @@
-// A model cut over the ranks of the tensor axis computes what one rank does: its loss, every
-// gradient, the same bits whenever it runs, and on the wire what models/describe_tensor.h says.
+// Tests that a model cut over the ranks of the tensor axis computes the same as one rank: its loss
+// and every gradient, with the same bits in every run. It sends what models/describe_tensor.h says.
 #include <algorithm>
 #include <cmath>
 #include <gtest/gtest.h>
@@ -21,7 +21,7 @@ namespace {
 constexpr int64_t kB = 3, kT = 12, kN = kB * kT;
 constexpr uint64_t kSeed = 31;
 
-// kv heads divide over 2, 3 and 4 ranks; llama has two query heads to each.
+// kv heads divide over 2, 3 and 4 ranks; llama has two query heads for each of them.
 ModelConfig small_config(double dropout, const std::string& family = "gpt2") {
   ModelConfig config;
   config.family = family;
@@ -36,9 +36,9 @@ ModelConfig small_config(double dropout, const std::string& family = "gpt2") {
   return complete_model_config(config).value();
 }
 
-// How ranks compute.
+// The way in which ranks compute.
 struct Setting {
-  bool reference = false;  // kernels: in double, else the CPU's
+  bool reference = false;  // kernels: the reference in double, otherwise the CPU's
   CpuDeviceOptions device = {};
   ThreadWorldOptions world = {};
   Recompute recompute = Recompute::kNone;
@@ -47,7 +47,7 @@ struct Setting {
 // A harness on its rank's device and kernels.
 class Rank {
  public:
-  // `tensor` null: one rank.
+  // Makes one rank of `tensor`; null: the only rank.
   Rank(const ModelConfig& config, const Setting& setting, Communicator* tensor)
       : device_(CpuDevice::create(setting.device)),
         kernels_(setting.reference ? create_reference_kernels() : create_cpu_kernels(*device_)),
@@ -64,7 +64,7 @@ class Rank {
     for (const auto& parameter : harness.parameters().all()) {
       for (int slot = 0; slot < parameter->spec().num_gradient_slots; ++slot) {
         for (int64_t i = 0; i < parameter->gradient(slot).num_elements(); ++i)
-          set_element(parameter->gradient(slot), i, 1e30);  // to be overwritten
+          set_element(parameter->gradient(slot), i, 1e30);  // must be overwritten
       }
     }
   }
@@ -77,15 +77,15 @@ class Rank {
   ModuleHarness harness;
 };
 
-// What a microbatch gives: the loss, and by name and slot every gradient of the whole model.
+// The results of a microbatch: the loss, and every gradient of the whole model by name and slot.
 struct Outcome {
   double loss = 0;
   std::map<std::string, std::vector<double>> gradients;
   bool operator==(const Outcome&) const = default;
 };
 
-// Adds a rank's gradients to the whole: those of its part of a cut parameter into their places, of
-// others its part of the sum. Ranks in the order of the axis.
+// Adds a rank's gradients to the whole. The gradient of its part of a cut parameter goes to its
+// place; any other gradient is its part of a sum. Called in the order of the axis.
 void add_gradients(ModuleHarness& harness, Outcome& outcome) {
   for (const auto& parameter : harness.parameters().all()) {
     for (int slot = 0; slot < parameter->spec().num_gradient_slots; ++slot) {
@@ -101,7 +101,7 @@ void add_gradients(ModuleHarness& harness, Outcome& outcome) {
   }
 }
 
-// On one rank, or on the ranks of an axis, whose losses must agree to the last bit.
+// Computes on one rank, or on the ranks of an axis, whose losses must agree to the last bit.
 Outcome compute(const ModelConfig& config, int num_ranks, const Setting& setting,
                 const std::function<void(ModuleHarness&)>& run) {
   Outcome outcome;
@@ -115,7 +115,7 @@ Outcome compute(const ModelConfig& config, int num_ranks, const Setting& setting
   run_ranks(num_ranks, setting.world, [&](Communicator& tensor) {
     Rank rank(config, setting, &tensor);
     run(rank.harness);
-    // One after the other, in the order of the axis.
+    // One rank after another, in the order of the axis.
     const Tensor turn = rank.harness.tensor(DType::kF64, {1});
     if (tensor.rank() > 0) {
       throw_if_error(tensor.receive(turn, tensor.rank() - 1, rank.harness.stream())
@@ -151,7 +151,7 @@ void expect_near(const Outcome& actual, const Outcome& expected, double loss_tol
   }
 }
 
-// Parameters: family, ranks, dropout.
+// The parameters are family, ranks and dropout.
 class TensorParallelTest : public testing::TestWithParam<std::tuple<const char*, int, double>> {
  protected:
   ModelConfig config() const {
@@ -160,8 +160,7 @@ class TensorParallelTest : public testing::TestWithParam<std::tuple<const char*,
   int num_ranks() const { return std::get<1>(GetParam()); }
 };
 
-// In double, where ranks that mistake a row, a head or a random number could not hide behind
-// rounding.
+// In double, since rounding could hide a rank that mistakes a row, a head or a random number.
 TEST_P(TensorParallelTest, ComputesWhatOneRankDoesInDouble) {
   const Setting setting{.reference = true};
   expect_near(compute(config(), num_ranks(), setting, forward_backward),
@@ -173,7 +172,7 @@ TEST_P(TensorParallelTest, ComputesWhatOneRankDoesOnCpuKernels) {
               compute(config(), 1, {}, forward_backward), 1e-6, 2e-5);
 }
 
-// Whatever the ranks' threads, streams and messages do when.
+// The bits do not depend on when threads, streams and messages of the ranks run.
 TEST_P(TensorParallelTest, GivesTheSameBitsAgain) {
   const Outcome expected = compute(config(), num_ranks(), {}, forward_backward);
   EXPECT_EQ(compute(config(), num_ranks(), {}, forward_backward), expected);
@@ -205,7 +204,7 @@ TEST_P(TensorParallelTest, LossesOfTrainingAndEvaluationAreTheSame) {
   });
 }
 
-// Recomputing changes no bit and asks others in the same order.
+// Recomputing changes no bit, and communicates in the same order.
 TEST_P(TensorParallelTest, RecomputesToTheSameBits) {
   const Outcome expected = compute(config(), num_ranks(), {}, forward_backward);
   for (const Recompute recompute : {Recompute::kAttention, Recompute::kBlock}) {
@@ -222,7 +221,7 @@ INSTANTIATE_TEST_SUITE_P(, TensorParallelTest,
                                   (std::get<2>(test.param) == 0 ? "" : "Dropout");
                          });
 
-// With a group of one rank there is no crossing, and the bits are those without a group.
+// With a group of one rank nothing crosses, and the bits are those without a group.
 TEST(TensorParallel, AGroupOfOneRankIsNoGroup) {
   const ModelConfig config = small_config(0.2);
   const Outcome expected = compute(config, 1, {}, forward_backward);
@@ -253,7 +252,7 @@ TEST(TensorParallel, SendsWhatTheFormulaSays) {
           forward_backward(rank.harness);
           EXPECT_EQ(counts.of("world").bytes_sent,
                     tensor_bytes_sent(config, kN, num_ranks, recompute));
-          // Rows are gathered or summed, and nothing else is said.
+          // Rows are gathered or summed; no other communication happens.
           EXPECT_EQ(counts.of("world").calls,
                     counts.of("world", CountedOperation::kAllGather).calls +
                         counts.of("world", CountedOperation::kAllToAll).calls);
@@ -266,7 +265,7 @@ TEST(TensorParallel, SendsWhatTheFormulaSays) {
   }
 }
 
-// Two stages of a pipeline hand on shards.
+// Two stages of a pipeline pass shards.
 TEST(TensorParallel, StagesMakeUpTheWholeModel) {
   const ModelConfig config = small_config(0.2);
   run_ranks(2, {}, [&](Communicator& tensor) {
@@ -313,7 +312,7 @@ TEST(TensorParallel, ActivationsAreDividedByTheRanks) {
   });
 }
 
-// Ranks that all refuse, each before it says a word to others.
+// Expects every rank to refuse before it communicates.
 void expect_refused(int num_ranks, Code code, const std::string& what,
                     const std::function<void(Communicator&)>& refuses) {
   run_ranks(num_ranks, {}, [&](Communicator& tensor) {

@@ -1,4 +1,4 @@
-// The tables are one to one, whatever the sizes; what belongs where is told by model_import_test.
+// Tests that the tables are one to one, whatever the sizes; model_import_test checks the places.
 #include "models/weight_mapping.h"
 
 #include <algorithm>
@@ -12,7 +12,7 @@ std::vector<ModelConfig> configurations() {
   const ModelConfig plain{.layers = 2, .hidden = 6, .heads = 3, .sequence = 4, .vocab = 7};
   ModelConfig wide = plain;
   wide.heads = 1;
-  wide.hidden = 40;  // beyond a tile
+  wide.hidden = 40;  // more than a tile
   ModelConfig llama{.family = "llama",
                     .layers = 2,
                     .hidden = 24,
@@ -30,8 +30,8 @@ std::vector<ModelConfig> configurations() {
   return all;
 }
 
-// Numbers every element of every tensor of a parameter, copies them in and out again in pieces of
-// `rows` rows.
+// Numbers every element of every tensor of a parameter, and copies them in and out again in pieces
+// of `rows` rows.
 void expect_one_to_one(const WeightMapping& mapping, int64_t rows) {
   for (size_t p = 0; p < mapping.parameters.size(); ++p) {
     const MappedParameter& parameter = mapping.parameters[p];
