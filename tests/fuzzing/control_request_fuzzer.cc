@@ -1,5 +1,5 @@
-// Any bytes as what comes over the control channel: the bodies of reports, answers and drains, a
-// response, proofs, and a whole request to a service whose scraper has the token "t".
+// Fuzzes the control channel with any bytes: the bodies of reports, answers and drains, a response,
+// proofs, and a whole request to a service whose scraper has the token "t".
 #include <algorithm>
 #include <cstdint>
 #include <string>
@@ -74,7 +74,7 @@ class FuzzedPeer : public HttpPeer {
 };
 
 void try_request(std::string_view text) {
-  // A whole library behind each: made once.
+  // Made once: a whole library backs each service.
   static bool was_asked = false;
   static const std::unique_ptr<HttpService> service =
       HttpService::create({{"POST", "/echo",
@@ -101,7 +101,7 @@ void try_request(std::string_view text) {
     LEASEHOLD_FUZZ_REQUIRE(!was_asked);
     return;
   }
-  if (text.starts_with("HEAD ")) {  // answered without the body whose length it tells
+  if (text.starts_with("HEAD ")) {  // its answer has no body, although it tells the body's length
     LEASEHOLD_FUZZ_REQUIRE(!was_asked && heard.starts_with("HTTP/1.1 4"));
     return;
   }

@@ -1,5 +1,5 @@
-// Every fuzzer runs over its corpus, and over the corpus cut short, in every build: what was found
-// once stays found.
+// Runs every fuzzer over its corpus, and over the corpus cut short, in every build, so that a past
+// finding stays fixed.
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-// fuzz_targets.inc holds one LEASEHOLD_FUZZ_TARGET(name) for each name_fuzzer.cc; the build names
-// its function fuzz_name.
+// fuzz_targets.inc holds one LEASEHOLD_FUZZ_TARGET(name) for each name_fuzzer.cc. The build renames
+// its function to fuzz_name.
 #define LEASEHOLD_FUZZ_TARGET(name) extern "C" int fuzz_##name(const uint8_t* data, size_t size);
 #include <fuzz_targets.inc>
 #undef LEASEHOLD_FUZZ_TARGET
@@ -41,7 +41,7 @@ TEST_P(Corpus, IsSurvived) {
     EXPECT_EQ(GetParam().run(bytes.data(), bytes.size()), 0);
     const size_t stride = bytes.size() / 64 + 1;
     for (size_t size = 0; size < bytes.size(); size += stride) {
-      // A copy of just that size, so that a sanitizer sees a read behind its end.
+      // A copy of exactly that size, so that a sanitizer detects a read after its end.
       const std::vector<uint8_t> cut(bytes.begin(), bytes.begin() + static_cast<long>(size));
       EXPECT_EQ(GetParam().run(cut.data(), cut.size()), 0);
     }

@@ -1,5 +1,5 @@
-// Any bytes as the weights of a small Hugging Face model (the first byte chooses gpt2 or llama) or
-// as an llm.c model file: refused, or every parameter can be read.
+// Fuzzes the weights of a small Hugging Face model (the first byte chooses gpt2 or llama) and an
+// llm.c model file with any bytes: they are refused, or every parameter can be read.
 #include <cstdint>
 #include <cstring>
 #include <memory>

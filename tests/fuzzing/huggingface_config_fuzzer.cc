@@ -1,5 +1,5 @@
-// Any text as config.json: refused with a reason, or a model that survives writing and has a
-// mapping.
+// Fuzzes config.json with any text: it is refused with a reason, or gives a model that survives
+// writing and has a mapping.
 #include <cstdint>
 #include <string_view>
 
@@ -23,7 +23,7 @@ void try_config(std::string_view text) {
   const Result<HuggingFaceConfig> again =
       parse_huggingface_config(encode_huggingface_config(config, "float32"), "fuzz");
   LEASEHOLD_FUZZ_REQUIRE(again.ok() && again->model == config);
-  if (config.layers > 100) return;  // a folder's tensors are counted first
+  if (config.layers > 100) return;  // opening a folder counts its tensors first
   const WeightMapping mapping = map_huggingface(config, "");
   int64_t ours = 0, theirs = 0;
   for (const MappedParameter& parameter : mapping.parameters)

@@ -1,4 +1,5 @@
-// Any text as model.safetensors.index.json: refused, or file names that stay in their folder.
+// Fuzzes model.safetensors.index.json with any text: it is refused, or its file names stay in their
+// folder.
 #include <cstdint>
 #include <string_view>
 

@@ -1,4 +1,4 @@
-// Job files. The input is the text; lines behind a line "===" are arguments of --set.
+// Fuzzes job files. The input is the text; lines after a line "===" are arguments of --set.
 #include <algorithm>
 #include <string>
 #include <vector>
@@ -29,7 +29,7 @@ void require_good_error(const Status& status) {
   LEASEHOLD_FUZZ_REQUIRE(!status.message().empty());
 }
 
-// Makes sure that the TOML library gets ASCII, with the same lines, of any text.
+// Checks that, for any text, the TOML library gets ASCII with the same lines.
 void try_ascii(std::string_view text) {
   const Result<std::string> ascii = toml_in_ascii(text, kPath);
   if (!ascii.ok()) return require_good_error(ascii.status());
@@ -39,7 +39,7 @@ void try_ascii(std::string_view text) {
                          std::count(text.begin(), text.end(), '\n'));
 }
 
-// The job's given keys, written out again.
+// Writes the keys that the job gives.
 std::string to_toml(const JobFile& job) {
   std::string text;
   std::string_view table;

@@ -1,5 +1,5 @@
-// Any text as a lease calendar: refused with file and reason, or a calendar that keeps its
-// promises, that survives writing, and that can be planned with.
+// Fuzzes lease calendars with any text: it is refused with file and reason, or gives a calendar
+// that keeps its promises, survives writing and can be planned with.
 #include <cctype>
 #include <cmath>
 #include <map>
@@ -17,7 +17,7 @@ namespace {
 constexpr const char* kPath = "leases.toml";
 constexpr double kLaunch = 1.7e9;
 
-// A TOML basic string; the parser refused control characters.
+// Returns a TOML basic string. The parser has refused control characters.
 std::string in_quotes(std::string_view text) {
   std::string result = "\"";
   for (const char c : text) {
@@ -65,7 +65,7 @@ std::string to_toml(const LeaseCalendar& calendar) {
   return text;
 }
 
-// utc_text writes whole seconds and four digits of a year.
+// Returns true if utc_text can write all times: whole seconds, and years of four digits.
 bool can_be_written(const LeaseCalendar& calendar) {
   constexpr double kYear1 = -62135596800.0;
   constexpr double kYear9999 = 253370764800.0;
@@ -108,7 +108,7 @@ void require_promises(const LeaseCalendar& calendar) {
 void require_plans(const LeaseCalendar& calendar) {
   const PlanLimits limits = {{.min_world = 2, .lanes = 100}, 5};
   double now_s = kLaunch;
-  // A few looks ahead, and each host once at a time.
+  // A few plans ahead, each with a host at most once.
   for (int look = 0; look < 4; ++look) {
     const Plan wanted = plan(calendar, {}, limits, {}, now_s);
     LEASEHOLD_FUZZ_REQUIRE(wanted.next_look_s > now_s && wanted.drain_at_s > now_s);

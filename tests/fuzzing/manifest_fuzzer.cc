@@ -1,6 +1,7 @@
-// Any bytes as a manifest.json: refused, or a manifest that covers its tensors and survives
-// writing. The digest is checked last, so that everything before it is reached; what comes after a
-// good digest is reached by trying the same bytes as a shard's index and summary, which have none.
+// Fuzzes manifest.json with any bytes: they are refused, or give a manifest that covers its tensors
+// and survives writing. The digest is checked last, so everything before it is reached. The code
+// after a good digest is reached by trying the same bytes as a shard's index and summary, which
+// have no digest.
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -56,8 +57,8 @@ void try_index(std::string_view text) {
   LEASEHOLD_FUZZ_REQUIRE(written.ok());
   const Result<std::vector<StoredTensor>> again = parse_shard_index(*written, "fuzz");
   LEASEHOLD_FUZZ_REQUIRE(again.ok() && *again == *tensors);
-  // Merged alone it is a checkpoint of version 1 or it is refused; a checkpoint can be written and
-  // read.
+  // Merged alone, the shard gives a checkpoint of version 1 or is refused. The checkpoint can be
+  // written and read.
   const Result<Manifest> merged = merge_shards({}, {{{.name = "shard"}, *tensors}});
   if (!merged.ok()) return;
   const Result<std::string> manifest = encode_manifest(*merged);

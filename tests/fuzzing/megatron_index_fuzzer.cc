@@ -1,4 +1,4 @@
-// Megatron's .idx files. The first eight bytes are the size of the .bin beside it.
+// Fuzzes Megatron's .idx files. The first eight bytes are the size of the .bin next to it.
 #include <cstring>
 #include <vector>
 
@@ -11,7 +11,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   int64_t bin_bytes = 0;
   if (size < sizeof bin_bytes) return 0;
   std::memcpy(&bin_bytes, data, sizeof bin_bytes);
-  if (bin_bytes < 0) return 0;  // no file system reports one
+  if (bin_bytes < 0) return 0;  // no file system reports a negative size
   const auto index =
       MegatronIndex::parse({data + sizeof bin_bytes, size - sizeof bin_bytes}, bin_bytes, "d.idx");
   if (!index.ok()) {

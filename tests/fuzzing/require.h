@@ -1,4 +1,5 @@
-// What a fuzzer claims of every input. Ends the program, which libFuzzer reports as a finding.
+// Checks a property that a fuzzer claims for every input. A failure ends the program, which
+// libFuzzer reports as a finding.
 #pragma once
 
 #include <cstdio>

@@ -1,5 +1,5 @@
-// Any bytes as a .safetensors file: refused, or a header whose tensors lie inside the buffer and
-// that survives writing.
+// Fuzzes .safetensors files with any bytes: they are refused, or give a header whose tensors lie
+// inside the buffer and which survives writing.
 #include <cstdint>
 #include <cstring>
 #include <string>

@@ -1,4 +1,5 @@
-// Any bytes as the description of a snapshot: refused, or one that survives writing.
+// Fuzzes the description of a snapshot with any bytes: they are refused, or give one that survives
+// writing.
 #include <cstdint>
 #include <string_view>
 

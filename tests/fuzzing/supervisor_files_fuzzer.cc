@@ -1,5 +1,6 @@
-// Any bytes as one of the small files that the supervisor and the keeper leave: refused as bad
-// data, or what survives writing. Output of mpirun is only read for hints, and may be anything.
+// Fuzzes the small files that the supervisor and the keeper write with any bytes: they are refused
+// as bad data, or survive writing. The output of mpirun is only read for hints, and may be
+// anything.
 #include <cstdint>
 #include <string>
 #include <string_view>

@@ -1,6 +1,6 @@
-// Tokenizers' files. The first byte says which file the rest is: of Hugging Face a whole
-// tokenizer.json ('j') or the pattern of one ('p'), of GPT-2 merges.txt beside a good vocab.json
-// ('m'), or a SentencePiece model as far as we read it ourselves ('s').
+// Fuzzes the files of tokenizers. The first byte says which file the rest is: for Hugging Face a
+// whole tokenizer.json ('j') or the pattern of one ('p'), for GPT-2 merges.txt next to a good
+// vocab.json ('m'), or the part of a SentencePiece model that we read ourselves ('s').
 #include <algorithm>
 #include <array>
 
@@ -15,7 +15,7 @@ namespace leasehold {
 
 namespace {
 
-// Every byte, and "aa", "ab" and "aab".
+// Returns a vocabulary of every byte, and "aa", "ab" and "aab".
 std::string small_vocab() {
   std::string json = "{";
   int id = 0;
@@ -26,8 +26,7 @@ std::string small_vocab() {
   return json + "\"aa\": 256, \"ab\": 257, \"aab\": 258, \"<|endoftext|>\": 259}";
 }
 
-// Returns true when decoding gives back every text: there is no normalizer, and nothing is left
-// out.
+// Returns true if decoding restores every text: there is no normalizer, and nothing is dropped.
 bool keeps_text(const std::string& json) {
   const auto root = nlohmann::json::parse(json, nullptr, /*allow_exceptions=*/false);
   if (!root.is_object() || root.contains("format")) return true;

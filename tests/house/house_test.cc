@@ -1,4 +1,4 @@
-// The rules of the house, applied to the repository as it is.
+// Applies the rules of the house to the repository.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <gtest/gtest.h>

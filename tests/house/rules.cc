@@ -32,8 +32,8 @@ bool is_in(const std::string& path, const std::string& folder) {
   return path.starts_with(folder + "/");
 }
 
-// Which other folders a file of a folder may include from. The entry with the longest matching name
-// counts.
+// Returns the other folders that a file of each folder may include from. The entry with the longest
+// matching name counts.
 const std::map<std::string, std::set<std::string>>& allowed_includes() {
   static const std::set<std::string> kRuntimeOnly = {"runtime"};
   static const std::map<std::string, std::set<std::string>> kAllowed = {
@@ -54,7 +54,7 @@ const std::map<std::string, std::set<std::string>>& allowed_includes() {
   return kAllowed;
 }
 
-// The entry of the table that `path` belongs to.
+// Returns the entry of the table that `path` belongs to.
 std::optional<std::string> entry_of(const std::string& path) {
   for (std::string folder = folder_of(path); !folder.empty(); folder = folder_of(folder)) {
     if (allowed_includes().count(folder) != 0) return folder;
@@ -62,8 +62,8 @@ std::optional<std::string> entry_of(const std::string& path) {
   return std::nullopt;
 }
 
-// One offence for each place in `text` where `pattern` is found; `say` gets the match. Only lines
-// with `hint` in them are searched: std::regex is slow.
+// Adds one offence for each match of `pattern` in `text`; `say` gets the match. Searches only lines
+// that contain `hint`, since std::regex is slow.
 template <typename Say>
 void find_in_lines(const std::string& path, const std::string& text, const std::regex& pattern,
                    std::string_view hint, const Say& say, Offences& offences) {
@@ -82,8 +82,8 @@ std::string file_name_of(const std::string& path) {
   return std::filesystem::path(path).filename().string();
 }
 
-// A source's purpose is stated by its own header, by one that several sources share (cuda.h for
-// cuda_absent.cc), or by the one that a test mirrors.
+// Returns true if a header states the source's purpose: its own, one that several sources share
+// (cuda.h for cuda_absent.cc), or the one that a test mirrors.
 bool has_own_header(const SourceTree& tree, const std::string& path) {
   const auto is_header = [&](const std::string& stem) { return tree.count(stem + ".h") != 0; };
   const std::string stem = path.substr(0, path.rfind('.'));
@@ -164,8 +164,8 @@ Offences opening_offences(const SourceTree& tree) {
 }
 
 Offences library_conduct_offences(const SourceTree& tree) {
-  // A member may be called exit or abort (Communicator::abort): only a call that no name, dot or
-  // arrow precedes counts.
+  // A member may be called exit or abort (Communicator::abort). So a call counts only if no name,
+  // dot or arrow precedes it.
   static const std::string kFree = R"((^|[^\w.>:])(std::|::)?)";
   static const std::vector<std::regex> kForbidden = {
       std::regex(kFree + R"((_exit|_Exit|quick_exit|exit|terminate)\s*\()"),
@@ -223,7 +223,7 @@ Offences unfinished_offences(const SourceTree& tree) {
 }
 
 Offences surroundings_offences(const SourceTree& tree) {
-  // Folders where people keep their things; /tmp, /dev, /proc, /sys, /usr and /etc mean the same
+  // Folders with people's own files. /tmp, /dev, /proc, /sys, /usr and /etc mean the same
   // everywhere.
   static const std::regex kForeignPath(
       R"((^|[\s"'`(=:,])/(work|home|root|mnt|media|srv|Users|workspace)/[\w.])");

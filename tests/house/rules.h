@@ -1,5 +1,5 @@
-// The rules of the house that a program can check. Each takes the tree and returns one line per
-// offence, naming file, line and the way out; empty when all is well.
+// The rules of the house that a program can check. Each rule takes the tree and returns one line
+// per offence, naming file, line and the way out. Without offences it returns an empty list.
 #pragma once
 
 #include <string>
@@ -11,35 +11,34 @@ namespace leasehold::house {
 
 using Offences = std::vector<std::string>;
 
-// Every file may include its own folder and those that the table in rules.cc allows it: runtime/
-// includes nothing above it, collectives/ and models/ include runtime/ but not each other, launch/
-// composes them, and nobody includes tests/ or bench/. A folder that the table does not know is an
-// offence.
+// Checks the direction of includes. A file may include its own folder and the folders that the
+// table in rules.cc allows: runtime/ includes nothing above it, collectives/ and models/ include
+// runtime/ but not each other, launch/ composes them, and nobody includes tests/ or bench/. A
+// folder that is missing in the table is an offence.
 Offences include_direction_offences(const SourceTree& tree);
 
-// Quoted includes start at the root and name a file that is there; system headers come in angle
-// brackets.
+// Checks that quoted includes start at the root and name an existing file; system headers come in
+// angle brackets.
 Offences include_path_offences(const SourceTree& tree);
 
-// A header says #pragma once and opens with a comment of its purpose; so does a source without a
-// header of its own, be it shared (cuda.h for cuda_absent.cc) or, for a test, the one that it
-// mirrors.
+// Checks that a header says #pragma once and opens with a comment of its purpose. So must a source
+// without a header, unless it shares one (cuda.h for cuda_absent.cc) or is a test that mirrors one.
 Offences opening_offences(const SourceTree& tree);
 
-// runtime/, collectives/ and models/ neither end the process nor write to stdout.
+// Checks that runtime/, collectives/ and models/ neither end the process nor write to stdout.
 Offences library_conduct_offences(const SourceTree& tree);
 
-// No source above 600 lines.
+// Checks that no source has more than 600 lines.
 Offences size_offences(const SourceTree& tree);
 
-// No notes of unfinished work.
+// Checks that there are no notes of unfinished work.
 Offences unfinished_offences(const SourceTree& tree);
 
-// The repository stands alone: no path into somebody's machine, no numbered issue, no document that
-// is not here.
+// Checks that the repository stands alone: it has no path into somebody's machine, no numbered
+// issue, and no name of a document that is not in it.
 Offences surroundings_offences(const SourceTree& tree);
 
-// Relative links in Markdown lead to a file or folder of the repository.
+// Checks that relative links in Markdown lead to a file or folder of the repository.
 Offences link_offences(const SourceTree& tree);
 
 }  // namespace leasehold::house

@@ -1,5 +1,5 @@
-// Each rule finds its offence in a small tree made for it, and leaves alone what only looks like
-// one.
+// Tests that each rule finds its offence in a small tree made for it, and accepts text that only
+// resembles one.
 #include "tests/house/rules.h"
 
 #include <cstdlib>

@@ -16,7 +16,7 @@ namespace fs = std::filesystem;
 
 bool is_binary(const std::string& text) { return text.find('\0') != std::string::npos; }
 
-// One scan over C++ text that knows where comments and literals begin and end.
+// Scans C++ text once, and knows where comments and literals begin and end.
 class CodeScanner {
  public:
   explicit CodeScanner(const std::string& text) : text_(text), code_(text) {}
@@ -47,7 +47,7 @@ class CodeScanner {
     return at_ > 0 &&
            (std::isalnum(static_cast<unsigned char>(text_[at_ - 1])) != 0 || text_[at_ - 1] == '_');
   }
-  // 1'000'000
+  // Recognises the separator in 1'000'000.
   bool follows_digit() const {
     return at_ > 0 && std::isxdigit(static_cast<unsigned char>(text_[at_ - 1])) != 0;
   }

@@ -8,22 +8,22 @@
 
 namespace leasehold::house {
 
-// Path from the root, with slashes ("runtime/base/status.h"), to content.
+// Maps a path from the root, with slashes ("runtime/base/status.h"), to the file's content.
 using SourceTree = std::map<std::string, std::string>;
 
-// Everything a person wrote below `root`: not .git, nor what .gitignore names at the root (build,
-// runs, data), nor binary files.
+// Reads all files below `root` that people wrote: without .git, the names that .gitignore lists at
+// the root (build, runs, data), and binary files.
 SourceTree read_source_tree(const std::string& root);
 
-// "cc" of "a/b.cc"; empty without a dot in the last component.
+// Returns "cc" for "a/b.cc"; empty without a dot in the last component.
 std::string extension_of(const std::string& path);
-// "runtime/base" of "runtime/base/status.h"; empty at the root.
+// Returns "runtime/base" for "runtime/base/status.h"; empty at the root.
 std::string folder_of(const std::string& path);
-// A header, C++ or CUDA source.
+// Returns true for a header, a C++ source or a CUDA source.
 bool is_cpp(const std::string& path);
 std::vector<std::string> lines_of(const std::string& text);
-// The text with comments, string literals and character literals blanked, newlines kept: what the
-// compiler acts on.
+// Returns the text that the compiler acts on: comments, string literals and character literals are
+// blanked, newlines are kept.
 std::string code_of(const std::string& text);
 
 }  // namespace leasehold::house

@@ -9,14 +9,14 @@
 
 namespace leasehold {
 
-// A file or a directory, as it is and as it would be found after a crash.
+// A file or a directory, with its present state and the state after a crash.
 struct FaultyFiles::Node {
   bool is_directory = false;
   std::string content;
   std::string synced_content;
   std::map<std::string, NodePtr> entries;
   std::map<std::string, NodePtr> synced_entries;
-  int64_t locked_in = -1;  // the uptime in which the lock was taken
+  int64_t locked_in = -1;  // the uptime at which the lock was taken
   std::string owner;
 };
 
@@ -318,7 +318,7 @@ int64_t FaultyFiles::used_bytes(const Node& node) const {
   return used;
 }
 
-// --- What a test looks at ---
+// --- Inspection ---
 
 std::string FaultyFiles::content(const std::string& path) const {
   const std::scoped_lock lock(mutex_);

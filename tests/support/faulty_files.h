@@ -1,7 +1,7 @@
 // A file system in memory that fails as real ones do: it fills up, fails a chosen operation, tears
 // a write, flips a bit, and forgets at a crash what was not synced (files by fsync, names by fsync
-// of their directory). Whatever is random comes from the seed. Thread-safe, so that ranks as
-// threads can share one.
+// of their directory). The seed decides everything random. Thread-safe, so that ranks as threads
+// can share one.
 #pragma once
 
 #include <cstdint>
@@ -21,41 +21,43 @@ class FaultyFiles : public FileSystem {
   explicit FaultyFiles(uint64_t seed = 0);
   ~FaultyFiles() override;
 
-  // Bytes that all files together may hold. An append that does not fit writes what fits, then
-  // fails.
+  // Limits the bytes of all files together. An append that does not fit writes the part that fits,
+  // then fails.
   void set_capacity(int64_t bytes);
   void remove_capacity_limit();
   int64_t used_bytes() const;
 
-  // Changes to the file system so far, each counted once: what the next two number. Composite calls
-  // (create_exclusive, remove_all, make_directories) count each of their steps.
+  // Returns the number of changes to the file system so far, in the numbering of the next two
+  // functions. Composite calls (create_exclusive, remove_all, make_directories) count each of their
+  // steps.
   int64_t num_changes() const;
-  // Change number `n` fails with kStorage, an append after half of its bytes; later ones work
-  // again.
+  // Lets change number `n` fail with kStorage; an append fails after half of its bytes. Later
+  // changes work.
   void fail_change(int64_t n);
-  // The next append by the calling thread, to whichever of these file systems, fails in that way.
+  // Lets the next append by the calling thread, on any of these file systems, fail in that way.
   static void fail_next_append_here();
-  // Change number `n`, and every call after it, reads too, fails: the machine is down until
+  // Lets change number `n` fail, and every later call, reads too: the machine is down until
   // restart().
   void crash_at_change(int64_t n);
-  // The n-th read_at from now fails with kStorage (0 is the next).
+  // Lets the n-th read_at from now fail with kStorage (0 is the next one).
   void fail_read(int64_t n);
 
   enum class Loss {
     kNothing,   // the process died, not the machine
-    kUnsynced,  // everything that was not synced is gone
-    kRandom,  // each file and each directory keeps what was synced and, by chance, some of the rest
+    kUnsynced,  // everything unsynced is gone
+    // Each file and each directory keeps what was synced and, by chance, some of the rest.
+    kRandom,
   };
   void crash_now();
   bool is_down() const;
-  // Up again, with what survived. Locks are free, faults are cleared; the capacity stays.
+  // Brings the machine up again with what survived. Locks are free and faults are cleared; the
+  // capacity stays.
   void restart(Loss loss);
 
-  // The bytes of a file, for a test to look at or to damage. A missing file fails the test's own
-  // check (throws).
+  // Returns the bytes of a file, for a test to inspect. Throws if the file does not exist.
   std::string content(const std::string& path) const;
-  void set_content(const std::string& path,
-                   std::string_view content);  // durably, outside all faults
+  // Writes a file durably, unaffected by faults.
+  void set_content(const std::string& path, std::string_view content);
   void flip_bit(const std::string& path, int64_t bit);
 
   Result<std::unique_ptr<ReadableFile>> open(const std::string& path) override;
@@ -83,7 +85,7 @@ class FaultyFiles : public FileSystem {
   class Log;
   using NodePtr = std::shared_ptr<Node>;
 
-  // All of these expect mutex_ to be held.
+  // The functions below expect mutex_ to be held.
   NodePtr find(const std::string& path) const;
   NodePtr find_file(const std::string& path) const;
   Result<NodePtr> find_directory_of(const std::string& path) const;
@@ -104,7 +106,7 @@ class FaultyFiles : public FileSystem {
   int64_t crashing_change_ = -1;
   int64_t reads_until_failure_ = -1;
   int64_t next_temporary_ = 0;
-  int64_t uptime_ = 0;  // counts restarts: a lock of an earlier one is void
+  int64_t uptime_ = 0;  // counts restarts: a lock of an earlier uptime is void
   bool down_ = false;
 };
 

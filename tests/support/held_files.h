@@ -1,5 +1,5 @@
-// A file system that is slow, or hangs until a test lets it go on: what a network's file system
-// does. Every operation on a path that contains a given text is held. Thread-safe.
+// A file system that is slow, or that hangs until a test releases it, as a network's file system
+// may. It holds every operation on a path that contains a given text. Thread-safe.
 #pragma once
 
 #include <condition_variable>
@@ -14,19 +14,19 @@ namespace leasehold {
 
 class HeldFiles : public FileSystem {
  public:
-  // `base` must outlive it, and it whatever it opened.
+  // Wraps `base`, which must outlive this object. Files that it opened must not outlive it.
   explicit HeldFiles(FileSystem& base) : base_(base) {}
 
-  // From now on operations on paths that contain `part` hang until release().
+  // Lets operations on paths that contain `part` hang from now on, until release().
   void hold(const std::string& part);
-  // From now on each operation on such a path takes `seconds` more.
+  // Lets each operation on such a path take `seconds` longer from now on.
   void slow_down(const std::string& part, double seconds);
   // Calls `hook` before each operation, so that a test can let another writer act there.
   void set_hook(std::function<void()> hook);
-  // Lets everything go, what hangs and what comes.
+  // Releases all operations, present and future.
   void release();
-  int num_held() const;  // that hang now
-  // Waits until that many hang; false after `limit_s`.
+  int num_held() const;  // operations that hang now
+  // Waits until that many operations hang; false after `limit_s`.
   bool wait_held(int number, double limit_s = 20);
 
   Result<std::unique_ptr<ReadableFile>> open(const std::string& path) override;

@@ -59,8 +59,8 @@ ModuleHarness::ModuleHarness(Device& device, Kernels& kernels,
       parameter->bind_gradient(slot, tensor(kernels.gradient_dtype(), parameter->local_shape()));
     }
   }
-  // Both kinds of Saved, measured first: they share scratch, and the one without a backward has
-  // nothing else.
+  // Prepares both kinds of Saved, to measure them. They share scratch, and the one without a
+  // backward has nothing else.
   for (const bool with_backward : {true, false})
     (void)module_->prepare(prepare_context(with_backward));
   activations_ = Arena::create(device, "activations", activations_.peak_bytes()).value();

@@ -1,5 +1,5 @@
-// One module in memory of its own: parameters with values and gradients, activations, scratch and a
-// stream, without the training engine. What an engine does to a module, a test does here by hand.
+// One module with its own memory: parameters with values and gradients, activations, scratch and a
+// stream, without the training engine. A test does by hand what an engine does.
 #pragma once
 
 #include <functional>
@@ -11,21 +11,21 @@
 
 namespace leasehold {
 
-// Elements as double, whatever the floating dtype.
+// Read and write elements as double, whatever the floating dtype.
 double element(Tensor tensor, int64_t i);
 void set_element(Tensor tensor, int64_t i, double value);
 std::vector<double> elements(Tensor tensor);
 
-// Element i of what tensor rank `rank` holds of a parameter, as an element of the whole.
+// Returns the element of the whole parameter that is element i of tensor rank `rank`.
 int64_t element_of_whole(const Parameter& parameter, int64_t rank, int64_t i);
 
 class ModuleHarness {
  public:
   using Factory = std::function<std::unique_ptr<Module>(ParameterTable&)>;
 
-  // `device`, `kernels` and `tensor_axis` must outlive the harness. Values are zero until they are
-  // filled. `tensor_axis`: its ranks compute together, null for one; all do as this one does, with
-  // the same seeds.
+  // Makes the module. `device`, `kernels` and `tensor_axis` must outlive the harness. Values are
+  // zero until they are filled. The ranks of `tensor_axis` compute together and must make the same
+  // calls with the same seeds; null: one rank.
   ModuleHarness(Device& device, Kernels& kernels, const std::vector<ParameterSpec>& specs,
                 const Factory& create, int64_t B, int64_t T, Recompute recompute = Recompute::kNone,
                 Communicator* tensor_axis = nullptr);
@@ -37,32 +37,32 @@ class ModuleHarness {
   int64_t activation_bytes() const { return activations_.peak_bytes(); }
   int64_t scratch_bytes() const { return scratch_.peak_bytes(); }
 
-  // Every value from a normal distribution, gains around 1: far from the special points of an
+  // Draws every value from a normal distribution, gains around 1: far from the special points of an
   // initialisation.
   void randomize(uint64_t seed, double standard_deviation);
-  // As the specs' initialisers say.
+  // Sets the values that the specs' initialisers give.
   void initialize(uint64_t seed);
-  // Zero-filled memory that lives as long as the harness.
+  // Returns zero-filled memory that lives as long as the harness.
   Tensor tensor(DType dtype, const Shape& shape);
   Tensor random_tensor(const Shape& shape, uint64_t seed);  // normal, of the kernels' dtype
-  // (B, T) i32 drawn below `vocab`; microbatch.tokens and .targets point to such tensors, the loss
-  // to its place.
+  // Fills (B, T) i32 tensors with ids below `vocab`. Points microbatch.tokens and .targets to them,
+  // and the loss to its place.
   void random_microbatch(int64_t vocab, uint64_t seed);
 
-  // What the calls below compute on, and how. Dropout draws with (seed, microbatch.step,
+  // The input and options of the calls below. Dropout draws with (seed, microbatch.step,
   // microbatch.index).
   Microbatch microbatch;
   uint64_t seed = 1;
   bool training = true;
   Write gradients = Write::kOverwrite;
-  UnitHooks* hooks = nullptr;  // none, if null
+  UnitHooks* hooks = nullptr;  // null: none
   int64_t tensor_rank() const;
 
-  // Forward alone, in memory prepared without a backward.
+  // Runs forward alone, in memory prepared without a backward.
   void forward(Tensor input, Tensor output);
-  // Forward and backward.
+  // Runs forward and backward.
   void forward_backward(Tensor input, Tensor output, Tensor output_gradient, Tensor input_gradient);
-  // The microbatch's loss per target, for a module that makes a loss.
+  // Returns the microbatch's loss per target, for a module that computes a loss.
   double mean_loss();
 
  private:

@@ -120,7 +120,7 @@ std::vector<pid_t> children_of(pid_t parent, const std::string& text) {
     if (name.find_first_not_of("0123456789") != std::string::npos) continue;
     std::istringstream stat(slurp(entry.path() / "stat"));
     std::string line = stat.str();
-    const size_t after_name = line.rfind(')');  // the name may hold anything
+    const size_t after_name = line.rfind(')');  // the name may contain anything
     if (after_name == std::string::npos) continue;
     std::istringstream fields(line.substr(after_name + 1));
     char state = 0;

@@ -1,4 +1,5 @@
-// Programs as a user starts them: output to files, a deadline on every wait, nothing left behind.
+// Runs programs as a user does: output goes to files, every wait has a deadline, and nothing is
+// left running.
 #pragma once
 
 #include <string>
@@ -14,11 +15,11 @@ struct Finished {
   bool timed_out = false;  // it was killed
 };
 
-// A running program in a process group of its own, which is killed with the object.
+// A running program in its own process group, which is killed with the object.
 class Process {
  public:
-  // Output goes to files below `directory`, which must exist. `environment` ("NAME=value") is added
-  // to this process's.
+  // Starts the program. Its output goes to files below `directory`, which must exist. `environment`
+  // ("NAME=value") is added to this process's.
   Process(const std::vector<std::string>& command, const std::string& directory,
           const std::vector<std::string>& environment = {});
   ~Process();
@@ -27,12 +28,12 @@ class Process {
 
   pid_t pid() const { return pid_; }
   void signal(int number) const;
-  // What it wrote to stderr so far.
+  // Returns the stderr of the program so far.
   std::string errors() const;
-  // Waits until stderr contains `text`, at most `timeout_s`; false when it does not come or the
-  // program ends before.
+  // Waits at most `timeout_s` until stderr contains `text`. Returns false if the text does not
+  // appear in time or the program ends before.
   bool wait_for_text(const std::string& text, double timeout_s);
-  // Waits for the end, kills past the deadline.
+  // Waits for the program to end, and kills it after the deadline.
   Finished wait(double timeout_s);
 
  private:
@@ -45,8 +46,8 @@ class Process {
 Finished run_program(const std::vector<std::string>& command, const std::string& directory,
                      double timeout_s, const std::vector<std::string>& environment = {});
 
-// Children of a process whose command line contains `text`, and such children of its other
-// children.
+// Returns the children of a process whose command line contains `text`, and such children of its
+// other children.
 std::vector<pid_t> children_of(pid_t parent, const std::string& text);
 
 }  // namespace leasehold

@@ -7,7 +7,7 @@ namespace leasehold {
 
 namespace {
 
-// One query over `count` positions whose keys and values are `stride` apart.
+// Computes one query over `count` positions whose keys and values are `stride` apart.
 void attend(const double* query, const double* keys, int64_t count, int64_t stride, int64_t D,
             double* out) {
   std::vector<double> weights;

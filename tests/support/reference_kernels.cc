@@ -32,7 +32,7 @@ void put(double* at, double value, Write write) {
   *at = write == Write::kAccumulate ? *at + value : value;
 }
 
-// What dropout multiplies element i by.
+// Returns the factor by which dropout multiplies element i.
 double dropout_factor(const Dropout& dropout, int64_t i) {
   if (dropout.p == 0) return 1;
   const bool dropped =
@@ -53,8 +53,8 @@ double load(const void* data, DType dtype, int64_t i) {
   }
 }
 
-// The nearest bf16, ties to the even one: tried, not computed, so that it stays independent of bit
-// tricks elsewhere.
+// Returns the nearest bf16, ties to even. Tries the candidates, so that it shares no bit tricks
+// with other code.
 uint16_t nearest_bf16(double value) {
   const auto truncated =
       static_cast<uint16_t>(std::bit_cast<uint32_t>(static_cast<float>(value)) >> 16);
@@ -68,7 +68,7 @@ uint16_t nearest_bf16(double value) {
   uint16_t best = truncated;
   for (const int step : {-1, 1}) {
     const auto candidate = static_cast<uint16_t>(truncated + step);
-    if ((candidate ^ truncated) & 0x8000) continue;  // across zero
+    if ((candidate ^ truncated) & 0x8000) continue;  // on the other side of zero
     const double difference = distance(candidate) - distance(best);
     if (difference < 0 || (difference == 0 && candidate % 2 == 0)) best = candidate;
   }
@@ -101,7 +101,7 @@ class Head {
   int64_t value(int64_t t) const { return at(t, shape_.R + 1); }
   int64_t out(int64_t t) const { return ((b_ * shape_.T + t) * shape_.H() + h_) * shape_.D; }
   int64_t log_sum_exp(int64_t t) const { return (b_ * shape_.H() + h_) * shape_.T + t; }
-  int64_t probability(int64_t query, int64_t key) const {  // among those of all heads
+  int64_t probability(int64_t query, int64_t key) const {  // among the probabilities of all heads
     const int64_t all_heads = shape_.all_heads == 0 ? shape_.H() : shape_.all_heads;
     return ((b_ * all_heads + shape_.first_head + h_) * shape_.T + query) * shape_.T + key;
   }
@@ -536,8 +536,8 @@ class ReferenceKernels : public Kernels {
 
  private:
   // Adds one head's part. With P the softmax of the scores S, F dropout's factors and out = (P F)
-  // v: dv = (P F)^T dout; dP = (dout v^T) F; dS = P (dP - sum_j P dP); dq = dS k / sqrt(D); dk =
-  // dS^T q / sqrt(D).
+  // v: dv = (P F)^T dout; dP = (dout v^T) F; dS = P (dP - sum_j P dP); dq = dS k / sqrt(D);
+  // dk = dS^T q / sqrt(D).
   static void backward_of_head(const AttentionShape& shape, const Head& head,
                                const Dropout& dropout, const double* dout, const double* qkv,
                                double* dqkv) {

@@ -1,7 +1,7 @@
-// Kernels in double precision, written straight from the formulas of kernels.h: slow, obvious, and
-// sharing no code with the kernels that they judge. Every floating tensor is f64, statistics and
-// AdamW state included. They run on any CPU stream and may hold whole T x T matrices; workspaces
-// are of no size.
+// Kernels in double precision, written directly from the formulas of kernels.h: slow, obvious, and
+// without any code of the kernels that they judge. Every floating tensor is f64, statistics and
+// AdamW state included. They run on any CPU stream and may hold whole T x T matrices. Workspaces
+// have no size.
 #pragma once
 
 #include <memory>

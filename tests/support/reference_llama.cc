@@ -9,7 +9,7 @@ namespace {
 
 double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 
-// By wavelengths, as Hugging Face's "llama3" is written down.
+// Returns the frequency, computed from wavelengths as Hugging Face's "llama3" defines it.
 double rotary_frequency(const Rotary& rotary, int64_t i, int64_t D) {
   const double exponent = 2 * static_cast<double>(i) / static_cast<double>(D);
   const double frequency = 1 / std::pow(rotary.theta, exponent);
@@ -50,7 +50,7 @@ void reference_rotary(const AttentionShape& shape, const Rotary& rotary, double*
                       bool backward) {
   const int64_t D = shape.D, num_slots = shape.B * shape.T * shape.G * (shape.R + 2);
   for (int64_t slot = 0; slot < num_slots; ++slot) {
-    if (slot % (shape.R + 2) == shape.R + 1) continue;  // a value
+    if (slot % (shape.R + 2) == shape.R + 1) continue;  // values do not turn
     const int64_t t = shape.first_position + slot / (shape.R + 2) / shape.G % shape.T;
     for (int64_t i = 0; i < D / 2; ++i) {
       const double forward = static_cast<double>(t) * rotary_frequency(rotary, i, D);

@@ -1,5 +1,5 @@
 // The reference kernels' operations that only the Llama family has, in plain loops over double.
-// Letters and contracts: runtime/tensor/kernels.h.
+// runtime/tensor/kernels.h has the letters and contracts.
 #pragma once
 
 #include <cstdint>

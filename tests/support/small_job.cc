@@ -27,8 +27,8 @@ SmallJob::SmallJob() {
   options.optimizer = {
       .lr = 3e-3, .min_lr = 3e-4, .warmup_steps = 5, .weight_decay = 0.1, .grad_clip = 1.0};
   options.timeout_s = 60;
-  options.bucket_bytes =
-      4 * 3 * Kernels::kChunk;  // several buckets, parameters across their borders
+  // Several buckets, with parameters across their borders.
+  options.bucket_bytes = 4 * 3 * Kernels::kChunk;
 }
 
 MeshShape SmallJob::mesh_of(int num_ranks) const {
@@ -94,7 +94,7 @@ std::vector<std::string> SmallRank::run(int64_t begin, int64_t end) {
 
 namespace {
 
-// One slice as text: a line that says what it is, then its bytes.
+// Packs one slice as text: a line that describes it, then its bytes.
 std::string pack(const StateSlice& slice) {
   std::vector<int64_t> numbers(slice.box.offset.begin(), slice.box.offset.end());
   const auto extents = slice.box.extent.extents();
@@ -116,7 +116,7 @@ std::string gathered_state_digest(Engine& engine, Communicator& world, Stream& s
   throw_if_error(engine.wait_captured());
   for (const StateSlice& slice : engine.owned_slices()) mine += pack(slice);
   const auto all = all_gather_bytes(world, stream, mine, Deadline::after_s(60)).value();
-  std::map<std::string, std::vector<float>> tensors;  // whole ones by "parameter kind"
+  std::map<std::string, std::vector<float>> tensors;  // whole tensors by "parameter kind"
   for (const std::string& text : all) {
     for (size_t at = 0; at < text.size();) {
       const size_t line_end = text.find('\n', at);

@@ -1,5 +1,5 @@
-// A small GPT-2 training job in memory: random tokens, a device, kernels, a mesh over any
-// communicator, an engine. What tests of training start from.
+// A small GPT-2 training job in memory, on which tests of training are built: random tokens, a
+// device, kernels, a mesh over any communicator, an engine.
 #pragma once
 
 #include <memory>
@@ -12,26 +12,26 @@
 
 namespace leasehold {
 
-// 2 layers of 32 channels, 4 heads, T = 12, V = 61, microbatches of 2 sequences; M = L = 8; every
-// feature on.
+// The settings of the job: 2 layers of 32 channels, 4 heads, T = 12, V = 61, microbatches of 2
+// sequences, M = L = 8, and every feature on.
 struct SmallJob {
   ModelConfig model;
   EngineOptions options;
-  DeviceKind device_kind = DeviceKind::kCpu;  // kCuda: rank r of the world on device r, over NCCL
+  DeviceKind device_kind = DeviceKind::kCpu;  // kCuda: rank r of the world on device r, with NCCL
   CpuDeviceOptions device;                    // kCpu
   DType precision = DType::kF32;
   int pipeline = 1;
   int tensor = 1;
 
   SmallJob();
-  // Data parallelism takes what pipeline and tensor leave.
+  // Returns the mesh; data parallelism takes the ranks that pipeline and tensor leave.
   MeshShape mesh_of(int num_ranks) const;
 };
 
 // Writes `num_tokens` random tokens below `vocab` in llm.c's format.
 void write_random_tokens(const std::string& path, int64_t num_tokens, int64_t vocab, uint64_t seed);
 
-// One rank's engine with everything that it stands on.
+// One rank's engine with everything that it needs.
 class SmallRank {
  public:
   // Collective over `world`. Throws StatusError.
@@ -55,8 +55,8 @@ class SmallRank {
   std::unique_ptr<Engine> engine_;
 };
 
-// The whole state of all ranks, gathered and digested in name order: the same for every layout.
-// Collective.
+// Returns the digest of all ranks' state, gathered and digested in the order of names: the same for
+// every layout. Collective.
 std::string gathered_state_digest(Engine& engine, Communicator& world, Stream& stream);
 
 }  // namespace leasehold

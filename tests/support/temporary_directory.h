@@ -1,4 +1,4 @@
-// A directory of its own for each test, removed at the end.
+// Makes a directory for each test, and removes it at the end.
 #pragma once
 
 #include <cstdlib>

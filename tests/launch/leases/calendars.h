@@ -1,4 +1,4 @@
-// Leases, written shortly.
+// Makes leases in few words.
 #pragma once
 
 #include <string>

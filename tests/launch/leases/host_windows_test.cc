@@ -64,7 +64,7 @@ TEST(HostWindows, ALeaseThatFollowsAtOnceProlongs) {
   EXPECT_EQ(window.why, "its lease '3' ends");
   calendar.leases[2].slots = 1;
   EXPECT_EQ(only(calendar, 50).until_s, 200);
-  // What runs on one slot goes on.
+  // Work that needs one slot can continue.
   EXPECT_EQ(host_windows(calendar, 50, {{"a", 1}}).front().until_s, 300);
   calendar.leases[2].slots = 8;
   EXPECT_EQ(only(calendar, 50).until_s, 300) << "more are as good";

@@ -14,7 +14,7 @@ const Layout kWholeZero2 = {.pipeline = 1, .zero = 2};
 const Layout kTwoStages = {.pipeline = 2, .zero = 1};
 const Layout kZero3 = {.pipeline = 1, .zero = 3};
 
-// Hosts named "0", "1", ... with these slots and GiB per slot (0: not said).
+// Hosts named "0", "1", ... with these slots and GiB per slot (0: unknown).
 class Hosts {
  public:
   explicit Hosts(const std::vector<std::pair<int64_t, double>>& slots_and_gib) {
@@ -64,7 +64,7 @@ TEST(ChooseLayout, AsksForWhatItHasToKnow) {
   EXPECT_FALSE(choice.world);
   EXPECT_EQ(choice.unknown, (std::vector<LayoutOfWorld>{
                                 {4, kWhole}, {4, kWholeZero2}, {4, kTwoStages}, {4, kZero3}}));
-  // The first one fits: the others need not be known.
+  // The first layout fits, so the other forecasts are not needed.
   EXPECT_TRUE(hosts.choose(kLayoutLimits, {{{4, kWhole}, 8 * kGib}}).world);
   EXPECT_EQ(hosts.choose(kLayoutLimits, {{{4, kWhole}, 8 * kGib + 1}}).unknown.size(), 3);
 }
@@ -102,25 +102,26 @@ TEST(ChooseLayout, FillsWholeCopiesUpToTheLanes) {
   EXPECT_EQ(choice.world->world, 4);
   ASSERT_EQ(choice.world->hosts.size(), 2);
   EXPECT_EQ(choice.world->hosts[1].slots, 1);
-  // Three lanes: three copies of one rank, or three of two.
+  // With three lanes: three copies of one rank, or three of two.
   const LayoutLimits three = {.lanes = 3, .layouts = {kWhole, kTwoStages}};
   EXPECT_EQ(hosts.choose(three, {{{3, kWhole}, kGib}}).world->world, 3);
-  // A tensor degree is in every copy.
+  // The tensor degree multiplies the ranks of every copy.
   const LayoutLimits tensor = {.lanes = 8, .tensor = 2, .layouts = {kTwoStages}};
   EXPECT_EQ(hosts.choose(tensor, {{{4, kTwoStages}, kGib}}).world->world, 4);
 }
 
 TEST(ChooseLayout, LeavesOutSmallSlotsWhereThatIsFaster) {
-  // All seven slots hold the model in seven stages only; the six large ones hold it whole.
+  // All seven slots hold the model only in seven stages; the six large slots hold it whole.
   const Hosts hosts({{2, 80}, {2, 80}, {2, 80}, {1, 4}});
   const LayoutLimits limits = {.lanes = 7, .layouts = {kWhole, {.pipeline = 7, .zero = 3}}};
   MemoryForecasts forecasts = {
       {{7, kWhole}, 60 * kGib}, {{6, kWhole}, 60 * kGib}, {{7, limits.layouts[1]}, 3 * kGib}};
   const LayoutChoice choice = hosts.choose(limits, forecasts);
-  // One copy of seven stages: (7 + 6) / 7 = 1.86; six whole copies: 2 microbatches for the slowest.
+  // One copy of seven stages takes (7 + 6) / 7 = 1.86; of six whole copies the slowest takes 2
+  // microbatches.
   ASSERT_TRUE(choice.world);
   EXPECT_EQ(choice.world->world, 7);
-  // With six lanes six copies need 1, and one copy of seven stages (6 + 6) / 7.
+  // With six lanes six copies take 1, and one copy of seven stages (6 + 6) / 7.
   LayoutLimits six = limits;
   six.lanes = 6;
   forecasts[{6, kWhole}] = 60 * kGib;
@@ -137,7 +138,7 @@ TEST(RelativeStepTime, IsTheFormulaOfTheBubble) {
   EXPECT_DOUBLE_EQ(relative_step_time({.pipeline = 4, .chunks = 3}, 8, 1), (8 + 1) / 4.0);
 }
 
-// The planner with the choice in it.
+// The planner together with the choice of layout.
 const MeasuredTimes kMeasured = {.start_s = 10, .step_s = 1, .save_s = 4};
 
 TEST(PlanWithMemory, WaitsForForecastsAndThenSaysWhy) {
@@ -166,7 +167,7 @@ TEST(PlanWithMemory, LeavesASmallHostOut) {
   calendar.leases[0].memory_per_slot_bytes = 1 * kGib;
   calendar.leases[1].memory_per_slot_bytes = 8 * kGib;
   const PlanLimits limits = {{.lanes = 8, .layouts = {kWhole}}, 5};
-  // Alone, the small host could not train either.
+  // Even alone, the small host could not train.
   MemoryForecasts forecasts = {
       {{1, kWhole}, 4 * kGib}, {{2, kWhole}, 4 * kGib}, {{3, kWhole}, 4 * kGib}};
   const Plan both = plan(calendar, {}, limits, kMeasured, 0, forecasts);

@@ -22,7 +22,7 @@ Result<LeaseCalendar> parse(const std::string& text) {
   return parse_lease_calendar(text, "leases.toml", kLaunch);
 }
 
-// A lease with these lines added.
+// Parses a lease with these lines added.
 Result<LeaseCalendar> parse_with(const std::string& lines) { return parse(kLease + lines + "\n"); }
 
 void expect_refused(const Status& status, std::initializer_list<std::string> parts) {
@@ -147,7 +147,7 @@ TEST(ParseLeaseCalendar, RefusesWhatIsNotToml) {
   expect_refused(parse("[[lease]\n").status(), {"leases.toml:1", "not TOML"});
   expect_refused(parse_with("slots = 9").status(), {"leases.toml:6", "not TOML"});
   expect_refused(parse("\xff\xfe").status(), {"not TOML"});
-  // What toml++ itself would take for unreachable code.
+  // A text on which toml++ itself would reach code marked as unreachable.
   expect_refused(parse("\xCF\x8F").status(), {"not TOML"});
   expect_refused(parse_with("pr\xC3\xA4is = 1").status(), {"not TOML"});
   EXPECT_EQ(parse_with("site = \"K\xC3\xB6ln \xCF\x8F\"")->leases[0].site, "K\xC3\xB6ln \xCF\x8F");

@@ -1,4 +1,4 @@
-// What holds for every calendar, whatever its leases, the hosts' health and the times.
+// Tests properties of plans over random calendars, health and times.
 #include <cmath>
 #include <gtest/gtest.h>
 #include <random>
@@ -12,7 +12,7 @@ namespace leasehold {
 namespace {
 
 constexpr int kCases = 1000;
-constexpr double kEnd = 400;  // nothing new in a random calendar behind this
+constexpr double kEnd = 400;  // a random calendar has nothing new after this time
 
 struct Case {
   LeaseCalendar calendar;
@@ -21,7 +21,7 @@ struct Case {
   MeasuredTimes times;
 };
 
-// Whole numbers now and then, so that ends and needs meet exactly.
+// Draws numbers, now and then whole ones, so that ends and needs meet exactly.
 class Dice {
  public:
   explicit Dice(uint32_t seed) : engine_(seed) {}
@@ -79,7 +79,7 @@ Plan plan_of(const Case& made, double now_s) {
   return plan(made.calendar, made.health, made.limits, made.times, now_s);
 }
 
-// What planner.h promises of times that are not measured.
+// Returns the time, or the estimate that planner.h promises for a time that is not measured.
 double known(const std::optional<double>& measured_s, double margins, const Case& made) {
   return measured_s.value_or(margins * std::max(1.0, made.limits.margin_s));
 }
@@ -89,7 +89,7 @@ double wind_down_s(const Case& made) {
 }
 double start_s(const Case& made) { return known(made.times.start_s, 2, made); }
 
-// The lease of a host that holds at a moment; nullptr when there is none or the host is curtailed.
+// Returns the host's lease that holds at a time; nullptr if there is none or the host is curtailed.
 const Lease* lease_at(const Case& made, const std::string& host, double at_s) {
   for (const Curtailment& pause : made.calendar.curtailments) {
     if (pause.hosts[0] == host && pause.begin_s <= at_s && at_s < pause.end_s) return nullptr;
@@ -107,7 +107,7 @@ bool is_healthy(const Case& made, const std::string& host, double now_s) {
   return found->second.until_s <= now_s;
 }
 
-// Every moment at which the calendar or the health changes.
+// Returns every time at which the calendar or the health changes.
 std::vector<double> moments(const Case& made) {
   std::vector<double> moments;
   for (const Lease& lease : made.calendar.leases) {
@@ -122,7 +122,7 @@ std::vector<double> moments(const Case& made) {
   return moments;
 }
 
-// A plan is taken at random moments and exactly at those where something changes.
+// Returns the times to plan at: random times, and the exact times of changes.
 std::vector<double> looks(const Case& made, Dice& dice) {
   std::vector<double> looks;
   for (const double moment_s : moments(made)) {
@@ -181,7 +181,7 @@ TEST(PlanProperties, TakesOnlyHostsWhoseTimeSuffices) {
         EXPECT_TRUE(is_healthy(made, host.host, now_s)) << host.host;
         EXPECT_GT(host.end_s - now_s, need_s - 1e-9);
         EXPECT_LE(plan.drain_at_s, host.end_s - wind_down_s(made) + 1e-9);
-        // Leased with enough slots at every moment until its end, and no longer.
+        // The host is leased with enough slots at every time until its end, and no longer.
         const Lease* first = lease_at(made, host.host, now_s);
         ASSERT_NE(first, nullptr);
         EXPECT_EQ(host.lease, first->id);
@@ -281,7 +281,7 @@ TEST(PlanProperties, AWorldIsDrainedInTime) {
   });
 }
 
-// Lives through a calendar as the supervisor does, and counts generations.
+// Runs through a calendar as the supervisor does, and counts generations.
 struct Life {
   int64_t num_generations = 0;
   int64_t num_gains = 0;  // drained although no time was over
@@ -328,14 +328,15 @@ TEST(PlanProperties, GenerationsAreFewerThanChanges) {
   for_every_case([&](const Case& made, Dice&) {
     Life life;
     live(made, life);
-    // Each one begins because of a moment of the calendar: a host came, or one's end came.
+    // Each generation begins because of an event in the calendar: a host came, or its end came.
     EXPECT_LE(life.num_generations, static_cast<int64_t>(moments(made).size()) + 1);
     num_gains += life.num_gains;
   });
   EXPECT_GT(num_gains, 100);
 }
 
-// The progress of a plan by its definition: this option now, and then the best of those before it.
+// Returns the progress of a plan by its definition: this option now, then the best of those before
+// it.
 double best_progress(std::span<const WorldOption> options, size_t option, double trains_from_s,
                      double restart_s, double last_s) {
   const double drain_s = std::min(options[option].drain_at_s, last_s);
@@ -356,7 +357,7 @@ TEST(ChooseWorld, MakesTheMostProgress) {
     const double start_s = dice.number(10);
     const double restart_s = start_s + dice.number(10);
     std::vector<WorldOption> options(static_cast<size_t>(dice.whole(1, 6)));
-    double drain_s = start_s + 0.5 + dice.number(60);  // all of them can start at 0
+    double drain_s = start_s + 0.5 + dice.number(60);  // all options can start at 0
     int64_t world = 1000;
     for (size_t i = options.size(); i-- > 0;) {
       options[i] = {world, drain_s};

@@ -7,8 +7,8 @@
 namespace leasehold {
 namespace {
 
-// Start 10, step 1, save 4, margin 5: a host is taken when more than 20 s are left, a world drains
-// 10 s before an end, a restart costs 14 s.
+// Start 10, step 1, save 4, margin 5: a host is taken if more than 20 s are left, a world drains 10
+// s before an end, and a restart costs 14 s.
 const MeasuredTimes kTimes = {.start_s = 10, .step_s = 1, .save_s = 4};
 const PlanLimits kLimits = {{.min_world = 1, .lanes = 16}, 5};
 
@@ -77,7 +77,7 @@ TEST(Plan, CountsWhatIsNotMeasuredInMargins) {
   EXPECT_EQ(world({}, 10, 1000 - 60), 0);
   EXPECT_EQ(world({.start_s = 1}, 10, 1000 - 42), 1);
   EXPECT_EQ(world({.start_s = 1}, 10, 1000 - 41), 0);
-  EXPECT_EQ(world({}, 0, 1000 - 5.5), 1);  // a second at least
+  EXPECT_EQ(world({}, 0, 1000 - 5.5), 1);  // at least a second
   EXPECT_EQ(world({}, 0, 1000 - 5), 0);
   EXPECT_EQ(world({.start_s = 0, .step_s = 0, .save_s = 0}, 0, 999.5), 1);
 }
@@ -114,7 +114,7 @@ TEST(Plan, TakesWholeCopiesOfTheModel) {
 }
 
 TEST(Plan, MoreCopiesOfTheModelAreWhatMakesStepsFaster) {
-  // 8 lanes over 2 copies, then over 4.
+  // 8 lanes over 2 copies, then over 4 copies.
   const PlanLimits limits = {{.lanes = 8, .tensor = 2}, 5};
   const LeaseCalendar calendar = {{lease("a", {"a"}, 4), lease("b", {"b"}, 4)}, {}};
   const Plan wanted = plan_at(calendar, 0, limits);
@@ -161,7 +161,7 @@ TEST(Plan, WaitsForTheMinimum) {
             "waiting: 1 of at least 3 ranks can train now, on a; without b (its lease 't' begins "
             "at 1970-01-01T00:01:40Z)");
   EXPECT_EQ(plan_at(calendar, 100, limits).world, 3);
-  // Never, but calmly.
+  // It can never train, and the plan simply waits.
   EXPECT_EQ(plan_at(calendar, 100, {{.min_world = 9, .lanes = 8}, 5}).world, 0);
 }
 
@@ -180,7 +180,7 @@ TEST(Plan, LeavesOutTheSick) {
 }
 
 TEST(Plan, LeavesOutWhatIsNotWorthTheRestartThatItBrings) {
-  // With b twice as many ranks train for T = end - 10 (drain) - 10 (start); a restart costs 14.
+  // With b, twice as many ranks train for T = end - 10 (drain) - 10 (start); a restart costs 14.
   const auto with_end = [](double end_s) {
     return LeaseCalendar{{lease("mine", {"a"}, 1), lease("t", {"b"}, 1, 0, end_s)}, {}};
   };
@@ -190,13 +190,13 @@ TEST(Plan, LeavesOutWhatIsNotWorthTheRestartThatItBrings) {
   EXPECT_EQ(names(without), Names{"a"});
   EXPECT_EQ(without.drain_at_s, kNever);
   expect_says(without.reason, {"b (its lease 't' ends at", "too soon to be worth a restart"});
-  // The minimum needs it, whatever it costs.
+  // The minimum needs it at any cost.
   EXPECT_EQ(plan_at(with_end(34), 0, {{.min_world = 2, .lanes = 8}, 5}).world, 2);
 }
 
 TEST(Plan, HostsThatEndTogetherAreWorthARestartTogether) {
   LeaseCalendar calendar = {{lease("mine", {"a"}, 4)}, {}};
-  // One rank more for 40 s wins 10 s of four; eight of them win 80 s.
+  // One more rank for 40 s gains a quarter, 10 s; eight more gain 80 s.
   for (int i = 0; i < 8; ++i) {
     calendar.leases.push_back(lease(fmt::format("t{}", i), {fmt::format("b{}", i)}, 1, 0, 60 - i));
   }
@@ -214,7 +214,7 @@ TEST(Plan, ReasonsStayASentence) {
 
 class Drain : public ::testing::Test {
  protected:
-  // Starts the world that is planned at that moment.
+  // Starts the world that is planned at this time.
   void start(double now_s) { running_ = plan_at(calendar_, now_s, limits_).hosts; }
   std::optional<std::string> drain(double now_s) {
     return reason_to_drain(running_, {}, plan_at(calendar_, now_s, limits_), calendar_, limits_,
@@ -232,7 +232,7 @@ TEST_F(Drain, ComesInTimeForTheFirstEnd) {
   start(0);
   EXPECT_EQ(time(0).at_s, 990);
   EXPECT_EQ(time(0).why, "b: its lease 't' ends at 1970-01-01T00:16:40Z");
-  // The planner would not take b any longer, but while b runs it goes on.
+  // The planner would not take b any longer, but while b runs it continues.
   EXPECT_EQ(names(plan_at(calendar_, 985)), Names{"a"});
   EXPECT_EQ(drain(989.9), std::nullopt);
   EXPECT_EQ(drain(990), time(0).why);
@@ -313,11 +313,11 @@ TEST_F(Drain, AShortTrancheIsNotWorthARestart) {
 }
 
 TEST_F(Drain, AWorldThatEndsSoonWaitsForItsEnd) {
-  // The running world has to restart at 190 anyway: only until then is there anything to win.
+  // The running world must restart at 190 anyway, so there is nothing to gain after that.
   calendar_ = {{lease("t", {"a"}, 2, 0, 200), lease("mine", {"b"}, 4, 100)}, {}};
   start(0);
   EXPECT_NE(drain(170), std::nullopt);  // 1 more for each of 20 s: 20 > 14
-  EXPECT_EQ(drain(178), std::nullopt);  // 12 s are not
+  EXPECT_EQ(drain(178), std::nullopt);  // 12 s are not enough
   EXPECT_NE(drain(190), std::nullopt);
 }
 
