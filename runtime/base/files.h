@@ -140,9 +140,8 @@ Result<std::string> read_whole(ReadableFile& file, const std::string& path, int6
 Status publish_file(FileSystem& files, const std::string& path, std::string_view content,
                     const std::string& tag);
 
-// Path arithmetic, textual only.
-std::string join_path(const std::string& directory,
-                      const std::string& name);    // returns `name` if it is absolute
+// Work on the text of paths alone. join_path returns `name` if it is absolute.
+std::string join_path(const std::string& directory, const std::string& name);
 std::string parent_path(const std::string& path);  // "." when there is no slash
 
 }  // namespace leasehold

@@ -11,7 +11,7 @@ namespace leasehold {
 
 namespace {
 
-// Sets a variable of the environment, or unsets it, for the test's time.
+// Sets or unsets a variable of the environment for the duration of a test.
 class ScopedVariable {
  public:
   ScopedVariable(const char* name, const char* value) : name_(name) {
@@ -53,14 +53,15 @@ TEST(BootstrapTest, NcclCountsARankToTheNodeThatItWasGiven) {
       pmi("PMI_RANK", nullptr), node("LEASEHOLD_NODE", nullptr);
   const ScopedVariable host("NCCL_HOSTID", nullptr);
   ASSERT_TRUE(ProcessGroup::create({}).ok());
-  EXPECT_EQ(std::getenv("NCCL_HOSTID"), nullptr);  // the machine itself: NCCL knows better
+  // Without a name NCCL identifies the machine itself.
+  EXPECT_EQ(std::getenv("NCCL_HOSTID"), nullptr);
   ASSERT_TRUE(ProcessGroup::create({.node = "n"}).ok());
   EXPECT_STREQ(std::getenv("NCCL_HOSTID"), "n");
   ASSERT_TRUE(ProcessGroup::create({.node = "other"}).ok());
-  EXPECT_STREQ(std::getenv("NCCL_HOSTID"), "n");  // what is set stays
+  EXPECT_STREQ(std::getenv("NCCL_HOSTID"), "n");  // a variable that is set stays
 }
 
-// Slurm started several tasks, and none of them knows of the others.
+// Slurm started several tasks that do not know of each other.
 TEST(BootstrapTest, OneOfSeveralTasksDoesNotTrainAlone) {
   const ScopedVariable size("OMPI_COMM_WORLD_SIZE", nullptr), pmix("PMIX_RANK", nullptr),
       pmi("PMI_RANK", nullptr), step("SLURM_STEP_NUM_TASKS", nullptr);

@@ -22,7 +22,7 @@ namespace leasehold {
 
 namespace {
 
-// Small integers, so that every sum is exact in every dtype.
+// Returns small integers, so that every sum is exact in every dtype.
 template <typename T>
 T element(int rank, int64_t i) {
   return static_cast<T>((rank + 1) * (i % 7 + 1));
@@ -141,7 +141,8 @@ void reduce_scatter(Communicator& group, ConformanceDevice& on) {
   }
 }
 
-// Rank r sends (r * 3 + p * 5) % 11 * scale elements to rank p: uneven, some nothing, some absent.
+// Rank r sends (r * 3 + p * 5) % 11 * scale elements to rank p: uneven sizes, some empty, some
+// absent.
 void all_to_all(Communicator& group, ConformanceDevice& on) {
   const auto stream = make_stream(on, "communication");
   const int self = group.rank();
@@ -180,8 +181,8 @@ void broadcast(Communicator& group, ConformanceDevice& on) {
   }
 }
 
-// Everyone sends several messages of different sizes to everyone else before anyone waits; receives
-// are issued first on odd ranks, sends on even ones.
+// Every rank sends several messages of different sizes to every other rank before anyone waits. Odd
+// ranks issue receives first, even ranks sends.
 void point_to_point(Communicator& group, ConformanceDevice& on) {
   const auto stream = make_stream(on, "communication");
   constexpr int64_t kMessages[] = {3, 0, 70001, 1, 4096};
@@ -255,7 +256,7 @@ void several_in_flight(Communicator& group, ConformanceDevice& on) {
   }
 }
 
-// Values travel computation -> communication -> computation by streams alone; the host looks only
+// Values travel computation -> communication -> computation by streams alone; the host waits only
 // at the end.
 void order_on_streams(Communicator& group, ConformanceDevice& on) {
   const auto compute = make_stream(on, "compute");
@@ -284,7 +285,7 @@ void order_on_streams(Communicator& group, ConformanceDevice& on) {
   for (const double value : data.values()) EXPECT_EQ(value, expected);
 }
 
-// A rank that comes late delays the others' operation, and nobody sees it done before.
+// A rank that comes late delays the others' operation, and no rank sees it done before.
 void waits_for_the_last(Communicator& group, ConformanceDevice& on) {
   const auto stream = make_stream(on, "communication");
   const int last = group.size() - 1;
@@ -318,7 +319,7 @@ void split(Communicator& group, ConformanceDevice& on) {
   for (int r = 0; r < part.size(); ++r) {
     EXPECT_EQ(all[static_cast<size_t>(r)], 2 * (members - 1 - r) + group.rank() % 2);
   }
-  // Operations of two groups do not meet each other, also when they are under way at once.
+  // Operations of two groups do not mix, even when they are under way at once.
   const Data<double> whole_sum(on, {1}), part_sum(on, {1});
   const Work whole = group.all_reduce(whole_sum.view(), ReduceOp::kSum, *stream);
   const Work partial = part.all_reduce(part_sum.view(), ReduceOp::kSum, *stream);
@@ -342,7 +343,7 @@ void split(Communicator& group, ConformanceDevice& on) {
   EXPECT_EQ(*first_only != nullptr, group.rank() == 0);
 }
 
-// Also when a peer's abort was heard of before one's own.
+// Expects the failure of a group that the test gave up, even if a peer's abort came first.
 void expect_given_up(const Status& status) {
   EXPECT_FALSE(status.ok());
   EXPECT_NE(status.message().find("given up by the test"), std::string::npos) << status.message();
@@ -352,7 +353,7 @@ void abort_of_a_part(Communicator& group, ConformanceDevice& on) {
   const auto stream = make_stream(on, "communication");
   auto part = group.split(0, group.rank(), "doomed");
   ASSERT_TRUE(part.ok());
-  // The last rank never comes; the others give up with what is pending.
+  // The last rank never comes; the others give up their pending operations.
   const Data<float> data(on, {1, 2, 3});
   std::vector<Work> works;
   const bool comes = group.rank() != group.size() - 1 || group.size() == 1;
@@ -366,17 +367,17 @@ void abort_of_a_part(Communicator& group, ConformanceDevice& on) {
   }
   const Work later = (*part)->all_gather(data.view(0, 0), data.view(0, 0), *stream);
   expect_given_up(later.wait(Deadline::after_s(kLimitS)));
-  // The failure fails a stream that waits for it, and nothing hangs behind it.
+  // The failure fails a stream that waits for it, and nothing hangs after it.
   const auto compute = make_stream(on, "compute");
   later.then(*compute);
   expect_given_up(compute->synchronize(Deadline::after_s(kLimitS)));
-  // The group that it was split from goes on.
+  // The parent group continues.
   const Data<float> one(on, {1});
   expect_done(group.all_reduce(one.view(), ReduceOp::kSum, *stream));
   EXPECT_EQ(one.values()[0], static_cast<float>(group.size()));
 }
 
-// Of host memory only.
+// Runs only on groups of host memory.
 void host_exchange(Communicator& group, ConformanceDevice& on) {
   const auto stream = make_stream(on, "host");
   const auto deadline = [] { return Deadline::after_s(kLimitS); };
@@ -397,7 +398,7 @@ void host_exchange(Communicator& group, ConformanceDevice& on) {
     ASSERT_TRUE(from_root.ok());
     EXPECT_EQ(*from_root, text(root, scale));
   }
-  // The last rank says something else.
+  // The last rank has a different text.
   const bool is_other = group.rank() > 0 && group.rank() == group.size() - 1;
   const auto distinct = distinct_texts(group, *stream, is_other ? "other" : "same",
                                        fmt::format("node {}", group.rank()), deadline());
@@ -407,7 +408,7 @@ void host_exchange(Communicator& group, ConformanceDevice& on) {
   if (last > 0) expected.push_back({last, "other", fmt::format("node {}", last)});
   EXPECT_EQ(*distinct, expected);
   EXPECT_TRUE(agree(group, *stream, ok_status(), deadline()).ok());
-  // The last two ranks fail; the lower one's failure is everybody's.
+  // The last two ranks fail; all ranks get the failure of the lower one.
   const int failing = std::max(group.size() - 2, 0);
   const Status mine =
       group.rank() < failing ? ok_status() : error(Code::kStorage, "disk {} is full", group.rank());
@@ -417,7 +418,7 @@ void host_exchange(Communicator& group, ConformanceDevice& on) {
   const std::string who =
       group.size() <= 2 ? "" : fmt::format("ranks {}-{}: ", failing, failing + 1);
   EXPECT_EQ(agreed.message(), who + message);
-  // What was agreed on stays as it is.
+  // Agreeing again on an agreed failure does not change it.
   EXPECT_EQ(agree(group, *stream, agreed.annotated("saving"), deadline()).message(),
             "saving: " + who + message);
   EXPECT_TRUE(barrier(group, *stream, deadline()).ok());
@@ -439,7 +440,7 @@ void mesh(Communicator& group, ConformanceDevice& on) {
   EXPECT_FALSE(Mesh::create(group, {.data = group.size() + 1}).ok());
 }
 
-// Handles may be dropped, or outlive later operations.
+// A Work may be dropped, or outlive later operations.
 void handles(Communicator& group, ConformanceDevice& on) {
   const auto stream = make_stream(on, "communication");
   const Data<float> kept_data(on, {1}), data(on, {1});
@@ -453,8 +454,8 @@ void handles(Communicator& group, ConformanceDevice& on) {
   expect_done(Work());
 }
 
-// Once warm, issuing and waiting allocates nothing, on any rank and any thread of the process, nor
-// does taking times.
+// After the first operations, issuing, waiting and taking times allocate nothing, on any rank and
+// any thread of the process.
 void steady_state_allocates_nothing(Communicator& group, ConformanceDevice& on) {
   const auto stream = make_stream(on, "communication");
   const auto compute = make_stream(on, "compute");
@@ -489,7 +490,7 @@ void steady_state_allocates_nothing(Communicator& group, ConformanceDevice& on) 
     }
     return ok && compute->synchronize(Deadline::after_s(kLimitS)).ok();
   };
-  // Barriers around, so that no rank of the same process is elsewhere meanwhile.
+  // Barriers keep all ranks of the process in the measured part.
   const Data<float> one(on, {1});
   const auto meet = [&] {
     return wait_all({group.all_reduce(one.view(), ReduceOp::kMax, *stream)});

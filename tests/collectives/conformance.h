@@ -1,4 +1,4 @@
-// What every Communicator must do, as cases that run on each of its ranks.
+// The requirements on every Communicator, as cases that run on each of its ranks.
 #pragma once
 
 #include <functional>
@@ -9,19 +9,19 @@
 
 namespace leasehold {
 
-// Where the group's tensors live.
+// The device with the group's tensors.
 struct ConformanceDevice {
   Device& device;
-  // Enqueues out = left + right, elementwise, of F64 tensors of the device; out may be either.
+  // Enqueues out = left + right, elementwise, for F64 tensors of the device; out may be either.
   std::function<void(Stream& stream, Tensor left, Tensor right, Tensor out)> add;
 };
 
-// On a CPU device.
+// Returns a ConformanceDevice on a CPU device.
 ConformanceDevice conformance_device(Device& cpu_device);
 
 struct ConformanceCase {
   const char* name;
-  // Called once on every rank of `group`, which is healthy before and after.
+  // Runs the case. Called once on every rank of `group`, which is healthy before and after.
   void (*run)(Communicator& group, ConformanceDevice& on);
   bool needs_host_memory = false;
 };

@@ -2,7 +2,7 @@
 
 namespace leasehold {
 
-// Elements that are moved and never added: each arrives as it left, NaNs' payloads too.
+// Moves elements without adding them: each arrives unchanged, NaN payloads too.
 void conformance_bf16_moves(Communicator& group, ConformanceDevice& on) {
   const auto stream = make_stream(on, "communication");
   const int size = group.size(), me = group.rank();
@@ -20,7 +20,7 @@ void conformance_bf16_moves(Communicator& group, ConformanceDevice& on) {
       }
       return Data<Bf16>(on, values);
     };
-    // What lies in part `part` of `data` is rank `from`'s.
+    // Checks that part `part` of `data` comes from rank `from`.
     const auto expect_from = [&](int from, const Data<Bf16>& data, int64_t part) {
       const std::vector<Bf16> values = data.values();
       std::vector<uint16_t> bits;
@@ -46,7 +46,7 @@ void conformance_bf16_moves(Communicator& group, ConformanceDevice& on) {
     expect_done(group.broadcast(root.view(), size - 1, *stream));
     expect_from(size - 1, root, 0);
     if (size == 1) continue;
-    // Round the ranks; odd ones receive first.
+    // Sends round the ranks; odd ranks receive first.
     const auto received = Data<Bf16>::zeros(on, n);
     const int next = (me + 1) % size, previous = (me + size - 1) % size;
     std::vector<Work> works;

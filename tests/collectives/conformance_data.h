@@ -1,4 +1,4 @@
-// What cases of the communicators' contract are written with: arrays in the device's memory, waits.
+// Tools for the cases of the communicators' contract: arrays in the device's memory, and waits.
 #pragma once
 
 #include <algorithm>
@@ -16,7 +16,7 @@ inline std::unique_ptr<Stream> make_stream(ConformanceDevice& on, const char* na
   return std::move(on.device.create_stream(name)).value();
 }
 
-// Elements in the device's memory.
+// An array in the device's memory.
 template <typename T>
 class Data {
  public:
@@ -34,7 +34,7 @@ class Data {
 
   Tensor view() const { return Tensor(memory_->data(), DTypeOf<T>::value, {size_}); }
   Tensor view(int64_t begin, int64_t count) const { return view().flat(begin, count); }
-  // Both wait for the copy, and for nothing else.
+  // Copy, and wait for this copy alone.
   void set(const std::vector<T>& values) { copy(memory_->data(), values.data()); }
   std::vector<T> values() const {
     std::vector<T> copied(static_cast<size_t>(size_));
@@ -62,11 +62,11 @@ inline void expect_done(const Work& work) {
   EXPECT_TRUE(work.ready());
 }
 
-// Sizes around what implementations switch at: nothing, one element, odd, a segment, several
+// Sizes on both sides of the implementations' limits: nothing, one element, odd, a segment, several
 // segments.
 inline constexpr int64_t kSizes[] = {0, 1, 5, 1000, 20011};
 
-// Cases in files of their own.
+// Cases in other files.
 void conformance_bf16_moves(Communicator& group, ConformanceDevice& on);
 void conformance_busy_time(Communicator& group, ConformanceDevice& on);
 

@@ -1,5 +1,5 @@
-// The conformance suite over `self` and `threads`, on inline streams, on asynchronous ones, and
-// with delays.
+// Runs the conformance suite over `self` and `threads`, on inline streams, on asynchronous streams,
+// and with delays.
 #include "tests/collectives/conformance.h"
 
 #include <gtest/gtest.h>

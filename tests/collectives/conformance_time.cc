@@ -5,8 +5,8 @@
 
 namespace leasehold {
 
-// One rank comes late to a collective, and the others' part in it is under way all the while.
-// Messages do not count, whoever waits for whom.
+// One rank comes late to a collective. The other ranks' part in it is under way for the whole time.
+// Messages do not count, whoever waits.
 void conformance_busy_time(Communicator& group, ConformanceDevice& on) {
   const auto stream = make_stream(on, "communication");
   const Data<float> data(on, {1});
@@ -16,7 +16,7 @@ void conformance_busy_time(Communicator& group, ConformanceDevice& on) {
     if (is_late) std::this_thread::sleep_for(std::chrono::duration<double>(kLateS));
   };
   const auto meet = [&] { expect_done(group.all_reduce(data.view(), ReduceOp::kMax, *stream)); };
-  (void)group.busy_s();  // from here on at the latest
+  (void)group.busy_s();  // counting starts here at the latest
   meet();
   const double before_s = group.busy_s();
   come_late();
@@ -29,7 +29,7 @@ void conformance_busy_time(Communicator& group, ConformanceDevice& on) {
   if (is_late) {
     EXPECT_GT(busy_s, 0);
   } else {
-    EXPECT_GT(busy_s, 0.3 * kLateS);  // ranks may leave the first one some time apart, too
+    EXPECT_GT(busy_s, 0.3 * kLateS);  // ranks may also leave the first one at different times
   }
   EXPECT_LT(busy_s, kLimitS);
 

@@ -1,4 +1,4 @@
-// What the counting communicator says was sent is what its header defines.
+// Tests that the counting communicator counts what its header defines.
 #include "tests/support/counting_communicator.h"
 
 #include <array>
@@ -25,7 +25,7 @@ TEST(CountingCommunicatorTest, CountsWhatARankSendsByGroupAndOperation) {
     counting->reduce_scatter(tensor(more, 16), tensor(data, 4), ReduceOp::kSum, *stream)
         .then(*stream);
     counting->broadcast(tensor(data, 3), 1, *stream).then(*stream);
-    // To every rank as many elements as its number.
+    // Sends each rank as many elements as its number.
     std::array<Tensor, 4> sends, receives;
     for (int64_t peer = 0; peer < 4; ++peer) {
       sends[static_cast<size_t>(peer)] = tensor(data, 16).flat(4 * peer, peer);

@@ -22,7 +22,7 @@ void* operator new(std::size_t size) {
   if (void* memory = std::malloc(size)) return memory;
   throw std::bad_alloc();
 }
-// All forms that a plain delete releases: where a sanitizer brings its own, they must not mix.
+// All forms that a plain delete releases: they must not mix with a sanitizer's own.
 void* operator new(std::size_t size, const std::nothrow_t& /*tag*/) noexcept {
   ++count;
   return std::malloc(size);

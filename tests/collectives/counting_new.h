@@ -1,5 +1,5 @@
-// Counts what the program allocates with operator new, on all threads. Not under sanitizers, whose
-// operators must stay.
+// Counts the program's allocations by operator new, on all threads. Disabled under sanitizers,
+// whose operators must stay.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@ inline constexpr bool kCountsAllocations = false;
 inline constexpr bool kCountsAllocations = true;
 #endif
 
-// 0 for ever when allocations are not counted.
+// Returns the number of allocations; always 0 if they are not counted.
 int64_t num_allocations();
 
 }  // namespace leasehold

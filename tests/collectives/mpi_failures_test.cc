@@ -1,5 +1,5 @@
-// What ranks under mpirun are told, above all when something goes wrong: each test runs one
-// scenario of mpi_scenario and reads what the ranks printed.
+// Tests the errors that ranks under mpirun get. Each test runs one scenario of mpi_scenario and
+// reads what the ranks printed.
 #include <array>
 #include <cstdio>
 #include <cstdlib>
@@ -18,7 +18,7 @@ struct Line {
   std::string message;
 };
 
-// On two virtual nodes, "alpha" with rank 0 and "beta" with the others.
+// Runs on two virtual nodes: "alpha" with rank 0, and "beta" with the others.
 std::vector<Line> run_scenario(const std::string& name, int num_ranks) {
   const std::string command =
       fmt::format("timeout -k 5 60 {} -np {} {} node alpha:1,beta:{} -- {} {} 2>/dev/null", MPIRUN,
@@ -59,7 +59,7 @@ TEST(MpiFailuresTest, ALaggardIsNamedWithNodeAndNewestOperation) {
   const auto first = of_rank(lines, 0);
   ASSERT_GE(first.size(), 4u);
   EXPECT_EQ(first[0].message, "ok");
-  // Whoever was late first names rank 1; the other may hear it from that one.
+  // The first rank to notice names rank 1; the other may hear the news from it.
   expect_mentions(first[1], {"all_reduce of 4 F32", "rank 1 (node beta on host ", "lags",
                              "broadcast of 3 F32"});
   EXPECT_EQ(first[2].message, first[1].message) << "later operations fail at once, in the same way";
@@ -129,7 +129,7 @@ TEST(MpiBootstrapTest, RanksKnowTheirPlacesOnTheirNodes) {
   EXPECT_EQ(of_rank(lines, 2).at(0).message, "2 on beta: 1 of 2, world of 3");
 }
 
-// A launcher of another MPI speaks, and this MPI does not hear it.
+// A launcher of another MPI announces several ranks, which this MPI does not notice.
 TEST(MpiBootstrapTest, OneOfSeveralRanksOfAnotherMpiIsRefused) {
   const std::string command = fmt::format(
       "timeout -k 5 60 {} -np 1 env OMPI_COMM_WORLD_SIZE=2 PMI_SIZE=2 {} bootstrap >/dev/null 2>&1",

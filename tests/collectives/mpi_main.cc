@@ -10,7 +10,7 @@ namespace {
 
 MpiRuntime* runtime = nullptr;
 
-// Ranks other than 0 print their failures only.
+// Prints only failures, on ranks other than 0.
 class FailuresOnly : public testing::EmptyTestEventListener {
  public:
   explicit FailuresOnly(int rank) : rank_(rank) {}

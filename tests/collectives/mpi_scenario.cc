@@ -1,5 +1,5 @@
-// A program for mpi_failures_test: one scenario that goes wrong, under mpirun. Every rank prints
-// what it was told, one line "rank N after T s: MESSAGE" an operation, and leaves as
+// A program for mpi_failures_test that runs one failing scenario under mpirun. Every rank prints
+// the outcome of each operation in a line "rank N after T s: MESSAGE", and leaves as
 // leasehold-train does: without MPI_Finalize.
 #include <chrono>
 #include <csignal>
@@ -32,7 +32,7 @@ struct Rank {
   void sleep_s(double seconds) const {
     std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
   }
-  // One write, so that lines of several ranks do not mix.
+  // A single write, so that lines of several ranks do not mix.
   void print(const std::string& message) const {
     const double elapsed =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
@@ -60,7 +60,7 @@ void broadcast(Rank& rank) {
   rank.report(rank.world.broadcast(view(data), 0, rank.stream));
 }
 
-// Rank 1's own thread is busy elsewhere; its communication thread answers for it.
+// The main thread of rank 1 is busy elsewhere; its communication thread answers for it.
 void laggard(Rank& rank) {
   broadcast(rank);
   if (rank.is(1)) rank.sleep_s(1.5);
@@ -94,7 +94,7 @@ void gives_up(Rank& rank) {
   }
 }
 
-// A long message that nobody takes cannot be taken back from MPI; its memory may go all the same.
+// MPI cannot cancel a long message that nobody receives. Its memory may be released anyway.
 void never_received(Rank& rank) {
   if (rank.is(1)) {
     rank.sleep_s(1.5);
@@ -120,7 +120,7 @@ void receive_without_sender(Rank& rank) {
   rank.report(rank.world.receive(view(data), 1, rank.stream));
 }
 
-// Nothing goes wrong: ranks find their places on their nodes, and MPI ends well.
+// Nothing fails: ranks find their places on their nodes, and MPI ends normally.
 int bootstrap() {
   auto processes = ProcessGroup::create({.timeout_s = kLimitS});
   if (!processes.ok()) return processes.status().exit_code();
@@ -155,7 +155,7 @@ int run(const std::string& name) {
   scenario->second(rank);
   const Status finalized = (*runtime)->finalize();
   rank.print(finalized.ok() ? "finalized" : "not finalized: " + finalized.message());
-  // mpirun ends the others as soon as one has left; let them print first.
+  // mpirun ends the other ranks when one has left, so let them print first.
   if (!finalized.ok()) rank.sleep_s(0.5);
   return finalized.ok() ? 0 : 69;
 }

@@ -1,5 +1,6 @@
-// The conformance suite over `mpi`, on inline and on asynchronous streams. Limits are low, so that
-// small data takes the ways of large data: several segments, several pipelines, several messages.
+// Runs the conformance suite over `mpi`, on inline and on asynchronous streams. The limits are low,
+// so that small data takes the paths of large data: several segments, several pipelines, several
+// messages.
 #include "collectives/mpi.h"
 
 #include <gtest/gtest.h>

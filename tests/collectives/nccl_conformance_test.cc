@@ -1,4 +1,4 @@
-// The conformance suite over `nccl`, ranks as threads.
+// Runs the conformance suite over `nccl`, with ranks as threads.
 #include <cstdlib>
 #include <gtest/gtest.h>
 
@@ -42,7 +42,7 @@ INSTANTIATE_TEST_SUITE_P(Communicators, NcclConformanceTest,
                                               conformance_cases()[std::get<1>(tested.param)].name);
                          });
 
-// Weights and activations in bf16 are moved as they are; an odd number of bytes too.
+// Weights and activations in bf16 move unchanged, even an odd number of bytes.
 TEST(NcclTest, MovesElementsOfAnyTypeAsTheyAre) {
   if (const std::string reason = why_no_devices(2); !reason.empty()) GTEST_SKIP() << reason;
   run_nccl_ranks(2, kConformanceTimeoutS, [&](NcclRank& rank) {

@@ -1,4 +1,4 @@
-// What goes wrong on purpose, on emulated devices, ranks as threads: ranks that lag, skip, hang,
+// Tests injected failures on emulated devices, with ranks as threads: ranks that lag, skip, hang,
 // disagree, fail and leave.
 #include <chrono>
 #include <gtest/gtest.h>
@@ -36,7 +36,7 @@ void expect_words(const Status& status, const std::vector<std::string>& words) {
   }
 }
 
-// A rank's stream and some elements, and what it was told.
+// A rank's stream with some elements, and the status that it got.
 class Actor {
  public:
   explicit Actor(NcclRank& rank)
@@ -68,7 +68,7 @@ class NcclFailuresTest : public testing::Test {
     emulation::inject_nccl("");
     begin_ = std::chrono::steady_clock::now();
   }
-  // Nothing of a failed group stays behind, and nothing took long.
+  // Checks that nothing of a failed group is left, and that nothing took long.
   void TearDown() override {
     emulation::inject_nccl("");
     const auto given = std::chrono::steady_clock::now();
@@ -78,7 +78,7 @@ class NcclFailuresTest : public testing::Test {
     EXPECT_LT(seconds_since(begin_), kMostS);
     EXPECT_EQ(emulation::take_reports(), "");
   }
-  // What a rank was told, kept for after the ranks are gone.
+  // Keeps the status that a rank got, for checks after the ranks have ended.
   void tell(NcclRank& rank, const Status& status) {
     std::lock_guard lock(mutex_);
     told_[static_cast<size_t>(rank.world.rank())] = status;
@@ -112,7 +112,7 @@ TEST_F(NcclFailuresTest, ALaggardIsNamedWithWhatItDidLast) {
   expect_words(told(1), {"rank 1 lags"});
 }
 
-// The host thread of the others is elsewhere, too: nobody waits, and the watch finds out.
+// The other ranks' host threads are also elsewhere: nobody waits, and the watch thread notices.
 TEST_F(NcclFailuresTest, ALateOperationFailsTheStreamThatWaitsForIt) {
   run_nccl_ranks(2, 0.3, [&](NcclRank& rank) {
     Actor actor(rank);
@@ -145,7 +145,7 @@ TEST_F(NcclFailuresTest, AnOperationThatHangsOnTheDeviceIsAborted) {
     Actor actor(rank);
     ASSERT_TRUE(actor.wait(actor.all_reduce()).ok());
     tell(rank, actor.wait(actor.all_reduce()));
-    // The stream is free again.
+    // The stream is usable again.
     EXPECT_TRUE(actor.stream().synchronize(Deadline::after_s(kFailuresLimitS)).ok());
   });
   expect_words(told(0), {"did not complete"});
@@ -158,7 +158,7 @@ TEST_F(NcclFailuresTest, AnAsynchronousErrorIsEverybodys) {
   run_nccl_ranks(3, 20, [&](NcclRank& rank) {
     Actor actor(rank);
     ASSERT_TRUE(actor.wait(actor.all_reduce()).ok());
-    // The news of the error would end the first one on ranks that have not seen its end yet.
+    // The news of the error would end the first operation on ranks that have not seen its end yet.
     const auto host_stream = create_inline_stream("test", kFailuresLimitS);
     ASSERT_TRUE(barrier(rank.host, *host_stream, Deadline::after_s(kFailuresLimitS)).ok());
     tell(rank, actor.wait(actor.all_reduce()));
@@ -221,7 +221,7 @@ TEST_F(NcclFailuresTest, ARankThatLeavesEarlyIsNamed) {
     ASSERT_TRUE(actor.wait(reduce()).ok());
     const Work work = reduce();
     if (rank.world.rank() == 1) {
-      // Whether the operation was done by now is a matter of luck; the next one never is.
+      // The operation may or may not be done here; the next one never is.
       (void)actor.wait(work);
       (void)(*part)->receive(actor.data(8), 0, actor.stream());
       (*part).reset();

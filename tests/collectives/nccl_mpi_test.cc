@@ -1,5 +1,5 @@
-// The conformance suite over `nccl`, ranks as processes of one node, or each on a node of its own
-// (LEASEHOLD_NODE), which on one machine is its one GPU for all.
+// Runs the conformance suite over `nccl`, with ranks as processes of one node, or each on its own
+// node (LEASEHOLD_NODE). On one machine all of them share its single GPU.
 #include <cstdlib>
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-// Ranks under mpirun that die or freeze while NCCL works, on emulated devices.
+// Tests ranks under mpirun that die or freeze while NCCL works, on emulated devices.
 #include <algorithm>
 #include <array>
 #include <cstdio>
@@ -24,7 +24,7 @@ std::set<std::string> shared_memory() {
   return names;
 }
 
-// What each rank was told, in order. Ranks are two processes on one node.
+// Returns what each rank printed, in order. The ranks are two processes on one node.
 std::array<std::vector<Told>, 2> run_scenario(const std::string& name, double timeout_s,
                                               const std::string& injection) {
   const std::string command = fmt::format(

@@ -1,6 +1,6 @@
-// A program for nccl_processes_test: one scenario that goes wrong, ranks under mpirun, each with an
-// emulated device. Every rank prints what it was told, one line "rank N after T s: MESSAGE" an
-// operation, and leaves as leasehold-train does.
+// A program for nccl_processes_test that runs one failing scenario: ranks under mpirun, each with
+// an emulated device. Every rank prints the outcome of each operation in a line "rank N after T s:
+// MESSAGE", and leaves as leasehold-train does.
 #include <chrono>
 #include <csignal>
 #include <fmt/format.h>
@@ -22,15 +22,15 @@ double now_s() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-// One write, so that lines of several ranks do not mix.
+// A single write, so that lines of several ranks do not mix.
 void print(int rank, double since_s, const Status& status) {
   const std::string line = fmt::format("rank {} after {:.2f} s: {}\n", rank, now_s() - since_s,
                                        status.ok() ? "ok" : status.message());
   if (::write(STDOUT_FILENO, line.data(), line.size()) < 0) ::_exit(1);
 }
 
-// Three all_reduces; before the second, rank 1 freezes if that is the scenario. Whatever else goes
-// wrong is injected by the environment.
+// Runs three all_reduces. In one scenario rank 1 freezes before the second. The environment injects
+// all other failures.
 int run(const std::string& name, double timeout_s) {
   auto processes = ProcessGroup::create({.timeout_s = kHostTimeoutS});
   if (!processes.ok()) return processes.status().exit_code();
@@ -54,7 +54,7 @@ int run(const std::string& name, double timeout_s) {
     status = world.all_reduce(data, ReduceOp::kSum, *stream).wait(Deadline::after_s(kHostTimeoutS));
     print(rank, begin_s, status);
   }
-  // mpirun ends the others as soon as one has left; let them print first.
+  // mpirun ends the other ranks when one has left, so let them print first.
   std::this_thread::sleep_for(std::chrono::duration<double>(1));
   return status.exit_code();
 }

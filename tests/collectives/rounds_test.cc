@@ -1,6 +1,6 @@
-// The schedules alone: all ranks of a group simulated in one thread, their messages delivered in
-// random order, for every operation, many sizes of group and data, and limits small enough to cut
-// small data into many pieces.
+// Tests the schedules alone. One thread simulates all ranks of a group and delivers their messages
+// in random order, for every operation and many sizes of group and data. Small limits cut small
+// data into many pieces.
 #include "collectives/rounds.h"
 
 #include <cstring>
@@ -24,12 +24,12 @@ struct Member {
     bool sent = true, received = true, ended = false;
   };
   std::vector<Pipeline> pipelines;
-  std::vector<std::vector<char>>
-      scratch;  // exactly what the plan asks for: a sanitizer sees one byte more
+  // Exactly the size that the plan asks for: a sanitizer detects a byte more.
+  std::vector<std::vector<char>> scratch;
 };
 
-// Runs every member's rounds to the end. A message is taken from its sender's memory when the
-// receiver takes it, not before, as with a rendezvous; a sender goes on when its message was taken.
+// Runs every member's rounds to the end. As in a rendezvous, a message leaves its sender's memory
+// only when the receiver takes it; the sender continues after that.
 class Simulation {
  public:
   Simulation(const std::vector<RoundsCall>& calls, const RoundLimits& limits, uint64_t seed)
@@ -45,7 +45,7 @@ class Simulation {
     }
   }
 
-  // False on a deadlock or a message of the wrong length.
+  // Returns false on a deadlock or a message of the wrong length.
   bool run() {
     for (size_t r = 0; r < members_.size(); ++r) {
       for (size_t p = 0; p < members_[r].pipelines.size(); ++p) next(r, p);
@@ -156,7 +156,7 @@ std::vector<RoundsSetting> rounds_settings() {
         all.push_back({size, n, limits});
     }
   }
-  all.push_back({3, 50000, {}});  // the ring with usual limits
+  all.push_back({3, 50000, {}});  // the ring, with usual limits
   all.push_back({17, 5, {}});
   return all;
 }
@@ -203,7 +203,7 @@ TEST(RoundsTest, AllReduce) {
   });
 }
 
-// Floating-point sums differ with their order; every rank must still get the same bits.
+// Floating-point sums depend on their order; still, every rank must get the same bits.
 TEST(RoundsTest, AllReduceGivesAllRanksTheSameBits) {
   for (int size = 2; size <= 9; ++size) {
     for (const int64_t n : {5, 300, 40000}) {
@@ -367,7 +367,7 @@ TEST(RoundsTest, MessagesAreCutAtTheLimit) {
   EXPECT_EQ(simulation.longest, 64);
 }
 
-// Short reductions and gathers take a number of steps that grows with the logarithm of the ranks.
+// The number of steps of short reductions and gathers grows with the logarithm of the ranks.
 TEST(RoundsTest, ShortOperationsTakeFewSteps) {
   Values data(4);
   const auto count_rounds = [&](OperationKind kind, Tensor input, Tensor output) {

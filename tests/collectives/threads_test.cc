@@ -1,4 +1,4 @@
-// What goes wrong on purpose: ranks that die, freeze, lag, send a wrong bit or issue something else
+// Tests injected failures: ranks that die, freeze, lag, send a wrong bit or issue another operation
 // than the others.
 #include "collectives/threads.h"
 
@@ -23,7 +23,7 @@ Tensor view(std::vector<float>& values) {
   return Tensor(values.data(), DType::kF32, {static_cast<int64_t>(values.size())});
 }
 
-// What each rank was told.
+// The status that each rank got.
 class Outcomes {
  public:
   explicit Outcomes(int size) : statuses_(static_cast<size_t>(size)) {}
@@ -85,7 +85,7 @@ TEST(ThreadsTest, ALaggardIsNamedWithWhatItDidLast) {
   });
   expect_mentions(outcomes.of(0),
                   {"rank 1 lags", "broadcast of 3 F32 from rank 0", "did not complete in 0.1 s"});
-  // The late one meets the same failure at once instead of waiting in its turn.
+  // The late rank gets the same failure at once, without waiting for its turn.
   EXPECT_EQ(outcomes.of(1).message(), outcomes.of(0).message());
 }
 
@@ -212,8 +212,8 @@ TEST(ThreadsTest, TheFirstExceptionIsRethrownAndNobodyWaitsForTheRankThatThrew) 
   expect_mentions(outcomes.of(0), {"rank 1", "thrown by the test"});
 }
 
-// With delays, looking at the data without waiting must show it: else the delays would prove
-// nothing.
+// With delays, reading the data without waiting must show a wrong value. Otherwise the delays would
+// prove nothing.
 TEST(ThreadsTest, DelaysExposeAMissingWait) {
   std::atomic<int> early{0};
   run_ranks(2, {.delay_seed = 11}, [&](Communicator& world) {
