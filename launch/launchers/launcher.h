@@ -40,9 +40,9 @@ class Launcher {
  public:
   virtual ~Launcher() = default;
 
-  // Names the launcher and its version for messages: "Open MPI 4.1.4 (ORTE)".
-  virtual std::string name() const = 0;
   // Returns the launcher and its version for messages: "Open MPI 4.1.4 (ORTE)".
+  virtual std::string name() const = 0;
+  // Returns the name of the program that the launcher starts on each host before the ranks.
   virtual std::string daemon() const = 0;
 
   // Returns the command of one generation. Ranks are assigned to the hosts in order, and find

@@ -9,7 +9,7 @@ namespace leasehold {
 
 namespace {
 
-// Returns the length of the white space character at the begin of `text`; 0 for any other.
+// Returns the length of the white-space character at the beginning of `text`; 0 if there is none.
 size_t white_character_bytes(std::string_view text) {
   if (text.empty()) return 0;
   const auto byte = static_cast<uint8_t>(text[0]);

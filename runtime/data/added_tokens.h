@@ -1,5 +1,6 @@
-// Tokens that are looked for in the text before anything else ("<|endoftext|>"): leftmost first, of
-// those the longest. Some take the white space around them with them, as in Hugging Face's library.
+// Added tokens ("<|endoftext|>") are searched for in a text before anything else: the leftmost
+// first, and of those at one place the longest. As in Hugging Face's library, some include the
+// white space around them.
 #pragma once
 
 #include <algorithm>
@@ -16,8 +17,8 @@ class AddedTokens {
   struct Token {
     std::string content;  // not empty
     int32_t id = -1;
-    bool lstrip = false;  // with the white space in front of it
-    bool rstrip = false;  // with the white space after it
+    bool lstrip = false;  // includes the white space before it
+    bool rstrip = false;  // includes the white space after it
   };
   explicit AddedTokens(std::vector<Token> tokens);
 
@@ -28,23 +29,23 @@ class AddedTokens {
     size_t bytes = 0;
     const Token* token = nullptr;
   };
-  // Finds the first one at or after `at`; white space around it is not part of the match.
+  // Finds the first token at or after `at`. White space around it is not part of the match.
   Match find(std::string_view text, size_t at) const;
 
  private:
   std::vector<Token> tokens_;          // by first byte, longest first
-  std::array<uint32_t, 257> begin_{};  // of the tokens that start with a byte
+  std::array<uint32_t, 257> begin_{};  // index of the first token that starts with a byte
 };
 
-// Count the bytes of Unicode's White_Space at the end and at the begin of `text`.
+// Count the bytes of Unicode's White_Space at the end and at the beginning of `text`.
 size_t white_bytes_at_end(std::string_view text);
 size_t white_bytes_at_begin(std::string_view text);
 
-// Calls text(part) for what lies between the tokens and token(id) for each, in order.
+// Calls text(part) for the text between the tokens and found(id) for each token, in order.
 template <typename Text, typename Found>
 void split_at_added(const AddedTokens& added, std::string_view whole, const Text& text,
                     const Found& found) {
-  size_t at = 0;  // what is before is dealt out
+  size_t at = 0;  // everything before is done
   size_t from = 0;
   while (!added.empty() && from < whole.size()) {
     const AddedTokens::Match match = added.find(whole, from);

@@ -42,7 +42,7 @@ std::optional<std::string> from_base64(std::string_view text) {
     word = 0;
   }
   for (; padding > 0 && !bytes.empty(); --padding) bytes.pop_back();
-  if (to_base64(bytes) != text) return std::nullopt;  // bits behind the last byte
+  if (to_base64(bytes) != text) return std::nullopt;  // bits after the last byte
   return bytes;
 }
 

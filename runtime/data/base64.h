@@ -1,4 +1,4 @@
-// Bytes as text in JSON (RFC 4648, section 4, with padding).
+// Encodes bytes as text in JSON (RFC 4648, section 4, with padding).
 #pragma once
 
 #include <optional>
@@ -8,7 +8,7 @@
 namespace leasehold {
 
 std::string to_base64(std::string_view bytes);
-// Nothing for what to_base64 never writes.
+// Returns nullopt for any text that to_base64 never writes.
 std::optional<std::string> from_base64(std::string_view text);
 
 }  // namespace leasehold

@@ -1,4 +1,4 @@
-// Reading vocab.json and merges.txt, and writing tokenizer.json from them.
+// Reads vocab.json and merges.txt, and writes tokenizer.json from them.
 #include <algorithm>
 
 #include <nlohmann/json.hpp>
@@ -20,7 +20,7 @@ using OrderedJson = nlohmann::ordered_json;
 OrderedJson write_vocab(const BpeSource& source) {
   std::vector<std::pair<std::string, int64_t>> sorted = source.vocab;
   std::ranges::sort(sorted, {}, &std::pair<std::string, int64_t>::second);
-  // Built whole: adding keys one by one would look through all before.
+  // Built as a whole: adding keys one by one would search through all earlier ones.
   OrderedJson::object_t entries;
   entries.reserve(sorted.size());
   for (const auto& [token, id] : sorted) {
@@ -50,7 +50,7 @@ OrderedJson write_byte_level(bool use_regex, bool add_prefix_space) {
           {"use_regex", use_regex}};
 }
 
-// ByteLevel does GPT-2's pattern itself.
+// Writes the pre-tokenizer. ByteLevel applies GPT-2's pattern itself.
 OrderedJson write_pre_tokenizer(const std::vector<SplitStage>& stages, bool add_prefix_space) {
   if (stages.size() == 1 && stages[0].pattern == kGpt2Pattern)
     return write_byte_level(true, add_prefix_space);
@@ -127,7 +127,7 @@ Result<BpeDescription> parse_gpt2_files(std::string_view vocab_json, const std::
   BpeDescription made;
   LEASEHOLD_RETURN_IF_ERROR(read_bpe_vocab(JsonCursor(vocab, vocab_file), vocab, made.source));
   const std::string_view whole = merges_txt;
-  if (whole.starts_with("version "))  // a pointer's lines could pass for merges
+  if (whole.starts_with("version "))  // the lines of a Git LFS pointer could pass for merges
     LEASEHOLD_RETURN_IF_ERROR(check_file_kind(whole, merges_file, "a list of merges"));
   int64_t line_number = 0;
   while (!merges_txt.empty()) {

@@ -15,7 +15,7 @@ namespace {
 
 class BpeTokenizer : public Tokenizer {
  public:
-  // `added`: description.added with their ids.
+  // Makes the tokenizer. `added` is description.added with final ids.
   BpeTokenizer(BpeVocabulary vocabulary, TextSplitter splitter, const BpeDescription& description,
                std::unique_ptr<NfcNormalizer> nfc, const std::vector<AddedToken>& added)
       : vocabulary_(std::move(vocabulary)),
@@ -68,7 +68,7 @@ class BpeTokenizer : public Tokenizer {
                      "token {} is {}, which the tokenizer's vocabulary does not have (ids 0 to {})",
                      i, ids[i], vocab_size() - 1);
       }
-      // An id between others that no token has is no text, as in Hugging Face's library.
+      // An id without a token, between ids with one, has no text, as in Hugging Face's library.
       text += vocabulary_.bytes(ids[i]);
     }
     return text;
@@ -85,10 +85,10 @@ class BpeTokenizer : public Tokenizer {
   std::string description() const override { return json_; }
 
  private:
-  // Positions within a piece are 32 bits.
+  // Positions within a piece have 32 bits.
   static constexpr size_t kMaxTextBytes = size_t{1} << 30;
 
-  // What a call works with; reused, so that the cache stays warm.
+  // The working memory of a call; reused, so that the cache stays warm.
   struct Worker {
     explicit Worker(const TextSplitter& splitter) : splitting(splitter.make_scratch()) {}
     TextSplitter::Scratch splitting;
@@ -110,7 +110,7 @@ class BpeTokenizer : public Tokenizer {
     return AddedTokens(std::move(tokens));
   }
 
-  // Returns true when normalization leaves alone what may_cut has looked at.
+  // Returns true if normalization does not change the characters that may_cut has examined.
   bool may_cut_normal(std::string_view text, size_t at) const {
     if (!nfc_) return true;
     const auto stable_before = [&](size_t end) {
@@ -140,11 +140,11 @@ class BpeTokenizer : public Tokenizer {
 
   BpeVocabulary vocabulary_;
   TextSplitter splitter_;
-  std::unique_ptr<NfcNormalizer> nfc_;  // null: text stays as it is
+  std::unique_ptr<NfcNormalizer> nfc_;  // null: text is not normalized
   AddedTokens first_, second_;
   std::string json_;
   mutable std::mutex mutex_;
-  mutable std::vector<std::unique_ptr<Worker>> workers_;  // those not in use
+  mutable std::vector<std::unique_ptr<Worker>> workers_;  // the idle ones
 };
 
 // Turns a refusal into one that leaves the tokenizer to Hugging Face's library.
@@ -152,9 +152,9 @@ Status left_to_library(const Status& status) {
   return Status(Code::kUnavailable, status.message());
 }
 
-// Gives added tokens the ids that Hugging Face's library gives them, whatever the file says: those
-// of the vocabulary, or the next ones after it. Tokens given twice count once. kBadData for an id
-// of another token.
+// Gives added tokens the ids that Hugging Face's library gives them, whatever the file says: ids of
+// the vocabulary, or the next ones after it. Tokens given twice count once. kBadData for an id of
+// another token.
 Result<std::vector<AddedToken>> number_added(const BpeDescription& description,
                                              const BpeVocabulary& vocabulary,
                                              const std::string& file,
@@ -171,7 +171,7 @@ Result<std::vector<AddedToken>> number_added(const BpeDescription& description,
     const auto found = ids.find(token.content);
     if (found != ids.end()) {
       id = found->second;
-    } else if (!vocabulary.has(next)) {  // else the library's versions differ
+    } else if (!vocabulary.has(next)) {  // otherwise the library's versions differ
       id = next++;
     }
     if (id == token.id) continue;

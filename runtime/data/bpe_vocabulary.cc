@@ -13,8 +13,8 @@ namespace {
 constexpr const char* kBpeWayOut = "take the tokenizer's files again, unchanged";
 
 struct ByteAlphabet {
-  std::array<uint16_t, 256> character{};  // of a byte
-  std::array<int16_t, 0x200> byte{};      // of a character; -1: none
+  std::array<uint16_t, 256> character{};  // for a byte
+  std::array<int16_t, 0x200> byte{};      // for a character; -1: none
 
   constexpr ByteAlphabet() {
     byte.fill(-1);
@@ -33,7 +33,7 @@ uint64_t pair_key(int32_t left, int32_t right) {
   return static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
 }
 
-// A heap with the smallest (rank, position) on top.
+// Orders a heap with the smallest (rank, position) on top.
 struct Later {
   bool operator()(const BpeScratch::Candidate& a, const BpeScratch::Candidate& b) const {
     return a.rank != b.rank ? a.rank > b.rank : a.at > b.at;
@@ -77,7 +77,7 @@ void BpeVocabulary::MergeTable::reserve(size_t count) {
   shift_ = 64 - std::countr_zero(size);
 }
 
-// Where the key is or would be.
+// Returns the slot of the key, or the free slot where it belongs.
 size_t BpeVocabulary::MergeTable::slot_of(uint64_t key) const {
   size_t at = key * 0x9E3779B97F4A7C15u >> shift_;
   while (slots_[at].key != key && slots_[at].key != UINT64_MAX) at = (at + 1) & (slots_.size() - 1);
@@ -128,7 +128,8 @@ Status BpeVocabulary::add_vocab(const BpeSource& source, const std::string& file
     if (!ids.emplace(token, static_cast<int32_t>(id)).second) {
       return error(Code::kBadData, "{}: the token '{}' occurs twice; {}", file, token, kBpeWayOut);
     }
-    // One with other characters is never merged to: its own text, as Hugging Face decodes it.
+    // A token with other characters is never the result of a merge. It keeps its own text, as
+    // Hugging Face decodes it.
     const auto decoded = printable_to_bytes(token);
     add(id, decoded ? *decoded : token);
     if (source.ignore_merges && decoded) whole_.emplace(*decoded, static_cast<int32_t>(id));
@@ -179,7 +180,8 @@ Status BpeVocabulary::add_whole(int64_t id, const std::string& content, const st
     add(id, content);
     return ok_status();
   }
-  // The trainer may have put it into the vocabulary: as it is, not in printable characters.
+  // The trainer may have added the token to the vocabulary as plain text, not in printable
+  // characters.
   std::string& bytes = bytes_[static_cast<size_t>(id)];
   const bool same = bytes == content || printable_to_bytes(content) == bytes;
   if (!same) {
@@ -190,7 +192,7 @@ Status BpeVocabulary::add_whole(int64_t id, const std::string& content, const st
   return ok_status();
 }
 
-// Returns true when merge() may give the id. An id that was added has no place in merged_.
+// Returns true if merge() may produce the id. An added id has no place in merged_.
 bool BpeVocabulary::comes_from_text(int64_t id) const {
   const auto index = static_cast<size_t>(id);
   const std::string& text = bytes_[index];
@@ -238,7 +240,7 @@ void BpeVocabulary::merge(std::string_view piece, BpeScratch& scratch,
     const BpeScratch::Candidate best = scratch.heap.back();
     scratch.heap.pop_back();
     BpeScratch::Symbol& left = symbols[static_cast<size_t>(best.at)];
-    // Either neighbour may have been merged with another since.
+    // Either neighbour may have been merged with another one since.
     if (left.id != best.left || left.next < 0) continue;
     BpeScratch::Symbol& right = symbols[static_cast<size_t>(left.next)];
     if (right.id != best.right) continue;

@@ -1,5 +1,5 @@
-// Byte-level byte-pair encoding: tokens are byte strings, written with one printable character for
-// each byte ("Ġthe"; Radford et al., 2019, GPT-2), and an ordered list of merges says which two
+// Byte-level byte-pair encoding. Tokens are byte strings, written with one printable character for
+// each byte ("Ġthe"; Radford et al., 2019, GPT-2). An ordered list of merges says which two
 // neighbours become one token first.
 #pragma once
 
@@ -17,12 +17,13 @@
 
 namespace leasehold {
 
-// Bytes to GPT-2's printable characters and back: ! to ~, the printable rest of Latin-1 are
-// themselves, the others U+0100, U+0101, ... in order. from: nothing when a character is none.
+// Convert bytes to GPT-2's printable characters and back: ! to ~ and the printable rest of Latin-1
+// stand for themselves, and U+0100, U+0101, ... for the others in order. The way back returns
+// nullopt if a character stands for no byte.
 std::string bytes_to_printable(std::string_view bytes);
 std::optional<std::string> printable_to_bytes(std::string_view text);
 
-// A vocabulary with its merges as files hold them, still in printable characters.
+// A vocabulary with its merges as in the files, still in printable characters.
 struct BpeSource {
   std::vector<std::pair<std::string, int64_t>> vocab;
   struct Merge {
@@ -30,13 +31,14 @@ struct BpeSource {
     std::string place;  // "merges.txt: line 7", for messages
   };
   std::vector<Merge> merges;
-  bool ignore_merges = false;  // a piece that is a token is that token, whatever the merges say
+  // A piece that is a token becomes that token, whatever the merges say.
+  bool ignore_merges = false;
 };
 
-// What merging works on; kept by whoever calls merge, one for a thread.
+// Working memory of merge(), which the caller keeps; one per thread.
 struct BpeScratch {
   struct Symbol {
-    int32_t id, previous, next;  // neighbours by index; -1: none; id -1: merged away
+    int32_t id, previous, next;  // neighbours are indices; -1: none; id -1: merged away
   };
   struct Candidate {
     int32_t rank, at, id, left, right;
@@ -49,9 +51,9 @@ class BpeVocabulary {
  public:
   static constexpr int64_t kMaxIds = int64_t{1} << 24;
 
-  // kBadData, starting with `file` or the merge's place: ids that are negative, given twice or not
-  // below kMaxIds; merges of or to unknown tokens, or given twice. kUnavailable for a byte without
-  // a token.
+  // Makes a vocabulary. kBadData, starting with `file` or the merge's place, for ids that are
+  // negative, given twice or not below kMaxIds, and for merges that involve unknown tokens or are
+  // given twice. kUnavailable for a byte without a token.
   static Result<BpeVocabulary> create(const BpeSource& source, const std::string& file);
 
   int64_t num_ids() const { return static_cast<int64_t>(bytes_.size()); }  // largest id + 1
@@ -59,14 +61,14 @@ class BpeVocabulary {
     return id >= 0 && id < num_ids() && present_[static_cast<size_t>(id)];
   }
   const std::string& bytes(int32_t id) const { return bytes_[static_cast<size_t>(id)]; }
-  // Returns the id of the token of these bytes, the smallest of several. Looks at all tokens.
+  // Returns the id of the token with these bytes, the smallest of several. Searches all tokens.
   std::optional<int32_t> find(std::string_view bytes) const;
   // Gives an id the bytes of an added token, unless text merges to the id. kBadData, starting with
-  // `file`, when another token has the id, or the id is not below kMaxIds.
+  // `file`, if another token has the id, or the id is not below kMaxIds.
   Status add_whole(int64_t id, const std::string& content, const std::string& file);
 
-  // Appends the tokens of one piece: the lowest-ranked merge first, of equal ones the leftmost, as
-  // Hugging Face does. O(n log n). At most 2^31 - 1 bytes.
+  // Appends the tokens of one piece. The lowest-ranked merge comes first, and of equal ones the
+  // leftmost, as in Hugging Face's library. O(n log n). At most 2^31 - 1 bytes.
   void merge(std::string_view piece, BpeScratch& scratch, std::vector<int32_t>& out) const;
 
  private:
@@ -74,11 +76,11 @@ class BpeVocabulary {
     int32_t rank = -1;
     int32_t id = -1;
   };
-  // Open addressing; a key of two ids.
+  // A hash table with open addressing, whose keys are two ids.
   class MergeTable {
    public:
     void reserve(size_t count);
-    bool insert(int32_t left, int32_t right, Merged merged);  // false: was there
+    bool insert(int32_t left, int32_t right, Merged merged);  // false: it exists already
     Merged find(int32_t left, int32_t right) const;
 
    private:
@@ -101,7 +103,7 @@ class BpeVocabulary {
 
   std::vector<std::string> bytes_;
   std::vector<bool> present_;
-  std::vector<bool> merged_;  // by id of the vocabulary: true where two others merge to it
+  std::vector<bool> merged_;  // by id of the vocabulary: true if two others merge to it
   std::array<int32_t, 256> byte_ids_{};
   MergeTable merges_;
   std::unordered_map<std::string, int32_t> whole_;  // with ignore_merges: tokens by bytes

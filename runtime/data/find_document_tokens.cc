@@ -50,7 +50,7 @@ std::optional<int32_t> as_id(const json& value, int64_t num_ids) {
   return static_cast<int32_t>(id);
 }
 
-// Returns 2 for ["</s>", 2].
+// Returns the id of a pair like ["</s>", 2].
 std::optional<int32_t> pair_id(const json& pair, int64_t num_ids) {
   return pair.is_array() && pair.size() == 2 ? as_id(pair[1], num_ids) : std::nullopt;
 }
@@ -89,7 +89,7 @@ void read_post_processor(const json& processor, int64_t num_ids, DocumentTokens&
   }
 }
 
-// Returns true when an added token has this text.
+// Returns true if an added token has this text.
 bool is_added(const json& tokenizer, std::string_view content) {
   const json& added = member(tokenizer, "added_tokens");
   return added.is_array() && std::ranges::any_of(added, [&](const json& entry) {
@@ -97,7 +97,7 @@ bool is_added(const json& tokenizer, std::string_view content) {
          });
 }
 
-// Looks at the places 2 and 3 of the header's list, then at 4 and 5.
+// Searches places 2 and 3 of the header's list, then 4 and 5.
 class FolderSearch {
  public:
   FolderSearch(const TokenLookup& lookup, std::vector<std::string>& notices)

@@ -1,4 +1,4 @@
-// Reading a byte-level BPE's tokenizer.json.
+// Reads the tokenizer.json of a byte-level BPE.
 #include <algorithm>
 
 #include <nlohmann/json.hpp>
@@ -33,7 +33,7 @@ Result<std::string> type_of(const JsonCursor& object) {
   return object.field("type").string();
 }
 
-// Returns a regular expression that finds this text.
+// Returns a regular expression that matches this text.
 std::string quote_pattern(std::string_view text) {
   std::string pattern;
   for (const char c : text) {
@@ -71,7 +71,7 @@ class HuggingFaceReader {
  private:
   Status read_model(const JsonCursor& model, const json& value) {
     if (!value.is_object()) return model.bad("an object is expected");
-    if (model.has("type") || !model.has("merges")) {  // old files do not name it
+    if (model.has("type") || !model.has("merges")) {  // old files do not name the type
       LEASEHOLD_ASSIGN_OR_RETURN(const std::string type, type_of(model));
       if (type != "BPE") return not_native(model, fmt::format("the model {}", type));
     }
@@ -118,7 +118,7 @@ class HuggingFaceReader {
     return ok_status();
   }
 
-  // Reads nothing, NFC, or a Sequence of these.
+  // Reads null, NFC, or a Sequence of NFC.
   Status read_normalizer(const JsonCursor& cursor) {
     if (cursor.is_null()) return ok_status();
     LEASEHOLD_ASSIGN_OR_RETURN(const std::string type, type_of(cursor));
@@ -135,7 +135,7 @@ class HuggingFaceReader {
     return ok_status();
   }
 
-  // Reads Splits and Digits, then a ByteLevel, which sets `ends`; also in Sequences.
+  // Reads Splits and Digits, then a ByteLevel, which sets `ends`; also inside Sequences.
   Status read_pre_tokenizer(const JsonCursor& cursor, bool& ends) {
     LEASEHOLD_ASSIGN_OR_RETURN(const std::string type, type_of(cursor));
     if (type == "Sequence" && cursor.has("pretokenizers")) {
@@ -159,7 +159,7 @@ class HuggingFaceReader {
   }
 
   Status read_byte_level(const JsonCursor& cursor) {
-    // Hugging Face's own defaults.
+    // These defaults are Hugging Face's.
     LEASEHOLD_ASSIGN_OR_RETURN(const bool prefix, flag(cursor, "add_prefix_space", true));
     if (prefix) return not_native(cursor, "add_prefix_space");
     LEASEHOLD_ASSIGN_OR_RETURN(const bool use_regex, flag(cursor, "use_regex", true));
@@ -190,7 +190,7 @@ class HuggingFaceReader {
     return ok_status();
   }
 
-  // Reads a ByteLevel, also alone in a Sequence.
+  // Reads a ByteLevel, also as the only member of a Sequence.
   static Status read_decoder(const JsonCursor& cursor) {
     LEASEHOLD_ASSIGN_OR_RETURN(const std::string type, type_of(cursor));
     if (type == "ByteLevel") return ok_status();

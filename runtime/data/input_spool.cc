@@ -17,8 +17,8 @@ constexpr size_t kSpoolBytes = 1 << 20;
 
 class StreamDescriptor {
  public:
-  // The other end of a named pipe need not be open yet: without O_NONBLOCK this would wait for it
-  // without a way out.
+  // The other end of a named pipe may not be open yet. Without O_NONBLOCK, open() would wait for it
+  // and could not be ended.
   explicit StreamDescriptor(const std::string& path)
       : fd_(path == "-" ? ::dup(STDIN_FILENO)
                         : ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {}

@@ -1,5 +1,5 @@
-// Streams that come once (standard input, pipes) as files: copied to a temporary one, whose size
-// is known and which can be read twice.
+// Makes files of streams that can be read only once (standard input, pipes). A stream is copied to
+// a temporary file, whose size is known and which can be read twice.
 #pragma once
 
 #include <cstdint>
@@ -10,18 +10,18 @@
 
 namespace leasehold {
 
-// Returns true when the path is "-" (standard input), a pipe or a device.
+// Returns true if the path is "-" (standard input), a pipe or a device.
 bool is_stream_path(const std::string& path);
-// "standard input", or the path.
+// Returns "standard input", or the path.
 std::string stream_name(const std::string& path);
 
-// Copies all that comes to a new file at `to`. `keep_waiting` is asked several times a second, and
-// ends the copy by its error. kMissingInput where the stream cannot be read, kStorage where the
-// copy cannot be written. Leaves the file to the caller, also on an error.
+// Copies the whole stream to a new file at `to`. Calls `keep_waiting` several times a second; its
+// error ends the copy. kMissingInput if the stream cannot be read, kStorage if the copy cannot be
+// written. The caller owns the file, also after an error.
 Status spool_stream(FileSystem& files, const std::string& path, const std::string& to,
                     const std::function<Status()>& keep_waiting);
 
-// The same for what comes by a file descriptor, which the caller keeps; `name` is for messages.
+// Copies from a file descriptor, which the caller keeps, in the same way. `name` is for messages.
 Status copy_descriptor(FileSystem& files, int fd, const std::string& name, const std::string& to,
                        const std::function<Status()>& keep_waiting);
 

@@ -16,7 +16,7 @@ constexpr uint64_t kMegatronVersion = 1;
 constexpr const char* kMegatronWayOut =
     "make the pair again with Megatron-LM's tools/preprocess_data.py";
 
-// By dtype code; 0 bytes: no integer.
+// Bytes by dtype code; 0: not an integer.
 constexpr std::array kMegatronTokenBytes = {0, 1, 1, 2, 4, 8, 0, 0, 2};
 
 template <typename Number>
@@ -26,7 +26,7 @@ Number load_number(std::span<const uint8_t> bytes, int64_t offset) {
   return number;
 }
 
-// Returns the position of the first token that is no id below `vocab`, or -1.
+// Returns the position of the first token that is not an id below `vocab`, or -1.
 template <typename Token>
 int64_t widen_ids(std::span<const uint8_t> bytes, int64_t begin, std::span<int32_t> out,
                   int64_t vocab) {

@@ -62,8 +62,8 @@ class Descriptor {
   int fd_;
 };
 
-// Waits until the helper has ended and returns its exit code. A helper that is still there some
-// seconds after its last row is ended.
+// Waits until the helper has ended and returns its exit code. Kills a helper that is still running
+// some seconds after its last row.
 int wait_for(pid_t helper) {
   int status = 0;
   for (int waited_ms = 0; ::waitpid(helper, &status, WNOHANG) != helper; waited_ms += kWaitMs) {
@@ -111,7 +111,7 @@ Status parquet_to_json_lines(FileSystem& files, const std::string& path, const s
     return error(Code::kStorage, "no pipe to {}: {}", python, std::strerror(errno));
   const Descriptor rows(ends[0]);
   Descriptor rows_end(ends[1]);
-  // Not a pipe: the helper never waits until its warnings are read.
+  // Not a pipe, so that the helper never blocks until its warnings are read.
   const Descriptor words(::memfd_create("words", MFD_CLOEXEC));
   if (words.fd() < 0)
     return error(Code::kStorage, "no memory for words of {}: {}", python, std::strerror(errno));

@@ -1,5 +1,5 @@
-// The tokens of pieces that came lately, for one thread: words repeat. A fixed table of one slot a
-// hash, in which a newcomer replaces what was there.
+// Caches the tokens of recent pieces for one thread, since words repeat. It is a fixed table with
+// one slot per hash; a new piece replaces the old one.
 #pragma once
 
 #include <algorithm>
@@ -18,8 +18,8 @@ class PieceCache {
  public:
   PieceCache() : slots_(kNumSlots) {}
 
-  // Appends the tokens of `piece` to `out`: those that are kept, else what compute(piece, out)
-  // appends, which must depend on the piece alone.
+  // Appends the tokens of `piece` to `out`: the cached ones, or else the ones that compute(piece,
+  // out) appends, which must depend on the piece alone.
   template <typename Compute>
   void append(std::string_view piece, std::vector<int32_t>& out, const Compute& compute) {
     if (piece.empty() || piece.size() > kMaxPieceBytes) {
@@ -46,7 +46,7 @@ class PieceCache {
   static constexpr size_t kNumSlots = size_t{1} << 15;
   static constexpr size_t kMaxPieceBytes = 30;
   static constexpr size_t kMaxIds = 8;
-  // One cache line. 0 bytes: empty.
+  // A cache line. num_bytes = 0: empty.
   struct alignas(64) Slot {
     uint8_t num_bytes = 0;
     uint8_t num_ids = 0;

@@ -27,19 +27,19 @@ namespace {
 constexpr double kBytesPerSecond = 16384;
 constexpr double kEndS = 5, kPollS = 0.01;
 constexpr uint32_t kMaxAnswerBytes = uint32_t{1} << 30;
-constexpr std::array<int, 2> kOldestVersion = {0, 19};  // the first that has ignore_merges
+constexpr std::array<int, 2> kOldestVersion = {0, 19};  // the first version with ignore_merges
 constexpr int kAnswerDepth = 4;
 static_assert(std::endian::native == std::endian::little, "ids and lengths travel as they are");
 
-// Returns true for a version such as "0.23.3" that is not older than the oldest that will do.
+// Returns true for a version like "0.23.3" that is not older than kOldestVersion.
 bool is_new_enough(const std::string& version) {
   int major = 0, minor = 0;
   if (std::sscanf(version.c_str(), "%d.%d", &major, &minor) != 2) return false;
   return std::array<int, 2>{major, minor} >= kOldestVersion;
 }
 
-// Starts python in a process group of its own, so that a terminal's Ctrl-C reaches this program
-// alone. Returns 0, or errno.
+// Starts Python in its own process group, so that a terminal's Ctrl-C reaches only this program.
+// Returns 0, or errno.
 int spawn_python(const std::string& python, int socket, pid_t& pid) {
   posix_spawnattr_t attributes;
   posix_spawn_file_actions_t actions;
@@ -109,7 +109,7 @@ Result<std::unique_ptr<ReferenceProcess>> ReferenceProcess::start(const Referenc
 ReferenceProcess::~ReferenceProcess() {
   ::close(socket_);
   ::kill(pid_, SIGKILL);
-  // One that hangs in the kernel does not end: it is left behind.
+  // A process that hangs in the kernel does not end: it is abandoned.
   const Deadline deadline = Deadline::after_s(kEndS);
   while (::waitpid(pid_, nullptr, WNOHANG) == 0 && !deadline.passed()) {
     system_clock().sleep_s(kPollS);

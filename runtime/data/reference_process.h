@@ -1,6 +1,6 @@
-// Hugging Face's tokenizers library (PyPI: tokenizers) in a process of its own, for tokenizers that
-// are not implemented here: python runs reference_tokenizer.py, which this program carries inside,
-// and answers over a socket. The process ends with this one, however that ends.
+// Runs Hugging Face's tokenizers library (PyPI: tokenizers) in a process of its own, for tokenizers
+// that Leasehold does not implement. Python runs reference_tokenizer.py, which is part of this
+// program, and answers over a socket. The process ends with this one, however this one ends.
 #pragma once
 
 #include <cstdint>
@@ -16,11 +16,11 @@ namespace leasehold {
 
 struct ReferenceProgram {
   std::string python = "python3";  // a name on the PATH, or a path
-  double start_s = 60;             // limit for its start and for reading a tokenizer
-  double answer_s = 60;            // limit for an answer; a second more for each 16 KiB
+  double start_s = 60;             // limit for starting and for reading a tokenizer
+  double answer_s = 60;            // limit for an answer, plus a second for each 16 KiB
 };
 
-// Returns the python that LEASEHOLD_PYTHON names, else python3.
+// Returns the Python that LEASEHOLD_PYTHON names, or else python3.
 ReferenceProgram reference_program_from_environment();
 
 // Returns the command that installs the library, for messages.
@@ -28,9 +28,9 @@ std::string reference_install_command();
 
 class ReferenceProcess {
  public:
-  // Starts the process and has it read `tokenizer_json`. kUnavailable, with the command that
-  // installs it, where there is no python, no library or one before 0.19, or no answer in time.
-  // kBadData when the library refuses the tokenizer.
+  // Starts the process and makes it read `tokenizer_json`. kUnavailable, with the command that
+  // installs the library, if Python or the library is missing, the library is older than 0.19, or
+  // no answer comes in time. kBadData if the library refuses the tokenizer.
   static Result<std::unique_ptr<ReferenceProcess>> start(const ReferenceProgram& program,
                                                          std::string_view tokenizer_json);
   ReferenceProcess(const ReferenceProcess&) = delete;
@@ -41,9 +41,10 @@ class ReferenceProcess {
   int64_t num_ids() const { return num_ids_; }             // largest id + 1
   pid_t pid() const { return pid_; }
 
-  // Sends a request of reference_tokenizer.py's kinds and returns the content of the answer, which
-  // must be of kind `expected`. Blocks until the deadline. kBadData with the library's words when
-  // it refuses; kUnavailable when the process died or is late: then it must not be used again.
+  // Sends a request of one of reference_tokenizer.py's kinds, and returns the content of the
+  // answer, which must be of kind `expected`. Blocks until the deadline. kBadData with the
+  // library's message if it refuses. kUnavailable if the process died or is late; it must not be
+  // used afterwards.
   Result<std::string> ask(char kind, std::string_view content, char expected);
 
  private:

@@ -17,7 +17,7 @@ std::string_view as_bytes(std::span<const int32_t> ids) {
   return {reinterpret_cast<const char*>(ids.data()), ids.size_bytes()};
 }
 
-// The ids of a tokenizer.json, as far as they can be known without the library.
+// The ids of a tokenizer.json, as far as they are known without the library.
 struct NamedIds {
   std::map<std::string, int32_t> added;
   int64_t num_ids = 0;  // largest + 1
@@ -56,7 +56,7 @@ NamedIds read_named_ids(const nlohmann::json& root) {
     for (const auto& [token, id] : vocab.items())
       ids.num_ids = std::max<int64_t>(ids.num_ids, as_token_id(id).value_or(-1) + int64_t{1});
   }
-  // The library numbers those that are not in the vocabulary itself.
+  // The library itself numbers tokens that are not in the vocabulary.
   auto next = static_cast<int32_t>(vocab.is_structured() ? vocab.size() : 0);
   const auto added = root.find("added_tokens");
   if (added == root.end() || !added->is_array()) return ids;

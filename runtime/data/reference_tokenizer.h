@@ -1,6 +1,6 @@
 // Tokenizers that Hugging Face's own library runs (reference_process.h), with its results for
-// add_special_tokens=False. Nothing is known of their inside, so a text is encoded whole and has at
-// most kMaxReferenceTextBytes.
+// add_special_tokens=False. Nothing is known about their inside, so a text is encoded whole and
+// must not exceed kMaxReferenceTextBytes.
 #pragma once
 
 #include <memory>
@@ -16,10 +16,10 @@ namespace leasehold {
 
 inline constexpr int64_t kMaxReferenceTextBytes = int64_t{16} << 20;
 
-// Makes one from a tokenizer.json: `root` is the parsed `json`. For messages: `file` is its name,
-// and `reason` says what is not implemented here. A process starts with start(), or when one is
-// needed, and one more for each further thread that encodes. Errors then are those of
-// ReferenceProcess::start, with file and reason. kBadData here when the file names no ids.
+// Makes a tokenizer from a tokenizer.json: `root` is the parsed `json`. In messages, `file` is its
+// name, and `reason` says what Leasehold does not implement. start() starts a process; otherwise
+// the first use does. Each further thread that encodes starts another one. These fail like
+// ReferenceProcess::start, with file and reason. kBadData here if the file names no ids.
 Result<std::unique_ptr<Tokenizer>> create_reference_tokenizer(const nlohmann::json& root,
                                                               std::string_view json,
                                                               const std::string& file,

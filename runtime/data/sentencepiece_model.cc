@@ -20,7 +20,7 @@ class WireReader {
 
   bool at_end() const { return left_.empty(); }
 
-  // False: not a message.
+  // Returns false if the bytes are not a message.
   bool next(Field& field) {
     uint64_t key = 0;
     if (!varint(key) || key >> 3 == 0) return false;
@@ -64,7 +64,7 @@ class WireReader {
   std::string_view left_;
 };
 
-// Calls visit(field) for each; false when the bytes are no message.
+// Calls visit(field) for each field. Returns false if the bytes are not a message.
 template <typename Visit>
 bool each_field(std::string_view message, const Visit& visit) {
   WireReader reader(message);
@@ -75,7 +75,7 @@ bool each_field(std::string_view message, const Visit& visit) {
   return true;
 }
 
-// Field numbers and values as in sentencepiece_model.proto.
+// Field numbers and values of sentencepiece_model.proto.
 constexpr uint64_t kNormalPiece = 1, kUserDefinedPiece = 4;
 
 bool read_piece(std::string_view message, SentencePieceModel& model) {

@@ -1,5 +1,5 @@
-// What a SentencePiece model file says of itself, read from its bytes (sentencepiece_model.proto in
-// protobuf's wire format): the library does not tell it.
+// Reads the properties of a SentencePiece model from the bytes of its file
+// (sentencepiece_model.proto in protobuf's wire format), because the library does not report them.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +12,8 @@
 namespace leasehold {
 
 struct SentencePieceModel {
-  std::vector<std::string> pieces;  // that text can become: normal and user-defined ones
-  int64_t num_pieces = 0;           // all
+  std::vector<std::string> pieces;  // pieces that text can become: normal and user-defined ones
+  int64_t num_pieces = 0;           // of all kinds
   bool byte_fallback = false;
   bool whitespace_as_suffix = false;
   std::string unknown_surface = " \xE2\x81\x87 ";
@@ -23,7 +23,7 @@ struct SentencePieceModel {
   bool denormalizes = false;
 };
 
-// kBadData, naming `file`, for what is no such message.
+// Reads a model. kBadData, naming `file`, if the bytes are not such a message.
 Result<SentencePieceModel> read_sentencepiece_model(std::string_view bytes,
                                                     const std::string& file);
 

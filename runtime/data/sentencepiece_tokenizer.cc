@@ -23,7 +23,7 @@ bool begins_white(std::string_view text) {
   return text.starts_with(kSpaceMark) || text.starts_with(' ') || text.starts_with('\n');
 }
 
-// A token that goes on over the border in front of a word.
+// Returns true for a token that continues over the border before a word.
 bool spans_words(std::string_view piece) {
   bool visible = false;
   while (!piece.empty()) {
@@ -35,8 +35,8 @@ bool spans_words(std::string_view piece) {
   return false;
 }
 
-// The model with another NormalizerSpec.add_dummy_prefix: a message's fields may be given again
-// behind it, and the last one counts.
+// Loads the model with another NormalizerSpec.add_dummy_prefix. A field of a message may be
+// repeated after it, and the last one counts.
 Result<std::unique_ptr<Processor>> load_processor(std::string model, bool add_dummy_prefix,
                                                   const std::string& file) {
   model +=
@@ -139,7 +139,7 @@ class SentencePieceTokenizer : public Tokenizer {
   }
 
  private:
-  // "<0x0A>" is 10.
+  // Returns the byte of a byte token: 10 for "<0x0A>".
   size_t byte_of(int id) const {
     return static_cast<size_t>(std::stoi(plain_->IdToPiece(id).substr(3, 2), nullptr, 16));
   }
@@ -166,8 +166,9 @@ class SentencePieceTokenizer : public Tokenizer {
     return word_end_.find(scratch, text.substr(begin, at - begin), 0).found;
   }
 
-  // Whether a word behind another one, which begins with a space or newline, needs the library's
-  // space in front: where it removes those at the begin, for then the word's own is gone.
+  // Returns true if a word that follows another one, and so begins with a space or newline, needs
+  // the library's space in front. It does if the library removes white space at the beginning,
+  // because the word's own space is then gone.
   bool follows_with_prefix(std::string_view word) const {
     return model_.remove_extra_whitespaces && (word.front() == ' ' || newline_is_space_);
   }
@@ -215,7 +216,7 @@ class SentencePieceTokenizer : public Tokenizer {
   std::array<int32_t, 256> byte_ids_{};
   bool newline_is_space_ = false;
   mutable std::mutex mutex_;
-  mutable std::vector<std::unique_ptr<PieceCache>> caches_;  // those not in use
+  mutable std::vector<std::unique_ptr<PieceCache>> caches_;  // the idle ones
 };
 
 Status check_model(const SentencePieceModel& model, const std::string& file) {

@@ -1,13 +1,13 @@
-// SentencePiece models (*.model), unigram and BPE, by the library of the same name.
+// SentencePiece models (*.model), unigram and BPE, run by the library of the same name.
 //
-// The library encodes a text as a whole; here it is cut into words first, in front of a space or
-// newline behind a letter, number or punctuation, so that streams and threads give the same tokens.
-// No token of a usual model reaches over such a place; a model with one that does is refused. A
-// byte of no UTF-8 character becomes its byte token, or the unknown token where the model has none.
-// decode gives back what the model's normalisation and vocabulary kept, without the space that the
-// model puts in front of a text.
+// The library encodes a text as a whole. Leasehold first cuts it into words, before a space or
+// newline that follows a letter, number or punctuation, so that streams and threads give the same
+// tokens. No token of a usual model crosses such a place; a model with such a token is refused. A
+// byte of no UTF-8 character becomes its byte token, or the unknown token if the model has none.
+// decode returns the text as the model's normalisation and vocabulary kept it, without the space
+// that the model puts in front of a text.
 //
-// The library believes much of its model files: take them from whom you trust.
+// The library trusts its model files: use only files from sources that you trust.
 #pragma once
 
 #include <memory>
@@ -18,12 +18,13 @@
 
 namespace leasehold {
 
-// `model`: the bytes of the file; `file` is for messages. kBadData naming what is wrong or not
-// implemented (denormalisers, spaces as suffixes, tokens over word borders).
+// Makes a tokenizer from `model`, the bytes of the file; `file` is for messages. kBadData, naming
+// the part that is wrong or not implemented (denormalisers, spaces as suffixes, tokens across word
+// borders).
 Result<std::unique_ptr<Tokenizer>> create_sentencepiece_tokenizer(std::string_view model,
                                                                   const std::string& file);
 
-// tokenizer.json of `vocab` ids around the model.
+// Returns a tokenizer.json that wraps the model, with `vocab` ids.
 std::string wrap_sentencepiece_model(std::string_view model, int64_t vocab);
 
 }  // namespace leasehold

@@ -68,7 +68,7 @@ class Translator {
       case '.':
         return refuse("a '.'");
       case '}':
-        // Possessive in PCRE2, a repeated repetition in Oniguruma.
+        // Possessive in PCRE2, but a repeated repetition in Oniguruma.
         if (next_is("}+")) return refuse("a '+' behind '}'");
         return take(1);
       default:
@@ -105,7 +105,7 @@ class Translator {
     if (at_ + 1 >= pattern_.size()) return refuse("a '\\' at its end");
     const char kind = pattern_[at_ + 1];
     if (kind == 's') {
-      // The '-' would take the last character of what \s is written out to for a range's begin.
+      // The '-' would make a range of the last character that \s is written out to.
       if (in_class_ && pattern_.substr(at_ + 2).starts_with('-')) return refuse("a '-' behind \\s");
       out_ += in_class_ ? std::string(kWhiteSpace) : fmt::format("[{}]", kWhiteSpace);
       at_ += 2;
@@ -185,7 +185,7 @@ SplitPattern::Scratch::Scratch(const SplitPattern& pattern, bool deep)
   LEASEHOLD_CHECK(state_->data != nullptr && state_->context != nullptr, "out of memory");
   if (!deep) return;
   state_->stack = pcre2_jit_stack_create_8(32768, kJitStackBytes, nullptr);
-  if (state_->stack != nullptr) {  // else PCRE2 uses 32 KiB of the thread's own
+  if (state_->stack != nullptr) {  // otherwise PCRE2 uses 32 KiB of the thread's stack
     pcre2_jit_stack_assign_8(state_->context, nullptr, state_->stack);
   }
 }
@@ -214,7 +214,7 @@ Result<SplitPattern> SplitPattern::compile(std::string_view pattern, const std::
                  "a character",
                  where, pattern);
   }
-  // Where PCRE2 was built without JIT its interpreter gives the same matches, slower.
+  // If PCRE2 was built without JIT, its interpreter gives the same matches more slowly.
   state->jit = pcre2_jit_compile_8(state->code, PCRE2_JIT_COMPLETE) == 0;
   return SplitPattern(std::move(state));
 }

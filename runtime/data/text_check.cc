@@ -14,13 +14,13 @@ struct Encoding {
   std::string_view name;
   std::string_view iconv;
   std::string_view mark;
-  // The places, of every four bytes, at which Latin letters have zeros.
+  // The places, of every four bytes, where Latin letters have zeros.
   std::array<bool, 4> zeros;
-  // The share of zeros there at least. In UTF-16 only letters of Latin and spaces have one.
+  // The least share of zeros at these places. In UTF-16 only Latin letters and spaces have zeros.
   double least;
 };
 
-// UTF-32 before UTF-16, whose mark it begins with.
+// UTF-32 comes before UTF-16, since its mark begins with UTF-16's.
 constexpr std::array kEncodings = {
     Encoding{
         "UTF-32, little-endian", "UTF-32LE", {"\xFF\xFE\0\0", 4}, {false, true, true, true}, 0.9},
@@ -31,12 +31,12 @@ constexpr std::array kEncodings = {
 
 constexpr size_t kLeastBytes = 8;
 
-// Returns true when all units are characters that texts have. Numbers rarely are.
+// Returns true if all units are characters of texts. Numbers rarely are.
 bool is_text_in_units(std::string_view head, const Encoding& encoding) {
   const bool wide = encoding.iconv.starts_with("UTF-32");
   const bool little = encoding.iconv.ends_with("LE");
   const size_t size = wide ? 4 : 2;
-  bool high = false;  // half of a surrogate pair stands before
+  bool high = false;  // the unit before is half of a surrogate pair
   for (size_t at = 0; at + size <= head.size(); at += size) {
     uint32_t unit = 0;
     for (size_t i = 0; i < size; ++i)
@@ -63,7 +63,8 @@ bool has_zeros_of(std::string_view head, const Encoding& encoding) {
          zeros[0] / std::max(bytes[0], 1.0) <= 0.1 * there && is_text_in_units(head, encoding);
 }
 
-// The first byte from `begin` that is no ASCII or is NUL, eight at a time; `text.size()` for none.
+// Returns the first byte from `begin` on that is not ASCII or is NUL, testing eight at a time;
+// `text.size()` if there is none.
 size_t skip_ascii(std::string_view text, size_t begin) {
   constexpr uint64_t kHigh = 0x8080808080808080, kOnes = 0x0101010101010101;
   size_t at = begin;
@@ -76,7 +77,7 @@ size_t skip_ascii(std::string_view text, size_t begin) {
   return at;
 }
 
-// A character's length by its first byte, 0 for none.
+// Returns a character's length given its first byte; 0 if no character starts with it.
 size_t expected_bytes(char first) {
   const auto byte = static_cast<uint8_t>(first);
   return byte < 0x80   ? 1
@@ -87,7 +88,7 @@ size_t expected_bytes(char first) {
                        : 0;
 }
 
-// Returns true when `piece`, all that is left, could become a character with more bytes.
+// Returns true if `piece`, the rest of the text so far, could become a character with more bytes.
 bool may_go_on(std::string_view piece) {
   const size_t length = expected_bytes(piece.front());
   if (piece.size() >= length) return false;

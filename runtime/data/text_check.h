@@ -1,4 +1,4 @@
-// Checks bytes as they stream by: text is UTF-8 without NUL.
+// Checks bytes while they stream past: text is UTF-8 without NUL.
 #pragma once
 
 #include <cstdint>
@@ -9,23 +9,24 @@
 
 namespace leasehold {
 
-// Names another encoding by a file's first bytes ("UTF-16, little-endian"): a byte-order mark, or
-// the zeros that Latin letters have in it. Empty for everything else.
+// Names another encoding from a file's first bytes ("UTF-16, little-endian"): by its byte-order
+// mark, or by the zeros that Latin letters have in it. Empty for everything else.
 std::string_view find_encoding(std::string_view head);
-// The name that iconv(1) knows it by.
+// Returns the name that iconv(1) uses for it.
 std::string_view iconv_name(std::string_view encoding);
 
 inline constexpr std::string_view kUtf8Mark = "\xEF\xBB\xBF";
 
-// Checks a text in pieces, in their order.
+// A TextCheck checks a text in pieces, in order.
 class TextCheck {
  public:
   explicit TextCheck(std::string path) : path_(std::move(path)) {}
 
-  // kBadData for the first NUL and the first byte that no UTF-8 has there, naming the file, the
-  // byte, its offset and line, and the way out. A character may be cut by the piece's end.
+  // Checks a piece. kBadData for the first NUL and the first byte that UTF-8 cannot have in its
+  // place, naming the file, the byte, its offset and line, and the way out. The end of a piece may
+  // cut a character.
   Status add(std::string_view piece);
-  // kBadData when the text ends inside a character.
+  // Fails with kBadData if the text ends inside a character.
   Status finish();
 
  private:
@@ -34,7 +35,7 @@ class TextCheck {
   std::string path_;
   int64_t offset_ = 0;  // of the next piece
   int64_t line_ = 1;    // of the next piece's first byte
-  std::string begun_;   // the character that the piece before has cut
+  std::string begun_;   // the character that the end of the previous piece cut
 };
 
 }  // namespace leasehold

@@ -7,16 +7,16 @@ namespace leasehold {
 
 namespace {
 
-// In the order of SplitBehavior.
+// The names, in the order of SplitBehavior.
 constexpr std::array<std::string_view, 5> kBehaviors = {"Isolated", "Removed", "MergedWithPrevious",
                                                         "MergedWithNext", "Contiguous"};
 
-// Characters of every kind that patterns tell apart.
+// Characters of every kind that patterns distinguish.
 constexpr std::array<std::string_view, 11> kKinds = {
     "a",           "S", "7", "'", "!", "/", " ", "\n", "\r", "\xCC\x81" /* combining acute */,
     "\xE4\xBB\x96" /* CJK */};
 
-// Patterns that try_cuts was run for: Llama 3's, Qwen 2's and GPT-4o's besides GPT-2's.
+// The patterns for which try_cuts has run: Llama 3's, Qwen 2's and GPT-4o's as well as GPT-2's.
 constexpr std::array<std::string_view, 4> kTriedPatterns = {
     kGpt2Pattern,
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)",
@@ -26,7 +26,7 @@ constexpr std::array<std::string_view, 4> kTriedPatterns = {
 bool is_ascii_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 bool is_ascii_digit(char c) { return c >= '0' && c <= '9'; }
 
-// Every string of at most `length` characters of kKinds.
+// Returns every string of at most `length` characters of kKinds.
 std::vector<std::string> strings_of(int length) {
   std::vector<std::string> all = {""};
   for (size_t begin = 0; length > 0; --length) {
@@ -86,11 +86,11 @@ TextSplitter::Scratch TextSplitter::make_scratch() const {
   return scratch;
 }
 
-// Whether `left` and `right` apart give the pieces of both together.
+// Tests whether `left` and `right` apart give the same pieces as both together.
 Status TextSplitter::try_cut(std::string_view left, std::string_view right, Scratch& scratch,
                              bool& holds) const {
   const std::string whole = std::string(left) + std::string(right);
-  using Pieces = std::vector<std::pair<size_t, size_t>>;  // where they begin, and their lengths
+  using Pieces = std::vector<std::pair<size_t, size_t>>;  // their beginnings and lengths
   const auto add_pieces = [&](std::string_view text, size_t begin, Pieces& pieces) {
     return split(text, scratch, [&](std::string_view part) {
       pieces.emplace_back(begin + static_cast<size_t>(part.data() - text.data()), part.size());
@@ -104,8 +104,8 @@ Status TextSplitter::try_cut(std::string_view left, std::string_view right, Scra
   return ok_status();
 }
 
-// The pattern is somebody else's, so it is tried, with every short string of different characters
-// on one side and every shorter one on the other.
+// Tries the cuts, since the pattern comes from somebody else: with every short string of different
+// characters on one side, and every shorter one on the other.
 Status TextSplitter::try_cuts(const std::string& where) {
   Scratch scratch = make_scratch();
   cut_before_space_ = cut_behind_newline_ = true;
@@ -178,7 +178,7 @@ bool TextSplitter::may_cut(std::string_view text, size_t at) const {
 bool TextSplitter::may_hold_cut(std::string_view token) const {
   for (size_t at = 1; at < token.size(); ++at) {
     if (may_cut(token, at)) return true;
-    // A newline at its begin may stand behind any character.
+    // A newline at the beginning of the token may follow any character.
     if (cut_behind_newline_ && at == 1 && token[0] == '\n' &&
         is_letter(token.substr(at, utf8_character_bytes(token.substr(at))))) {
       return true;
@@ -188,7 +188,7 @@ bool TextSplitter::may_hold_cut(std::string_view token) const {
 }
 
 bool TextSplitter::may_strip_over_cut(std::string_view token, bool left) const {
-  // A cut has a letter right behind it, or a letter or number right before it.
+  // A cut has a letter right after it, or a letter or number right before it.
   if (left) return is_letter(token.substr(0, utf8_character_bytes(token)));
   return is_word(token.substr(utf8_previous(token, token.size())));
 }

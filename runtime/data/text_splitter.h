@@ -1,5 +1,5 @@
-// Text to the pieces within which a byte-level BPE merges: maximal runs of UTF-8 and single bytes
-// that belong to none, the runs cut by patterns one after the other.
+// Splits text into the pieces within which a byte-level BPE merges: maximal runs of UTF-8, which
+// patterns cut one after another, and single bytes that belong to no UTF-8 character.
 #pragma once
 
 #include <optional>
@@ -13,13 +13,13 @@
 
 namespace leasehold {
 
-// The use that Hugging Face's Split makes of what a pattern matches.
+// The treatment of a pattern's matches, as in Hugging Face's Split.
 enum class SplitBehavior {
   kIsolated,            // a piece of its own
-  kRemoved,             // left out
-  kMergedWithPrevious,  // one piece with what is before, if that was no match
-  kMergedWithNext,      // one piece with what comes after, if that is no match
-  kContiguous,          // matches next to each other are one piece, and so is the rest
+  kRemoved,             // removed
+  kMergedWithPrevious,  // one piece with the part before, if that was no match
+  kMergedWithNext,      // one piece with the part after, if that is no match
+  kContiguous,          // neighbouring matches are one piece, and so are neighbouring other parts
 };
 std::string_view split_behavior_name(SplitBehavior behavior);  // "Isolated", ...
 std::optional<SplitBehavior> parse_split_behavior(std::string_view name);
@@ -27,20 +27,20 @@ std::optional<SplitBehavior> parse_split_behavior(std::string_view name);
 struct SplitStage {
   std::string pattern;
   SplitBehavior behavior = SplitBehavior::kIsolated;
-  bool invert = false;  // what does not match counts as the matches, and the other way round
+  bool invert = false;  // swaps matches and the parts between them
 
   bool operator==(const SplitStage&) const = default;
 };
 
 class TextSplitter {
  public:
-  // kBadData, starting with `where`, also when the patterns leave no place at which a stream may be
-  // cut.
+  // Makes a splitter. kBadData, starting with `where`, also if the patterns leave no place to cut a
+  // stream.
   static Result<TextSplitter> create(const std::vector<SplitStage>& stages,
                                      const std::string& where);
 
   // Returns the patterns for which create() need not try whether a stream may be cut, since the
-  // tests have: for a single stage that isolates its matches.
+  // tests have tried it. This holds for a single stage that isolates its matches.
   static std::span<const std::string_view> tried_patterns();
 
   class Scratch {
@@ -51,7 +51,7 @@ class TextSplitter {
   Scratch make_scratch() const;
 
   // Calls piece(part) for every piece, in order, as a view into `text`. Their concatenation is
-  // `text` but for what a stage removes.
+  // `text` without the parts that a stage removes.
   template <typename Piece>
   Status split(std::string_view text, Scratch& scratch, const Piece& piece) const {
     while (!text.empty()) {
@@ -65,14 +65,14 @@ class TextSplitter {
     return ok_status();
   }
 
-  // Whether cutting `text` at `at` (inside it) changes no piece, whatever stands before and behind:
-  // between a letter or number and a space or newline, and behind a single newline between a
-  // visible character and a letter. create() has tried that this holds.
+  // Returns true if cutting `text` at `at` (inside it) changes no piece, whatever precedes and
+  // follows `text`. This is so between a letter or number and a space or newline, and after a
+  // single newline between a visible character and a letter. create() has tried that it holds.
   bool may_cut(std::string_view text, size_t at) const;
-  // Returns true when an added token of this text might reach over such a place.
+  // Returns true if an added token with this text might cross such a place.
   bool may_hold_cut(std::string_view token) const;
-  // Returns true when the white space that such a token takes with it, on its left or right, might
-  // reach over one.
+  // Returns true if the white space that such a token includes, on its left or right, might cross
+  // one.
   bool may_strip_over_cut(std::string_view token, bool left) const;
 
  private:
@@ -93,7 +93,7 @@ class TextSplitter {
     bool invert;
   };
 
-  // Calls part(begin, end, is_match) for the matches and what lies between, in order.
+  // Calls part(begin, end, is_match) for the matches and the parts between them, in order.
   template <typename Part>
   static Status for_each_match(const Stage& stage, SplitPattern::Scratch& scratch,
                                std::string_view text, const Part& part) {
@@ -127,7 +127,7 @@ class TextSplitter {
         return is_match && removes ? ok_status() : next(begin, end);
       });
     }
-    // A part waits for the one after it, which may join it.
+    // A part waits for the next one, which may join it.
     size_t held_begin = 0, held_end = 0;
     bool held_match = false;
     const auto take = [&](size_t begin, size_t end, bool is_match) {
@@ -150,7 +150,7 @@ class TextSplitter {
   }
 
   std::vector<Stage> stages_;
-  SplitPattern letter_, word_, visible_;  // \p{L}; \p{L} or \p{N}; no white space
+  SplitPattern letter_, word_, visible_;  // \p{L}; \p{L} or \p{N}; anything but white space
   bool cut_before_space_ = false;
   bool cut_behind_newline_ = false;
 };

@@ -32,7 +32,7 @@ int32_t header_word(std::span<const uint8_t> bytes, int64_t index) {
   return word;
 }
 
-// Widens tokens to int32; returns the position of the first id that is not below `vocab`, or -1.
+// Widens tokens to int32. Returns the position of the first id that is not below `vocab`, or -1.
 template <typename Token>
 int64_t widen(const uint8_t* bytes, std::span<int32_t> out, int64_t vocab) {
   const int64_t count = static_cast<int64_t>(out.size());
@@ -127,7 +127,7 @@ Result<TokenFile> TokenFile::open(FileSystem& files, const std::string& path, do
   return TokenFile(path, file, *header);
 }
 
-// The header promised what is read here: an end that comes before it was cut off since.
+// Reads bytes that the header promised. If the file ends before them, it was cut since.
 Status TokenFile::read_bytes(int64_t offset, int64_t size_bytes,
                              const std::function<void(std::span<const uint8_t>)>& use) const {
   const Status read = file_->read_at(offset, size_bytes, use);
@@ -150,7 +150,7 @@ Status TokenFile::read(int64_t begin, std::span<int32_t> out, int64_t vocab) con
     bad = header_.token_bytes == 2 ? widen<uint16_t>(bytes.data(), out, vocab)
                                    : widen<uint32_t>(bytes.data(), out, vocab);
   };
-  // A reference fits into the function, which allocates nothing then.
+  // A reference fits into std::function without allocating.
   LEASEHOLD_RETURN_IF_ERROR(read_bytes(kTokenHeaderBytes + begin * header_.token_bytes,
                                        count * header_.token_bytes, std::ref(take)));
   if (bad < 0) return ok_status();

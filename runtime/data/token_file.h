@@ -1,7 +1,7 @@
-// A file of tokens in llm.c's format: 256 x int32 header (magic 20240520, version 1, count: uint16
-// tokens; magic 20240801, version 7, count: uint32 tokens), then the tokens, little-endian. Counts
-// of 2^32 and more put their high half into the word behind the count, which llm.c leaves zero:
-// every llm.c file reads the same.
+// A file of tokens in llm.c's format: a header of 256 x int32 (magic 20240520, version 1, count:
+// uint16 tokens; magic 20240801, version 7, count: uint32 tokens), then the tokens, little-endian.
+// A count of 2^32 or more has its high half in the word after the count. llm.c leaves that word
+// zero, so every llm.c file reads the same.
 #pragma once
 
 #include <cstdint>
@@ -23,32 +23,31 @@ struct TokenHeader {
 };
 
 // Parses and checks the first kTokenHeaderBytes of a file of `file_bytes` bytes (pure; fuzzed).
-// kBadData, naming `path` and what was expected, for a short file, an unknown magic or version, or
+// kBadData, naming `path` and the expected value, for a short file, an unknown magic or version, or
 // a size that does not fit the count.
 Result<TokenHeader> parse_token_header(std::span<const uint8_t> bytes, int64_t file_bytes,
                                        const std::string& path);
-// The header of a new file with uint16 (vocab <= 65536) or uint32 tokens.
+// Returns the header of a new file with uint16 (vocab <= 65536) or uint32 tokens.
 std::string make_token_header(int64_t num_tokens, int token_bytes);
 
 class TokenFile {
  public:
   static constexpr double kReadLimitS = 300;
 
-  // A read may take `limit_s` seconds.
+  // Opens a file. A read may take `limit_s` seconds.
   static Result<TokenFile> open(FileSystem& files, const std::string& path,
                                 double limit_s = kReadLimitS);
 
   const std::string& path() const { return path_; }
   int64_t num_tokens() const { return header_.num_tokens; }
   int token_bytes() const { return header_.token_bytes; }
-  // Tokens [begin, begin + out.size()), which must lie inside the file, as int32. kBadData, naming
-  // file, position and id, when one is not below `vocab` (at most 2^31), and when the file has
-  // become shorter than it was; kStorage when it cannot be read; kUnavailable past the limit.
-  // Thread-safe.
+  // Reads tokens [begin, begin + out.size()), which must lie inside the file, as int32. kBadData,
+  // naming file, position and id, if an id is not below `vocab` (at most 2^31), and if the file has
+  // become shorter; kStorage if it cannot be read; kUnavailable after the limit. Thread-safe.
   Status read(int64_t begin, std::span<int32_t> out, int64_t vocab) const;
-  // Identifies the data: XXH3-128 over the header and, in files above 64 MiB, 1024 evenly spaced
-  // blocks of 64 KiB, the first behind the header and the last at the end (below: over everything).
-  // Errors as read.
+  // Returns a digest that identifies the data: XXH3-128 over the header and all tokens. In files
+  // above 64 MiB it covers the header and 1024 evenly spaced blocks of 64 KiB, the first after the
+  // header and the last at the end. Fails like read.
   Result<Digest128> digest() const;
 
  private:

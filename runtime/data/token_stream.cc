@@ -8,13 +8,15 @@ namespace leasehold {
 
 namespace {
 
-// At most so many ids are decoded together, and so many of them stay when there are more.
+// The most ids that are decoded together, and the number that is kept when there are more.
 constexpr size_t kMostIds = 64;
 constexpr std::ptrdiff_t kIdsKept = 16;
 
-constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD: a decoder's half character
+// U+FFFD, which a decoder writes for an incomplete character.
+constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
 
-// A character has at most four bytes: of three that are there, each may be shown as a half one.
+// A character has at most four bytes. If three of them have arrived, each may be shown as an
+// incomplete character.
 constexpr size_t kMostHeldBytes = 3 * kReplacement.size();
 
 // Counts the bytes at the end of `text` that may still become another character.
@@ -24,7 +26,7 @@ size_t unfinished_bytes(std::string_view text) {
     held += kReplacement.size();
   }
   if (held > 0) return held;
-  // At most three bytes that begin a character and do not end it.
+  // At most three bytes can begin a character without ending it.
   for (size_t bytes = 1; bytes <= std::min<size_t>(3, text.size()); ++bytes) {
     const auto first = static_cast<uint8_t>(text[text.size() - bytes]);
     if (first < 0x80) return 0;
@@ -42,7 +44,7 @@ Status TokenStream::skip(std::span<const int32_t> ids) {
   return keep_newest(0);
 }
 
-// Drops all but the newest ids. Their text counts as shown, but for the `held` bytes at its end.
+// Drops all but the newest ids. Their text counts as shown, except the `held` bytes at its end.
 Status TokenStream::keep_newest(size_t held) {
   ids_.erase(ids_.begin(), ids_.end() - std::min(kIdsKept, std::ssize(ids_)));
   LEASEHOLD_ASSIGN_OR_RETURN(whole_, tokenizer_->decode(ids_));
@@ -59,7 +61,7 @@ Result<std::string> TokenStream::push(int32_t id) {
   LEASEHOLD_ASSIGN_OR_RETURN(whole_, tokenizer_->decode(ids_));
   const std::string_view ready =
       std::string_view(whole_).substr(0, whole_.size() - unfinished_bytes(whole_));
-  // A decoder that rewrites what it gave before is waited for.
+  // A decoder may rewrite what it returned before: wait until it agrees with the shown text.
   if (!ready.starts_with(shown_)) return std::string();
   std::string added(ready.substr(shown_.size()));
   shown_ += added;

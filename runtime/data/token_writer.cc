@@ -13,7 +13,7 @@ TokenWriter::TokenWriter(FileSystem& files, std::string path, int token_bytes)
       token_bytes_(token_bytes) {}
 
 TokenWriter::~TokenWriter() {
-  // The error that brought us here is the one to report.
+  // The error that led here is the one to report.
   if (created_ && !published_) (void)files_.remove_all(temporary_).ok();
 }
 

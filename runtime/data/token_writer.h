@@ -1,4 +1,4 @@
-// A token file in the making, under a temporary name that goes away unless it is published.
+// Writes a token file under a temporary name. The file is removed unless it is published.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +23,7 @@ class TokenWriter {
 
   Status start();
   Status append(std::span<const int32_t> tokens);
-  // Complete and durable, still under the temporary name.
+  // Completes the file durably, still under the temporary name.
   Status finish();
   Status publish();
 

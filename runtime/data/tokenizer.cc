@@ -52,7 +52,7 @@ class ByteTokenizer : public Tokenizer {
     return static_cast<int64_t>(text.size());
   }
 
-  // Takes a byte as it is.
+  // Returns the id of a single byte.
   std::optional<int32_t> token_id(std::string_view content) const override {
     if (content.size() != 1) return std::nullopt;
     return static_cast<uint8_t>(content[0]);
@@ -97,7 +97,7 @@ Result<std::unique_ptr<Tokenizer>> create_tokenizer(std::string_view name) {
 
 namespace {
 
-// Ours: {"format": ..., "version": 1, "name": ..., "vocab": ...}.
+// Parses Leasehold's own form: {"format": ..., "version": 1, "name": ..., "vocab": ...}.
 Result<std::unique_ptr<Tokenizer>> parse_own(const nlohmann::json& root, const std::string& path) {
   const auto refuse = [&](const std::string& why) {
     return error(Code::kBadData, "{}: {}; make it again with `leasehold prepare`", path, why);
@@ -130,7 +130,7 @@ Result<std::unique_ptr<Tokenizer>> parse_own(const nlohmann::json& root, const s
   return tokenizer;
 }
 
-// Adds a notice for "truncation" and "padding", which are for batches: here texts are encoded
+// Adds a notice for "truncation" and "padding", which concern batches: here texts are encoded
 // whole.
 void notice_saved_sections(const nlohmann::json& root, const std::string& path,
                            Tokenizer& tokenizer) {
@@ -143,7 +143,7 @@ void notice_saved_sections(const nlohmann::json& root, const std::string& path,
     tokenizer.add_notice(fmt::format("{}: {} not applied: texts are encoded whole", path, names));
 }
 
-// Refuses dropout, with which a text would have other tokens each time.
+// Refuses dropout, which would give a text other tokens each time.
 Status check_dropout(const nlohmann::json& root, const std::string& path) {
   const auto& model = root["model"];
   const auto dropout = model.is_object() ? model.find("dropout") : model.end();
@@ -153,8 +153,8 @@ Status check_dropout(const nlohmann::json& root, const std::string& path) {
                path);
 }
 
-// Makes a tokenizer from a tokenizer.json. Where `program` is null, what is not implemented here is
-// an error.
+// Makes a tokenizer from a tokenizer.json. If `program` is null, a tokenizer that is not
+// implemented here is an error.
 Result<std::unique_ptr<Tokenizer>> parse_huggingface(const nlohmann::json& root,
                                                      std::string_view json, const std::string& path,
                                                      const ReferenceProgram* program) {
@@ -185,8 +185,7 @@ Result<std::unique_ptr<Tokenizer>> parse_description(std::string_view json, cons
   }
   auto root = parse_strict_json(json, path, kTokenizerJsonDepth);
   if (!root.ok()) {
-    if (!json.empty())
-      LEASEHOLD_RETURN_IF_ERROR(check_file_kind(json, path, "a tokenizer.json"));
+    if (!json.empty()) LEASEHOLD_RETURN_IF_ERROR(check_file_kind(json, path, "a tokenizer.json"));
     return error(Code::kBadData, "{}; make it again with `leasehold prepare`",
                  root.status().message());
   }

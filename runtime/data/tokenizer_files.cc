@@ -1,4 +1,5 @@
-// Tokenizers from files and folders: which of the files is read, and what those next to it add.
+// Makes tokenizers from files and folders: chooses the file to read, and adds what its neighbours
+// say.
 #include <algorithm>
 
 #include "runtime/data/find_document_tokens.h"
@@ -44,7 +45,7 @@ class TokenizerLoader {
     return made;
   }
 
-  // Other files of a folder belong to a tokenizer.json or *.model, not to a file of another name.
+  // Other files of the folder belong to a tokenizer.json or *.model, not to a file of another name.
   Made from_file(const std::string& path) {
     LEASEHOLD_ASSIGN_OR_RETURN(const std::string content, read_file(files_, path));
     if (path.ends_with(".model"))
@@ -60,14 +61,15 @@ class TokenizerLoader {
   Made from_vocab_merges(const std::string& directory) {
     LEASEHOLD_ASSIGN_OR_RETURN(VocabMerges read, read_vocab_merges(files_, directory));
     const std::string file = join_path(directory, "vocab.json");
-    // The vocabulary first, so that what is wrong with it is told by file and line.
+    // The vocabulary comes first, so that an error in it names file and line.
     const auto native = create_bpe_tokenizer(read.description, file);
     if (!native.ok()) return Status(Code::kBadData, native.status().message());
     LEASEHOLD_ASSIGN_OR_RETURN(
         auto made,
         parse_tokenizer_json(write_huggingface_tokenizer(read.description, read.add_prefix_space),
                              file, program_));
-    for (std::string& notice : read.notices) made->add_notice(fmt::format("{}: {}", directory, notice));
+    for (std::string& notice : read.notices)
+      made->add_notice(fmt::format("{}: {}", directory, notice));
     return made;
   }
 

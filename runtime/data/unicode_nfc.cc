@@ -13,12 +13,12 @@ namespace {
 
 // Characters from here on are rare, and none of them combines.
 constexpr int32_t kMaxListed = 0x30000;
-constexpr int kMaxDecomposed = 32;  // Unicode's longest canonical one has 4
+constexpr int kMaxDecomposed = 32;  // Unicode's longest canonical decomposition has 4
 constexpr auto kDecompose = static_cast<utf8proc_option_t>(UTF8PROC_DECOMPOSE | UTF8PROC_STABLE);
 constexpr auto kCompose = static_cast<utf8proc_option_t>(UTF8PROC_COMPOSE | UTF8PROC_STABLE);
 
-// Characters that tokenizers 0.23.3 leaves alone and utf8proc does not, and blocks of later
-// versions of Unicode.
+// Characters that tokenizers 0.23.3 does not change but utf8proc does, and blocks of later versions
+// of Unicode.
 struct CodeRange {
   int32_t first, last;
 };
@@ -71,7 +71,7 @@ void append_normal(std::string_view text, std::string& out) {
 
 NfcNormalizer::NfcNormalizer() : stable_(static_cast<size_t>(kMaxListed)) {
   std::array<utf8proc_int32_t, kMaxDecomposed> parts{};
-  std::vector<bool> follows(stable_.size());  // may become one with a character before
+  std::vector<bool> follows(stable_.size());  // may combine with a character before
   for (int32_t code = 0; code < kMaxListed; ++code) {
     if (!utf8proc_codepoint_valid(code)) continue;
     int boundary = 0;
@@ -105,8 +105,8 @@ bool NfcNormalizer::is_stable(std::string_view character) const {
   return code >= 0 && code < kMaxListed && stable_[static_cast<size_t>(code)];
 }
 
-// Returns where the first character at or after `at` begins that is not stable; the text's end when
-// all are. Bytes of no character count as stable.
+// Returns the beginning of the first character at or after `at` that is not stable; the end of the
+// text if all are stable. Bytes of no character count as stable.
 size_t NfcNormalizer::find_unstable(std::string_view text, size_t at) const {
   while (at < text.size()) {
     if (static_cast<uint8_t>(text[at]) < 0x80) {
@@ -127,7 +127,7 @@ std::string_view NfcNormalizer::normalize(std::string_view text, std::string& ro
   room.reserve(text.size() + text.size() / 8);
   size_t copied = 0;
   while (unstable < text.size()) {
-    // From the stable character before, with which marks may become one, to the next stable one.
+    // From the stable character before, which may combine with marks, to the next stable one.
     size_t begin = std::max(copied, utf8_previous(text, unstable));
     if (is_too_new(text.substr(begin, unstable - begin))) begin = unstable;
     size_t end = unstable;

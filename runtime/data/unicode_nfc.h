@@ -1,5 +1,5 @@
-// Unicode's normalization form C (UAX #15), by libutf8proc: letters and the marks after them become
-// one character where there is one. The tables are those of the library's version of Unicode.
+// Unicode's normalization form C (UAX #15), by libutf8proc: a letter and the marks after it become
+// one character if there is one. The tables are those of the library's version of Unicode.
 #pragma once
 
 #include <string>
@@ -8,23 +8,24 @@
 
 namespace leasehold {
 
-// Normalizes texts; may be used by several threads at once.
+// A normalizer that several threads may use at once.
 class NfcNormalizer {
  public:
   NfcNormalizer();
 
-  // Returns true for a character that normalization leaves alone whatever stands before or after
-  // it, so that a text may be cut in front of it. `character` is one character in UTF-8.
+  // Returns true if normalization never changes the character, whatever precedes or follows it, so
+  // that a text may be cut before it. `character` is one character in UTF-8.
   bool is_stable(std::string_view character) const;
 
-  // Returns `text` where it is normal already, else its normal form, which is kept in `room`. Bytes
-  // of no UTF-8 character stay as they are, and nothing joins over them.
+  // Returns `text` if it is already normal, otherwise its normal form, which is stored in `room`.
+  // Bytes of no UTF-8 character do not change, and nothing combines across them.
   std::string_view normalize(std::string_view text, std::string& room) const;
 
  private:
   static bool is_too_new(std::string_view character);
   size_t find_unstable(std::string_view text, size_t at) const;
-  std::vector<bool> stable_;  // by code point, below kMaxListed; above it all count as not stable
+  // By code point, below kMaxListed; characters above count as not stable.
+  std::vector<bool> stable_;
 };
 
 }  // namespace leasehold

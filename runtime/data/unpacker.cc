@@ -36,8 +36,7 @@ constexpr uint64_t kMaxXzMemory = uint64_t{2} << 30;
 
 Status damaged(std::string_view reason) { return error(Code::kBadData, "damaged: {}", reason); }
 
-// The common part of the decoders: a stream that has ended is followed by another one, by zeros or
-// by nothing.
+// The part that the decoders share: after a stream follows another stream, zeros or nothing.
 class StreamUnpacker : public Unpacker {
  public:
   Result<Progress> unpack(std::string_view in, char* out, size_t out_bytes) final {
@@ -58,7 +57,7 @@ class StreamUnpacker : public Unpacker {
   bool at_end() const final { return between_; }
 
  protected:
-  // Makes ready for a stream.
+  // Prepares for a new stream.
   virtual Status begin() = 0;
   virtual Result<Progress> step(std::string_view in, char* out, size_t out_bytes, bool& ended) = 0;
 
@@ -200,8 +199,8 @@ const KnownPacking& known(Packing packing) {
 }  // namespace
 
 std::optional<Packing> find_packing(std::string_view head) {
-  // "BZh" alone could begin a text: after the level comes pi in BCD, or its root where nothing is
-  // packed.
+  // "BZh" alone could begin a text. After the level comes pi in BCD, or, if nothing is packed, its
+  // square root.
   constexpr std::string_view kBzip2Block("1AY&SY"), kBzip2End("\x17\x72\x45\x38\x50\x90");
   for (const KnownPacking& packing : kPackings) {
     if (!head.starts_with(packing.magic)) continue;

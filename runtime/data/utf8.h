@@ -1,4 +1,4 @@
-// Which bytes are UTF-8 (Unicode 15, table 3-7: no surrogates, nothing overlong, at most U+10FFFF).
+// Recognises UTF-8 (Unicode 15, table 3-7: no surrogates, nothing overlong, at most U+10FFFF).
 #pragma once
 
 #include <cstdint>
@@ -6,8 +6,7 @@
 
 namespace leasehold {
 
-// The length in bytes (1 to 4) of the character that `text` starts with; 0 when it starts with none
-// (or is empty).
+// Returns the length in bytes (1 to 4) of the character at the start of `text`; 0 if there is none.
 inline size_t utf8_character_bytes(std::string_view text) {
   const auto byte = [&](size_t i) {
     return i < text.size() ? static_cast<uint8_t>(text[i]) : uint8_t{0};
@@ -28,7 +27,7 @@ inline size_t utf8_character_bytes(std::string_view text) {
   return second && follows(2) && follows(3) ? 4 : 0;
 }
 
-// How many leading bytes of `text` are whole characters.
+// Returns the number of leading bytes of `text` that are whole characters.
 inline size_t utf8_prefix_bytes(std::string_view text) {
   size_t at = 0;
   while (at < text.size()) {
@@ -43,7 +42,7 @@ inline size_t utf8_prefix_bytes(std::string_view text) {
   return at;
 }
 
-// Where the character that ends right before `at` begins; `at` itself when none does.
+// Returns the beginning of the character that ends right before `at`; `at` itself if there is none.
 inline size_t utf8_previous(std::string_view text, size_t at) {
   for (size_t length = 1; length <= 4 && length <= at; ++length) {
     if (utf8_character_bytes(text.substr(at - length, length)) == length) return at - length;

@@ -15,12 +15,12 @@ namespace {
 
 using nlohmann::json;
 
-// A tokenizer's class in transformers, without "Fast" at its end, and the models that have it.
+// A tokenizer's class in transformers, without "Fast" at the end, and the models that use it.
 struct TokenizerClass {
   std::string_view name;
   std::string_view pattern;
   bool nfc = false;
-  bool mask_strips = false;  // a mask_token that is a mere text takes the space before it
+  bool mask_strips = false;  // a mask_token that is plain text includes the space before it
   std::array<std::string_view, 6> model_types = {};
 };
 constexpr std::array kClasses = {
@@ -77,14 +77,14 @@ Result<const TokenizerClass*> find_class(const json& tokenizer_config, const jso
   return &kClasses.front();
 }
 
-// By text; what is read first stays.
+// A list of added tokens by text; the first entry for a text stays.
 class AddedList {
  public:
   explicit AddedList(const BpeSource& source) {
     for (const auto& [token, id] : source.vocab) ids_.emplace(token, id);
   }
 
-  // "added_tokens_decoder": an object of ids with "content" and flags.
+  // Reads "added_tokens_decoder": an object of ids with "content" and flags.
   Status read_decoder(const json& decoder, const std::string& file) {
     for (const auto& [id, entry] : decoder.items()) {
       const std::string content = token_text(entry);
@@ -109,7 +109,7 @@ class AddedList {
     return ok_status();
   }
 
-  // added_tokens.json: an object of texts with ids.
+  // Reads added_tokens.json: an object of texts with ids.
   void read_ids(const json& added) {
     if (!added.is_object()) return;
     for (const auto& [content, id] : added.items()) {
@@ -118,7 +118,7 @@ class AddedList {
     }
   }
 
-  // Named tokens are special; those that no file gives an id are left out.
+  // Reads named tokens, which are special. Leaves out those to which no file gives an id.
   void read_names(const json& object, bool mask_strips, std::vector<std::string>& notices) {
     if (!object.is_object()) return;
     for (const char* name : kSpecialNames) {

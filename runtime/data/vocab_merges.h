@@ -1,6 +1,6 @@
-// Folders that hold vocab.json and merges.txt. The two say neither how text is cut nor which tokens
-// were added: tokenizer_config.json next to them does, by the name of a class of Hugging Face's
-// transformers.
+// Reads folders with vocab.json and merges.txt. These two files say neither how text is cut nor
+// which tokens were added. tokenizer_config.json next to them does, by the name of a class of
+// Hugging Face's transformers.
 #pragma once
 
 #include <string>
@@ -17,8 +17,8 @@ struct VocabMerges {
   std::vector<std::string> notices;
 };
 
-// The class is that of tokenizer_config.json, else of config.json, else GPT-2's, with a notice.
-// kBadData, naming it, for a class whose pattern is not known here.
+// Reads such a folder. The class is that of tokenizer_config.json, else of config.json, else
+// GPT-2's with a notice. kBadData, naming it, for a class whose pattern is unknown here.
 Result<VocabMerges> read_vocab_merges(FileSystem& files, const std::string& directory);
 
 }  // namespace leasehold
