@@ -11,7 +11,7 @@ import pathlib
 import sys
 import tomllib
 
-WIDTH, LEFT, RIGHT, TOP, BAR, GAP, LOSS = 900, 110, 20, 30, 22, 10, 190
+WIDTH, LEFT, RIGHT, TOP, BAR, GAP, LOSS = 900, 80, 20, 44, 22, 10, 130
 COLORS = ["#4c78a8", "#e08a3c", "#5d9e5d", "#a26bb0", "#c25b5b"]
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -30,7 +30,7 @@ class Run:
     def __init__(self, run_dir, calendar):
         events = lines_of(run_dir / "events.jsonl")
         self.begin = unix(events[0]["time"])
-        self.generations, self.ends = [], []
+        self.generations, self.ends, self.first_steps = [], [], {}
         for event in events:
             at = unix(event["time"]) - self.begin
             if event["event"] == "generation_started":
@@ -38,7 +38,9 @@ class Run:
                 self.generations.append([at, None, [host["host"] for host in world["hosts"]]])
             elif event["event"] == "generation_ended":
                 self.generations[-1][1] = at
-                self.ends.append((at, event["outcome"]))
+                self.ends.append((at, self.word_for(event)))
+            elif event["event"] == "first_new_step":
+                self.first_steps[event["generation"]] = at
         self.end = self.generations[-1][1]
         self.losses = self.timed_losses(lines_of(run_dir / "metrics.jsonl"))
         self.leases = [(lease["hosts"], self.moment(lease.get("begin"), 0), self.moment(lease.get("end"), None))
@@ -48,15 +50,20 @@ class Run:
     def moment(text, otherwise):
         return otherwise if text is None else int(text[1:-1]) * UNITS[text[-1]]
 
+    @staticmethod
+    def word_for(event):
+        if event["outcome"] != "exit code 75":
+            return "node killed"
+        return "node joins" if "can train instead" in event["reason"] else "lease ends"
+
     def timed_losses(self, steps):
-        """Steps have durations and no times: those of a generation end when it does, less its last save."""
+        """Steps have durations and no times: those of a generation follow its first new step."""
         losses = []
-        for number, (begin, end, _) in enumerate(self.generations, 1):
-            mine = [step for step in steps if step["generation"] == number]
-            at = max(begin, end - 0.3 - sum(step["step_time_s"] for step in mine))
-            for step in mine:
-                at += step["step_time_s"]
+        for number in sorted(self.first_steps):
+            at = self.first_steps[number]
+            for step in [step for step in steps if step["generation"] == number]:
                 losses.append((at, step["loss"]))
+                at += step["step_time_s"]
         return losses
 
 
@@ -91,17 +98,18 @@ def draw(run):
     def y_of(loss):
         return round(bottom + 20 + (highest - loss) / (highest - lowest) * (LOSS - 30), 1)
 
-    for at, outcome in run.ends[:-1]:
-        word = "killed" if outcome != "exit code 75" else "drained"
-        parts.append(f'<line x1="{x(at)}" y1="{TOP - 6}" x2="{x(at)}" y2="{height - 30}" stroke="#999" '
+    for place, (at, word) in enumerate(run.ends[:-1]):
+        level = TOP - 12 - 14 * (place % 2)
+        parts.append(f'<line x1="{x(at)}" y1="{level + 4}" x2="{x(at)}" y2="{height - 30}" stroke="#999" '
                      'stroke-dasharray="3 3"/>')
-        text(x(at), TOP - 12, word, 'text-anchor="middle" font-size="11" fill="#555"')
+        text(x(at), level, word, 'text-anchor="middle" font-size="12" fill="#333"')
     every = max(1, len(run.losses) // 300)
     points = " ".join(f"{x(at)},{y_of(loss)}" for at, loss in run.losses[::every])
     parts.append(f'<polyline points="{points}" fill="none" stroke="#333" stroke-width="1.5"/>')
     for loss in (highest, (highest + lowest) / 2, lowest):
         text(LEFT - 8, y_of(loss) + 4, f"{loss:.1f}", 'text-anchor="end"')
-    text(LEFT + 8, bottom + 16, "training loss, nats per byte", 'text-anchor="start" fill="#555"')
+    text(WIDTH - RIGHT, bottom + 24, "training loss, nats per byte", 'text-anchor="end" fill="#555"')
+    text(WIDTH - RIGHT, TOP - 18, "pale: leased; solid: training", 'text-anchor="end" fill="#555"')
     parts.append(f'<line x1="{LEFT}" y1="{height - 30}" x2="{WIDTH - RIGHT}" y2="{height - 30}" stroke="#333"/>')
     step = next(step for step in (5, 10, 15, 30, 60, 300, 600) if run.end / step < 10)
     for at in range(0, int(run.end) + 1, step):
