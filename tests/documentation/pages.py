@@ -60,11 +60,11 @@ class Page:
 
     def links(self):
         """(line, target) of each link and picture."""
-        for number, line in self.prose:
-            plain = re.sub(r"`[^`]*`", lambda span: "x" * len(span.group(0)), line)
-            for match in re.finditer(r"\[[^\]]*\]\(([^)\s]+)\)", plain):
-                start, end = match.span(1)
-                yield number, line[start:end]
+        text = self.text()
+        plain = re.sub(r"`[^`]*`", lambda span: re.sub(r"[^\n]", "x", span.group(0)), text)
+        for match in re.finditer(r"\[[^\]]*\]\(([^)\s]+)\)", plain):
+            start, end = match.span(1)
+            yield self.prose[plain[:start].count("\n")][0], text[start:end]
 
     def spans(self):
         """(line, text) of each span of code, which may go over a line's end."""
