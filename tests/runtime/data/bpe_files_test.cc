@@ -1,4 +1,4 @@
-// What is wrong with a tokenizer's files is named.
+// Tests that errors in a tokenizer's files are named.
 #include <functional>
 
 #include "runtime/data/bpe_tokenizer.h"
@@ -23,7 +23,7 @@ void expect_bad_files(const Status& status, std::initializer_list<std::string> p
 
 class HuggingFaceFile : public ::testing::Test {
  protected:
-  // The good file after `change`.
+  // Parses the good file after `change`.
   Status parse(const std::function<void(Json&)>& change) {
     Json changed = good_;
     change(changed);
@@ -79,7 +79,7 @@ TEST_F(HuggingFaceFile, WhatDoesNotChangeTokensIsPassedOver) {
   changed["truncation"] = {{"max_length", 8}};
   changed["padding"] = {{"pad_id", 5}};
   changed["normalizer"] = {{"type", "Sequence"}, {"normalizers", Json::array()}};
-  changed["model"].erase("type");  // as old files have it
+  changed["model"].erase("type");  // as in old files
   const auto tokenizer = parse_native_tokenizer_json(changed.dump(), "t.json").value();
   ASSERT_EQ(tokenizer->notices().size(), 1u);
   EXPECT_EQ(tokenizer->notices()[0],
@@ -91,7 +91,7 @@ TEST_F(HuggingFaceFile, WhatDoesNotChangeTokensIsPassedOver) {
 TEST_F(HuggingFaceFile, AddedTokensAreNumberedAsTheLibraryDoes) {
   Json changed = good_;
   const int64_t next = changed["added_tokens"].back()["id"].get<int64_t>() + 1;
-  changed["added_tokens"].push_back(changed["added_tokens"][0]);  // once more: passed over
+  changed["added_tokens"].push_back(changed["added_tokens"][0]);  // a repeated token is passed over
   changed["added_tokens"].push_back({{"id", 9000}, {"content", "<far>"}, {"special", true}});
   const auto tokenizer = parse_native_tokenizer_json(changed.dump(), "t.json").value();
   EXPECT_EQ(tokenizer->token_id("<far>"), next);
@@ -100,7 +100,7 @@ TEST_F(HuggingFaceFile, AddedTokensAreNumberedAsTheLibraryDoes) {
   EXPECT_NE(tokenizer->notices()[0].find("'<far>'"), std::string::npos);
 }
 
-// The second one's printable characters spell the first one, and both give the same id, after the
+// The printable characters of the second token spell the first one. Both get the same id, after the
 // vocabulary's.
 TEST_F(HuggingFaceFile, OneAddedIdMayBeWrittenInBothWays) {
   Json changed = good_;
@@ -118,7 +118,7 @@ TEST_F(HuggingFaceFile, OneAddedIdMayBeWrittenInBothWays) {
   EXPECT_EQ(tokenizer.value()->encode("#! #").value(), std::vector<int32_t>{9000});
 }
 
-// One that the trainer put into the vocabulary as it is written.
+// The trainer put the token into the vocabulary as plain text.
 TEST_F(HuggingFaceFile, AnAccentInASpecialTokenStaysOne) {
   Json changed = good_;
   const int64_t id = 3000;
@@ -132,7 +132,7 @@ TEST_F(HuggingFaceFile, AnAccentInASpecialTokenStaysOne) {
   ASSERT_EQ(ids.size(), 3u);
   EXPECT_EQ(ids[1], id);
   EXPECT_EQ(tokenizer.value()->decode(ids).value(), "a<d\u00e9but>b");
-  // The ids between are holes, and no text.
+  // The ids between are holes and have no text.
   EXPECT_EQ(tokenizer.value()->vocab_size(), id + 1);
   EXPECT_EQ(tokenizer.value()->decode({{ids[0], 2500, ids[2]}}).value(), "ab");
 }

@@ -1,4 +1,4 @@
-// The vocabulary and texts of tests/fixtures/bpe, which make_bpe_fixture.py wrote.
+// The vocabulary and texts of tests/fixtures/bpe, written by make_bpe_fixture.py.
 #pragma once
 
 #include <fstream>
@@ -23,7 +23,7 @@ inline std::string bpe_fixture_text(const std::string& name) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-// "gpt2": from vocab.json and merges.txt; "llama3": from a tokenizer.json.
+// Loads "gpt2" from vocab.json and merges.txt, or "llama3" from a tokenizer.json.
 inline std::unique_ptr<Tokenizer> bpe_fixture_tokenizer(const std::string& name) {
   return load_tokenizer(posix_files(), bpe_fixture(name == "gpt2" ? "" : name)).value();
 }
@@ -34,7 +34,7 @@ struct BpeVector {
   std::vector<int32_t> ids;
 };
 
-// With the ids of that tokenizer.
+// Returns the texts with the ids of that tokenizer.
 inline std::vector<BpeVector> bpe_fixture_vectors(const std::string& tokenizer) {
   std::vector<BpeVector> vectors;
   for (const auto& entry : nlohmann::json::parse(bpe_fixture_text("vectors.json"))) {

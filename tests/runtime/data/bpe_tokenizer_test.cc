@@ -1,7 +1,7 @@
 #include "runtime/data/bpe_tokenizer.h"
 
 #include <gtest/gtest.h>
-// After gtest, which it does not include itself.
+// Included after gtest, which this header does not include itself.
 #include <rapidcheck/gtest.h>
 #include <thread>
 
@@ -53,7 +53,7 @@ TEST_P(BpeFixture, ItsDescriptionComesBack) {
   }
 }
 
-// Text of what patterns and added tokens look at.
+// Returns a text of pieces that matter to patterns and added tokens.
 std::string random_text() {
   const auto piece = rc::gen::elementOf(std::vector<std::string>{"a",
                                                                  "Z",
@@ -99,7 +99,7 @@ RC_GTEST_PROP(Bpe, CuttingAtASeparablePlaceChangesNothing, ()) {
   for (const auto& tokenizer : {gpt2.get(), llama3.get()}) {
     const std::vector<int32_t> whole = tokenizer->encode(text).value();
     RC_ASSERT(tokenizer->decode(whole).value() == text);
-    // Every place that a stream which has got this far would be cut at.
+    // Every place where a stream that has got this far would be cut.
     for (size_t seen = 0; seen <= text.size(); ++seen) {
       const auto cut = static_cast<size_t>(tokenizer->separable_prefix(text.substr(0, seen)));
       RC_ASSERT(cut < seen || cut == 0);

@@ -63,7 +63,7 @@ TEST(TokenStream, HoldsBackHalfACharacter) {
   EXPECT_EQ(stream.finish(), "");
 }
 
-// Long texts are not decoded anew for each token, and read the same.
+// Long texts are not decoded again for each token, and the result is the same.
 TEST(TokenStream, ReadsTheSameHoweverLong) {
   const auto tokenizer = create_tokenizer("byte").value();
   TokenStream stream(*tokenizer);
@@ -78,7 +78,7 @@ TEST(TokenStream, ReadsTheSameHoweverLong) {
   EXPECT_EQ(shown, expected);
 }
 
-// A decoder that shows every byte as half a character, and counts what it is asked for.
+// A decoder that shows every byte as an incomplete character, and counts its calls.
 class HalfCharacters : public Tokenizer {
  public:
   std::string_view name() const override { return "halves"; }
@@ -103,7 +103,7 @@ class HalfCharacters : public Tokenizer {
   mutable int64_t decoded_ = 0;
 };
 
-// What never becomes a character is shown, and costs no more the longer it lasts.
+// Bytes that never become a character are shown, and the cost does not grow with their number.
 TEST(TokenStream, HalfCharactersWithoutEndAreShown) {
   const HalfCharacters tokenizer;
   TokenStream stream(tokenizer);

@@ -16,7 +16,7 @@ std::string sample_text(size_t bytes) {
 
 class InputStreamTest : public ::testing::Test {
  protected:
-  // All of it, `count` bytes at a time.
+  // Reads the whole content, `count` bytes at a time.
   Result<std::string> read(const std::string& content, std::optional<Packing> packing,
                            int64_t count = 1000) {
     files_.set_content("f", content);
@@ -46,7 +46,8 @@ TEST_F(InputStreamTest, GivesWhatWasPacked) {
           static_cast<int64_t>(bytes));
     }
   }
-  // Much more than it takes packed: the decoder gives many times without taking.
+  // The content is much larger than its packed form: the decoder produces many times without
+  // consuming.
   const std::string zeros(1 << 20, 'a');
   for (const Packing packing : kAllPackings)
     EXPECT_EQ(read(packed(packing, zeros), packing, 4096).value(), zeros) << packing_name(packing);
@@ -73,7 +74,7 @@ TEST_F(InputStreamTest, NamesDamageAndItsPlace) {
       EXPECT_NE(status.message().find(fmt::format("of {}", left)), std::string::npos)
           << status.message();
     }
-    // Every flipped bit is found: each of these formats has a checksum.
+    // Every flipped bit is detected: each of these formats has a checksum.
     for (const size_t at : {good.size() / 3, good.size() / 2, good.size() - 5}) {
       std::string bad = good;
       bad[at] = static_cast<char>(bad[at] ^ 4);

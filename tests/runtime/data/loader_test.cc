@@ -52,7 +52,7 @@ TEST(Permute, StaysInsideHugeSizes) {
 }
 
 // Every image of index 0 is about equally frequent over the keys: chi-squared with 15 degrees of
-// freedom, whose 99.99% point is 44.3. Fixed keys: this passes always or never.
+// freedom, whose 99.99% point is 44.3. The keys are fixed, so this passes always or never.
 TEST(Permute, SpreadsEvenlyOverKeys) {
   constexpr int kSize = 16;
   constexpr int kKeys = 16000;
@@ -66,7 +66,8 @@ TEST(Permute, SpreadsEvenlyOverKeys) {
   }
 }
 
-// Neighbours in the order are not neighbours in the file: about one in `size` pairs is, by chance.
+// Neighbours in the order are not neighbours in the file, except for about one pair in `size`, by
+// chance.
 TEST(Permute, BreaksUpNeighbours) {
   constexpr uint64_t kSize = 10007;
   int neighbours = 0;
@@ -76,7 +77,7 @@ TEST(Permute, BreaksUpNeighbours) {
   EXPECT_LT(neighbours, 10);
 }
 
-// The order of the data is part of what a job is: these values must never change.
+// The order of the data is part of a job, so these values must never change.
 TEST(Permute, GoldenValues) {
   std::vector<uint64_t> images;
   for (uint64_t i = 0; i < 8; ++i) images.push_back(permute(i, 1000, 42));
@@ -107,7 +108,7 @@ class WindowLoaderTest : public ::testing::Test {
     return tokens[0];
   }
 
-  // Windows of one epoch, in the order of its samples.
+  // Returns the windows of one epoch, in the order of its samples.
   static std::vector<int32_t> epoch(const WindowLoader& loader, uint64_t number) {
     const uint64_t size = static_cast<uint64_t>(loader.num_windows());
     std::vector<int32_t> windows;

@@ -1,4 +1,4 @@
-// Datasets as Megatron-LM writes them.
+// Makes datasets in the form that Megatron-LM writes.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,8 @@ struct MegatronFiles {
   std::string bin;
 };
 
-// `sequences`: the tokens of each; `documents`: the first sequence of each.
+// Makes a dataset. `sequences` has the tokens of each sequence, `documents` the first sequence of
+// each document.
 template <typename Token>
 MegatronFiles megatron_files(uint8_t dtype, const std::vector<std::vector<Token>>& sequences,
                              const std::vector<int64_t>& documents) {

@@ -1,4 +1,4 @@
-// Packs bytes as the programs gzip, zstd, bzip2 and xz do, for tests of reading them.
+// Packs bytes as the programs gzip, zstd, bzip2 and xz do, for tests that read them.
 #pragma once
 
 #include <bzlib.h>
@@ -33,7 +33,7 @@ inline std::string packed(Packing packing, const std::string& bytes) {
       return gzipped(bytes);
     case Packing::kZstd: {
       ZSTD_CCtx* context = ZSTD_createCCtx();
-      ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, 1);  // as zstd(1) does
+      ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, 1);  // like zstd(1)
       out.resize(ZSTD_compress2(context, out.data(), out.size(), bytes.data(), bytes.size()));
       ZSTD_freeCCtx(context);
       return out;

@@ -1,4 +1,4 @@
-// Parquet by the helper: with stand-ins for Python, and with pyarrow where it is installed.
+// Tests the Parquet helper: with stand-ins for Python, and with pyarrow if it is installed.
 #include "runtime/data/parquet_input.h"
 
 #include <cstdlib>
@@ -21,7 +21,7 @@ class ParquetInputTest : public ::testing::Test {
     std::ofstream(directory_ / name, std::ios::binary) << content;
     return directory_ / name;
   }
-  // A program in Python's place.
+  // Puts a program in Python's place.
   void stand_in(const std::string& shell) {
     const std::string path = write("python", "#!/bin/sh\n" + shell + "\n");
     std::filesystem::permissions(path, std::filesystem::perms::owner_all);

@@ -1,4 +1,4 @@
-// The formats that `leasehold prepare` reads, and threads that change nothing.
+// Tests the formats that `leasehold prepare` reads, and that the number of threads changes nothing.
 #include <filesystem>
 #include <fstream>
 
@@ -49,7 +49,7 @@ TEST_F(PrepareFormatsTest, ThreadsAndChunksChangeNoToken) {
   for (const BpeVector& vector : bpe_fixture_vectors("gpt2")) text += vector.text + " and\n";
   const std::string input = write("all.txt", text);
   const std::vector<int32_t> expected = gpt2_->encode(text).value();
-  options_.format = PrepareFormat::kBytes;  // the texts hold such as are no UTF-8
+  options_.format = PrepareFormat::kBytes;  // some of the texts are not UTF-8
   for (const int num_threads : {1, 2, 5}) {
     for (const int64_t chunk_bytes : {100, 1777, 1 << 20}) {
       options_.num_threads = num_threads;
@@ -93,7 +93,8 @@ TEST_F(PrepareFormatsTest, JsonLinesAreDocuments) {
     ASSERT_TRUE(prepare(*gpt2_, {input}).ok());
     EXPECT_EQ(tokens("train.bin"), expected);
   }
-  // Without a token that ends documents there is none; the cut goes back to a line's begin.
+  // Without a token that ends documents there are no documents; the cut moves back to the beginning
+  // of a line.
   ASSERT_TRUE(prepare(*byte_, {input}, 0.1).ok());
   EXPECT_EQ(byte_->decode(tokens("validation.bin")).value(), "the end");
   options_.format = PrepareFormat::kText;
@@ -113,7 +114,7 @@ TEST_F(PrepareFormatsTest, ALineThatIsNoDocumentIsNamed) {
           write("d.jsonl", "{\"text\": \"a\"}\n\n{\"text\": \"b\"}\n" + line + "\n{\"text\": 1}\n");
       expect_error(prepare(*byte_, {input}), Code::kBadData,
                    {input, "line 4: ", part, "--format text"});
-      // Behind the border to validation, lines count on.
+      // Line numbers continue after the border to validation.
       expect_error(prepare(*byte_, {input}, 0.5), Code::kBadData, {"line 4: "});
     }
   }
@@ -128,7 +129,7 @@ TEST_F(PrepareFormatsTest, LlmcTokensAreCopiedAndChecked) {
   const std::vector<uint16_t> narrow = {1, 2, 3, 255};
   content = make_token_header(4, 2);
   content.append(reinterpret_cast<const char*>(narrow.data()), 8);
-  // Known by its first bytes under any name.
+  // The format is recognised by its first bytes under any name.
   ASSERT_TRUE(prepare(*byte_, {write("narrow", content)}, 0.25).ok());
   EXPECT_EQ(tokens("train.bin"), (std::vector<int32_t>{1, 2, 3}));
   EXPECT_EQ(tokens("validation.bin"), (std::vector<int32_t>{255}));
@@ -169,7 +170,7 @@ TEST_F(PrepareFormatsTest, DamagedAndUnknownAreRefused) {
   EXPECT_NE(status.message().find("megatron"), std::string::npos) << status.message();
 }
 
-// docs/data.md has a row for each format, and no other.
+// docs/data.md has exactly one row for each format.
 TEST_F(PrepareFormatsTest, AreThoseOfTheDocumentation) {
   const std::string document =
       read_file(posix_files(), LEASEHOLD_FIXTURES "/../../docs/data.md").value();

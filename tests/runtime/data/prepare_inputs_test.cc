@@ -1,4 +1,4 @@
-// Tests what `leasehold prepare` takes for text, unpacks, copies and refuses.
+// Tests which inputs `leasehold prepare` reads as text, unpacks, copies and refuses.
 #include <fcntl.h>
 #include <filesystem>
 #include <fstream>
@@ -87,7 +87,7 @@ TEST_F(PrepareInputsTest, OtherEncodingsAreRefusedByNameOrPlace) {
   expect_refused("a.jsonl", "{\"text\": \"a\"}\n{\"text\": \"\xE9\"}\n", {"0xE9", "(line 2)"});
   expect_refused("a.txt", std::string(5000, 'a') + "\n" + '\0', {"a NUL at offset 5001 (line 2)"});
   expect_refused("a.txt", "cut \xE2\x98", {"ends inside a character, at offset 4"});
-  // Behind the border to validation, and in small chunks.
+  // After the border to validation, and in small chunks.
   options_.chunk_bytes = 7;
   const std::string path = write("b.txt", std::string(100, 'b') + "\xFF" + "bb");
   const Status status = prepare(*byte_, {path}, 0.5);
@@ -119,7 +119,7 @@ TEST_F(PrepareInputsTest, BytesComeBackAsTheyAre) {
   }
 }
 
-// A packed file gives the very files that its content gives.
+// A packed file gives exactly the same output as its content.
 TEST_F(PrepareInputsTest, PackedFilesAreReadAsTheirContent) {
   std::string lines, prose;
   for (int i = 0; i < 300; ++i) {
@@ -139,7 +139,7 @@ TEST_F(PrepareInputsTest, PackedFilesAreReadAsTheirContent) {
           EXPECT_EQ(total, std::ssize(bytes) * (fraction > 0 ? 2 : 1));
           progress.push_back(done);
         };
-        // The name's last suffix does not matter, the one before does.
+        // The last suffix of the name does not matter, but the one before it does.
         const Status status = prepare(*gpt2_, {write(name + ".gz", bytes)}, fraction);
         ASSERT_TRUE(status.ok()) << status.message();
         EXPECT_EQ(file("train.bin"), train) << packing_name(packing) << " " << fraction;
@@ -189,7 +189,7 @@ TEST_F(PrepareInputsTest, StreamsAreCopiedAndRemoved) {
   EXPECT_EQ(text("train.bin"), "abcdef");
   EXPECT_EQ(text("validation.bin"), "gh");
   EXPECT_EQ(posix_files().list(directory_ / "out").value().size(), 3u);
-  // By their first characters: JSON lines, also packed.
+  // JSON lines are recognised by their first characters, also when packed.
   ASSERT_TRUE(through_pipe(gzipped("{\"text\": \"one\"}\n{\"text\": \"two\"}\n"), 0).ok());
   EXPECT_EQ(text("train.bin"), "onetwo");
   std::filesystem::remove_all(directory_ / "out");
@@ -203,7 +203,7 @@ TEST_F(PrepareInputsTest, StreamsAreCopiedAndRemoved) {
   EXPECT_EQ(twice.code(), Code::kUsage);
   const std::atomic<bool> stopped = true;
   options_.stopped = &stopped;
-  const int held = ::open(pipe.c_str(), O_RDWR);  // a writer that says nothing
+  const int held = ::open(pipe.c_str(), O_RDWR);  // a writer that writes nothing
   EXPECT_EQ(prepare(*byte_, {pipe}).code(), Code::kDrained);
   ::close(held);
   EXPECT_FALSE(std::filesystem::exists(directory_ / "out"));

@@ -12,8 +12,8 @@
 namespace leasehold {
 namespace {
 
-// Ids are words' lengths plus 70000: wide tokens, and one that must not be cut in two by the end of
-// a chunk.
+// Makes ids of words: the length plus 70000. The ids are wide, and the end of a chunk must not cut
+// a word in two.
 class WordTokenizer : public Tokenizer {
  public:
   std::string_view name() const override { return "word"; }
@@ -106,7 +106,7 @@ TEST_F(PrepareTest, ChunkSizesDoNotMatter) {
 }
 
 TEST_F(PrepareTest, NeverCutsACharacterOfUtf8) {
-  // Three bytes a character: a quarter of 12 bytes is 3, of 24 is 6, of 6 is 1.
+  // A character has three bytes: a quarter of 12 bytes is 3, of 24 is 6, of 6 is 1.
   const std::string smile = "\xE2\x98\xBA";
   ASSERT_TRUE(prepare(options({input("a", smile + smile)})).ok());
   EXPECT_EQ(text("train.bin"), smile);
@@ -114,7 +114,7 @@ TEST_F(PrepareTest, NeverCutsACharacterOfUtf8) {
   ASSERT_TRUE(prepare(options({input("a", "abc" + smile + "d")}, 0.3)).ok());
   EXPECT_EQ(text("train.bin"), "abc");
   EXPECT_EQ(text("validation.bin"), smile + "d");
-  // Not UTF-8: cut where the fraction says.
+  // Bytes that are not UTF-8 are cut exactly at the fraction.
   PrepareOptions bytes = options({input("a", std::string(8, '\x80'))});
   bytes.format = PrepareFormat::kBytes;
   ASSERT_TRUE(prepare(bytes).ok());
@@ -180,7 +180,7 @@ TEST_F(PrepareTest, StopsWhenAsked) {
   EXPECT_EQ(outputs(), no_outputs_);
 }
 
-// On a file system in memory that fails on request.
+// Prepares on a file system in memory that fails on request.
 class PrepareOnFaultyFilesTest : public ::testing::Test {
  protected:
   PrepareOnFaultyFilesTest() {
@@ -222,7 +222,7 @@ class PrepareOnFaultyFilesTest : public ::testing::Test {
   std::unique_ptr<Tokenizer> byte_ = create_tokenizer("byte").value();
 };
 
-// No temporary stays, and there is the old set or, when it was a rename that failed, none.
+// No temporary file stays. The old set exists, or, if a rename failed, none.
 TEST_F(PrepareOnFaultyFilesTest, AFailureLeavesNothingHalf) {
   const int64_t num_changes = changes_of_a_preparation();
   ASSERT_GT(num_changes, 15);

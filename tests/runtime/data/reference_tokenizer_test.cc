@@ -1,5 +1,5 @@
-// The process that runs Hugging Face's library, with a module of the same name in the library's
-// place, so that python is all that is needed. Where there is no python3 the tests skip.
+// Tests the process that runs Hugging Face's library. A module of the same name stands in for the
+// library, so only Python is needed. Without python3 the tests skip.
 #include "runtime/data/reference_tokenizer.h"
 
 #include <csignal>
@@ -21,7 +21,7 @@
 namespace leasehold {
 namespace {
 
-// Tokens are code points. Words in a text make it misbehave.
+// Tokens are code points. Some words in a text make the module misbehave.
 constexpr const char* kModule = R"(
 import json, os, time
 __version__ = os.environ.get("STAND_IN_VERSION", "0.21.4")
@@ -60,7 +60,7 @@ class ReferenceTest : public ::testing::Test {
     std::ofstream(directory_ / "tokenizers.py") << text;
   }
   static constexpr const char* kJson = R"({"model": {"vocab": {"<end>": 70000, "a": 97}}})";
-  // Started.
+  // Returns a tokenizer whose process has started.
   Result<std::unique_ptr<Tokenizer>> create(double answer_s = 60, const char* json = kJson) {
     LEASEHOLD_ASSIGN_OR_RETURN(
         auto made,
@@ -94,7 +94,7 @@ TEST_F(ReferenceTest, GivesWhatTheLibraryGives) {
   EXPECT_EQ(tokenizer.notices()[0],
             "t.json: model: X is not implemented here: tokens are those of "
             "the tokenizers library 0.21.4 of python3");
-  const std::string text(300000, 'x');  // more than a socket holds
+  const std::string text(300000, 'x');  // more than a socket buffers
   EXPECT_EQ(tokenizer.encode(text).value().size(), text.size());
 }
 
@@ -163,7 +163,7 @@ TEST_F(ReferenceTest, ThreadsHaveAProcessEach) {
   }
 }
 
-// Still there, and no zombie that nobody has waited for.
+// Returns true if the process exists and is not a zombie.
 bool is_running(pid_t pid) {
   std::ifstream file(fmt::format("/proc/{}/stat", pid));
   std::string id, name, state;
@@ -180,7 +180,7 @@ TEST_F(ReferenceTest, TheProcessEndsWithItsParent) {
     (void)!::write(pipe[1], &pid, sizeof(pid));
     ::kill(::getpid(), SIGKILL);
   }
-  ::close(pipe[1]);  // so that read ends when the parent dies before it writes
+  ::close(pipe[1]);  // so that read ends if the parent dies before it writes
   pid_t pid = -1;
   ASSERT_EQ(::read(pipe[0], &pid, sizeof(pid)), static_cast<ssize_t>(sizeof(pid)));
   ASSERT_GT(pid, 0);

@@ -1,5 +1,4 @@
-// Models are trained here, by the library's own trainer: seconds would be too long, these take
-// less.
+// Tests SentencePiece with models that the library's own trainer makes here, in less than a second.
 #include <fstream>
 #include <gtest/gtest.h>
 #include <random>
@@ -56,7 +55,7 @@ std::string train(std::unordered_map<std::string, std::string> options) {
   return model;
 }
 
-// As Llama 2's: BPE, bytes for what is unknown, nothing normalised.
+// Returns a model like Llama 2's: BPE, bytes for unknown characters, no normalisation.
 const std::string& llama_model() {
   static const std::string model = train({{"model_type", "bpe"},
                                           {"byte_fallback", "true"},
@@ -65,7 +64,7 @@ const std::string& llama_model() {
   return model;
 }
 
-// As T5's: unigram, NFKC.
+// Returns a model like T5's: unigram, NFKC.
 const std::string& t5_model() {
   static const std::string model = train({{"model_type", "unigram"}});
   return model;
@@ -154,7 +153,7 @@ TEST(SentencePiece, NormalisesAsTheModelSays) {
     return tokenizer->decode(tokenizer->encode(text).value()).value();
   };
   EXPECT_EQ(back("  in   the\nbeginning "), "in the beginning");
-  EXPECT_EQ(back("God \xF0\x9F\x98\x80"), "God  \xE2\x81\x87 ");  // what it does not know
+  EXPECT_EQ(back("God \xF0\x9F\x98\x80"), "God  \xE2\x81\x87 ");  // an unknown character
 }
 
 TEST(SentencePiece, ItsDescriptionComesBack) {
@@ -184,7 +183,7 @@ TEST(SentencePiece, BadModelsAreRefused) {
   expect_bad(train({{"model_type", "unigram"}, {"user_defined_symbols", "New York"}}), "New");
 }
 
-// A folder of Llama 2's kind has both files; the library that reads tokenizer.json is missing here.
+// A folder like Llama 2's has both files, and the library for tokenizer.json is missing here.
 TEST(SentencePiece, StandsInForATokenizerJsonThatTheLibraryReads) {
   TemporaryDirectory directory;
   std::ofstream(directory / "tokenizer.model", std::ios::binary) << llama_model();

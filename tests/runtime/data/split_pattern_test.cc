@@ -37,7 +37,7 @@ TEST(SplitPattern, SeveralStagesAndWhatNoneMatches) {
             (Pieces{"ab", "1", "2", "c", " ", "?", "d"}));
 }
 
-// As Hugging Face's library splits "the-final--countdown" in its own tests.
+// Splits "the-final--countdown" as the tests of Hugging Face's library do.
 TEST(SplitPattern, BehavesAsToldWithMatches) {
   const auto split = [](SplitBehavior behavior, bool invert) {
     // The second stage leaves places to cut at.
@@ -57,7 +57,7 @@ TEST(SplitPattern, BehavesAsToldWithMatches) {
   EXPECT_EQ(parse_split_behavior("isolated"), std::nullopt);
 }
 
-// PCRE2's own \s holds U+180E, which Unicode and Oniguruma do not.
+// PCRE2's own \s includes U+180E; Unicode and Oniguruma do not.
 TEST(SplitPattern, WhiteSpaceIsUnicodes) {
   const SplitPattern space = SplitPattern::compile("\\s", "here").value();
   const SplitPattern other = SplitPattern::compile("[^\\s]", "here").value();
@@ -98,7 +98,7 @@ TEST(SplitPattern, BacktrackingWithoutEndIsAnError) {
   EXPECT_NE(status.message().find("break the text"), std::string::npos) << status.message();
 }
 
-// The patterns whose cuts are not tried when they are read: here they are, under another spelling.
+// Reading these patterns does not try their cuts. So this test does, with another spelling of them.
 TEST(TextSplitter, CutsOfTheKnownPatternsHold) {
   for (const std::string_view known : TextSplitter::tried_patterns()) {
     const auto tried = TextSplitter::create(isolated({"(?:" + std::string(known) + ")"}), "here");
@@ -111,7 +111,8 @@ TEST(TextSplitter, CutsOfTheKnownPatternsHold) {
 }
 
 TEST(TextSplitter, CutsOnlyWhereThePatternAllows) {
-  // Newlines go with the letters behind them: no cut there, but still in front of spaces.
+  // Newlines belong to the letters after them. So there is no cut there, but still one before
+  // spaces.
   const TextSplitter joins =
       TextSplitter::create(isolated({"\\n\\p{L}+|[\\p{L}\\p{N}]+|\\s|[^\\s]"}), "here").value();
   EXPECT_FALSE(joins.may_cut("!\nb", 2));

@@ -87,7 +87,7 @@ TEST(FindEncoding, ByMarkAndByZeros) {
   EXPECT_EQ(find_encoding(wide(text, 2, false)), "UTF-16, big-endian");
   EXPECT_EQ(find_encoding(wide(text, 4, true)), "UTF-32, little-endian");
   EXPECT_EQ(find_encoding(wide(text, 4, false)), "UTF-32, big-endian");
-  // Cyrillic, whose only zeros are those of the space.
+  // In Cyrillic text only spaces have zeros.
   EXPECT_EQ(find_encoding("\x12\x04 \0\x3D\x04\x30\x04\x47\x04\x30\x04\x3B\x04 \0"s),
             "UTF-16, little-endian");
   EXPECT_EQ(find_encoding("\x1B$B%F"), "ISO-2022-JP");

@@ -41,7 +41,7 @@ void expect_bad(const Status& status, std::initializer_list<const char*> parts) 
   }
 }
 
-// Training goes on for weeks: what happens to the file meanwhile ends it with a reason, not with
+// A training lasts for weeks. If the file changes meanwhile, the run ends with a reason, not with
 // SIGBUS.
 TEST(TokenFile, AFileThatIsCutOrReplacedWhileItIsReadIsNamed) {
   const TemporaryDirectory directory;
@@ -54,7 +54,7 @@ TEST(TokenFile, AFileThatIsCutOrReplacedWhileItIsReadIsNamed) {
   EXPECT_TRUE(file.read(0, out, 8).ok());
   expect_bad(file.read(99990, out, 8), {path.c_str(), "replaced or cut"});
   expect_bad(file.digest().status(), {path.c_str(), "replaced or cut"});
-  // A new file under the name is another file.
+  // A new file under the same name is another file.
   std::filesystem::remove(path);
   write(path, token_file<uint16_t>(std::vector<uint16_t>(100000, 9)));
   EXPECT_EQ(TokenFile::open(posix_files(), path).value().num_tokens(), 100000);
@@ -102,7 +102,7 @@ TEST(TokenHeader, RefusesWhatDoesNotFit) {
   expect_bad(parse(with_word(good, 0, 7), 1044).status(), {"7", "20240520", "20240801", "prepare"});
   expect_bad(parse(with_word(good, 1, 2), 1044).status(), {"version 2", "expected 1"});
   expect_bad(parse(with_word(good, 0, 20240801), 1044).status(), {"version 1", "expected 7"});
-  // Counts whose product with the token size would overflow.
+  // The product of these counts with the token size would overflow.
   expect_bad(parse(with_word(good, 2, -1), 1044).status(), {"4294967295 tokens", "truncated"});
   expect_bad(parse(with_word(good, 3, std::numeric_limits<int32_t>::min()), 1044).status(),
              {"truncated"});
@@ -176,7 +176,7 @@ TEST(TokenFile, DigestOfASmallFileIsThatOfItsBytes) {
             digest128(content.data(), content.size()));
 }
 
-// Above 64 MiB the documented blocks count and nothing else does.
+// Above 64 MiB only the documented blocks count.
 TEST(TokenFile, DigestOfALargeFileSamplesIt) {
   TemporaryDirectory directory;
   const std::string path = directory / "large.bin";

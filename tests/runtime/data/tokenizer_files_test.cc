@@ -1,4 +1,4 @@
-// The files of a folder that make a tokenizer, and those next to them that add to it.
+// Tests the files of a folder that make up a tokenizer, and their neighbours that add to it.
 #include <filesystem>
 #include <fstream>
 #include <gtest/gtest.h>
@@ -38,7 +38,7 @@ FolderJson added_token(const std::string& content, bool lstrip = false) {
           {"rstrip", false},    {"normalized", false},  {"special", true}};
 }
 
-// The same as a tokenizer.json would say it.
+// The same tokenizer as a tokenizer.json.
 TEST_F(TokenizerFolder, VocabAndMergesAreReadAsTheirClassDoes) {
   copy_vocab_merges();
   write("tokenizer_config.json",
@@ -72,7 +72,7 @@ TEST_F(TokenizerFolder, VocabAndMergesAreReadAsTheirClassDoes) {
   EXPECT_EQ(tokenizer.value()->decode({{1757}}).value(), "<|im_start|>");
   EXPECT_EQ(tokenizer.value()->end_of_document(), 1758);
   EXPECT_EQ(tokenizer.value()->beginning_of_document(), std::nullopt);
-  // The file next to the data says all of it.
+  // The file next to the data describes the whole tokenizer.
   const auto again = parse_native_tokenizer_json(tokenizer.value()->to_json(), "t.json").value();
   EXPECT_EQ(again->encode("12345 <|im_start|>").value(),
             same->encode("12345 <|im_start|>").value());
@@ -92,7 +92,7 @@ TEST_F(TokenizerFolder, AClassThatIsNotKnownIsRefused) {
   write("tokenizer_config.json", {{"split_special_tokens", true}});
   EXPECT_NE(load().status().message().find("split_special_tokens"), std::string::npos);
   write("tokenizer_config.json", {{"add_prefix_space", true}});
-  EXPECT_EQ(load().status().code(), Code::kUnavailable);  // the library's
+  EXPECT_EQ(load().status().code(), Code::kUnavailable);  // only the library can do this
 }
 
 TEST_F(TokenizerFolder, AMaskTakesTheSpaceBeforeIt) {
@@ -123,7 +123,7 @@ TEST_F(TokenizerFolder, AddedTokensOfOldFoldersAreFound) {
   EXPECT_NE(tokenizer.value()->notices()[0].find("<|nowhere|>"), std::string::npos);
 }
 
-// Each place is asked after those before it.
+// Each place is searched after those before it.
 TEST_F(TokenizerFolder, TokensAroundDocumentsAreThoseOfTheFirstFileThatNamesThem) {
   FolderJson json = FolderJson::parse(bpe_fixture_text("llama3/tokenizer.json"));
   const auto id_of = [&](const std::string& content) {
@@ -143,7 +143,7 @@ TEST_F(TokenizerFolder, TokensAroundDocumentsAreThoseOfTheFirstFileThatNamesThem
     EXPECT_EQ(again->document_tokens(), tokenizer.value()->document_tokens());
   };
   write("tokenizer.json", json);
-  expect_ends({end});  // its well-known name
+  expect_ends({end});  // by its well-known name
   json["post_processor"] = {
       {"type", "TemplateProcessing"},
       {"single",
@@ -166,7 +166,7 @@ TEST_F(TokenizerFolder, TokensAroundDocumentsAreThoseOfTheFirstFileThatNamesThem
   write("tokenizer_config.json", {{"eos_token", "<tools>"}, {"bos_token", nullptr}});
   expect_ends({tools, end, tool});
   EXPECT_EQ(load().value()->beginning_of_document(), std::nullopt);
-  // A file of another name has no others that belong to it, and a note ends the search.
+  // A file of another name has no neighbours that belong to it, and a note ends the search.
   write("other.json", json);
   EXPECT_EQ(load("other.json").value()->end_of_document(), tool);
   write_text("tokenizer.json", add_document_tokens(json.dump(), {std::nullopt, {5}}));

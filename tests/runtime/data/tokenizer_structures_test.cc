@@ -1,5 +1,5 @@
-// Tokenizers of the structures that models have, against what Hugging Face's library says of them:
-// make_tokenizer_structures.py wrote the files. tests/compare_tokenizers runs this with other
+// Tests tokenizers of the structures that models use against the results of Hugging Face's library,
+// in files that make_tokenizer_structures.py wrote. tests/compare_tokenizers runs this with other
 // documents, by LEASEHOLD_TOKENIZER_STRUCTURES.
 #include <cstdlib>
 #include <filesystem>
@@ -41,7 +41,7 @@ std::string structure_json(const std::string& name) {
   return read_text(structures_folder() + "/" + name + "/tokenizer.json");
 }
 
-// Name to "here", "library" or "refused", of the table in docs/tokenizers.md.
+// Maps each name to "here", "library" or "refused", from the table in docs/tokenizers.md.
 std::map<std::string, std::string> documented_structures() {
   std::map<std::string, std::string> rows;
   std::ifstream file(LEASEHOLD_FIXTURES "/../../docs/tokenizers.md");
@@ -66,7 +66,7 @@ void expect_vectors(const std::string& name, const Tokenizer& tokenizer) {
     const auto decoded = tokenizer.decode(vector["ids"].get<std::vector<int32_t>>());
     ASSERT_TRUE(decoded.ok()) << decoded.status().message();
     const auto expected = vector["decoded"].get<std::string>();
-    // The library shows bytes that are no character as U+FFFD.
+    // The library shows bytes that are not a character as U+FFFD.
     const bool readable = expected.find("\xEF\xBF\xBD") == std::string::npos;
     const bool same = ids.value() == vector["ids"].get<std::vector<int32_t>>() &&
                       (!readable || decoded.value() == expected);
@@ -115,7 +115,8 @@ TEST(TokenizerStructures, WithoutTheLibraryItsInstallationIsNamed) {
   for (const auto& [name, word] : documented_structures()) {
     if (word != "library") continue;
     const std::string json = structure_json(name);
-    // What does not encode can do without it: a training run asks for the number of ids alone.
+    // A program that does not encode needs no library: a training run asks only for the number of
+    // ids.
     const auto tokenizer = parse_tokenizer_json(json, name + ".json", no_python()).value();
     EXPECT_GT(tokenizer->vocab_size(), 250);
     EXPECT_TRUE(tokenizer->end_of_document().has_value());
@@ -156,7 +157,7 @@ TEST(TokenizerStructures, TokensAroundDocumentsAreFound) {
   }
 }
 
-// Streams of every structure are cut where no token changes.
+// Streams of every structure are cut only where no token changes.
 TEST(TokenizerStructures, CuttingAtASeparablePlaceChangesNothing) {
   for (const auto& [name, word] : documented_structures()) {
     if (word != "here") continue;

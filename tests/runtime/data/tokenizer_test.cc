@@ -104,7 +104,7 @@ TEST(Base64, GivesBackEveryLengthAndNothingElse) {
     EXPECT_EQ(*back, bytes);
     bytes += static_cast<char>(i * 37 + 200);
   }
-  EXPECT_EQ(to_base64("light work"), "bGlnaHQgd29yaw==");  // RFC 4648's way of padding
+  EXPECT_EQ(to_base64("light work"), "bGlnaHQgd29yaw==");  // padded as in RFC 4648
   for (const char* bad : {"A", "AA=", "AB==", "A===", "====", "AAA=AAAA", "AA\nA", "AA-_"}) {
     EXPECT_FALSE(from_base64(bad).has_value()) << bad;
   }

@@ -26,11 +26,11 @@ TEST(Nfc, ComposesAndLeavesAlone) {
   EXPECT_EQ(nfc.normalize("\xE1\x84\x80\xE1\x85\xA1\xE1\x86\xA8", room), "\xEA\xB0\x81");
   EXPECT_EQ(nfc.normalize("\xE2\x84\xAB", room), "\xC3\x85");  // Angstrom
   EXPECT_EQ(nfc.normalize("a\xCC\x81\xCC\xA3", room),
-            "\xE1\xBA\xA1\xCC\x81");  // marks change place
+            "\xE1\xBA\xA1\xCC\x81");  // the marks are reordered
   EXPECT_EQ(nfc.normalize("e\xFF\xCC\x81", room), "e\xFF\xCC\x81");
   EXPECT_EQ(nfc.normalize("\xCC\x81", room), "\xCC\x81");
   EXPECT_EQ(nfc.normalize("", room), "");
-  // U+0EBA has been a mark that changes place since Unicode 12.
+  // U+0EBA has been a mark that is reordered since Unicode 12.
   EXPECT_EQ(nfc.normalize("a\xD6\x9F\xE0\xBA\xBA", room), "a\xD6\x9F\xE0\xBA\xBA");
   EXPECT_EQ(nfc.normalize("\xE0\xA2\x98\xCC\xA3", room), "\xE0\xA2\x98\xCC\xA3");
   const std::string plain = "plain \xE4\xBB\x96 \xF0\x9F\x98\x80";
@@ -61,7 +61,7 @@ TEST(Nfc, IsTheLibrarysOfTheWholeText) {
       const auto kind = static_cast<size_t>(below(6));
       const int32_t code = kFrom[kind] + below(kCount[kind]);
       const auto* about = utf8proc_get_property(code);
-      // Ranges where marks are rare and new, or blocks of their own.
+      // Ranges where marks are rare and new, or separate blocks.
       const bool listed = code > 0x800 && about->combining_class != 0 && code < 0x20000 &&
                           !(code >= 0x1DC0 && code < 0x1DF6) && code != 0x3099;
       if (!utf8proc_codepoint_valid(code) || listed) continue;
