@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Draws the diagrams of ARCHITECTURE.md: layers.svg, step.svg and snapshot.svg.
+"""Draws the diagrams of the documentation: layers.svg, step.svg, snapshot.svg and lanes.svg.
 
-Run docs/pictures/make_diagrams.py after a change; it writes next to itself and needs Python alone.
+Run docs/pictures/make_diagrams.py after a change; it writes next to itself, or into the folder that is
+given, and needs Python alone. A test compares what it draws with the files.
 """
 import html
 import pathlib
+import sys
 
-HERE = pathlib.Path(__file__).parent
+HERE = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else pathlib.Path(__file__).parent
 FILL = {"plain": "#ffffff", "runtime": "#e3edf7", "above": "#eef5e6", "launch": "#fbf0dd",
         "memory": "#f3e8f5", "disk": "#eeeeee"}
 
@@ -115,6 +117,35 @@ def snapshot():
     d.save("snapshot.svg")
 
 
+def lanes():
+    d = Drawing(760, 330, "Eight microbatches in four lanes, which meet in one tree, on two ranks")
+    d.box(110, 20, 300, 128, [], "runtime")
+    d.box(430, 20, 300, 128, [], "above")
+    d.text(260, 38, "rank 0", ' font-weight="bold"')
+    d.text(580, 38, "rank 1", ' font-weight="bold"')
+    for lane in range(4):
+        x = 125 + 145 * lane + (20 if lane >= 2 else 0)
+        for half in range(2):
+            d.box(x + 62 * half, 50, 56, 30, [str(2 * lane + half)], bold_first=False)
+        d.arrow([(x + 28, 80), (x + 28, 108), (x + 38, 108)])
+        d.arrow([(x + 90, 80), (x + 90, 108), (x + 81, 108)])
+        d.box(x + 38, 96, 43, 26, [f"lane {lane}"], bold_first=False)
+    d.text(100, 70, "microbatches", anchor="end")
+    d.text(100, 113, "lanes", anchor="end")
+    d.text(100, 205, "tree", anchor="end")
+    d.text(100, 282, "gradient", anchor="end")
+    for pair, x in enumerate((257, 567)):
+        d.box(x - 45, 188, 90, 30, [f"{2 * pair} + {2 * pair + 1}"], bold_first=False)
+        left = 125 + 290 * pair + (20 if pair else 0) + 60
+        d.arrow([(left, 122), (left, 160), (x - 20, 160), (x - 20, 186)])
+        d.arrow([(left + 145, 122), (left + 145, 160), (x + 20, 160), (x + 20, 186)])
+    d.box(345, 262, 150, 34, ["(0 + 1) + (2 + 3)"])
+    d.arrow([(257, 218), (257, 240), (390, 240), (390, 260)])
+    d.arrow([(567, 218), (567, 240), (450, 240), (450, 260)])
+    d.save("lanes.svg")
+
+
 layers()
 step()
 snapshot()
+lanes()

@@ -12,6 +12,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tempfile
 import tomllib
 
 from pages import ROOT, all_pages, documents
@@ -259,6 +260,18 @@ def check_metrics(pages):
         offend(page, 0, f"the field {name} of metrics.jsonl is here or in the source, not in both")
 
 
+# --- Pictures ---
+
+
+def check_pictures():
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([sys.executable, "-B", ROOT / "docs/pictures/make_diagrams.py", folder], check=True, timeout=60)
+        for drawn in sorted(pathlib.Path(folder).iterdir()):
+            kept = ROOT / "docs/pictures" / drawn.name
+            if not kept.exists() or kept.read_bytes() != drawn.read_bytes():
+                offences.append(f"docs/pictures/{drawn.name}: run docs/pictures/make_diagrams.py, which draws another one")
+
+
 # --- Guides ---
 
 
@@ -288,6 +301,7 @@ def main():
     check_events(pages)
     check_metrics(pages)
     check_guides(pages)
+    check_pictures()
     if offences:
         print(*offences, sep="\n")
     print(f"{len(pages)} pages, {len(offences)} offences")
