@@ -40,7 +40,7 @@ class ProcessGroup {
   int node_local_rank();
   int node_local_size();
 
-  // Collective: meets all ranks, then ends MPI. The communicators must not be used afterwards. If
+  // Meets all ranks, then ends MPI. Collective. The communicators must not be used afterwards. If
   // this fails, or if the world is not healthy, the program must leave by _exit (69): MPI's own end
   // would wait for the lost peer.
   virtual Status finish() = 0;

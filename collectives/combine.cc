@@ -31,7 +31,8 @@ struct Min {
   }
 };
 
-// `ivdep` is safe although out may be left or right: no element depends on another.
+// Combines element by element. `ivdep` is safe although out may be left or right: no element
+// depends on another.
 template <typename T, typename Op>
 void loop(void* out, const void* left, const void* right, int64_t n) {
   T* o = static_cast<T*>(out);

@@ -15,7 +15,8 @@
 
 namespace leasehold {
 
-// No limit on the stream: it would only repeat the engine's own limits, which end every operation.
+// Sets no limit on the stream: it would only repeat the engine's own limits, which end every
+// operation.
 void MpiOperation::then(Stream& stream) {
   constexpr double kNoLimitS = 1e8;
   CpuStream::from(stream).wait_for(*this, ticket, kNoLimitS);

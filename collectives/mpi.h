@@ -44,7 +44,7 @@ class MpiRuntime {
   // Locks MPI. Code of this process that calls MPI itself (a library, a benchmark) must hold this
   // lock meanwhile, and must do nothing else: nobody's operations advance.
   virtual std::unique_lock<std::mutex> lock_mpi() = 0;
-  // Collective: waits for all ranks, then calls MPI_Finalize (if create initialised MPI). Fails,
+  // Waits for all ranks, then calls MPI_Finalize (if create initialised MPI). Collective. Fails,
   // and does not end MPI, unless the world is healthy; the caller must then call _exit.
   // Communicators must not be used afterwards.
   virtual Status finalize() = 0;

@@ -40,7 +40,7 @@ void MpiEngine::abort_progressing(MpiGroup& group, const Status& reason, bool te
     if (!silent_) withdrawn = withdraw(operation) && withdrawn;
     finish(operation, reason);
   }
-  // The other ranks may be lost themselves. Those that hear it need not wait for a deadline.
+  // The other ranks may be lost themselves. Ranks that hear it need not wait for a deadline.
   if (tell && !silent_)
     (void)lag_.tell_gave_up(group.channel, group.world_ranks, world_rank_, reason.message());
   if (!withdrawn && !silent_) {

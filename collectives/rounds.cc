@@ -80,8 +80,9 @@ bool advance(const RoundsPlan& plan, RoundCursor& cursor, int64_t num_steps, Rou
   return true;
 }
 
-// In step s of size - 1, part rank-1-s goes to rank+1 while part rank-2-s comes from rank-1. So the
-// sum of part `rank` ends on this rank. As many steps follow that pass the sums round.
+// Runs a ring. In step s of size - 1, part rank-1-s goes to rank+1 while part rank-2-s comes from
+// rank-1. So the sum of part `rank` ends on this rank. As many steps follow that pass the sums
+// round.
 bool ring_all_reduce(const RoundsPlan& plan, char* scratch, RoundCursor& cursor, Round* round) {
   const auto [summary, rank, size, data, output, sends, receives] = plan.call;
   RoundCursor now;
@@ -136,8 +137,8 @@ bool ring_all_gather(const RoundsPlan& plan, RoundCursor& cursor, Round* round) 
   return true;
 }
 
-// Recursive doubling over the largest power of two of ranks. Of the first 2 * extra ranks, the odd
-// ones give their data to their even neighbour first and get the result last. `total` (n) is
+// Runs recursive doubling over the largest power of two of ranks. Of the first 2 * extra ranks, the
+// odd ones give their data to their even neighbour first and get the result last. `total` (n) is
 // combined in place; `received` (n) is scratch. Both partners combine in rank order, so that they
 // get the same bits.
 bool doubling(const RoundsPlan& plan, int64_t step, char* total, char* received, int64_t n,
@@ -195,9 +196,9 @@ bool doubling_reduce_scatter(const RoundsPlan& plan, char* scratch, RoundCursor&
   return true;
 }
 
-// At level k, blocks [rank, rank + 2^k) go to rank - 2^k, and the blocks after them come from
-// rank + 2^k. A run of blocks that wraps around the end of the output takes two messages, in two
-// steps.
+// Gathers by dissemination. At level k, blocks [rank, rank + 2^k) go to rank - 2^k, and the blocks
+// after them come from rank + 2^k. A run of blocks that wraps around the end of the output takes
+// two messages, in two steps.
 bool dissemination_all_gather(const RoundsPlan& plan, RoundCursor& cursor, Round* round) {
   const auto& [summary, rank, size, input, output, sends, receives] = plan.call;
   const int64_t n = input.num_elements();
@@ -223,8 +224,8 @@ bool dissemination_all_gather(const RoundsPlan& plan, RoundCursor& cursor, Round
   return true;
 }
 
-// For each segment, step 0 receives from the parent; the following steps send to the children, the
-// farthest first.
+// Broadcasts along a binomial tree. For each segment, step 0 receives from the parent; the
+// following steps send to the children, the farthest first.
 bool binomial_broadcast(const RoundsPlan& plan, RoundCursor& cursor, Round* round) {
   const auto& [summary, rank, size, data, output, sends, receives] = plan.call;
   const int place = modulo(rank - summary.peer, size);
@@ -247,8 +248,8 @@ bool binomial_broadcast(const RoundsPlan& plan, RoundCursor& cursor, Round* roun
   return true;
 }
 
-// cursor.segment is the distance between the partners (0: the copy to oneself), cursor.step the
-// piece of the message.
+// Exchanges with one partner after another. cursor.segment is the distance between the partners (0:
+// the copy to oneself), cursor.step the piece of the message.
 bool pairwise_all_to_all(const RoundsPlan& plan, RoundCursor& cursor, Round* round) {
   const auto& [summary, rank, size, input, output, sends, receives] = plan.call;
   if (cursor.segment >= size) return false;

@@ -26,7 +26,8 @@ void Rendezvous::clear() {
   num_joined = 0;
 }
 
-// No limit on the stream: it would only repeat the group's timeout, which ends every operation.
+// Sets no limit on the stream: it would only repeat the group's timeout, which ends every
+// operation.
 void ThreadOperation::then(Stream& stream) {
   constexpr double kNoLimitS = 1e8;
   CpuStream::from(stream).wait_for(*this, ticket, kNoLimitS);

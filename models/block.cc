@@ -94,8 +94,8 @@ void Block::attend(StepContext& context, Saved& base) {
                     saved.middle, saved.mlp_input, saved.mlp_statistics);
 }
 
-// A branch writes its output where its sum with the residual stream will be: attention in `middle`,
-// the mlp in `output`.
+// Runs both branches. Each writes its output where its sum with the residual stream will be:
+// attention in `middle`, the mlp in `output`.
 void Block::do_forward(StepContext& context, Tensor input, Tensor output, Saved& base) {
   auto& saved = static_cast<BlockSaved&>(base);
   saved.input = input;

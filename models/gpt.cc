@@ -38,8 +38,8 @@ class Gpt : public Module {
     }
   }
 
-  // Without a backward, outputs alternate between two buffers: a unit reads one and writes the
-  // other.
+  // Prepares the units. Without a backward, outputs alternate between two buffers: a unit reads one
+  // and writes the other.
   std::unique_ptr<Saved> prepare(const PrepareContext& context) const override {
     check_cut(num_tensor_ranks(context.tensor));
     auto saved = std::make_unique<GptSaved>();

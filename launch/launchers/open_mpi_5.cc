@@ -55,7 +55,7 @@ class OpenMpi5Launcher : public Launcher {
     return command;
   }
 
-  // Also corrects the exit code: prterun ends with 0 after it has lost a host.
+  // Reads the output, and corrects the exit code: prterun ends with 0 after it has lost a host.
   FailureReport read_failure(std::string_view output,
                              const std::vector<PlannedHost>& hosts) const override {
     OpenMpiLines lines;

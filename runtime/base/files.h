@@ -140,7 +140,7 @@ Result<std::string> read_whole(ReadableFile& file, const std::string& path, int6
 Status publish_file(FileSystem& files, const std::string& path, std::string_view content,
                     const std::string& tag);
 
-// Work on the text of paths alone. join_path returns `name` if it is absolute.
+// Return paths, by their text alone. join_path returns `name` if it is absolute.
 std::string join_path(const std::string& directory, const std::string& name);
 std::string parent_path(const std::string& path);  // "." when there is no slash
 

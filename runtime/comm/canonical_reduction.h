@@ -30,10 +30,10 @@ enum class Exchange {
 
 class CanonicalReduction {
  public:
-  // Local. `group` is the data axis; `lanes[r]` are the lanes of its rank r, of `num_lanes` in all.
-  // `arena` provides buffers for two buckets of at most `max_shard_elements` elements per rank.
-  // With a measuring arena the object only counts. Elements are kernels.gradient_dtype(). `group`,
-  // `kernels` and the memory must outlive the object.
+  // Makes the reduction. Local. `group` is the data axis; `lanes[r]` are the lanes of its rank r,
+  // of `num_lanes` in all. `arena` provides buffers for two buckets of at most `max_shard_elements`
+  // elements per rank. With a measuring arena the object only counts. Elements are
+  // kernels.gradient_dtype(). `group`, `kernels` and the memory must outlive the object.
   CanonicalReduction(Communicator& group, Kernels& kernels, const std::vector<LaneRange>& lanes,
                      int64_t num_lanes, int64_t max_shard_elements, Arena& arena,
                      Exchange exchange = Exchange::kAutomatic);

@@ -87,7 +87,7 @@ class Communicator {
   Work send(Tensor data, int peer, Stream& stream);
   Work receive(Tensor data, int peer, Stream& stream);
 
-  // Collective. Makes a group of the ranks with one color, ordered by (key, rank). A rank with
+  // Makes a group of the ranks with one color, ordered by (key, rank). Collective. A rank with
   // color < 0 takes part but gets nullptr. Blocks, with the group's timeout.
   virtual Result<std::unique_ptr<Communicator>> split(int color, int key,
                                                       const std::string& name) = 0;

@@ -34,7 +34,7 @@ Status all_max(Communicator& group, Stream& stream, FileRound& round, Deadline d
   return ok_status();
 }
 
-// Collective. Returns, on every rank, the failure of rank `culprit`.
+// Returns, on every rank, the failure of rank `culprit`. Collective.
 Status tell_failure(Communicator& group, Stream& stream, int culprit, const Status& mine,
                     const std::string& node, Deadline deadline) {
   const std::string text = fmt::format("{}\n{}\n{}", mine.exit_code(), node, mine.message());

@@ -16,25 +16,26 @@ namespace leasehold {
 // then be destroyed.
 Status wait_or_give_up(Communicator& group, const Work& work, Deadline deadline);
 
-// Collective. Reduces a few numbers in place.
+// Reduces a few numbers in place. Collective.
 Status all_reduce_f64(Communicator& group, Stream& stream, std::span<double> values, ReduceOp op,
                       Deadline deadline);
-// Collective. Returns every rank's bytes in rank order.
+// Returns every rank's bytes in rank order. Collective.
 Result<std::vector<std::string>> all_gather_bytes(Communicator& group, Stream& stream,
                                                   const std::string& mine, Deadline deadline);
-// Collective. Returns the root's bytes on every rank.
+// Returns the root's bytes on every rank. Collective.
 Result<std::string> broadcast_bytes(Communicator& group, Stream& stream, const std::string& mine,
                                     int root, Deadline deadline);
-// Collective. Returns ok if every rank's status is ok. Otherwise returns, on every rank, the
-// failure of the lowest failing rank, prefixed by the ranks that failed with its code ("ranks 2-3:
-// ", runtime/base/rank_list.h) unless all ranks did. This is how ranks leave a phase together.
+// Returns ok if every rank's status is ok. Otherwise returns, on every rank, the failure of the
+// lowest failing rank. It is prefixed by the ranks that failed with its code ("ranks 2-3: ",
+// runtime/base/rank_list.h) unless all ranks did. Collective: this is how ranks leave a phase
+// together.
 Status agree(Communicator& group, Stream& stream, const Status& mine, Deadline deadline);
-// Collective. Waits until `done` has been true on every rank, however long that takes: it must
+// Waits until `done` has been true on every rank, however long that takes. Collective. `done` must
 // become true by itself, or by the limits of what it waits for. Meanwhile the ranks meet in short
 // rounds, each with the deadline of a group whose timeout is `timeout_s`.
 Status wait_for_all(Communicator& group, Stream& stream, const std::function<bool()>& done,
                     double timeout_s);
-// Collective. Returns when every rank has called.
+// Returns when every rank has called. Collective.
 Status barrier(Communicator& group, Stream& stream, Deadline deadline);
 
 }  // namespace leasehold

@@ -12,7 +12,7 @@ namespace {
 
 constexpr int kFeistelRounds = 8;
 
-// The finalizer of splitmix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number
+// Applies the finalizer of splitmix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number
 // generators", OOPSLA 2014): every bit of the argument reaches every bit of the result.
 uint64_t mix(uint64_t x) {
   x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9;

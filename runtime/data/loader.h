@@ -10,9 +10,10 @@
 
 namespace leasehold {
 
-// A seeded permutation of [0, size): a balanced Feistel network over the next power of four,
-// repeated until the result lies inside (cycle walking; Black and Rogaway, "Ciphers with arbitrary
-// finite domains", CT-RSA 2002). Pure, without memory.
+// Returns the image of `index` under a permutation of [0, size) that depends on `key`: a balanced
+// Feistel network over the next power of four, repeated until the result lies inside (cycle
+// walking; Black and Rogaway, "Ciphers with arbitrary finite domains", CT-RSA 2002). Pure, without
+// memory.
 uint64_t permute(uint64_t index, uint64_t size, uint64_t key);
 
 // Window w is tokens [w T, w T + T): T inputs, and the T tokens one position later as targets.

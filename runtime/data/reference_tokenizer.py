@@ -4,8 +4,8 @@ A message is four bytes of length (little endian), one byte of kind, and that ma
     L  a tokenizer.json                  answered by V, JSON: {"version": ..., "ids": largest id + 1}
     E  a text in UTF-8                   answered by I, its tokens as int32 (little endian)
     D  tokens as int32                   answered by T, their text in UTF-8
-What goes wrong is answered by X and words, also right at the start, where G is the greeting. The program ends when its
-standard input does, and so with the program that started it.
+The answer to a failure is X with a message. At the start the program sends G, or X if it cannot start. It ends when its
+standard input ends, and so with the program that started it.
 """
 
 import array
@@ -18,7 +18,7 @@ import sys
 def read_exactly(stream, size):
     data = stream.read(size)
     if len(data) != size:
-        os._exit(0)  # nobody is there any more
+        os._exit(0)  # the other side has gone
     return data
 
 
@@ -54,7 +54,7 @@ def from_int32(content):
 
 
 def answer(library, tokenizer, kind, content):
-    """The tokenizer from now on, and the kind and content of the answer."""
+    """Returns the tokenizer for later requests, and the kind and content of the answer."""
     if kind == b"L":
         tokenizer, about = load(library, content)
         return tokenizer, b"V", json.dumps(about).encode()
@@ -68,10 +68,10 @@ def answer(library, tokenizer, kind, content):
 
 
 def main():
-    # Whatever prints goes elsewhere than the answers.
+    # Printed text must not mix with the answers.
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    # A folder of this name in the working directory is not the library.
+    # A folder named tokenizers in the working directory must not hide the library.
     sys.path[:] = [place for place in sys.path if place not in ("", ".", os.getcwd())]
     try:
         import tokenizers as library
@@ -86,7 +86,7 @@ def main():
         content = read_exactly(requests, size)
         try:
             tokenizer, answer_kind, answer_content = answer(library, tokenizer, kind, content)
-        except BaseException as failure:  # what Rust panics with is no Exception
+        except BaseException as failure:  # a panic in Rust is not an Exception
             answer_kind, answer_content = b"X", words(failure)
         send(answers, answer_kind, answer_content)
 

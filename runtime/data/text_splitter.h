@@ -16,7 +16,7 @@ namespace leasehold {
 // The treatment of a pattern's matches, as in Hugging Face's Split.
 enum class SplitBehavior {
   kIsolated,            // a piece of its own
-  kRemoved,             // removed
+  kRemoved,             // not part of any piece
   kMergedWithPrevious,  // one piece with the part before, if that was no match
   kMergedWithNext,      // one piece with the part after, if that is no match
   kContiguous,          // neighbouring matches are one piece, and so are neighbouring other parts

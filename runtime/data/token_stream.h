@@ -13,7 +13,7 @@ namespace leasehold {
 
 class TokenStream {
  public:
-  // `tokenizer` must outlive the stream.
+  // Makes a stream for `tokenizer`, which must outlive it.
   explicit TokenStream(const Tokenizer& tokenizer) : tokenizer_(&tokenizer) {}
 
   // Takes tokens whose text is already shown (a prompt). Fails like Tokenizer::decode.

@@ -45,7 +45,8 @@ class TokenizerLoader {
     return made;
   }
 
-  // Other files of the folder belong to a tokenizer.json or *.model, not to a file of another name.
+  // Reads a single file. Other files of the folder belong to a tokenizer.json or *.model, not to a
+  // file of another name.
   Made from_file(const std::string& path) {
     LEASEHOLD_ASSIGN_OR_RETURN(const std::string content, read_file(files_, path));
     if (path.ends_with(".model"))

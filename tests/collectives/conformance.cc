@@ -141,8 +141,8 @@ void reduce_scatter(Communicator& group, ConformanceDevice& on) {
   }
 }
 
-// Rank r sends (r * 3 + p * 5) % 11 * scale elements to rank p: uneven sizes, some empty, some
-// absent.
+// Checks uneven exchanges. Rank r sends (r * 3 + p * 5) % 11 * scale elements to rank p: uneven
+// sizes, some empty, some absent.
 void all_to_all(Communicator& group, ConformanceDevice& on) {
   const auto stream = make_stream(on, "communication");
   const int self = group.rank();
@@ -181,8 +181,8 @@ void broadcast(Communicator& group, ConformanceDevice& on) {
   }
 }
 
-// Every rank sends several messages of different sizes to every other rank before anyone waits. Odd
-// ranks issue receives first, even ranks sends.
+// Checks messages. Every rank sends several messages of different sizes to every other rank before
+// anyone waits. Odd ranks issue receives first, even ranks sends.
 void point_to_point(Communicator& group, ConformanceDevice& on) {
   const auto stream = make_stream(on, "communication");
   constexpr int64_t kMessages[] = {3, 0, 70001, 1, 4096};
@@ -256,8 +256,8 @@ void several_in_flight(Communicator& group, ConformanceDevice& on) {
   }
 }
 
-// Values travel computation -> communication -> computation by streams alone; the host waits only
-// at the end.
+// Checks the order on streams. Values travel computation -> communication -> computation by streams
+// alone; the host waits only at the end.
 void order_on_streams(Communicator& group, ConformanceDevice& on) {
   const auto compute = make_stream(on, "compute");
   const auto communication = make_stream(on, "communication");
@@ -285,7 +285,7 @@ void order_on_streams(Communicator& group, ConformanceDevice& on) {
   for (const double value : data.values()) EXPECT_EQ(value, expected);
 }
 
-// A rank that comes late delays the others' operation, and no rank sees it done before.
+// Checks that a rank that comes late delays the others' operation, and no rank sees it done before.
 void waits_for_the_last(Communicator& group, ConformanceDevice& on) {
   const auto stream = make_stream(on, "communication");
   const int last = group.size() - 1;
@@ -440,7 +440,7 @@ void mesh(Communicator& group, ConformanceDevice& on) {
   EXPECT_FALSE(Mesh::create(group, {.data = group.size() + 1}).ok());
 }
 
-// A Work may be dropped, or outlive later operations.
+// Checks that a Work may be dropped, or outlive later operations.
 void handles(Communicator& group, ConformanceDevice& on) {
   const auto stream = make_stream(on, "communication");
   const Data<float> kept_data(on, {1}), data(on, {1});
@@ -454,8 +454,8 @@ void handles(Communicator& group, ConformanceDevice& on) {
   expect_done(Work());
 }
 
-// After the first operations, issuing, waiting and taking times allocate nothing, on any rank and
-// any thread of the process.
+// Checks that after the first operations, issuing, waiting and taking times allocate nothing, on
+// any rank and any thread of the process.
 void steady_state_allocates_nothing(Communicator& group, ConformanceDevice& on) {
   const auto stream = make_stream(on, "communication");
   const auto compute = make_stream(on, "compute");

@@ -5,8 +5,8 @@
 
 namespace leasehold {
 
-// One rank comes late to a collective. The other ranks' part in it is under way for the whole time.
-// Messages do not count, whoever waits.
+// Checks busy time. One rank comes late to a collective. The other ranks' part in it is under way
+// for the whole time. Messages do not count, on any rank.
 void conformance_busy_time(Communicator& group, ConformanceDevice& on) {
   const auto stream = make_stream(on, "communication");
   const Data<float> data(on, {1});

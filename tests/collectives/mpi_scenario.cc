@@ -32,7 +32,7 @@ struct Rank {
   void sleep_s(double seconds) const {
     std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
   }
-  // A single write, so that lines of several ranks do not mix.
+  // Prints with a single write, so that lines of several ranks do not mix.
   void print(const std::string& message) const {
     const double elapsed =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
@@ -60,7 +60,7 @@ void broadcast(Rank& rank) {
   rank.report(rank.world.broadcast(view(data), 0, rank.stream));
 }
 
-// The main thread of rank 1 is busy elsewhere; its communication thread answers for it.
+// Lets rank 1 lag: its main thread is busy elsewhere; its communication thread answers for it.
 void laggard(Rank& rank) {
   broadcast(rank);
   if (rank.is(1)) rank.sleep_s(1.5);
@@ -94,7 +94,8 @@ void gives_up(Rank& rank) {
   }
 }
 
-// MPI cannot cancel a long message that nobody receives. Its memory may be released anyway.
+// Gives up a message: MPI cannot cancel a long one that nobody receives. Its memory may be released
+// anyway.
 void never_received(Rank& rank) {
   if (rank.is(1)) {
     rank.sleep_s(1.5);
@@ -120,7 +121,7 @@ void receive_without_sender(Rank& rank) {
   rank.report(rank.world.receive(view(data), 1, rank.stream));
 }
 
-// Nothing fails: ranks find their places on their nodes, and MPI ends normally.
+// Runs without a failure: ranks find their places on their nodes, and MPI ends normally.
 int bootstrap() {
   auto processes = ProcessGroup::create({.timeout_s = kLimitS});
   if (!processes.ok()) return processes.status().exit_code();

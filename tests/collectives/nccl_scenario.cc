@@ -22,7 +22,7 @@ double now_s() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-// A single write, so that lines of several ranks do not mix.
+// Prints with a single write, so that lines of several ranks do not mix.
 void print(int rank, double since_s, const Status& status) {
   const std::string line = fmt::format("rank {} after {:.2f} s: {}\n", rank, now_s() - since_s,
                                        status.ok() ? "ok" : status.message());

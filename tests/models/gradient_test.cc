@@ -29,8 +29,8 @@ ModelConfig small_gpt2(double dropout) {
   return complete_model_config(config).value();
 }
 
-// A llama with grouped heads. The head has its own matrix or uses the token table. Rotary positions
-// are plain, or scaled so that of three pairs one is slow, one fast and one between.
+// Returns a llama with grouped heads. The head has its own matrix or uses the token table. Rotary
+// positions are plain, or scaled so that of three pairs one is slow, one fast and one between.
 ModelConfig small_llama(double dropout, bool tied, bool scaled) {
   ModelConfig config;
   config.family = "llama";

@@ -165,7 +165,7 @@ TEST(HuggingFaceConfig, NamesWhatItRefuses) {
   }
 }
 
-// Configurations of published models, with their fields besides the sizes.
+// Configurations of published models, with their fields other than sizes.
 TEST(HuggingFaceConfig, PassesOverWhatChangesNothing) {
   const std::pair<const char*, const char*> cases[] = {
       // GPT-2 and its descendants.

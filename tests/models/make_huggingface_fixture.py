@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Writes tests/fixtures/huggingface: tiny models as Hugging Face's libraries and llm.c leave them. Plain Python.
+"""Writes tests/fixtures/huggingface: tiny models as Hugging Face's libraries and llm.c write them. Plain Python.
 
-gpt2            the model of pytorch_gpt2.bin beside it, fp32, one file, with the buffers of older versions
+gpt2            the model of pytorch_gpt2.bin, fp32, one file, with the buffers of older versions
 gpt2-bf16       bf16, three shards, names without "transformer."
-llama           fp32, grouped heads, Llama-3's rope scaling, a head of its own
-llama-f16       fp16, two shards, tied, its head written out all the same
+llama           fp32, grouped heads, Llama-3's rope scaling, its own head matrix
+llama-f16       fp16, two shards, tied, with its head stored too
 llmc            gpt2_fp32.bin and gpt2_bf16.bin, vocabulary padded
 
-All but the first hold, in element i of tensor NAME, pattern(NAME, i): exact in all three formats, so that a test can
-say what belongs where without another file.
+In all but the first, element i of tensor NAME is pattern(NAME, i). It is exact in all three formats, so that a test
+knows each element's place without another file.
 """
 import argparse
 import json
@@ -20,7 +20,7 @@ MASK = 0xffffffff
 
 
 def pattern(name, index):
-    """A float with 8 significant bits, from 2^-4 to below 16, either sign."""
+    """Returns a float with 8 significant bits, from 2^-4 to below 16, either sign."""
     h = 2166136261
     for byte in name.encode():
         h = (h ^ byte) * 16777619 & MASK
@@ -42,12 +42,12 @@ def encode(values, dtype):
         return struct.pack(f"<{len(values)}f", *values)
     if dtype == "F16":
         return struct.pack(f"<{len(values)}e", *values)
-    assert dtype == "BF16"  # the upper half of a float32, which holds a pattern whole
+    assert dtype == "BF16"  # the upper half of a float32, which holds a pattern exactly
     return b"".join(struct.pack("<f", value)[2:] for value in values)
 
 
 def write_safetensors(path, tensors):
-    """tensors: name -> (dtype, shape, bytes)."""
+    """Writes tensors: name -> (dtype, shape, bytes)."""
     header, offset = {"__metadata__": {"format": "pt"}}, 0
     for name, (dtype, shape, data) in tensors.items():
         header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [offset, offset + len(data)]}
@@ -90,7 +90,7 @@ def gpt2_config(model, **others):
 
 
 def gpt2_shapes(model, prefix):
-    """As stored: Conv1D keeps (in, out)."""
+    """Returns the stored shapes: Conv1D keeps (in, out)."""
     C, F = model["hidden"], 4 * model["hidden"]
     shapes = {f"{prefix}wte.weight": (model["vocab"], C), f"{prefix}wpe.weight": (model["sequence"], C)}
     for i in range(model["layers"]):
@@ -106,7 +106,7 @@ def gpt2_shapes(model, prefix):
 
 
 def pytorch_weights():
-    """name -> (shape, values) of pytorch_gpt2.bin, in Leasehold's names and layout."""
+    """Returns name -> (shape, values) of pytorch_gpt2.bin, in Leasehold's names and layout."""
     fixture = json.loads((FIXTURES / "pytorch_gpt2.json").read_text())
     data, offset, weights = (FIXTURES / "pytorch_gpt2.bin").read_bytes(), 0, {}
     for parameter in fixture["parameters"]:
@@ -136,7 +136,7 @@ def write_gpt2():
     put("wpe.weight", (model["sequence"], C), take("embedding.position.weight"))
     for i in range(model["layers"]):
         ours, h = f"blocks.{i}.", f"h.{i}."
-        # (H, 3, D, C) to q | k | v, each head after head: rows (slot, head, d).
+        # (H, 3, D, C) to q | k | v, one head after another: rows (slot, head, d).
         qkv, bias = take(ours + "attention.qkv.weight"), take(ours + "attention.qkv.bias")
         order = [(head * 3 + slot) * D + d for slot in range(3) for head in range(H) for d in range(D)]
         rows = [value for row in order for value in qkv[row * C:(row + 1) * C]]

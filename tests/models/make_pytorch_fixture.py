@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Writes tests/fixtures/pytorch_*.{json,bin}: what PyTorch makes of 20 training steps of tiny models of both families.
+"""Writes tests/fixtures/pytorch_*.{json,bin}: 20 training steps of tiny models of both families, computed by PyTorch.
 
 Run with the interpreter that has PyTorch (Debian's python3-torch: /usr/bin/python3). A binary holds the initial
 weights as float32 in the JSON's order, then the token windows as int32 (steps * sequences, T), then the logits of the
@@ -30,7 +30,7 @@ STEPS, SEQUENCES, SEED = 20, 4, 20240917
 
 
 def gpt2_shapes(model):
-    """Leasehold's names and shapes, in its order. qkv: per head query, key, value."""
+    """Returns Leasehold's names and shapes, in its order. qkv: per head query, key, value."""
     C, H, ffn = model["hidden"], model["heads"], model["ffn"]
     D = C // H
     shapes = {"embedding.token.weight": (model["vocab"], C), "embedding.position.weight": (model["sequence"], C)}
@@ -49,7 +49,7 @@ def gpt2_shapes(model):
 
 
 def llama_shapes(model):
-    """qkv: per kv head its query heads, then key, then value. gate_up: the gate, then what it multiplies."""
+    """Returns the same for llama. qkv: per kv head its query heads, then key, then value. gate_up: gate, then up."""
     C, H, G, ffn = model["hidden"], model["heads"], model["kv_heads"], model["ffn"]
     shapes = {"embedding.token.weight": (model["vocab"], C)}
     for i in range(model["layers"]):
@@ -66,7 +66,7 @@ def llama_shapes(model):
 
 
 def draw_weights(model):
-    """No parameter at a special point: biases are not zero, gains not one."""
+    """Draws parameters away from special points: biases are not zero, gains not one."""
     generator = torch.Generator().manual_seed(SEED)
     shapes = gpt2_shapes(model) if model["family"] == "gpt2" else llama_shapes(model)
     weights = {}
@@ -78,7 +78,7 @@ def draw_weights(model):
 
 
 def draw_windows(model):
-    """Text with something to learn: mostly the token's successor times three."""
+    """Draws text that can be learned: mostly the token's successor times three."""
     generator = torch.Generator().manual_seed(SEED + 1)
     T, V = model["sequence"], model["vocab"]
     windows = torch.zeros(STEPS * SEQUENCES, T, dtype=torch.int32)
@@ -127,7 +127,7 @@ def llama_norm(model, p, name, x):
 
 
 def rotary_frequencies(model, dtype):
-    """Of each pair; scaled as Hugging Face's "llama3" is."""
+    """Returns the frequency of each pair, scaled like Hugging Face's "llama3"."""
     D = model["hidden"] // model["heads"]
     frequencies = 1.0 / model["rope_theta"] ** (torch.arange(0, D, 2, dtype=torch.float64) / D)
     if "rope_factor" in model:
@@ -148,7 +148,7 @@ def rotary_frequencies(model, dtype):
 
 
 def rotate(model, x):
-    """x (B, heads, T, D): the two halves of a head are the parts of complex numbers, which are turned."""
+    """Turns x (B, heads, T, D): the two halves of a head are the parts of complex numbers."""
     half = x.shape[-1] // 2
     angles = torch.outer(torch.arange(x.shape[2], dtype=x.dtype), rotary_frequencies(model, x.dtype))
     turned = torch.complex(x[..., :half], x[..., half:]) * torch.polar(torch.ones_like(angles), angles)

@@ -21,7 +21,8 @@ namespace {
 constexpr int64_t kB = 3, kT = 12, kN = kB * kT;
 constexpr uint64_t kSeed = 31;
 
-// kv heads divide over 2, 3 and 4 ranks; llama has two query heads for each of them.
+// Returns a model whose kv heads divide over 2, 3 and 4 ranks; llama has two query heads for each
+// of them.
 ModelConfig small_config(double dropout, const std::string& family = "gpt2") {
   ModelConfig config;
   config.family = family;

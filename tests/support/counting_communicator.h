@@ -36,7 +36,7 @@ class CommunicationCounts {
   Count of(const std::string& group, CountedOperation operation) const;
   Count of(const std::string& group) const;  // all kinds
   void reset() { groups_.clear(); }
-  // Called by the communicators that count.
+  // Adds one call. For the communicators that count.
   void add(const std::string& group, CountedOperation operation, int64_t bytes_sent);
 
  private:

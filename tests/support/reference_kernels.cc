@@ -106,7 +106,7 @@ class Head {
     return ((b_ * all_heads + shape_.first_head + h_) * shape_.T + query) * shape_.T + key;
   }
 
-  // (T, T), zero above the diagonal; log_sum_exp (T).
+  // Computes probabilities (T, T), zero above the diagonal, and log_sum_exp (T).
   void softmax(const double* qkv, std::vector<double>& probabilities,
                std::vector<double>& log_sum_exps) const {
     const int64_t T = shape_.T;

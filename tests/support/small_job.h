@@ -42,7 +42,7 @@ class SmallRank {
   Kernels& kernels() { return *kernels_; }
   const WindowLoader& loader() const { return loader_; }
   Stream& stream() { return *stream_; }  // of the CPU, for the world
-  // Collective. Runs steps [begin, end) and returns "loss gradient_norm" with 17 digits per step.
+  // Runs steps [begin, end). Returns "loss gradient_norm" with 17 digits per step. Collective.
   std::vector<std::string> run(int64_t begin, int64_t end);
 
  private:

@@ -34,7 +34,7 @@ Tous les êtres humains naissent libres et égaux en dignité et en droits.
 
 
 def byte_characters():
-    """GPT-2's printable character for each byte."""
+    """Returns GPT-2's printable character for each byte."""
     own = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [b for b in range(256) if b not in own]
     return {**{b: chr(b) for b in own}, **{b: chr(256 + i) for i, b in enumerate(others)}}
@@ -48,7 +48,7 @@ def printable(raw):
 
 
 def train(text):
-    """The merges of the most frequent pairs, ties to the smaller pair."""
+    """Returns the merges of the most frequent pairs, ties to the smaller pair."""
     words = collections.Counter(m.group().encode() for m in regex.finditer(GPT2, text))
     words = [([CHARACTER[b] for b in word], count) for word, count in sorted(words.items())]
     counts, places = collections.Counter(), collections.defaultdict(set)
@@ -128,14 +128,14 @@ class Reference:
 
 
 def category_texts():
-    """Characters of every general category (but surrogates), alone and between others."""
+    """Yields characters of every general category (but surrogates), alone and between others."""
     members = collections.defaultdict(list)
     for code in range(sys.maxunicode + 1):
         members[unicodedata.category(chr(code))].append(code)
     for category, codes in sorted(members.items()):
         if category == "Cs":
             continue
-        if category == "Cn":  # those that will never be assigned
+        if category == "Cn":  # code points that will never be assigned
             codes = [c for c in codes if c & 0xFFFE == 0xFFFE or 0xFDD0 <= c <= 0xFDEF]
         picked = codes[:4] + codes[4::max(1, len(codes) // 12)]
         text = ""
@@ -216,7 +216,7 @@ def main():
     (folder / "vocab.json").write_text(dump(vocab) + "\n")
     (folder / "merges.txt").write_text("#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in merges))
 
-    # One token that no merge makes, which ignore_merges finds all the same.
+    # A token that no merge makes, which ignore_merges still finds.
     llama3_vocab = {token: i for i, token in enumerate([*tokens, "ĠNebuchadnezzar"])}
     assert "ĠNebuchadnezzar" not in tokens
     added = {content: len(llama3_vocab) + i

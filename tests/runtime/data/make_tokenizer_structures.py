@@ -128,7 +128,7 @@ def phi():
 
 
 def split_behaviors():
-    """What cl100k_base is converted to, and the rarer behaviours."""
+    """Returns the conversion of cl100k_base, and the rarer behaviours."""
     splits = [pre_tokenizers.Split(Regex(LLAMA3), "removed", invert=True), pre_tokenizers.Split("#", "merged_with_next"),
               pre_tokenizers.Split(Regex(r"[_\-]"), "contiguous"), pre_tokenizers.Split("!", "merged_with_previous"),
               pre_tokenizers.Split("@", "removed"), pre_tokenizers.Digits(individual_digits=False)]
@@ -137,7 +137,7 @@ def split_behaviors():
 
 
 def holes():
-    """Ids with a hole in front of the special tokens."""
+    """Returns ids with a hole before the special tokens."""
     def move(description):
         vocab = description["model"]["vocab"]
         for i, entry in enumerate(description["added_tokens"]):
