@@ -1,5 +1,5 @@
-// Makes a program a rank: the world communicator, and the rank's place on its node. Under mpirun
-// the world is MPI's; in a program started by hand it is the group of one rank.
+// Turns a program into a rank: makes the world communicator, and finds the rank's place on its
+// node. Under mpirun the world is MPI's; in a program started by hand it is the group of one rank.
 #pragma once
 
 #include <functional>

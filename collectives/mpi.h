@@ -1,4 +1,5 @@
-// Makes the processes that mpirun started a Communicator over host memory. One object per process.
+// Turns the processes that mpirun started into a Communicator over host memory. One object per
+// process.
 //
 // MPI is called under one mutex (MPI_THREAD_SERIALIZED) and never blocks. If an operation misses
 // its timeout, its rank asks all members of the group where they are. The error names the rank that
