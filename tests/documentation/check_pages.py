@@ -260,6 +260,30 @@ def check_metrics(pages):
         offend(page, 0, f"the field {name} of metrics.jsonl is here or in the source, not in both")
 
 
+# --- English ---
+
+OPENINGS = r"(What|Of|Whether|How|Who) [a-z]"
+SENTENCE = re.compile(rf"(?:^|(?<=[.!?] )){OPENINGS}[^?.]*[.:]")
+WORDS = re.compile(r"\b((?<!hidden )behind|beside|goes on|go on|went on|is there|are there already|by now)\b")
+
+
+def check_english(pages):
+    """Words and openings that CONTRIBUTING.md advises against. It shows them itself; keys have their own text."""
+    for page in pages:
+        if page.name == "CONTRIBUTING.md":
+            continue
+        for line, text in page.prose:
+            plain = re.sub(r"`[^`]*`", "x", text)
+            generated = page.name == "docs/job_file.md" and text.startswith("| `")
+            for match in [] if generated else WORDS.finditer(plain):
+                offend(page, line, f"\"{match.group(0)}\": see English in CONTRIBUTING.md")
+        for paragraph in re.split(r"\n\s*\n|\n(?=[-|#])", page.text()):
+            plain = re.sub(r"\s+", " ", re.sub(r"^[-#*\s]+", "", re.sub(r"`[^`]*`", "x", paragraph)))
+            match = SENTENCE.search(plain)
+            if match and not paragraph.lstrip().startswith("|"):
+                offend(page, 0, f"a sentence opens with \"{match.group(0)[:40]}\": see English in CONTRIBUTING.md")
+
+
 # --- Pictures ---
 
 
@@ -301,6 +325,7 @@ def main():
     check_events(pages)
     check_metrics(pages)
     check_guides(pages)
+    check_english(pages)
     check_pictures()
     if offences:
         print(*offences, sep="\n")
