@@ -29,6 +29,7 @@ namespace leasehold {
 namespace {
 
 constexpr double kProbeDeadlineS = 10;
+constexpr double kAnnounceLimitS = 600;         // for a full disk to have room again
 constexpr const char* kLoopback = "127.0.0.1";  // where virtual nodes reach the supervisor
 
 // A signal handler can reach nothing else.
@@ -215,7 +216,11 @@ Status run_launch(const LaunchCommand& given, const Logger& logger) {
       Supervisor::open(make_options(job), {posix_files(), system_clock(), *generations, *prober,
                                            *forecaster, board, logger, *launcher, listen,
                                            make_command, [] { return interrupts.load(); }}));
-  LEASEHOLD_RETURN_IF_ERROR(channel->announce());
+  LEASEHOLD_RETURN_IF_ERROR(announce_with_patience(
+      *channel, system_clock(), kAnnounceLimitS, [] { return interrupts.load() > 0; },
+      [&](const Status& failure) {
+        logger.warning("{}; trying again for {:.0f} s", failure.message(), kAnnounceLimitS);
+      }));
   logger.info("supervising {}: `leasehold status {}` tells how it goes", job.run.name, job.run.dir);
 
   const JobEnd end = supervisor->run();

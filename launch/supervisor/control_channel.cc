@@ -90,4 +90,18 @@ Result<std::unique_ptr<ControlChannel>> ControlChannel::open(FileSystem& files,
   return std::unique_ptr<ControlChannel>(std::move(channel));
 }
 
+Status announce_with_patience(ControlChannel& channel, Clock& clock, double limit_s,
+                              const std::function<bool()>& must_stop,
+                              const std::function<void(const Status&)>& on_failure) {
+  constexpr double kPauseS = 1;
+  const double end_s = clock.steady_s() + limit_s;
+  for (bool told = false;; told = true) {
+    Status announced = channel.announce();
+    if (announced.code() != Code::kStorage) return announced;
+    if (!told) on_failure(announced);
+    if (must_stop() || clock.steady_s() >= end_s) return announced;
+    clock.sleep_s(kPauseS);
+  }
+}
+
 }  // namespace leasehold

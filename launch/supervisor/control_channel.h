@@ -2,10 +2,12 @@
 // ports of the run's supervisor before, so that a generation that outlived that one finds this one.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
 #include "launch/supervisor/control_server.h"
+#include "runtime/base/clock.h"
 #include "runtime/base/files.h"
 #include "runtime/base/status.h"
 
@@ -28,5 +30,13 @@ class ControlChannel {
   // Before the first generation starts. kStorage.
   virtual Status announce() = 0;
 };
+
+// Announces `channel`; while that fails with kStorage (a full disk), tries again after every second
+// of `clock`, for `limit_s` seconds. A generation that the supervisor adopted trains meanwhile.
+// Calls `on_failure` with the first failure. Returns the last failure when the time is over or
+// `must_stop` returns true.
+Status announce_with_patience(ControlChannel& channel, Clock& clock, double limit_s,
+                              const std::function<bool()>& must_stop,
+                              const std::function<void(const Status&)>& on_failure);
 
 }  // namespace leasehold

@@ -209,6 +209,56 @@ TEST_F(RelaunchTest, AgentsFindASupervisorWhosePortWasTaken) {
   EXPECT_EQ(num_fences_, 0);
 }
 
+// Fails as often as it is told to.
+class FailingChannel : public ControlChannel {
+ public:
+  FailingChannel(int num_failures, Code code) : num_failures_(num_failures), code_(code) {}
+  std::string address() const override { return "127.0.0.1:1"; }
+  Status announce() override {
+    if (num_announced_++ >= num_failures_) return ok_status();
+    return error(code_, "writing run/supervisor/address: No space left on device");
+  }
+  int num_announced() const { return num_announced_; }
+
+ private:
+  const int num_failures_;
+  const Code code_;
+  int num_announced_ = 0;
+};
+
+TEST(AnnounceWithPatience, AFullDiskIsWaitedFor) {
+  ManualClock clock;
+  int num_told = 0;
+  const auto told = [&](const Status&) { ++num_told; };
+  FailingChannel channel(7, Code::kStorage);
+  EXPECT_TRUE(announce_with_patience(
+                  channel, clock, 600, [] { return false; }, told)
+                  .ok());
+  EXPECT_EQ(num_told, 1);
+  EXPECT_EQ(clock.steady_s(), 7);
+}
+
+TEST(AnnounceWithPatience, EndsAtItsLimitOrWhenItMustStop) {
+  ManualClock clock;
+  const auto silent = [](const Status&) {};
+  FailingChannel full(1000, Code::kStorage);
+  EXPECT_EQ(announce_with_patience(
+                full, clock, 20, [] { return false; }, silent)
+                .code(),
+            Code::kStorage);
+  EXPECT_EQ(clock.steady_s(), 20);
+  const auto stops = [&] { return clock.steady_s() >= 25; };
+  EXPECT_EQ(announce_with_patience(full, clock, 600, stops, silent).code(), Code::kStorage);
+  EXPECT_EQ(clock.steady_s(), 25);
+  // Other failures do not mend themselves.
+  FailingChannel damaged(1000, Code::kBadData);
+  EXPECT_EQ(announce_with_patience(
+                damaged, clock, 600, [] { return false; }, silent)
+                .code(),
+            Code::kBadData);
+  EXPECT_EQ(damaged.num_announced(), 1);
+}
+
 // The board knows each report by its number: what somebody sends again is no sign of life.
 TEST_F(RelaunchTest, ABoardNotesNoReportTwice) {
   ManualClock clock(1000);
