@@ -23,8 +23,8 @@ uint32_t code_point(std::string_view character) {
   return code;
 }
 
-// Rewrites one text. Where it has no meaning in TOML, it may become another text without one: the
-// library tells what is wrong.
+// A Rewriter rewrites one text. Text that is not valid TOML may become other invalid text, since
+// the library reports the error.
 class Rewriter {
  public:
   Rewriter(std::string_view text, const std::string& path) : rest_(text), path_(path) {}
@@ -65,7 +65,8 @@ class Rewriter {
     while (!rest_.empty()) {
       const char c = rest_[0];
       if (c == quote && num_quotes(quote) >= num_open) return close(quote, num_open);
-      if (c == '\n' && !is_multiline) return ok_status();  // an error of the file's
+      if (c == '\n' && !is_multiline)
+        return ok_status();  // unterminated, which the library reports
       if (c == '\\' && has_escapes) {
         copy(1);
         if (!rest_.empty() && !is_ascii(rest_[0])) return misplaced();
@@ -81,7 +82,8 @@ class Rewriter {
     return ok_status();
   }
 
-  // Closes a string. Two quotes at most may stand before those that close one of several lines.
+  // Closes a string. In a string of several lines up to two quotes may stand before the closing
+  // ones.
   Status close(char quote, size_t num_close) {
     constexpr size_t kMaxInside = 2;
     const size_t num_inside =

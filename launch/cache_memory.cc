@@ -13,13 +13,13 @@ double gib(int64_t bytes) { return static_cast<double>(bytes) / static_cast<doub
 
 constexpr int64_t kUnlimited = std::numeric_limits<int64_t>::max();
 
-// The number that a file holds; kUnlimited for "max" and where there is no such file.
+// Returns the number in a file; kUnlimited for "max" or without such a file.
 int64_t read_number(const std::string& path) {
   int64_t number = 0;
   return std::ifstream(path) >> number ? number : kUnlimited;
 }
 
-// Room in a group and in those that hold it, of which each may have a limit.
+// Returns the room in a group and in its ancestors, each of which may have a limit.
 int64_t room_of_groups(const std::string& mount, std::string group, const char* limit_file,
                        const char* used_file) {
   int64_t room = kUnlimited;
@@ -35,8 +35,9 @@ int64_t room_of_groups(const std::string& mount, std::string group, const char* 
   }
 }
 
-// A line of /proc/self/cgroup is "0::/GROUP" (version 2) or "N:memory:/GROUP" (version 1). Within a
-// container the group may be one of the host's, which is not there: its limit is at the mount.
+// Returns the room in this process's groups. A line of /proc/self/cgroup is "0::/GROUP" (version 2)
+// or "N:memory:/GROUP" (version 1). Inside a container the line may name a group of the host, which
+// does not exist there; the container's limit is then at the mount.
 int64_t room_in_groups(const std::string& root) {
   std::ifstream groups(root + "/proc/self/cgroup");
   int64_t room = kUnlimited;

@@ -11,7 +11,7 @@ namespace {
 
 constexpr double kTimeoutS = 300;
 
-// Counts first, then allocates: `allocate` is run on a measuring arena and on the real one.
+// Makes an arena of the right size: runs `allocate` on a measuring arena, then on the real one.
 template <typename Allocate>
 Result<std::unique_ptr<Arena>> make_arena(Device& device, const std::string& name, MemoryKind kind,
                                           const Allocate& allocate) {
@@ -63,8 +63,8 @@ Status CheckpointModel::load_weights(FileSystem& files) {
         for (auto& parameter : table_->all())
           parameter->bind_value(arena.allocate(dtype, parameter->local_shape()));
       }));
-  // What checkpoints hold, in memory of the host: on a CPU what is computed with, unless that is
-  // narrower.
+  // The checkpoint's fp32 weights, in host memory. On a CPU that computes in fp32 these are the
+  // parameters themselves.
   std::vector<Tensor> stored;
   std::unique_ptr<Arena> apart;
   if (dtype != DType::kF32 || device().kind() != DeviceKind::kCpu) {
@@ -98,7 +98,7 @@ Status CheckpointModel::take_weights(const std::vector<Tensor>& stored) {
   int64_t most_elements = 0;
   for (const Tensor& weight : stored)
     most_elements = std::max(most_elements, weight.num_elements());
-  Tensor room;  // of the device, for one weight at a time
+  Tensor room;  // device memory, for one weight at a time
   std::unique_ptr<Arena> arena;
   if (!is_host && converts) {
     LEASEHOLD_ASSIGN_OR_RETURN(

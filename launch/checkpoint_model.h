@@ -1,5 +1,5 @@
-// A model as a checkpoint holds it, ready for forward passes: its description, tokenizer and
-// weights, on one rank and a CPU or GPU, in the precision of the job that wrote it.
+// Loads the model of a checkpoint for forward passes: its description, tokenizer and weights, on
+// one rank and a CPU or GPU, in the precision of the job that wrote it.
 #pragma once
 
 #include <memory>
@@ -12,27 +12,29 @@
 
 namespace leasehold {
 
-// What a checkpoint's model computes on.
+// The device that computes a checkpoint's model.
 struct ModelDevice {
   std::string kind = "cpu";  // or "cuda": the first GPU that the process sees
-  int num_threads = 1;       // of "cpu"
+  int num_threads = 1;       // for "cpu" only
 };
 
 class CheckpointModel {
  public:
-  // `path`: a checkpoint's directory (".../checkpoints/step-00000100") or a run's, of which the
-  // newest is taken. kMissingInput, kBadData. kUsage for more than one thread with "cuda",
-  // kBadConfig where that cannot be had. Every byte's digest is checked.
+  // Loads the model at `path`: a checkpoint's directory (".../checkpoints/step-00000100"), or a
+  // run's, whose newest checkpoint is taken. Checks the digest of every byte. Fails with
+  // kMissingInput or kBadData, with kUsage for more than one thread with "cuda", and with
+  // kBadConfig if "cuda" is not available.
   static Result<std::unique_ptr<CheckpointModel>> load(FileSystem& files, const std::string& path,
                                                        const ModelDevice& device);
 
   const CheckpointInfo& info() const { return handle_.info; }
   const ModelConfig& config() const { return config_; }
-  // Started. kBadData when the checkpoint holds none; kUnavailable when the library that it needs is
-  // missing.
+  // Returns the tokenizer, started. Fails with kBadData if the checkpoint holds none, and with
+  // kUnavailable if a library that the tokenizer needs is missing.
   Result<const Tokenizer*> tokenizer() const;
 
-  // Allocates for B sequences of T positions, at most config().sequence; before saved() is used.
+  // Allocates for B sequences of T positions, at most config().sequence. Must be called before
+  // saved().
   Status prepare(int64_t B, int64_t T);
   Module& model() { return *model_; }
   Saved& saved() { return *saved_; }
@@ -43,7 +45,7 @@ class CheckpointModel {
  private:
   CheckpointModel() = default;
   Status load_weights(FileSystem& files);
-  // From host memory, fp32, in the order of the table, to where and what is computed with.
+  // Copies fp32 weights, in the order of the table, from host memory to the device in its dtype.
   Status take_weights(const std::vector<Tensor>& stored);
 
   ComputeDevice compute_;

@@ -29,7 +29,7 @@ class CachedNextToken : public NextToken {
   int64_t first_ = 0;  // the id at the decoder's position 0
 };
 
-// The model's forward pass over the newest tokens, on its device.
+// A WindowNextToken runs the model's forward pass over the newest tokens, on the model's device.
 class WindowNextToken : public NextToken {
  public:
   static Result<std::unique_ptr<NextToken>> create(CheckpointModel& model) {
@@ -49,7 +49,8 @@ class WindowNextToken : public NextToken {
   }
 
   Result<std::span<const float>> logits_after(std::span<const int32_t> ids) override {
-    // The newest T tokens; what comes after the last one is not seen by it (attention is causal).
+    // Fill a window with the newest T tokens. The zeros after the last one do not affect it, since
+    // attention is causal.
     const int64_t T = host_tokens_.num_elements();
     const auto count = std::min(T, static_cast<int64_t>(ids.size()));
     const std::span<int32_t> window(host_tokens_.as<int32_t>(), static_cast<size_t>(T));
@@ -87,7 +88,7 @@ class WindowNextToken : public NextToken {
   CheckpointModel& model_;
   std::vector<Arena> arenas_;
   Microbatch microbatch_;
-  Tensor logits_;  // of one position
+  Tensor logits_;  // (V), of one position
   Tensor host_tokens_, host_logits_;
 };
 

@@ -1,4 +1,4 @@
-// NextToken by a checkpoint's model.
+// Predicts the next token with a checkpoint's model.
 #pragma once
 
 #include <memory>
@@ -8,11 +8,11 @@
 
 namespace leasehold {
 
-// Makes one for a text of at most `num_tokens`. It keeps keys and values where the device's kernels
-// can (models/decoder.h); when the model's positions are used up, the newest half of them is
-// computed again as a text of its own. Other devices (CUDA) compute the model's newest window for
-// each token. kBadConfig, with the size, where this machine has too little memory to keep them.
-// `model` must outlive the result.
+// Returns a NextToken for a text of at most `num_tokens`. It keeps keys and values if the device's
+// kernels can (models/decoder.h); when the model's positions are used up, it computes the newest
+// half of them again as a text of its own. On other devices (CUDA) it computes the model's newest
+// window for each token. Fails with kBadConfig, naming the size, if this machine has too little
+// memory for keys and values. `model` must outlive the result.
 Result<std::unique_ptr<NextToken>> create_next_token(CheckpointModel& model, int64_t num_tokens);
 
 }  // namespace leasehold

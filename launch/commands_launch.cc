@@ -30,9 +30,9 @@ namespace {
 
 constexpr double kProbeDeadlineS = 10;
 constexpr double kAnnounceLimitS = 600;         // for a full disk to have room again
-constexpr const char* kLoopback = "127.0.0.1";  // where virtual nodes reach the supervisor
+constexpr const char* kLoopback = "127.0.0.1";  // the supervisor's address for virtual nodes
 
-// A signal handler can reach nothing else.
+// A signal handler can only reach a global.
 std::atomic<int> interrupts = 0;
 static_assert(std::atomic<int>::is_always_lock_free, "counted by a signal handler");
 extern "C" void count_interrupt(int) { interrupts.fetch_add(1); }
@@ -50,11 +50,12 @@ std::string absolute(const std::string& path) {
   return std::filesystem::absolute(path).lexically_normal().string();
 }
 
-// --set values that are paths start at the working directory, which ranks do not share.
+// Makes the paths among --set values absolute. They start at the working directory, which ranks do
+// not share.
 std::vector<std::string> with_absolute_paths(std::vector<std::string> overrides) {
   for (std::string& text : overrides) {
     const auto given = parse_job_override(text);
-    if (!given.ok()) continue;  // load_job says so
+    if (!given.ok()) continue;  // load_job reports it
     const JobKey* key = find_job_key(given->table, given->name);
     if (key == nullptr || !key->is_path) continue;
     JobFile job;
@@ -68,7 +69,7 @@ bool is_program(const std::string& path) {
   return ::access(path.c_str(), X_OK) == 0 && !std::filesystem::is_directory(path);
 }
 
-// The two programs lie side by side.
+// The paths of the two programs, which lie in one directory.
 struct Programs {
   std::string leasehold;
   std::string train;
@@ -111,7 +112,7 @@ Result<JobFile> load_launch_job(const LaunchCommand& command) {
   return job;
 }
 
-// Finds the address at which the calendar's hosts reach this machine, and tells which it is.
+// Returns the address at which the calendar's hosts reach this machine, and logs it.
 Result<std::string> cluster_address(const LaunchCommand& command, const JobFile& job,
                                     const LeaseCalendar& calendar, const Logger& logger) {
   if (!command.address.empty()) return command.address;
@@ -125,7 +126,7 @@ Result<std::string> cluster_address(const LaunchCommand& command, const JobFile&
   return choice.address;
 }
 
-// Refuses an address that is none of this machine's before anything is touched.
+// Fails with kUsage if `address` is none of this machine's, before anything is touched.
 Status check_address(const std::string& address) {
   if (address.empty()) return ok_status();
   const Status listens = listen_at({address, 0}).status();
@@ -151,7 +152,8 @@ SupervisorOptions make_options(const JobFile& job) {
   return options;
 }
 
-// Virtual nodes share this machine's memory; hosts have their own.
+// Removes the run's files from the memory of hosts that left its world. Virtual nodes share this
+// machine's memory, which needs no cleaning here.
 void clean_hosts_that_left(const JobFile& job, const SupervisorState& state, const Logger& logger) {
   if (job.launch.hosts == "local") return;
   std::vector<WorldFile> worlds;

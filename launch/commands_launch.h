@@ -1,5 +1,5 @@
-// The commands around a supervised job: `leasehold launch`, its hidden helper `keeper`, and what an
-// operator asks of a run: status, drain, clean.
+// Implements the commands around a supervised job: `leasehold launch`, its hidden helper `keeper`,
+// and the operator's commands status, drain and clean.
 #pragma once
 
 #include <string>
@@ -13,12 +13,12 @@ namespace leasehold {
 struct LaunchCommand {
   std::string job_path;
   std::vector<std::string> overrides;  // of --set
-  std::string address;                 // that nodes reach this machine at; "": found out
+  std::string address;                 // at which nodes reach this machine; "" finds it out
 };
 
-// Supervises generations until the job is done. Prints the timeline to stdout at the end. The first
-// SIGINT or SIGTERM drains, the second leaves what runs alone. kDrained when stopped on request;
-// what ended the job otherwise.
+// Supervises generations until the job is done, then prints the timeline to stdout. The first
+// SIGINT or SIGTERM drains, the second leaves the running generation alone. Fails with kDrained if
+// stopped on request, otherwise with the error that ended the job.
 Status run_launch(const LaunchCommand& command, const Logger& logger);
 
 struct KeeperCommand {
@@ -27,12 +27,12 @@ struct KeeperCommand {
 };
 Status run_keeper_command(const KeeperCommand& command);
 
-// Prints what a supervisor that runs says of the job, else what it left on disk.
+// Prints the state of the job as a running supervisor reports it, or else as it was left on disk.
 Status run_status(const std::string& run_dir, bool json);
-// Asks the supervisor to drain and stop. kUnavailable when none runs.
+// Asks the supervisor to drain and stop. Fails with kUnavailable if none runs.
 Status run_drain(const std::string& run_dir);
-// Removes what the run left in this machine's shared memory. kBadConfig while somebody holds the
-// run.
+// Removes the run's files from this machine's shared memory. Fails with kBadConfig while the run is
+// in use.
 Status run_clean(const std::string& run_dir, const Logger& logger);
 
 }  // namespace leasehold

@@ -1,4 +1,4 @@
-// Of commands_launch.h: what operators ask of a run, whether a supervisor runs or not.
+// Implements the operator's commands of commands_launch.h, with or without a running supervisor.
 #include <cstdio>
 #include <unistd.h>
 
@@ -40,7 +40,7 @@ Result<std::string> ask(const std::string& run_dir) {
   return ask_state(who);
 }
 
-// Whether the newest generation of a supervisor that is gone still runs.
+// Returns true if the newest generation still runs after its supervisor ended.
 bool generation_runs(const std::string& run_dir) {
   const auto state = load_state(posix_files(), run_dir);
   if (!state.ok() || !state->running) return false;

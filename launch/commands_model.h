@@ -1,4 +1,4 @@
-// `leasehold import` and `leasehold export`: models of other programs.
+// Implements `leasehold import` and `leasehold export`, for models of other programs.
 #pragma once
 
 #include "models/model_export.h"
@@ -8,7 +8,7 @@
 
 namespace leasehold {
 
-// SIGINT and SIGTERM stop either, leaving nothing half written. What was done goes to `logger`.
+// Runs the command and logs a summary. SIGINT and SIGTERM stop it and leave nothing half written.
 Status run_import(ImportOptions options, const Logger& logger);
 Status run_export(ExportOptions options, const Logger& logger);
 

@@ -23,7 +23,7 @@ Status no_own_token(std::string_view option) {
                kOwnToken);
 }
 
-// Notes the tokens around documents in the tokenizer, and whether to put them.
+// Stores the tokens around documents in the tokenizer, and in `options` whether to add them.
 Status choose_document_tokens(const PrepareCommand& command, Tokenizer& tokenizer,
                               PrepareOptions& options) {
   DocumentTokens tokens = tokenizer.document_tokens();

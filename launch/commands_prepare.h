@@ -1,4 +1,4 @@
-// `leasehold prepare`: text to token files.
+// Implements `leasehold prepare`, which turns text into token files.
 #pragma once
 
 #include <string>
@@ -12,14 +12,14 @@ namespace leasehold {
 struct PrepareCommand {
   std::string tokenizer;  // a name or a path: see load_tokenizer
   std::string format = "auto";
-  // Around documents: the text of a token, "own" for the tokenizer's, "none" for none.
+  // Tokens around each document: the text of a token, "own" for the tokenizer's, or "none".
   std::string begin_token = "none";
   std::string end_token = "own";
   PrepareOptions options;
 };
 
-// SIGINT and SIGTERM stop it, leaving nothing half written. How it goes is shown on stderr, what
-// was done goes to `logger`.
+// Runs the command. Shows progress on stderr and logs a summary. SIGINT and SIGTERM stop it and
+// leave nothing half written.
 Status run_prepare(const PrepareCommand& command, const Logger& logger);
 
 }  // namespace leasehold

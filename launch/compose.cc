@@ -17,8 +17,8 @@ namespace leasehold {
 
 namespace {
 
-// Share of the time that a collective may take: the rank whose disk does not answer says so before
-// the others give it up.
+// Share of a collective's timeout that reading data may take, so that a rank whose disk does not
+// answer reports it before the others give up the collective.
 constexpr double kReadShare = 0.8;
 
 DType dtype_of(const DeviceSection& section) {
@@ -27,8 +27,8 @@ DType dtype_of(const DeviceSection& section) {
 
 Result<ComputeDevice> make_cuda_device(DType dtype, const NodePlace& place, double timeout_s,
                                        double wait_limit_s) {
-  // Streams share the device's queues of work, 8 unless told otherwise: then what waits for a peer
-  // would hold up streams that do not. Read when the driver starts.
+  // Streams share the device's work queues, 8 by default, so that work that waits for a peer would
+  // hold up streams that do not. The driver reads the variable when it starts.
   ::setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", 0);
   ComputeDevice made;
   auto device = create_cuda_device(place.rank, wait_limit_s);
@@ -170,7 +170,8 @@ TrainerOptions make_trainer_options(const JobFile& job, const std::string& data_
   options.job.identity = identity_keys(job);
   options.job.identity[kDataDigestKey] = data_digest;
   options.job.model = to_map(job.model);
-  // Neither shapes a weight; where positions have a table, its own shape says what fits.
+  // Neither affects the shape of a weight, except of a position table, whose shape is checked when
+  // it is loaded.
   options.start_may_differ = {"dropout", "sequence"};
   options.job.tokenizer_json = job.tokenizer_json;
   return options;

@@ -1,5 +1,5 @@
-// From a job file to the parts that train it. Everything that knows both the job's keys and the
-// runtime's options.
+// Builds the parts that train a job from its job file. All code that knows both the job's keys and
+// the runtime's options is here.
 #pragma once
 
 #include <functional>
@@ -15,50 +15,53 @@
 
 namespace leasehold {
 
-// A device and what runs on it.
+// A device with its kernels and groups.
 struct ComputeDevice {
   std::unique_ptr<Device> device;
   std::unique_ptr<Kernels> kernels;
-  // Makes the groups whose operations run on the device's streams of groups of host memory; empty
-  // where those serve themselves.
+  // Makes, from a group on host memory, the same group with operations on the device's streams.
+  // Empty if groups on host memory serve the device themselves.
   std::function<Result<std::unique_ptr<Communicator>>(Communicator& host_group)> make_group;
 };
-// Where a rank stands among those of its node.
+// The position of a rank among the ranks of its node.
 struct NodePlace {
-  std::string node;  // "": the process is no rank of a job
+  std::string node;  // "" if the process is no rank of a job
   int rank = 0;
   int size = 1;
 };
-// With device.kind = "cpu" the CPU kernels use the library of matrix products as the process has
-// opened it. A rank of device.kind = "cuda" takes the GPU with its number on its node. kBadConfig,
-// with the way out, where the build, the driver or the node's GPUs do not allow it. `timeout_s` is
-// that of the groups' operations.
+// Returns the device of a rank. With device.kind = "cpu" its kernels use the library of matrix
+// products as the process has opened it. With "cuda" the rank takes the GPU with its number on its
+// node. Fails with kBadConfig, naming the way out, if the build, the driver or the node's GPUs do
+// not allow it. `timeout_s` is the timeout of the groups' operations.
 Result<ComputeDevice> make_device(const DeviceSection& section, const NodePlace& place,
                                   double timeout_s);
-// For device.kind = "cuda": what Engine::forecast says with it is, to the byte, what machines with
-// GPUs would allocate. It needs neither a GPU nor a build with CUDA, and computes nothing.
+// Returns a planned device for device.kind = "cuda". Engine::forecast says with it, to the byte,
+// how much memory machines with GPUs would allocate. Needs neither a GPU nor a build with CUDA, and
+// computes nothing.
 ComputeDevice plan_cuda_device(const DeviceSection& section);
 
-// Whether a rank may start `threads` threads: kBadConfig when the launcher bound it to fewer of the
-// machine's cores, where they would only take turns. Pure.
+// Fails with kBadConfig if the launcher bound a rank that starts `threads` threads to fewer of the
+// machine's cores, where the threads would only take turns. Pure.
 Status check_binding(int64_t threads, int64_t bound_cores, int64_t machine_cores);
-// Of this process: cores that it may run on, and cores that the machine has.
+// Returns the number of cores that this process may run on.
 int64_t count_bound_cores();
+// Returns the number of cores of the machine.
 int64_t count_machine_cores();
 
 ArithmeticProbe make_probe(const ModelConfig& model, int64_t microbatch, int64_t tensor);
-// Data parallelism takes the ranks that tensor x pipeline leave.
+// Returns the mesh of `num_ranks`. Data parallelism takes the ranks that tensor x pipeline leave.
 MeshShape make_mesh_shape(const ParallelSection& parallel, int num_ranks);
 EngineOptions make_engine_options(const JobFile& job);
-// `data_digest` is that of the training file.
+// Returns the trainer's options. `data_digest` is the digest of the training file.
 TrainerOptions make_trainer_options(const JobFile& job, const std::string& data_digest,
                                     const std::string& node);
 
-// The job's token files, checked for the job's sequence and vocabulary. No validation: null.
+// The job's token files; `validation` is null without validation data.
 struct TokenLoaders {
   std::unique_ptr<WindowLoader> train;
   std::unique_ptr<WindowLoader> validation;
 };
+// Opens the job's token files and checks them against its sequence length and vocabulary.
 Result<TokenLoaders> open_data(FileSystem& files, const JobFile& job);
 
 }  // namespace leasehold

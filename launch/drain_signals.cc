@@ -6,7 +6,7 @@ namespace leasehold {
 
 namespace {
 
-// A signal handler can reach nothing but a global.
+// A signal handler can only reach a global.
 DrainRequest* requested = nullptr;
 
 extern "C" void handle_drain_signal(int signal) { requested->request(signal); }

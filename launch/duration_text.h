@@ -1,4 +1,4 @@
-// Times as people read them.
+// Formats times for people.
 #pragma once
 
 #include <algorithm>
@@ -9,7 +9,7 @@
 
 namespace leasehold {
 
-// "2 h 5 min", "1 min 12 s", "8 s"; rounded up.
+// Returns "2 h 5 min", "1 min 12 s" or "8 s"; rounds up.
 inline std::string duration_text(double seconds) {
   const auto whole = static_cast<int64_t>(std::ceil(std::max(0.0, seconds)));
   if (whole >= 3600) return fmt::format("{} h {} min", whole / 3600, whole / 60 % 60);

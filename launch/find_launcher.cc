@@ -10,7 +10,7 @@ namespace {
 constexpr double kAnswerDeadlineS = 30;
 constexpr double kLookAgainS = 0.005;
 
-// Returns all that `program --version` prints.
+// Returns the output of `program --version`.
 Result<std::string> version_of(const std::string& program) {
   LEASEHOLD_ASSIGN_OR_RETURN(const auto child,
                              ChildProcess::start({program, "--version"}, {}, kAnswerDeadlineS));

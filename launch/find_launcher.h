@@ -1,4 +1,4 @@
-// Finds out which launcher is installed, and makes sure that it starts leasehold-train.
+// Finds the installed launcher and checks that it can start leasehold-train.
 #pragma once
 
 #include <memory>
@@ -8,9 +8,10 @@
 
 namespace leasehold {
 
-// Runs `mpirun --version` and `train_program --version`, each at most some seconds. kMissingInput
-// when there is no such mpirun; kBadConfig when it is none that Leasehold knows, or belongs to
-// another MPI than the program; kUnavailable when one of them does not answer.
+// Runs `mpirun --version` and `train_program --version`, each for at most some seconds. Fails with
+// kMissingInput if there is no such mpirun, with kBadConfig if Leasehold does not know the launcher
+// or it belongs to another MPI than the program, and with kUnavailable if one of the two does not
+// answer.
 Result<std::unique_ptr<Launcher>> find_launcher(const std::string& mpirun,
                                                 const std::string& train_program);
 

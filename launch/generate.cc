@@ -10,7 +10,7 @@ namespace leasehold {
 
 namespace {
 
-// Returns the logits of the ids that the tokenizer has: a vocabulary may have been rounded up.
+// Returns the logits of the tokenizer's ids. The model's vocabulary may have been rounded up.
 Result<std::span<const float>> known_logits(NextToken& model, std::span<const int32_t> ids,
                                             int64_t known) {
   LEASEHOLD_ASSIGN_OR_RETURN(const auto logits, model.logits_after(ids));

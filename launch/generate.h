@@ -1,4 +1,4 @@
-// Text token by token: asks for logits, chooses, shows.
+// Generates text token by token: asks for logits, chooses a token and shows its text.
 #pragma once
 
 #include <cstdint>
@@ -19,10 +19,10 @@ struct Generation {
   int64_t seed = 0;  // token i is drawn with a number that depends on (seed, i) alone
 };
 
-// Continues `ids` and gives `show` the text of each new token in whole characters, until a token
-// that ends a text is drawn, which is not shown. Ids that the tokenizer does not have are not
-// drawn. kBadData where there are no ids or logits are no numbers; else the errors of `model` and
-// `tokenizer`.
+// Continues `ids` by generation.tokens, or until a token that ends a text is drawn, which is not
+// shown. Gives `show` the text of each new token in whole characters. Never draws an id that the
+// tokenizer lacks. Fails with kBadData if `ids` is empty or a logit is not finite, and with the
+// errors of `model` and `tokenizer`.
 Status generate(NextToken& model, const Tokenizer& tokenizer, std::vector<int32_t> ids,
                 const Generation& generation, const std::function<void(std::string_view)>& show);
 

@@ -1,4 +1,4 @@
-// What a run that is done has left in the memory of other hosts.
+// Removes a finished run's files from the memory of other hosts.
 #pragma once
 
 #include <string>
@@ -10,15 +10,15 @@
 
 namespace leasehold {
 
-// Pure. Hosts of earlier worlds that are not in the newest one, by name: the newest world's ranks
-// remove their own. `worlds` is in the order of the generations.
+// Returns the hosts of earlier worlds that are not in the newest one, by name. The ranks of the
+// newest world remove their own files. `worlds` is in the order of the generations. Pure.
 std::vector<std::string> hosts_that_left(const std::vector<WorldFile>& worlds);
 
-// The shell command that removes a run's files from a host's shared memory.
+// Returns the shell command that removes a run's files from a host's shared memory.
 std::string memory_removal(const std::string& run_dir);
 
-// Has every host do what `prober` asks, all at once; waits as long as it waits. Why each host that
-// could not be cleaned was not.
+// Probes all hosts at once and waits for every answer, as long as `prober` does. Returns, for each
+// host that failed, its name and the reason.
 std::vector<std::string> ask_all(Prober& prober, const std::vector<std::string>& hosts);
 
 }  // namespace leasehold

@@ -20,14 +20,14 @@ using nlohmann::ordered_json;
 
 constexpr size_t kMaxProblems = 20;
 
-// One directory, looked at.
+// The findings about one checkpoint's directory.
 struct Report {
   std::string path;
-  CheckpointInfo info;  // empty when there is no readable manifest
+  CheckpointInfo info;  // empty without a readable manifest
   std::shared_ptr<const Manifest> manifest;
   std::string state_digest;
   std::vector<std::string> problems;
-  AlgorithmChoices algorithms;  // of info
+  AlgorithmChoices algorithms;  // parsed from info
 };
 
 int64_t num_pieces(const Manifest& manifest) {
@@ -51,7 +51,8 @@ int64_t size_bytes(const Manifest& manifest) {
   return bytes;
 }
 
-// Every piece that is not good, once each; a message about a whole file comes once too.
+// Adds a message for each damaged piece to `problems`. A message about a whole file comes once.
+// Fails with any code but kBadData.
 Status find_problems(FileSystem& files, const CheckpointHandle& checkpoint,
                      std::vector<std::string>& problems) {
   CheckpointReader reader(files, checkpoint);
@@ -72,12 +73,12 @@ Status find_problems(FileSystem& files, const CheckpointHandle& checkpoint,
   return failure;
 }
 
-// kStorage only; what is wrong with the checkpoint goes into the report.
+// Inspects one checkpoint. Damage goes into the report; the only failure is kStorage.
 Result<Report> look_at(FileSystem& files, const CheckpointHandle& checkpoint) {
   Report report = {checkpoint.path, checkpoint.info, checkpoint.manifest, "", {}, {}};
   LEASEHOLD_ASSIGN_OR_RETURN(report.algorithms,
                              AlgorithmChoices::parse(checkpoint.info.algorithms));
-  // Reads every piece, so that a checkpoint that has a digest is whole.
+  // The digest covers every piece, so a checkpoint that has one is whole.
   const Result<Digest128> digest = state_digest(files, checkpoint);
   if (digest.ok()) {
     report.state_digest = digest.value().to_hex();
@@ -173,8 +174,7 @@ Inspection render(const std::vector<Report>& reports, const InspectOptions& opti
 
 std::string last_name(const std::string& path) { return path.substr(path.rfind('/') + 1); }
 
-// A directory that may be a checkpoint of run.dir, with its manifest or the reason why it has none
-// that can be read.
+// A directory that may be a checkpoint: its manifest, or the reason why that cannot be read.
 struct Candidate {
   int64_t step = 0;
   std::string path;
@@ -182,7 +182,8 @@ struct Candidate {
   CheckpointHandle handle;
 };
 
-// Newest first. A save that was cut short never was a checkpoint and is left out.
+// Returns the checkpoints of a run.dir, newest first. Leaves out interrupted saves, which never
+// became checkpoints.
 Result<std::vector<Candidate>> candidates_of(FileSystem& files, const std::string& run_dir) {
   std::vector<CheckpointRejected> rejected;
   LEASEHOLD_ASSIGN_OR_RETURN(std::vector<CheckpointHandle> handles,

@@ -1,5 +1,5 @@
-// `leasehold inspect`: verifies every digest of a checkpoint and says what it holds. Pure but for
-// the files it reads.
+// Implements `leasehold inspect`: verifies every digest of a checkpoint and describes the
+// checkpoint. Pure except for the files that it reads.
 #pragma once
 
 #include <string>
@@ -10,19 +10,19 @@ namespace leasehold {
 
 struct InspectOptions {
   bool json = false;
-  bool all = false;  // of a run.dir: every checkpoint, newest first; else the newest alone
+  bool all = false;  // for a run.dir: every checkpoint, newest first, not only the newest
 };
 
 struct Inspection {
-  // For stdout: lines for a person, or one JSON object (with `all`: a list of them), newline at the
-  // end. Complete also when something is damaged. Empty when there was nothing to look at.
+  // Text for stdout: lines for a person, or one JSON object (with `all` a list of them), with a
+  // newline at the end. Complete even if something is damaged. Empty if there was nothing to
+  // inspect.
   std::string output;
-  // Ok; kBadData when a checkpoint looked at is damaged; kMissingInput when there is none;
-  // kStorage.
+  // Ok; kBadData if an inspected checkpoint is damaged; kMissingInput if there is none; kStorage.
   Status status;
 };
 
-// `path` is a checkpoint's directory or a run.dir.
+// Inspects `path`, a checkpoint's directory or a run.dir.
 Inspection inspect(FileSystem& files, const std::string& path, const InspectOptions& options);
 
 }  // namespace leasehold

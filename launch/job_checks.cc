@@ -1,4 +1,4 @@
-// Whether a job can run.
+// Implements validate(), which checks whether a job can run.
 #include <algorithm>
 
 #include "launch/job_file.h"
@@ -9,7 +9,7 @@ namespace leasehold {
 
 namespace {
 
-// Values that divide `number` and are at least `low`, ascending.
+// Returns the divisors of `number` that are at least `low`, ascending.
 std::vector<int64_t> divisors(int64_t number, int64_t low) {
   std::vector<int64_t> found;
   for (int64_t d = 1; d * d <= number; ++d) {
@@ -28,7 +28,7 @@ std::string in_words(const std::vector<int64_t>& values) {
                      values.back());
 }
 
-// A schedule holds them all.
+// Limited, since a schedule holds all microbatches.
 constexpr int64_t kMaxMicrobatches = 1 << 20;
 
 std::string microbatches_in_words(const BatchSection& batch) {
@@ -82,7 +82,7 @@ Status check_batch(const BatchSection& batch) {
   return ok_status();
 }
 
-// With fewer microbatches than ranks.
+// Returns the error for fewer microbatches than data-parallel ranks.
 Status too_few_microbatches(const BatchSection& batch, int64_t data_ranks) {
   std::string smaller;
   for (const int64_t microbatch : divisors(batch.sequences, 1)) {
@@ -197,7 +197,7 @@ Status check_checkpoint(const CheckpointSection& checkpoint) {
   return ok_status();
 }
 
-// kMaxHeadChannels of runtime/tensor/cuda/attention.h.
+// Equals kMaxHeadChannels of runtime/tensor/cuda/attention.h.
 constexpr int64_t kMaxGpuHeadChannels = 256;
 
 Status check_gpu_attention(const ModelConfig& model) {
@@ -211,7 +211,7 @@ Status check_gpu_attention(const ModelConfig& model) {
       (model.hidden + kMaxGpuHeadChannels - 1) / kMaxGpuHeadChannels);
 }
 
-// What only the CPU's streams and kernels know, and what only those of GPUs do not.
+// Refuses keys without effect on the job's kind of device, and heads too wide for GPUs.
 Status check_device(const DeviceSection& device, const ModelConfig& model) {
   if (device.kind == "cuda") {
     LEASEHOLD_RETURN_IF_ERROR(check_gpu_attention(model));

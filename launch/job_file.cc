@@ -77,7 +77,8 @@ Status complete_vocab(JobFile& job, int64_t tokenizer_vocab) {
                job.model.vocab, tokenizer_vocab, job.data.train, tokenizer_vocab);
 }
 
-// The size of the vocabulary, or 0 when there is no tokenizer.json; keeps its text in the job.
+// Returns the size of the vocabulary, or 0 without a tokenizer.json, and keeps the file's text in
+// the job.
 Result<int64_t> read_tokenizer(FileSystem& files, JobFile& job) {
   const std::string path = join_path(parent_path(job.data.train), "tokenizer.json");
   auto text = read_file(files, path);
@@ -133,7 +134,8 @@ Result<JobFile> load_job(FileSystem& files, const std::string& path,
                   "job file: " + text.status().message());
   }
   LEASEHOLD_ASSIGN_OR_RETURN(JobFile job, parse_job(text.value(), path, overrides));
-  // Without the data its tokenizer.json is missing as well, which would be told instead.
+  // Check the data first: if it is missing, tokenizer.json is too, and that error would hide the
+  // cause.
   if (!files.exists(job.data.train)) {
     return error(Code::kMissingInput,
                  "{}: data.train: there is no {}; make it with `leasehold prepare`", path,

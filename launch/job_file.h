@@ -1,6 +1,7 @@
-// A job: everything that `mpirun leasehold-train JOB.toml` is told. The keys, their types, defaults
-// and ranges are the table in job_schema.cc, which docs/job_file.md repeats. The way in is
-//   load_job (reads, fills defaults), validate (what cannot be).
+// Describes a job: everything that `mpirun leasehold-train JOB.toml` is told. The keys with their
+// types, defaults and ranges are the table in job_keys.cc, which docs/job_file.md repeats. The way
+// in is
+//   load_job (reads the file and fills in defaults), then validate (refuses what cannot run).
 #pragma once
 
 #include <cstdint>
@@ -18,7 +19,7 @@
 namespace leasehold {
 
 struct RunSection {
-  std::string name;  // names the run to people and to the memory tier
+  std::string name;  // names the run to people
   std::string dir;   // holds metrics, events and checkpoints
   int64_t steps = 0;
   int64_t seed = 1;
@@ -33,16 +34,16 @@ struct DataSection {
 };
 
 struct BatchSection {
-  int64_t sequences = 0;   // in a step, over all ranks
-  int64_t microbatch = 1;  // sequences that one forward and backward takes
-  int64_t lanes = 0;       // 0 until completed
+  int64_t sequences = 0;   // per step, over all ranks
+  int64_t microbatch = 1;  // sequences in one forward and backward
+  int64_t lanes = 0;       // 0 until complete_job
 
   int64_t num_microbatches() const { return sequences / microbatch; }  // M
 };
 
 struct OptimizerSection {
   double lr = 0;
-  double min_lr = -1;  // negative until completed
+  double min_lr = -1;  // negative until complete_job
   int64_t warmup_steps = 0;
   double weight_decay = 0.1;
   double beta1 = 0.9;
@@ -75,10 +76,10 @@ struct DeviceSection {
 struct CheckpointSection {
   int64_t every_steps = 0;  // 0: only at the end and when drained
   int64_t keep = 2;
-  int64_t keep_every = 0;        // steps; 0: none is kept for ever
-  double stall_timeout_s = 600;  // of files that do not move
-  std::string interval;          // "steps", "auto"; empty until completed
-  std::string snapshot;          // "off", "auto", "every"; empty until completed
+  int64_t keep_every = 0;        // steps; 0: none is kept forever
+  double stall_timeout_s = 600;  // for files that do not move
+  std::string interval;          // "steps", "auto"; empty until complete_job
+  std::string snapshot;          // "off", "auto", "every"; empty until complete_job
 };
 
 struct LeaseSection {
@@ -98,9 +99,10 @@ struct LaunchSection {
 
 struct JobFile {
   std::string path;  // the file itself
-  std::set<std::string>
-      given;  // keys that the file or --set names ("batch.lanes"), not left to their defaults
-  std::string tokenizer_json;  // tokenizer.json beside data.train; empty when there is none
+  // Keys that the file or --set sets ("batch.lanes"); the others have their defaults.
+  std::set<std::string> given;
+  // The text of tokenizer.json next to data.train; empty without one.
+  std::string tokenizer_json;
 
   RunSection run;
   ModelConfig model;
@@ -114,34 +116,37 @@ struct JobFile {
   LaunchSection launch;
 };
 
-// What the text says, with plain defaults. Pure (fuzzed). `path` is the file's, for messages, and
-// relative paths in the text start at its directory. `overrides` are `--set` arguments,
-// "table.key=value" (job_override.h), relative paths in them left relative to the working
-// directory; later ones win. kBadConfig, naming file, line and key and what to write instead, for
-// text that is not TOML, an unknown key (with the nearest known one), a wrong type, a value out of
-// range or a required key left out; kUsage for an override without '='.
+// Parses the text of a job file and fills in plain defaults. `path` is the file's path, for
+// messages; relative paths in the text start at its directory. `overrides` are `--set` arguments,
+// "table.key=value" (job_override.h), of which later ones win; relative paths in them stay relative
+// to the working directory. Fails with kBadConfig, naming file, line and key and what to write
+// instead, for text that is not TOML, an unknown key (with the nearest known one), a wrong type, a
+// value out of range or a missing required key. Fails with kUsage for an override without '='. Pure
+// (fuzzed).
 Result<JobFile> parse_job(std::string_view text, const std::string& path,
                           std::span<const std::string> overrides);
 
-// Fills the defaults that depend on other keys: run.name, batch.lanes, optimizer.min_lr,
+// Fills in the defaults that depend on other keys: run.name, batch.lanes, optimizer.min_lr,
 // checkpoint.snapshot and interval, the model's kv_heads and ffn, and model.vocab from
-// `tokenizer_vocab` (0: there is no tokenizer).
-// Pure. kBadConfig when model.vocab has no value or does not hold the tokenizer's ids, or when the
-// model is impossible (see complete_model_config).
+// `tokenizer_vocab` (0 without a tokenizer). Fails with kBadConfig if model.vocab has no value or
+// does not hold the tokenizer's ids, or if the model is impossible (see complete_model_config).
+// Pure.
 Status complete_job(JobFile& job, int64_t tokenizer_vocab);
 
-// Reads the file at `path` and tokenizer.json beside data.train, parses and completes. Local: every
-// rank may call it; those that read the same files get the same job. kMissingInput when there is no
-// job file or no data.train, kBadData for a bad tokenizer.json.
+// Reads the file at `path` and tokenizer.json next to data.train, then parses and completes the
+// job. Local: every rank may call it, and ranks that read the same files get the same job. Fails
+// with kMissingInput without the job file or data.train, with kBadData for a bad tokenizer.json,
+// and as parse_job and complete_job do.
 Result<JobFile> load_job(FileSystem& files, const std::string& path,
                          std::span<const std::string> overrides);
 
-// Whether a completed job can run on `num_ranks` ranks: kBadConfig, saying which values work. Pure.
+// Fails with kBadConfig, naming values that work, if a completed job cannot run on `num_ranks`
+// ranks. Pure.
 Status validate(const JobFile& job, int num_ranks);
 
-// What may not change when a job is resumed, as canonical text by key ("batch.lanes" -> "8"). The
-// digest of the training data belongs to it as well; the caller, who has the file open, adds it
-// under kDataDigestKey. Wants a completed job.
+// Returns the values that must not change when a job is resumed, as canonical text by key
+// ("batch.lanes" -> "8"). The digest of the training data is one of them: the caller, who has the
+// file open, adds it under kDataDigestKey. The job must be completed.
 std::map<std::string, std::string> identity_keys(const JobFile& job);
 inline constexpr const char* kDataDigestKey = "data.digest";
 

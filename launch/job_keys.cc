@@ -1,4 +1,4 @@
-// The table of the job file's keys, and finding keys in it.
+// Defines the table of the job file's keys, and finds keys in it.
 #include <algorithm>
 
 #include "launch/job_schema.h"
@@ -16,11 +16,11 @@ JobRange above(double low) { return {.low = low, .low_excluded = true}; }
 JobRange from_to(double low, double high) { return {.low = low, .high = high}; }
 JobRange fraction_below_one() { return {.low = 0, .high = 1, .high_excluded = true}; }
 
-// Steps and microbatches address random numbers by 32 bits each.
+// Steps and microbatches each select random numbers by 32 bits.
 constexpr double kMaxSteps = 4294967295;
 constexpr double kMaxSequences = 1 << 30;
 constexpr double kMaxSeconds = 7 * 86400;
-// More than anybody has, few enough that products of two of them are exact.
+// More ranks than anybody has, but few enough that products of two of them are exact.
 constexpr double kMaxRanks = 1 << 20;
 constexpr double kMaxKept = 1 << 30;
 
@@ -494,8 +494,8 @@ const JobKey& nearest_job_key(std::string_view table, std::string_view name) {
   const JobKey* nearest = nullptr;
   size_t nearest_distance = std::numeric_limits<size_t>::max();
   for (const JobKey& key : job_keys()) {
-    // A name that is spelled right in another table is nearer than one that is spelled otherwise in
-    // this table; a bad guess in this table is nearer than a bad guess elsewhere.
+    // A correct name in another table is nearer than a misspelled name in this table. A bad guess
+    // in this table is nearer than a bad guess elsewhere.
     const size_t distance =
         3 * edit_distance(name, key.name) + std::min<size_t>(5, edit_distance(table, key.table));
     if (distance < nearest_distance) {

@@ -28,7 +28,7 @@ Result<JobValue> read_value(const JobKey* key, std::string_view text, const std:
   if (is_text && !must_be_toml) return JobValue{JobValue::Text{std::string(text)}};
   const auto value = read_toml_value(text);
   if (value.ok()) {
-    // A list that was quoted as a whole is one without quotes.
+    // A list that is quoted as a whole is read like one without quotes.
     const auto* string = std::get_if<std::string>(&value.value().value);
     if (is_list && string != nullptr) return JobValue{JobValue::Text{*string}};
     return value;

@@ -1,4 +1,4 @@
-// `--set table.key=value`: how its value is read. docs/job_file.md states the rule.
+// Parses `--set table.key=value`. docs/job_file.md states how values are read.
 #pragma once
 
 #include <string>
@@ -14,11 +14,11 @@ struct JobOverride {
   JobValue value;
 };
 
-// Takes an argument of --set apart. Space around the key and the value does not count. A value that
-// begins with a quote is a TOML string, for a list one that begins with '[' a TOML array; a number
-// or boolean may be written as in TOML; everything else is taken as it stands. Pure. kUsage without
-// table, key and '='; kBadConfig for a quote or bracket that TOML does not read to the value's end.
-// Does not ask for a known key.
+// Splits an argument of --set into key and value. Ignores space around either. A value that begins
+// with a quote is a TOML string; for a list, a value that begins with '[' is a TOML array; a number
+// or boolean may be written as in TOML; everything else is taken as it stands. Accepts unknown
+// keys. Fails with kUsage without table, key and '=', and with kBadConfig for a quote or bracket
+// that TOML does not read to the value's end. Pure.
 Result<JobOverride> parse_job_override(const std::string& text);
 
 }  // namespace leasehold

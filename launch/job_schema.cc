@@ -10,7 +10,7 @@ namespace leasehold {
 
 namespace {
 
-// Visitor for JobSlot and JobValue.
+// A visitor for JobSlot and JobValue, made of lambdas.
 template <typename... Fs>
 struct Overloaded : Fs... {
   using Fs::operator()...;
@@ -18,7 +18,7 @@ struct Overloaded : Fs... {
 template <typename... Fs>
 Overloaded(Fs...) -> Overloaded<Fs...>;
 
-// The job is only read through the slot.
+// Returns a key's slot in a job that is only read through it.
 JobSlot slot_of(const JobKey& key, const JobFile& job) {
   return key.slot(const_cast<JobFile&>(job));
 }
@@ -42,7 +42,7 @@ std::string with_article(const std::string& type) {
   return (type == "integer" ? "an " : "a ") + type;
 }
 
-// A TOML basic string; control characters were refused before.
+// Returns `text` as a TOML basic string. Control characters were refused before.
 std::string in_quotes(std::string_view text) {
   std::string result = "\"";
   for (const char c : text) {
@@ -101,7 +101,7 @@ std::vector<std::string> split_at_spaces(std::string_view text) {
   return words;
 }
 
-// Whether `value` has the type of the slot; stores it if so.
+// Each stores `value` and returns true, or returns false if `value` is not of the slot's type.
 bool store(const JobValue& value, bool* slot) {
   if (const auto* boolean = std::get_if<bool>(&value.value)) {
     *slot = *boolean;

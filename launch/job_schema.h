@@ -1,5 +1,5 @@
-// The one table of the job file's keys: it drives parsing, --set, defaults, ranges, messages,
-// identity and the documentation.
+// Declares the one table of the job file's keys, which drives parsing, --set, defaults, ranges,
+// messages, identity and the documentation.
 #pragma once
 
 #include <limits>
@@ -13,7 +13,7 @@
 
 namespace leasehold {
 
-// Where a key's value lies; which alternative it is says the key's type.
+// A pointer to a key's value. Its alternative is the key's type.
 using JobSlot = std::variant<bool*, int64_t*, double*, std::string*, std::vector<std::string>*>;
 
 struct JobRange {
@@ -30,43 +30,46 @@ struct JobKey {
   std::string_view meaning;
   bool required = false;
   bool is_path = false;
-  bool identity = false;  // may not change on resume
-  // The value at which the key is left out of the identity: what runs that began before the key was
-  // known are.
+  bool identity = false;  // must not change on resume
+  // The value that runs from before the key existed have. At this value the key is left out of the
+  // identity.
   std::string_view identity_without;
-  JobRange range;                         // of numbers
-  std::vector<std::string_view> choices;  // of strings; empty: any
-  std::string_view computed_default;      // says a default that depends on other keys
+  JobRange range;                         // for numbers
+  std::vector<std::string_view> choices;  // for strings; empty: any
+  std::string_view computed_default;      // describes a default that depends on other keys
 
   std::string full_name() const;  // "batch.lanes"
 };
 
 std::span<const JobKey> job_keys();
-const JobKey* find_job_key(std::string_view table,
-                           std::string_view name);  // nullptr when there is none
-// The known key that somebody who wrote table.name most likely meant.
+// Returns the key, or nullptr if there is none.
+const JobKey* find_job_key(std::string_view table, std::string_view name);
+// Returns the known key that a misspelled table.name most likely means.
 const JobKey& nearest_job_key(std::string_view table, std::string_view name);
+// Returns the known table that a misspelled one most likely means.
 std::string_view nearest_job_table(std::string_view table);
 
-// A value as TOML or --set gives it.
+// A value as given by TOML or --set.
 struct JobValue {
   struct Other {
     std::string_view type;  // "a date"
   };
   struct Text {
-    std::string text;  // of --set: its type is the key's
+    std::string text;  // from --set; the key decides its type
   };
   std::variant<bool, int64_t, double, std::string, std::vector<std::string>, Other, Text> value;
 };
 
-// Checks type, range and choices and stores. kBadConfig, beginning with the key's name.
+// Checks type, range and choices, then stores the value. Fails with kBadConfig; the message begins
+// with the key's name.
 Status assign_job_value(const JobKey& key, const JobValue& value, JobFile& job);
 
-// The present value, as TOML would write it; plain, without quotes, for `identity_keys`.
+// Returns the present value as TOML would write it.
 std::string job_value_toml(const JobKey& key, const JobFile& job);
+// Returns the present value without quotes, as `identity_keys` holds it.
 std::string job_value_text(const JobKey& key, const JobFile& job);
 
-// The table of docs/job_file.md, in Markdown.
+// Returns the table of docs/job_file.md, in Markdown.
 std::string job_keys_markdown();
 
 }  // namespace leasehold

@@ -92,7 +92,8 @@ Result<std::vector<JobEntry>> read_job_toml(std::string_view text, const std::st
 }
 
 Result<JobValue> read_toml_value(std::string_view text) {
-  // Inside an array a comment or a second value cannot hide: the array would not end, or be longer.
+  // Parse the value inside an array, where neither a comment nor a second value can hide: the array
+  // would not end, or would be longer.
   LEASEHOLD_ASSIGN_OR_RETURN(const std::string ascii, toml_in_ascii(text, "the value"));
   const toml::parse_result parsed = toml::parse(fmt::format("v = [{}, 0]", ascii));
   if (!parsed) return error(Code::kBadConfig, "{}", parsed.error().description());

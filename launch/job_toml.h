@@ -1,4 +1,4 @@
-// TOML text to the values of a job's keys. toml++ stays behind this.
+// Reads TOML text as values of a job's keys, and hides toml++.
 #pragma once
 
 #include <string>
@@ -17,12 +17,12 @@ struct JobEntry {
   int64_t line = 0;
 };
 
-// Every key of every table, in the order of the lines. kBadConfig, naming file and line, for text
-// that is not TOML, a key outside a table, or a table inside a table.
+// Returns every key of every table, in the order of the lines. Fails with kBadConfig, naming file
+// and line, for text that is not TOML, a key outside a table, or a table inside a table.
 Result<std::vector<JobEntry>> read_job_toml(std::string_view text, const std::string& path);
 
-// One value, and nothing after it, not even a comment. kBadConfig, in the library's words, for
-// anything else.
+// Returns the value in `text`, with nothing after it, not even a comment. Fails with kBadConfig, in
+// the library's words, for anything else.
 Result<JobValue> read_toml_value(std::string_view text);
 
 }  // namespace leasehold

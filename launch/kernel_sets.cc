@@ -11,7 +11,8 @@ namespace leasehold {
 
 namespace {
 
-// Reads run.dir on rank 0, and on the first rank of each node what lies in that node's memory.
+// Returns the newest record that this rank can see: rank 0 reads run.dir, and the first rank of
+// each node its node's memory. Other ranks see none.
 RecordedKernelSet find_recorded(const JobFile& job, ProcessGroup& processes) {
   const bool has_memory = job.checkpoint.snapshot != "off" && processes.node_local_rank() == 0;
   if (processes.world().rank() != 0 && !has_memory) return {};

@@ -1,4 +1,4 @@
-// In which layouts a job could train.
+// Lists the layouts in which a job could train.
 #pragma once
 
 #include <string>
@@ -9,16 +9,16 @@
 
 namespace leasehold {
 
-// The job's own layout, as its [parallel] says.
+// Returns the job's own layout, as its [parallel] says.
 Layout own_layout(const ParallelSection& parallel);
 
-// Those in which `validate` lets the job run, in the order in which they are tried when memory is
-// short: the job's own; its pipeline under the further ZeRO stages up to 2; deeper pipelines under
-// the same stages, shallow ones first; last ZeRO 3, which sends the weights for every microbatch,
-// again shallow ones first. Pure. Wants a completed job.
+// Returns the layouts in which `validate` lets the job run, in the order in which they are tried
+// when memory is short: the job's own; its pipeline under the higher ZeRO stages up to 2; deeper
+// pipelines under the same stages, shallow ones first; last ZeRO 3, which sends the weights for
+// every microbatch, again with shallow ones first. The job must be completed. Pure.
 std::vector<Layout> layout_candidates(const JobFile& job);
 
-// The `--set` arguments that make it the job's layout.
+// Returns the `--set` arguments that make `layout` the job's own.
 std::vector<std::string> layout_overrides(const Layout& layout);
 
 }  // namespace leasehold

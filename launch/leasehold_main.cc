@@ -1,4 +1,4 @@
-// `leasehold`: the light tool for a head node or a laptop. It needs neither MPI nor CUDA.
+// Runs `leasehold`, the light tool for a head node or a laptop. It needs neither MPI nor CUDA.
 #include <algorithm>
 #include <cstdio>
 #include <exception>
@@ -133,7 +133,7 @@ void add_launch(CLI::App& app, LaunchCommand& launch, Command& chosen, const Log
   command->callback([&] { chosen = [&] { return run_launch(launch, logger); }; });
 }
 
-// What the commands about one run are told.
+// The arguments of the commands about one run.
 struct RunCommand {
   std::string run_dir;
   bool json = false;
@@ -170,8 +170,8 @@ int finish(const Status& status) {
   return status.exit_code();
 }
 
-// leasehold keeper DIRECTORY -- COMMAND...: for `launch` alone. Its command may hold anything,
-// which CLI11 would read in its own way.
+// Runs `leasehold keeper DIRECTORY -- COMMAND...`, which only `launch` starts. Its command may hold
+// anything, which CLI11 would parse as its own options.
 int run_keeper_main(int argc, char** argv) {
   if (argc < 5 || std::string_view(argv[3]) != "--") {
     fmt::print(stderr, "leasehold: keeper is started by `leasehold launch` alone\n");
@@ -180,8 +180,8 @@ int run_keeper_main(int argc, char** argv) {
   return finish(run_keeper_command({argv[2], {argv + 4, argv + argc}}));
 }
 
-// leasehold node NODE:RANKS,... -- COMMAND...: what a launcher starts as a rank, for `launch`
-// alone.
+// Runs `leasehold node NODE:RANKS,... -- COMMAND...`, which a launcher starts as a rank for
+// `launch`.
 int run_node_main(int argc, char** argv) {
   if (argc < 5 || std::string_view(argv[3]) != "--") {
     fmt::print(stderr, "leasehold: node is started by `leasehold launch` alone\n");

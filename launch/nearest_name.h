@@ -1,4 +1,4 @@
-// What somebody most likely meant who wrote a name that is not known.
+// Finds the known name that a misspelled one most likely means.
 #pragma once
 
 #include <cstddef>
@@ -7,11 +7,11 @@
 
 namespace leasehold {
 
-// Levenshtein distance of the first 64 bytes: longer names are nonsense, which need not be compared
-// to its end.
+// Returns the Levenshtein distance of the first 64 bytes. Longer names need not be compared to
+// their end.
 size_t edit_distance(std::string_view a, std::string_view b);
 
-// The nearest of `known`, the first of several; empty when there are none.
+// Returns the nearest of `known`, the first of several; empty if `known` is.
 std::string_view nearest_name(std::string_view name, std::span<const std::string_view> known);
 
 }  // namespace leasehold

@@ -1,6 +1,6 @@
-// Options of the command line that take a number. Each has a range, and what lies outside of it, or
-// is no number, is refused by the option's name with the value and the range: CLI11's own options
-// clamp what does not fit their type. For main files: brings in CLI11.
+// Adds numeric options to a command line. Each has a range. A value outside it, or text that is no
+// number, is refused with the option's name, the value and the range; CLI11's own options clamp a
+// value that does not fit their type. For main files, since it includes CLI11.
 #pragma once
 
 #include <charconv>
@@ -25,15 +25,15 @@ struct NumberRange {
   bool holds(Number value) const {
     return value >= low && (high_excluded ? value < high : value <= high);
   }
-  // "a whole number from 1 to 1024", "a number from 0 to 1, below 1".
+  // Returns "a whole number from 1 to 1024" or "a number from 0 to 1, below 1".
   std::string words() const {
     return fmt::format("a {}number from {} to {}{}", std::integral<Number> ? "whole " : "", low,
                        high, high_excluded ? fmt::format(", below {}", high) : "");
   }
 };
 
-// `text` as a number, all of it: neither white space nor a plus, no infinity, nothing that does not
-// fit the type.
+// Parses all of `text` as a number. Accepts no white space, no plus sign, no infinity and no value
+// that does not fit the type.
 template <typename Number>
 std::optional<Number> parse_number(const std::string& text) {
   Number number{};
@@ -45,8 +45,8 @@ std::optional<Number> parse_number(const std::string& text) {
   return number;
 }
 
-// Adds an option that stores into `value`, a number or an optional one. What stands in `value` is
-// shown as the default.
+// Adds an option that stores into `value`, a number or an optional one. Shows the present value as
+// the default.
 template <typename Value, typename Number>
 CLI::Option* add_number(CLI::App& app, const std::string& name, Value& value,
                         NumberRange<Number> range, const std::string& meaning) {
@@ -63,7 +63,7 @@ CLI::Option* add_number(CLI::App& app, const std::string& name, Value& value,
   return option;
 }
 
-// The threads of one process: more than any machine has cores, few enough to be started.
+// The threads of one process: more than any machine has cores, but few enough to be started.
 inline constexpr NumberRange<int64_t> kThreadsRange{1, 1024};
 inline constexpr NumberRange<int64_t> kAnyCount{0, std::numeric_limits<int64_t>::max()};
 

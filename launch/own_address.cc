@@ -16,7 +16,7 @@ namespace leasehold {
 
 namespace {
 
-// A resolver that does not answer takes seconds for each.
+// Limited, since a resolver that does not answer takes seconds for each host.
 constexpr size_t kHostsToAsk = 3;
 constexpr std::array<std::string_view, 11> kBridges = {
     "docker", "br-", "virbr", "veth", "cni", "flannel", "cali", "lxcbr", "lxdbr", "podman", "vnet"};
@@ -26,7 +26,7 @@ bool is_bridge(std::string_view interface) {
                              [&](std::string_view name) { return interface.starts_with(name); });
 }
 
-// Addresses that no other machine can use, whatever the interface.
+// Returns true for addresses that no other machine can use, whatever the interface.
 bool is_local_only(const InterfaceAddress& at) {
   if (at.is_loopback) return true;
   if (!at.is_ipv6) return at.address.starts_with("127.") || at.address.starts_with("169.254.");
@@ -34,7 +34,7 @@ bool is_local_only(const InterfaceAddress& at) {
          at.address.starts_with("fea") || at.address.starts_with("feb");
 }
 
-// Returns the numeric form without a zone; "" for other families.
+// Returns the numeric form without a zone; "" for families other than IPv4 and IPv6.
 std::string text_of(const sockaddr* address) {
   const bool is_ipv6 = address != nullptr && address->sa_family == AF_INET6;
   if (address == nullptr || (address->sa_family != AF_INET && !is_ipv6)) return "";
@@ -65,8 +65,8 @@ std::vector<InterfaceAddress> all_addresses() {
   return all;
 }
 
-// Returns this machine's end of the way to `host`; "" where there is none or the name is not known.
-// Connecting a datagram socket asks the routing table and sends nothing.
+// Returns this machine's address on the route to `host`; "" without a route or for an unknown name.
+// Connecting a datagram socket consults the routing table and sends nothing.
 std::string address_towards(const std::string& host) {
   addrinfo hints = {};
   hints.ai_socktype = SOCK_DGRAM;
@@ -115,7 +115,7 @@ Result<AddressChoice> own_address(const std::vector<std::string>& hosts) {
   for (size_t i = 0; i < std::min(hosts.size(), kHostsToAsk); ++i) {
     const std::string own = address_towards(hosts[i]);
     const auto at = std::ranges::find(all, own, &InterfaceAddress::address);
-    // This machine itself, when it is one of the hosts, says nothing of the others.
+    // A host that is this machine itself tells nothing about the others.
     if (at == all.end() || is_local_only(*at)) continue;
     route = own;
     break;

@@ -1,4 +1,4 @@
-// The address of this machine at which the hosts of a calendar reach it.
+// Finds the address at which the hosts of a calendar reach this machine.
 #pragma once
 
 #include <optional>
@@ -15,22 +15,24 @@ struct InterfaceAddress {
   std::string address;    // numeric
   bool is_ipv6 = false;
   bool is_running = false;   // up, with a carrier
-  bool is_loopback = false;  // of the interface lo
+  bool is_loopback = false;  // of the loopback interface
 };
 
 struct AddressChoice {
   std::string address, interface;
-  std::vector<InterfaceAddress> others;  // that could have been chosen
+  std::vector<InterfaceAddress> others;  // addresses that could have been chosen
 };
 
-// Chooses among the addresses of interfaces that run, without loopback and link-local ones. First
-// comes `route`, by which a host was reached; then IPv4; then IPv6; last what belongs to a bridge
-// of containers or virtual machines, which other machines do not see. Nothing when there is none.
+// Chooses among the addresses of running interfaces, without loopback and link-local ones. Prefers
+// `route`, the address from which a host was reached; then IPv4; then IPv6; last the addresses of
+// bridges for containers or virtual machines, which other machines do not see. Returns nullopt if
+// there is none.
 std::optional<AddressChoice> choose_address(const std::vector<InterfaceAddress>& all,
                                             const std::string& route);
 
-// Chooses the address by which the first of `hosts` whose name this machine can resolve is reached,
-// else as choose_address. Sends nothing to the hosts. kBadConfig when there is no address.
+// Returns the address from which this machine reaches the first of `hosts` whose name it can
+// resolve, otherwise the choice of choose_address. Sends nothing to the hosts. Fails with
+// kBadConfig if there is no address.
 Result<AddressChoice> own_address(const std::vector<std::string>& hosts);
 
 // Returns "nodes reach this machine at 10.0.0.5 (eth0); it also has 172.17.0.1 (docker0); ...".

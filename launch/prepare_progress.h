@@ -1,5 +1,5 @@
-// How `leasehold prepare` goes: one line that is rewritten in place on a terminal, and a line every
-// few seconds elsewhere.
+// Shows the progress of `leasehold prepare`: one line that is rewritten in place on a terminal, and
+// a line every few seconds elsewhere.
 #pragma once
 
 #include <cstdint>
@@ -10,16 +10,16 @@
 
 namespace leasehold {
 
-// "120.5 of 840.0 MB  14%  21.3 MB/s  34 s left". Pure.
+// Returns "120.5 of 840.0 MB  14%  21.3 MB/s  34 s left". Pure.
 std::string prepare_progress_text(int64_t done_bytes, int64_t total_bytes, double elapsed_s);
 
 class PrepareProgress {
  public:
-  // The time begins to run. Writes to `out`, which outlives this.
+  // Starts the clock. Writes to `out`, which must outlive this.
   PrepareProgress(Clock& clock, FILE* out);
 
   void show(int64_t done_bytes, int64_t total_bytes);
-  // The cursor goes to a line of its own.
+  // Moves the cursor to a line of its own.
   void finish();
 
  private:

@@ -1,5 +1,5 @@
-// Ends a program that was built for newer processors than this one with a message, where the first
-// newer instruction would end it with SIGILL. Compiled for any processor of the architecture; runs
+// Ends a program with a message if it was built for newer processors than this one, before the
+// first newer instruction ends it with SIGILL. Compiled for any processor of the architecture; runs
 // before other code of the program.
 #include <cstring>
 #include <unistd.h>

@@ -57,7 +57,7 @@ void Progress::line(const std::string& text) {
   open_line_ = false;
 }
 
-// Nobody may read it any more: a run goes on all the same.
+// Ignores failures, since a run continues when nobody reads its output any more.
 void Progress::write(const std::string& text) {
   (void)std::fputs(text.c_str(), out_);
   (void)std::fflush(out_);

@@ -1,4 +1,4 @@
-// What a run keeps in this machine's shared memory.
+// Manages the files that a run keeps in this machine's shared memory.
 #pragma once
 
 #include <cstdint>
@@ -9,16 +9,16 @@
 
 namespace leasehold {
 
-// The absolute path of a run.dir, whether the directory is there or not.
+// Returns the absolute path of a run.dir, which need not exist.
 std::string canonical_run_dir(const std::string& run_dir);
 
-// The beginnings of the names of all that a run keeps in shared memory: by its lineage
-// (read_lineage; none before its first step), and by the hash of its path, which programs before
-// 0.1.0 named snapshots by.
+// Returns the prefixes of the names of all files that a run keeps in shared memory: one with the
+// hash of its path, which programs before 0.1.0 used for snapshots, and one with its lineage
+// (read_lineage; missing before the run's first step).
 std::vector<std::string> memory_prefixes(const std::string& run_dir);
 
-// Removes all files of the run from shared memory; how many there were. Nobody may be using them.
-// Other users' files are passed over. kStorage.
+// Removes all files of the run from shared memory and returns their number. Nobody may be using
+// them. Skips other users' files. Fails with kStorage.
 Result<int64_t> remove_run_memory(const std::string& run_dir,
                                   const std::string& directory = "/dev/shm");
 

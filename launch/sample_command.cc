@@ -40,7 +40,7 @@ Result<std::string> read_prompt(const SampleCommand& command) {
   return prompt;
 }
 
-// The prompt's ids, after the token that it is to begin with.
+// Returns the prompt's ids, with the begin token before them if one is wanted.
 Result<std::vector<int32_t>> ids_of(const SampleCommand& command, const Tokenizer& tokenizer,
                                     const std::string& prompt) {
   LEASEHOLD_ASSIGN_OR_RETURN(std::vector<int32_t> ids, tokenizer.encode(prompt));

@@ -1,4 +1,4 @@
-// `leasehold-train sample CHECKPOINT --prompt TEXT`: text that the model goes on with.
+// Implements `leasehold-train sample CHECKPOINT --prompt TEXT`: continues a text with a model.
 #pragma once
 
 #include <string>
@@ -12,14 +12,14 @@ struct SampleCommand {
   std::string checkpoint;
   std::string prompt;
   std::string prompt_file;           // instead of prompt; "-": standard input
-  std::string begin_token = "none";  // before the prompt, not shown: its text, or "own"
+  std::string begin_token = "none";  // put before the prompt, not shown: its text, or "own"
   Generation generation;
   std::string device = "cpu";  // or "cuda": the first GPU
-  int num_threads = 1;         // of "cpu"
+  int num_threads = 1;         // for "cpu" only
 };
 
-// Prints the prompt and what follows to stdout, as it comes, until a token that ends a text is
-// drawn, which is not shown. One rank.
+// Prints the prompt and its continuation to stdout as it is generated, until a token that ends a
+// text is drawn, which is not shown. Runs on one rank.
 Status run_sample(const SampleCommand& command);
 
 }  // namespace leasehold

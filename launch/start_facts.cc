@@ -10,7 +10,7 @@ namespace leasehold {
 
 namespace {
 
-// Keys that one rank acts on alone.
+// Keys that each rank acts on alone.
 constexpr std::array<std::string_view, 4> kOwn = {"run.name", "device.threads", "device.mode",
                                                   "device.delay_seed"};
 constexpr std::string_view kTimeout = "launch.stuck_timeout_s";

@@ -1,4 +1,5 @@
-// Facts that the ranks of a run compare before the first step (runtime/train/agreed_start.h).
+// Lists the facts that the ranks of a run compare before the first step
+// (runtime/train/agreed_start.h).
 #pragma once
 
 #include <optional>
@@ -18,10 +19,10 @@ struct StartInputs {
   std::string validation_digest;  // "": no validation data
 };
 
-// Returns the program's version, the data by their digests, the tokenizer by its own, and every
-// value of the job and of the command line that ranks act on together. Left out are paths, which
-// may differ between nodes, what one rank decides for itself (device.threads), and keys of the
-// supervisor. Pure.
+// Returns the program's version, the digests of the data and of the tokenizer, and every value of
+// the job and of the command line that ranks act on together. Leaves out paths, which may differ
+// between nodes, keys that a rank decides for itself (device.threads), and keys of the supervisor.
+// Pure.
 std::vector<StartFact> start_facts(const JobFile& job, const StartInputs& inputs);
 
 }  // namespace leasehold

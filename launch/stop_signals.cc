@@ -6,7 +6,7 @@ namespace leasehold {
 
 namespace {
 
-// A signal handler can reach nothing else.
+// A signal handler can only reach a global.
 std::atomic<bool> stop_requested = false;
 static_assert(std::atomic<bool>::is_always_lock_free, "set by a signal handler");
 

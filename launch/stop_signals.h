@@ -1,19 +1,19 @@
-// The signals that end a process by default, where it has something to put in order first.
+// Handles the signals that end a process by default, for processes that must clean up first.
 #pragma once
 
 #include <atomic>
 
 namespace leasehold {
 
-// For commands that work for minutes and leave nothing half done when they are stopped: from now on
-// SIGINT and SIGTERM make the flag true instead of ending the process. The flag lives as long as
-// the process.
+// Makes SIGINT and SIGTERM set the returned flag from now on, instead of ending the process. For
+// commands that work for minutes and leave nothing half done when they are stopped. The flag lives
+// as long as the process.
 const std::atomic<bool>& catch_stop_signals();
 
-// For processes that work for months: a pipe that nobody reads any more and a file at its size
-// limit (ulimit -f) become errors of the write, EPIPE and EFBIG, instead of SIGPIPE and SIGXFSZ.
+// Turns a write to a pipe without readers, or beyond the file size limit (ulimit -f), into an error
+// (EPIPE, EFBIG) instead of a signal (SIGPIPE, SIGXFSZ). For processes that work for months.
 void survive_failed_writes();
-// A terminal that closes (SIGHUP) no longer ends the process.
+// Keeps a closing terminal (SIGHUP) from ending the process.
 void survive_closed_terminal();
 
 }  // namespace leasehold

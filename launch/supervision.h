@@ -1,5 +1,5 @@
-// What a rank that `leasehold launch` started owes its supervisor: the generation that it was
-// given, reports, obedience. A rank that was started by plain mpirun owes nothing.
+// Connects a rank to the supervisor that started it (`leasehold launch`): its generation, its
+// reports, and the requests that it obeys. A rank started by plain mpirun has no supervisor.
 #pragma once
 
 #include <memory>
@@ -20,20 +20,21 @@ struct Supervision {
   std::string supervisor;             // LEASEHOLD_SUPERVISOR, "address:port"
 };
 
-// From the environment. kUsage when a variable is there and makes no sense.
+// Reads the environment. Fails with kUsage if a variable is set and makes no sense.
 Result<Supervision> read_supervision();
 
-// By rank: its node, and what RUN_DIR/generations/N/world.json knows of it. Collective: rank 0
-// reads. A generation without such a file has nodes only.
+// Returns for each rank its node and the node's entry in RUN_DIR/generations/N/world.json. Without
+// that file the entries hold node names only. Collective: rank 0 reads the file.
 Result<std::vector<FailureDomain>> read_failure_domains(FileSystem& files,
                                                         const std::string& run_dir,
                                                         const Supervision& supervision,
                                                         ProcessGroup& processes, Stream& stream,
                                                         Deadline deadline);
 
-// On the first rank of each node of a supervised generation; null elsewhere. What the supervisor
-// wants reaches `drain`; a rank that is told that a newer generation runs gives up its world. The
-// key and the supervisor's present address are in RUN_DIR/supervisor; kMissingInput without a key.
+// Starts an agent on the first rank of each node of a supervised generation; returns null on other
+// ranks. The supervisor's request to drain reaches `drain`. A rank that is told of a newer
+// generation aborts its world. RUN_DIR/supervisor holds the key and the supervisor's present
+// address. Fails with kMissingInput without a key.
 Result<std::unique_ptr<NodeAgent>> start_node_agent(FileSystem& files, const std::string& run_dir,
                                                     const Supervision& supervision,
                                                     ProcessGroup& processes,

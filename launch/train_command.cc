@@ -18,7 +18,7 @@ namespace leasehold {
 
 namespace {
 
-constexpr double kDefaultTimeoutS = 300;  // where no job says otherwise
+constexpr double kDefaultTimeoutS = 300;  // if the job cannot be read
 
 void print_layout(const JobFile& job, const MeshShape& mesh) {
   fmt::print("model: {} family, {} parameters, {} floating point operations per token\n",
@@ -35,9 +35,9 @@ void print_layout(const JobFile& job, const MeshShape& mesh) {
 
 struct Nodes {
   int64_t number = 1;
-  int64_t most_ranks = 1;  // of one
+  int64_t most_ranks = 1;  // on one node
 };
-// Counts the nodes of the ranks; in a planned world each is taken for a node of its own.
+// Counts the nodes of the ranks. In a planned world each rank has a node of its own.
 Nodes count_nodes(const TrainCommand& command, const ProcessGroup& processes) {
   if (command.world) return {.number = *command.world, .most_ranks = 1};
   std::map<std::string, int64_t> ranks;
@@ -49,8 +49,8 @@ Nodes count_nodes(const TrainCommand& command, const ProcessGroup& processes) {
 
 using StageSizes = std::vector<std::vector<ArenaSize>>;
 
-// Of data rank 0 of each stage: ranks with more lanes than others need more gradient buffers, and
-// the first never has fewer than average.
+// Forecasts the memory of data rank 0 of each stage. Ranks with more lanes need more gradient
+// buffers, and the first rank never has fewer lanes than average.
 Result<StageSizes> forecast_stages(const JobFile& job, const MeshShape& shape,
                                    ComputeDevice& compute) {
   const ModelSource source = gpt_source(job.model);
@@ -65,7 +65,7 @@ Result<StageSizes> forecast_stages(const JobFile& job, const MeshShape& shape,
   return stages;
 }
 
-// Of the shared memory of a node with the most ranks.
+// Prints the shared memory that snapshots need on a node with the most ranks.
 void print_snapshots(const JobFile& job, const MeshShape& shape, const Nodes& nodes) {
   if (job.checkpoint.snapshot == "off") return;
   const int64_t share = snapshot_share(num_parameters(job.model), shape.num_ranks());
@@ -107,7 +107,7 @@ Status print_memory(const JobFile& job, const MeshShape& shape, const ChosenKern
   return ok_status();
 }
 
-// A line for each layout, of its fullest stage.
+// Prints a line for each layout, with the memory of its fullest stage.
 Status print_forecasts(JobFile job, const std::vector<LayoutOfWorld>& layouts,
                        ComputeDevice& compute) {
   for (const LayoutOfWorld& of : layouts) {
@@ -128,7 +128,7 @@ Status print_forecasts(JobFile job, const std::vector<LayoutOfWorld>& layouts,
   return ok_status();
 }
 
-// What every rank finds out for itself before the first collective that matters.
+// The things that a rank prepares on its own before the first collective that matters.
 struct Prepared {
   JobFile job;
   TokenLoaders data;
@@ -167,8 +167,8 @@ Result<Prepared> prepare(const TrainCommand& command, int num_ranks) {
   return prepared;
 }
 
-// Forecasts of a world that is not there are made on machines without GPUs, and with processors
-// that will not train, too.
+// Returns true for forecasts of a world that does not run. They are also made on machines without
+// GPUs, and on processors that will not train.
 bool is_planned(const TrainCommand& command) { return command.world || !command.forecasts.empty(); }
 
 Result<ComputeDevice> make_compute(const TrainCommand& command, const JobFile& job,
@@ -200,7 +200,7 @@ Status run_train(const TrainCommand& command, ProcessGroup& processes, DrainRequ
   const JobFile& job = prepared->job;
   LEASEHOLD_RETURN_IF_ERROR(compare_start(start_facts(job, prepared->inputs), processes.node(),
                                           world, *stream, timeout_s));
-  // A plan computes nothing.
+  // A plan computes nothing and needs no kernel set.
   ChosenKernelSet kernel_set;
   if (!is_planned(command)) {
     const bool may_change = command.fork || job.run.identity == "report";

@@ -1,4 +1,4 @@
-// `leasehold-train`: what mpirun starts on the nodes.
+// Runs `leasehold-train`, the program that mpirun starts on the nodes.
 //   leasehold-train JOB.toml [...]      trains (the default)
 //   leasehold-train evaluate ...        mean loss of a checkpoint over a file
 //   leasehold-train sample ...          text from a checkpoint
@@ -33,7 +33,7 @@ int usage_exit(const CLI::App& app, const CLI::ParseError& problem) {
   return app.exit(problem) == 0 ? 0 : static_cast<int>(Code::kUsage);
 }
 
-// Nobody may read it any more.
+// Writes to stderr. Ignores failures, since nobody may read it any more.
 void say(const std::string& text) { (void)std::fputs(text.c_str(), stderr); }
 
 int report(const Status& status) {
@@ -41,20 +41,20 @@ int report(const Status& status) {
   return status.exit_code();
 }
 
-// Ends a rank. Where all ranks came to the same end they meet first, so that mpirun, which ends the
-// others as soon as one fails, kills none that still writes; a rank that lost a peer, or that fails
-// alone, leaves at once.
+// Ends a rank. If all ranks reached the same end they meet first: mpirun ends the others as soon as
+// one fails, and must not kill one that still writes. A rank that lost a peer, or that fails alone,
+// leaves at once.
 [[noreturn]] void leave(ProcessGroup& processes, const Status& status) {
   const int rank = processes.world().rank();
   const bool alone = status.code() == Code::kUnavailable || status.code() == Code::kInternal ||
                      status.code() == kBrokenHost;
   if (!status.ok() && (alone || rank == 0)) {
-    // A rank that lost a peer is not to blame, and says nothing of it.
+    // A rank that lost a peer is not to blame, and names nobody.
     std::vector<int> ranks;
     if (status.code() != Code::kUnavailable) ranks = ranks_named(status.message());
     if (ranks.empty() && alone && status.code() != Code::kUnavailable) ranks = {rank};
-    // A launcher may lose the code: the supervisor reads this. In one piece, since others print
-    // too.
+    // The launcher may lose the exit code, so the supervisor reads this line. It is written in one
+    // piece, since other ranks write too.
     say(fmt::format("leasehold-train: {}\n{}\n", status.message(),
                     last_words(status.exit_code(), ranks)));
   }
@@ -75,7 +75,7 @@ int report(const Status& status) {
   ::_exit(status.exit_code());
 }
 
-// MPI hangs in a call: nothing that would end this rank in order can be called any more.
+// Ends a rank whose call of MPI hangs. Nothing that would end the rank in order can be called then.
 void end_overdue(const Status& status) {
   report(status);
   std::fflush(nullptr);
