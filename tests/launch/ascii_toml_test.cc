@@ -1,5 +1,5 @@
-// Characters beyond ASCII on their way to the TOML library: strings keep their meaning, whatever
-// the kind of string; elsewhere such a character is refused.
+// Tests that characters beyond ASCII keep their meaning in every kind of TOML string on their way
+// to the library, and are refused elsewhere.
 #include "launch/ascii_toml.h"
 
 #include <algorithm>
@@ -24,7 +24,7 @@ std::string utf8(uint32_t code) {
 
 bool is_surrogate(uint32_t code) { return code >= 0xD800 && code < 0xE000; }
 
-// The value of `x`, a string, and the line where it begins.
+// Returns the value of `x`, a string, and the line where it begins.
 std::string value_in(const std::string& text) {
   const auto entries = read_job_toml("[run]\n" + text, "job.toml");
   if (!entries.ok()) return "error: " + entries.status().message();
@@ -90,7 +90,8 @@ TEST(AsciiToml, KeepsQuotesBackslashesAndLines) {
       {"\"\\u00E4" + a + "\\t'\"", a + a + "\t'"},
       {"'''\n" + a + "\n'x' ''\\'''''", a + "\n'x' ''\\''"},
       {"\"\"\"\n" + a + " \"\" \\\n   " + a + "\"\"\"\"\"", a + " \"\" " + a + "\"\""},
-      {"\"\"\"\r\n" + a + "\r\n\"\"\"", a + "\n"},  // the library makes one line end of both
+      {"\"\"\"\r\n" + a + "\r\n\"\"\"",
+       a + "\n"},  // the library reads each line end as a line feed
       {"'''" + a + "\"\"\"'''", a + "\"\"\""},
       {"''  # '" + a, ""},
       {"\"\"  # \"" + a, ""},
@@ -99,7 +100,7 @@ TEST(AsciiToml, KeepsQuotesBackslashesAndLines) {
   for (const auto& [written, meant] : cases) {
     EXPECT_EQ(value_in("x = " + written + "\n"), meant) << written;
   }
-  // Lines stay where they were, also behind strings of several lines and a byte order mark.
+  // Lines keep their numbers, also after strings of several lines and a byte order mark.
   const auto entries =
       read_job_toml("\xEF\xBB\xBF[run]\nx = '''\n" + a + "\n'''\n\n'\xC3\xB6' = 1\n", "f").value();
   ASSERT_EQ(entries.size(), 2u);
@@ -107,7 +108,7 @@ TEST(AsciiToml, KeepsQuotesBackslashesAndLines) {
   EXPECT_EQ(entries[1].line, 6);
 }
 
-// Writes a value in one of the four kinds; the kinds without escapes take what they can hold.
+// Writes a value in one of the four kinds. The kinds without escapes are used if they can hold it.
 std::string written(const std::string& value, int kind) {
   std::string text;
   for (const char c : value) {

@@ -39,7 +39,7 @@ TEST(CacheMemory, TheLimitOfAControlGroupCounts) {
   put(groups + "/job/memory.max", "5000\n");
   put(groups + "/job/memory.current", "4000\n");
   EXPECT_EQ(available_memory_bytes(root), 1000);
-  put(groups + "/memory.max", "900\n");  // a container's mount
+  put(groups + "/memory.max", "900\n");  // the mount inside a container
   put(groups + "/memory.current", "1000\n");
   EXPECT_EQ(available_memory_bytes(root), 0);
   std::filesystem::remove_all(groups);

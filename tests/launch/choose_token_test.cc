@@ -8,14 +8,14 @@
 namespace leasehold {
 namespace {
 
-// The tokens that can be drawn.
+// Returns the tokens that can be drawn.
 std::set<int32_t> drawn(const std::vector<float>& logits, const TokenChoice& choice) {
   std::set<int32_t> ids;
   for (int i = 0; i < 1000; ++i) ids.insert(choose_token(logits, choice, i / 1000.0));
   return ids;
 }
 
-// Logits whose softmax at temperature 1 is `probabilities`.
+// Returns logits whose softmax at temperature 1 is `probabilities`.
 std::vector<float> of(const std::vector<double>& probabilities) {
   std::vector<float> logits;
   for (const double p : probabilities) logits.push_back(static_cast<float>(std::log(p)));
@@ -44,7 +44,7 @@ TEST(ChooseToken, DrawsByProbabilityLikeliestFirst) {
 TEST(ChooseToken, TopKKeepsTheLikeliest) {
   const std::vector<float> logits = of({0.1, 0.4, 0.2, 0.2, 0.1});
   EXPECT_EQ(drawn(logits, {.temperature = 1, .top_k = 1}), (std::set<int32_t>{1}));
-  EXPECT_EQ(drawn(logits, {.temperature = 1, .top_k = 2}), (std::set<int32_t>{1, 2}));  // of a tie
+  EXPECT_EQ(drawn(logits, {.temperature = 1, .top_k = 2}), (std::set<int32_t>{1, 2}));  // a tie
   EXPECT_EQ(drawn(logits, {.temperature = 1, .top_k = 99}).size(), 5U);
   EXPECT_EQ(drawn(logits, {.temperature = 1}).size(), 5U);
 }
@@ -56,16 +56,16 @@ TEST(ChooseToken, TopPKeepsTheFewestThatComeToIt) {
   };
   EXPECT_EQ(nucleus(1e-9), (std::set<int32_t>{1}));
   EXPECT_EQ(nucleus(0.39), (std::set<int32_t>{1}));
-  EXPECT_EQ(nucleus(0.5), (std::set<int32_t>{1, 2}));  // of a tie the smaller id
+  EXPECT_EQ(nucleus(0.5), (std::set<int32_t>{1, 2}));  // the smaller id of a tie
   EXPECT_EQ(nucleus(0.7), (std::set<int32_t>{1, 2, 3}));
   EXPECT_EQ(nucleus(0.85), (std::set<int32_t>{0, 1, 2, 3}));
   EXPECT_EQ(nucleus(1).size(), 5U);
-  // The rest is drawn by its own probabilities: 2/3 and 1/3.
+  // The tokens left are drawn by their own probabilities: 2/3 and 1/3.
   EXPECT_EQ(choose_token(logits, {.temperature = 1, .top_p = 0.5}, 0.66), 1);
   EXPECT_EQ(choose_token(logits, {.temperature = 1, .top_p = 0.5}, 0.67), 2);
 }
 
-// The share counts the four likeliest, not all: 0.8 of these is less of the whole.
+// The share is of the four likeliest tokens, not of all: 0.8 of these is a smaller share of all.
 TEST(ChooseToken, TopPIsOfWhatTopKLeft) {
   const std::vector<float> logits = of({0.25, 0.25, 0.125, 0.125, 0.125, 0.125});
   EXPECT_EQ(drawn(logits, {.temperature = 1, .top_k = 4, .top_p = 0.8}),

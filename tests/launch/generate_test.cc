@@ -6,7 +6,7 @@
 namespace leasehold {
 namespace {
 
-// A "model" that wants the letters of a text in turn, and after them the id 'e'.
+// A "model" that gives the letters of a text in turn, and after them the id 'e'.
 class Reciting : public NextToken {
  public:
   Reciting(std::string text, size_t vocab) : text_(std::move(text)), logits_(vocab) {}
@@ -68,7 +68,7 @@ TEST_F(GenerateTest, ShowsWhatIsLeftOfACharacterAtTheEnd) {
   EXPECT_EQ(generated(model, {.tokens = 30, .choice = {.temperature = 0}}), "a\xC3");
 }
 
-// A vocabulary that was rounded up.
+// The model's vocabulary was rounded up here.
 TEST_F(GenerateTest, DrawsNoIdThatTheTokenizerLacks) {
   Reciting model("abc", 300);
   EXPECT_EQ(generated(model, {.tokens = 30, .choice = {.temperature = 0}}), "abc");

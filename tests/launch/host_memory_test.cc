@@ -24,7 +24,7 @@ TEST(HostMemory, TheNewestWorldCleansItself) {
             (Names{"a", "c"}));
 }
 
-// By lineage, and by path for what a program before 0.1.0 left.
+// Files are named by lineage, and by path for those that a program before 0.1.0 left.
 TEST(HostMemory, NamesTheFilesOfTheRunAlone) {
   const TemporaryDirectory directory;
   const auto prefixes = memory_prefixes(directory / "run");
@@ -49,7 +49,7 @@ TEST(HostMemory, EveryHostIsAskedThroughTheAgent) {
   const auto problems = ask_all(*prober, {"a", "gone", "b"});
   ASSERT_EQ(problems.size(), 1U);
   EXPECT_EQ(problems[0], "gone: `" + agent + " gone rm -rf thing*` ended with code 255");
-  // The agent's own words come first where it has some.
+  // The agent's own words come first if there are any.
   throw_if_error(publish_file(posix_files(), agent,
                               "#!/bin/sh\necho Warning: banner\n"
                               "echo 'root@a: Permission denied (publickey).' >&2\nexit 255\n",

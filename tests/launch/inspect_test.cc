@@ -26,7 +26,7 @@ struct SavedRun {
     const auto handle = open_checkpoint(files, "run/checkpoints/" + checkpoint_name(step)).value();
     return state_digest(files, handle).value().to_hex();
   }
-  // A bit near the end of the manifest, or of the first piece of a shard.
+  // Flips a bit near the end of the manifest, or of the first piece of a shard.
   void damage(const std::string& name) {
     const std::string path = "run/checkpoints/" + name;
     const std::string content = files.content(path);

@@ -1,4 +1,4 @@
-// validate of launch/job_file.h.
+// Tests validate() of launch/job_file.h.
 #include <gtest/gtest.h>
 #include <set>
 

@@ -15,7 +15,7 @@ Result<JobFile> parse(const std::string& text, const std::vector<std::string>& o
   return parse_job(text, "jobs/small.toml", overrides);
 }
 
-// The good job with `line` added at its end, which is inside [optimizer].
+// Parses the good job with `line` added at its end, which is inside [optimizer].
 Result<JobFile> parse_with(const std::string& line) { return parse(kGoodJob + line + "\n"); }
 
 Result<JobFile> parse_set(const std::string& argument) { return parse(kGoodJob, {argument}); }
@@ -100,7 +100,7 @@ TEST(ParseJob, RefusesUnknownKeysWithTheNearest) {
   expect("[devices]\nthreads = 2", "'device.threads'");
   expect_error(parse_set("batch.microbach=1").status(), Code::kBadConfig,
                {"--set batch.microbach=1", "'batch.microbatch'"});
-  // The line of the offence, not of something else.
+  // The message names the line of the bad key, not another one.
   const std::string text = kGoodJob;
   const auto line = std::count(text.begin(), text.end(), '\n') + 2;
   expect_error(parse_with("\nfirst = 1\nsecond = 2").status(), Code::kBadConfig,
@@ -210,7 +210,7 @@ TEST(ParseJob, RefusesOverridesThatAreNone) {
   }
 }
 
-// The rule of docs/job_file.md.
+// These tests follow the rule of docs/job_file.md.
 TEST(SetValue, OfAStringIsATextOrATomlString) {
   const std::vector<std::pair<std::string, std::string>> cases = {
       {R"(a b.bin)", "a b.bin"},
@@ -440,7 +440,8 @@ TEST(IdentityKeys, AreCanonicalText) {
   EXPECT_EQ(identity, expected);
 }
 
-// Keys that gpt2 runs began without are there only where they say something.
+// Keys that did not exist when gpt2 runs began are part of the identity only if they differ from
+// the default.
 TEST(IdentityKeys, OfLlamaSayMore) {
   auto identity = identity_keys(make_job({"model.family=llama", "model.norm_eps=1e-6"}));
   EXPECT_EQ(identity.at("model.rope_theta"), "10000");

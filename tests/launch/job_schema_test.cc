@@ -28,14 +28,14 @@ TEST(JobKeys, AreDistinctAndComplete) {
   EXPECT_EQ(find_job_key("run", "nothing"), nullptr);
 }
 
-// The job file's choices are the sets that there are, in their order.
+// The job file's choices are the existing kernel sets, in their order.
 TEST(JobKeys, CpuKernelsAreTheKernelSets) {
   std::vector<std::string_view> names = {"auto"};
   for (const blas::KernelSet& set : blas::kernel_sets()) names.push_back(set.name);
   EXPECT_EQ(find_job_key("device", "cpu_kernels")->choices, names);
 }
 
-// What --set stores, the printed value gives back: every key is wired to its own place and type.
+// Printing a value gives back the text that --set stored, so every key has its own place and type.
 TEST(JobKeys, DefaultsCanBeSetAndPrinted) {
   for (const JobKey& key : job_keys()) {
     if (key.required || !key.computed_default.empty() || key.name == "mpirun_args") continue;
@@ -57,8 +57,8 @@ TEST(JobKeys, ValuesArePrintedAsToml) {
   EXPECT_EQ(job_value_toml(*find_job_key("run", "dir"), job), R"("a\"b\\c")");
 }
 
-// Whatever number a key is given, the job is good or is refused in words: nothing is clamped, runs
-// over or takes long.
+// Any number for a key gives a valid job or an error in words: nothing is clamped, overflows or
+// takes long.
 TEST(JobKeys, AbsurdNumbersAreRefusedOrTaken) {
   const char* numbers[] = {"-9223372036854775808",
                            "-1",

@@ -1,4 +1,4 @@
-// A small job that is fine, for tests to spoil.
+// Provides a small valid job for tests to spoil.
 #pragma once
 
 #include <string>
@@ -31,7 +31,8 @@ microbatch = 2
 lr = 1e-3
 )";
 
-// The good job with overrides ("table.key=value"), completed; throws when it cannot be parsed.
+// Returns the good job with overrides ("table.key=value"), completed. Throws if it cannot be
+// parsed.
 inline JobFile make_job(const std::vector<std::string>& overrides = {}) {
   JobFile job = parse_job(kGoodJob, "jobs/small.toml", overrides).value();
   throw_if_error(complete_job(job, 256));

@@ -28,7 +28,7 @@ TEST(LayoutCandidates, KeepTheJobsOwnFirstAndTheCostlyLast) {
 TEST(LayoutCandidates, HoldOnlyWhatTheJobCanRun) {
   // ZeRO 2 and 3 need a lane for each microbatch.
   EXPECT_EQ(candidates({"model.layers=3", "batch.lanes=4"}), (Words{"1:1:1", "3:1:1"}));
-  // Chunks stay with the depth that they were written for.
+  // Chunks are kept only at the depth that they were written for.
   EXPECT_EQ(
       candidates({"model.layers=8", "batch.lanes=4", "parallel.pipeline=2", "parallel.chunks=2"}),
       (Words{"2:2:1", "4:1:1", "8:1:1"}));

@@ -1,4 +1,4 @@
-// The `leasehold` program as a user meets it: exit codes, messages, files.
+// Tests the `leasehold` program as a user meets it: exit codes, messages and files.
 #include <array>
 #include <cstdio>
 #include <cstdlib>
@@ -16,7 +16,7 @@ namespace {
 
 struct Outcome {
   int exit_code = -1;
-  std::string output;  // of stdout and stderr
+  std::string output;  // stdout and stderr
 };
 
 Outcome shell(const std::string& command) {
@@ -135,7 +135,7 @@ TEST_F(PrepareCommandTest, TokensAroundDocumentsAreNamed) {
   expect(none, 0, {"2 tokens"});
   EXPECT_EQ(none.output.find("warning"), std::string::npos) << none.output;
   expect(with("--end-token . --begin-token '<'"), 0, {"6 tokens"});
-  // The token is kept with the tokenizer.
+  // The token is stored with the tokenizer.
   expect(prepare(out, "--validation-fraction 0 " + lines, out + "/tokenizer.json"), 0,
          {"4 tokens"});
   expect(with("--end-token '</s>'"), 64, {"--end-token '</s>'", "not one token"});

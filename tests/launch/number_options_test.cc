@@ -1,4 +1,4 @@
-// Numbers on the command line: the parser, and every numeric option of both programs.
+// Tests numbers on the command line: the parser, and every numeric option of both programs.
 #include "launch/number_options.h"
 
 #include <array>
@@ -78,7 +78,7 @@ std::vector<std::string> matches(const std::string& text, const std::string& pat
   return found;
 }
 
-// Both programs with each of their commands.
+// Returns both programs with each of their commands.
 std::vector<std::string> commands() {
   std::vector<std::string> all = {LEASEHOLD_TRAIN, LEASEHOLD_TRAIN " evaluate",
                                   LEASEHOLD_TRAIN " sample"};
@@ -90,7 +90,7 @@ std::vector<std::string> commands() {
   return all;
 }
 
-// Starts about 90 processes, which refuse at once: two seconds.
+// Starts about 90 processes, each of which refuses at once. Takes two seconds.
 TEST(EveryNumber, OfEveryCommandIsRefusedByNameValueAndRange) {
   size_t tried = 0;
   for (const std::string& command : commands()) {

@@ -70,7 +70,7 @@ TEST(OwnAddress, TellsTheChoiceAndTheOthers) {
             "nodes reach this machine at 10.0.0.1 (eth0)");
 }
 
-// A name that cannot be resolved, and this machine itself, say nothing.
+// A name that cannot be resolved, and this machine itself, do not change the choice.
 TEST(OwnAddress, AsksTheRoutingTableAlone) {
   const auto plain = own_address({});
   const auto asked = own_address({"no-such-host.invalid", "127.0.0.1"});

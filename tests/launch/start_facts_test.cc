@@ -38,7 +38,7 @@ TEST(StartFacts, EveryInputIsOne) {
   EXPECT_NE(difference(job).find("tokenizer"), std::string::npos);
 }
 
-// A key that is added to the table later is compared, too, unless somebody decides otherwise here.
+// A key added to the table later is compared too, unless it is left out here.
 TEST(StartFacts, EveryKeyThatRanksActOnTogetherIsOne) {
   const std::vector<std::string> left_out = {"run.name", "device.threads", "device.mode",
                                              "device.delay_seed"};
@@ -48,7 +48,7 @@ TEST(StartFacts, EveryKeyThatRanksActOnTogetherIsOne) {
     const bool is_supervisors =
         (key.table == "launch" || key.table == "lease") && name != "launch.stuck_timeout_s";
     const bool is_own = std::ranges::find(left_out, name) != left_out.end();
-    // Of run.start_from only that it is given.
+    // For run.start_from only its presence is compared.
     const bool expected = name == "run.start_from" || !(key.is_path || is_supervisors || is_own);
     EXPECT_EQ(std::ranges::find(facts, name, &StartFact::name) != facts.end(), expected) << name;
   }

@@ -1,4 +1,4 @@
-// The command line of each launcher, and how launchers are recognized.
+// Tests the command line of each launcher, and how launchers are recognized.
 #include <gtest/gtest.h>
 
 #include "tests/launch/launchers/request.h"

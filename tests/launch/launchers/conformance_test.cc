@@ -1,5 +1,5 @@
-// Every launcher that is installed does what the supervisor counts on, with a shell script as the
-// program. Starts a launcher three times, each well under a second on a quiet machine.
+// Tests that every installed launcher does what the supervisor relies on, with a shell script as
+// the program. Starts a launcher three times, each well under a second on a quiet machine.
 // LEASEHOLD_LAUNCHERS (paths, separated by colons) names launchers before those in PATH.
 #include <csignal>
 #include <cstdlib>
@@ -16,10 +16,10 @@ namespace leasehold {
 namespace {
 
 constexpr double kPatienceS = 40;
-constexpr double kSoonS = 20;  // the ranks that are left would sleep twice as long
+constexpr double kSoonS = 20;  // the remaining ranks would sleep twice as long
 
-// Its first argument, where leasehold-train has the job's path, says how to end. (ORTE names nobody
-// who ends before all ranks run.)
+// The program of the ranks. Its first argument, in the place of the job's path, says how to end.
+// (ORTE names no rank that ends before all ranks run.)
 constexpr const char* kProgram = R"(#!/bin/sh
 rank=${OMPI_COMM_WORLD_RANK:-$PMI_RANK}
 echo "rank $rank is on $LEASEHOLD_NODE of generation $LEASEHOLD_GENERATION of $LEASEHOLD_SUPERVISOR" >&2
@@ -53,7 +53,7 @@ std::vector<std::string> candidates() {
 
 class LauncherConformance : public ::testing::TestWithParam<const char*> {
  protected:
-  // Takes the first launcher whose name begins like the parameter; skips when there is none.
+  // Takes the first launcher whose name begins with the parameter; skips if there is none.
   void SetUp() override {
     for (const std::string& path : candidates()) {
       const Finished version = run_program({path, "--version"}, directory_.path(), kPatienceS);
@@ -81,7 +81,7 @@ class LauncherConformance : public ::testing::TestWithParam<const char*> {
     for (const auto& [name, value] : command.environment) environment.push_back(name + "=" + value);
     return std::make_unique<Process>(command.arguments, directory_.path(), environment);
   }
-  // The code that the supervisor goes by.
+  // Returns the exit code as the supervisor determines it.
   int code_of(const Finished& finished, const FailureReport& said) const {
     EXPECT_FALSE(finished.timed_out) << finished.errors;
     return said.exit_code.value_or(finished.exit_code);

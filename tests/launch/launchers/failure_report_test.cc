@@ -1,4 +1,4 @@
-// Reads the words of launchers when something failed, as they printed them.
+// Tests that the messages of failed launchers are read, as the launchers printed them.
 #include "launch/launchers/failure_report.h"
 
 #include <gtest/gtest.h>
@@ -242,7 +242,7 @@ TEST(FailureReport, PrrteOnARankThatEndedWithACode) {
   EXPECT_EQ(report.rank, 12);
 }
 
-// It ends with 0.
+// mpirun itself ends with 0 here.
 TEST(FailureReport, PrrteOnAHostThatIsGone) {
   const FailureReport report = prrte(
       "--------------------------------------------------------------------------\n"
@@ -307,7 +307,7 @@ TEST(FailureReport, HydraOnARankThatGaveUp) {
   EXPECT_NE(internal.message.find("Fatal error in MPI_Init"), std::string::npos);
 }
 
-// Its own exit code is all of them, or-ed.
+// Hydra's own exit code is all of the ranks' codes, or-ed.
 TEST(FailureReport, HydrasExitCodesAreToldApart) {
   const auto code = [](const std::string& codes) {
     return hydra("[mpiexec@head] Exit codes: " + codes + "\nand so on\n").exit_code;

@@ -1,4 +1,4 @@
-// Requests and command lines for the tests of launchers.
+// Provides requests and command lines for the tests of launchers.
 #pragma once
 
 #include <string>
