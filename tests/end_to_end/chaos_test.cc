@@ -1,6 +1,5 @@
-// A soak: events that hurt or change a supervised run are drawn from a seed, one after the other,
-// and the run must still be the one that nobody disturbed. `tests/chaos` runs it with other
-// numbers.
+// Tests a supervised run under a random sequence of events that hurt or change it. The run must
+// equal an undisturbed one. `tests/chaos` runs it with other seeds and more events.
 #include <charconv>
 #include <csignal>
 #include <cstdlib>
@@ -17,8 +16,9 @@ namespace {
 
 constexpr int64_t kStepsPerEvent = 60;
 constexpr size_t kMostHosts = 4;
-constexpr int kQuickKinds = 8, kAllKinds = 14;  // of events
-// A host that crashes three times within ten minutes is quarantined: ours is exchanged before.
+constexpr int kQuickKinds = 8, kAllKinds = 14;  // kinds of events
+// A host that crashes three times within ten minutes is quarantined, so the test replaces a host
+// before that.
 constexpr int kCrashesToExchange = 2;
 
 int64_t number_from(const char* name, int64_t otherwise) {
@@ -32,7 +32,7 @@ int64_t number_from(const char* name, int64_t otherwise) {
   return value;
 }
 
-// Preloads the stand-in for the C library in a soak alone.
+// Returns true in a soak, which alone preloads preload_faults.
 bool is_soak() { return std::getenv("LEASEHOLD_CHAOS_EVENTS") != nullptr; }
 
 int64_t num_events() { return number_from("LEASEHOLD_CHAOS_EVENTS", 5); }
@@ -53,7 +53,7 @@ class ChaosTest : public LaunchFixture {
     relaunch();
   }
 
-  // What happened, in words.
+  // Causes a random event and describes it in words.
   std::string strike() {
     switch (draw(is_soak() ? kAllKinds : kQuickKinds)) {
       case 0:
@@ -157,7 +157,7 @@ class ChaosTest : public LaunchFixture {
     const Finished asked = tool({"drain", run_dir(run_)});
     const Finished ended = supervisor().wait(60);
     EXPECT_FALSE(ended.timed_out) << ended.errors;
-    const bool done = ended.exit_code == 0;  // it was about to be
+    const bool done = ended.exit_code == 0;  // it was about to end
     EXPECT_TRUE(done || ended.exit_code == 75) << asked.errors << ended.errors;
     relaunch();
     return fmt::format("drain (exit {}), launch again", ended.exit_code);
@@ -165,7 +165,8 @@ class ChaosTest : public LaunchFixture {
 
   std::string edit_calendar() {
     if (draw(4) == 0) {
-      // A supervisor that only starts knows no calendar to keep: it would refuse this one and end.
+      // A supervisor that is starting has no earlier calendar to keep: it would refuse this one and
+      // end.
       EXPECT_TRUE(supervisor().wait_for_text("supervisor_started", 40)) << supervisor().errors();
       const size_t before = run_events("calendar_rejected").size();
       write_calendar_text("[[lease]]\nhosts = 3\n");
@@ -184,16 +185,17 @@ class ChaosTest : public LaunchFixture {
     return fmt::format("{} a host: {}", add ? "add" : "take away", fmt::join(hosts_, " "));
   }
 
-  // Both ways, and by so much that no lease is where it was.
+  // Steps the wall clock forward or back, by so much that every lease is elsewhere.
   std::string step_clock() {
     const int64_t step_s = draw(1800) - 900;
     injection_.faults().clock_step_ms += 1000 * step_s;
     return fmt::format("the wall clock steps by {} s", step_s);
   }
 
-  // Steps go on: the log's lines wait in memory, and what cannot be saved is saved later.
+  // Fills the disk for a while. Steps continue: lines of the logs wait in memory, and a save that
+  // fails is made later.
   std::string fill_disk() {
-    // A supervisor that only starts would refuse a disk on which it cannot write.
+    // A supervisor that is starting would refuse a disk that it cannot write to.
     EXPECT_TRUE(supervisor().wait_for_text("supervisor_started", 40)) << supervisor().errors();
     injection_.fill_disk(run_dir(run_));
     const double full_s = 0.1 * draw(20);
@@ -202,7 +204,7 @@ class ChaosTest : public LaunchFixture {
     return fmt::format("the disk is full for {:.1f} s", full_s);
   }
 
-  // As a service manager or a batch system ends a job.
+  // Sends SIGTERM to all processes, as a service manager or a batch system ends a job.
   std::string stop_all() {
     EXPECT_TRUE(supervisor().wait_for_text("supervisor_started", 40)) << supervisor().errors();
     std::vector<pid_t> all = {supervisor().pid()};
@@ -218,7 +220,7 @@ class ChaosTest : public LaunchFixture {
                        ended.exit_code);
   }
 
-  // A host on which nothing can start costs the job nothing but that host.
+  // Adds a host on which nothing can start, which must cost the job nothing but that host.
   std::string add_broken_host() {
     const std::vector<std::string> before = hosts_;
     add_host();
@@ -252,7 +254,7 @@ TEST_F(ChaosTest, SeededEventsChangeNothing) {
   int64_t struck = 0;
   bool waited = false;
   for (; struck < num_events() && !is_done(); ++struck) {
-    // Now and then two events meet each other.
+    // Sometimes two events meet each other.
     waited = !waited || draw(4) != 0;
     if (waited) {
       ASSERT_TRUE(wait_step(last_step() + 5 + draw(30), 120) || is_done())

@@ -1,4 +1,4 @@
-// What the commands say and how they end, with good input and with bad.
+// Tests the messages and exit codes of the commands, for good and bad input.
 #include <algorithm>
 #include <csignal>
 #include <sys/mount.h>
@@ -35,7 +35,7 @@ TEST_F(CommandsTest, EvaluateAgreesWithTheRunsOwnValidation) {
       std::stod(evaluated.output.substr(evaluated.output.find("\"loss\":") + 7));
   EXPECT_EQ(own, evaluated_loss) << evaluated.output;
   EXPECT_EQ(evaluated.errors.find("windows of"), std::string::npos) << evaluated.errors;
-  // Shorter windows, asked for or because the file is short.
+  // Windows are shorter on request, or because the file is short.
   const auto evaluate = [&](const std::string& data, const std::vector<std::string>& more) {
     std::vector<std::string> command = {"evaluate", run_dir("run"), "--data", data};
     command.insert(command.end(), more.begin(), more.end());
@@ -66,7 +66,7 @@ TEST_F(CommandsTest, SampleGoesOnFromThePromptAndIsTheSameForOneSeed) {
   EXPECT_TRUE(first.output.starts_with("in the"));
   EXPECT_GE(first.output.size(), 46U);
   EXPECT_EQ(train_tool(command).output, first.output);
-  // The same prompt from a file; the text outgrows the model's positions.
+  // Read the same prompt from a file; the text outgrows the model's positions.
   throw_if_error(publish_file(posix_files(), directory_ / "prompt.txt", "in the", "test"));
   EXPECT_EQ(train_tool({"sample", run_dir("run"), "--prompt-file", directory_ / "prompt.txt",
                         "--tokens", "40"})
@@ -85,14 +85,13 @@ TEST_F(CommandsTest, SampleGoesOnFromThePromptAndIsTheSameForOneSeed) {
   refused({"--prompt", "a", "--begin-token", "own"}, {"--begin-token own"});
 }
 
-// What a text became under a vocabulary of its own is read and written again from the checkpoint
-// alone.
+// Checks that a checkpoint alone suffices to encode and decode text with its own vocabulary.
 TEST_F(CommandsTest, SampleAndEvaluateUseTheBpeOfTheCheckpoint) {
   const Finished prepared =
       tool({"prepare", "--tokenizer", std::string(LEASEHOLD_FIXTURES) + "/bpe", "--output",
             directory_ / "bpe", "--validation-fraction", "0.2", directory_ / "text.txt"});
   ASSERT_EQ(prepared.exit_code, 0) << prepared.errors;
-  // A vocabulary that was rounded up: none of the ids behind the tokenizer's may be sampled.
+  // Use a vocabulary that was rounded up: no id after the tokenizer's may be sampled.
   const Finished trained = train(1, "run",
                                  {"--set", "data.train=" + (directory_ / "bpe/train.bin"), "--set",
                                   "data.validation=" + (directory_ / "bpe/validation.bin"), "--set",
@@ -152,7 +151,7 @@ TEST_F(CommandsTest, ForecastsForGpusNeedNone) {
   const Finished dry = on_gpus({"--dry-run", "--world", "4"});
   ASSERT_EQ(dry.exit_code, 0) << dry.errors;
   EXPECT_NE(dry.output.find("staging"), std::string::npos) << dry.output;
-  // What is there is looked at.
+  // A dry run for the running ranks does need a GPU.
   expect_ended(on_gpus({"--dry-run"}), 78, {"device.kind = \"cuda\""});
 }
 
@@ -162,7 +161,7 @@ TEST_F(CommandsTest, OneRankNeedsNoMpirun) {
   EXPECT_EQ(metrics("alone"), metrics("two"));
 }
 
-// Each rank reads job and data for itself. About 2 s, for starts of mpirun.
+// Each rank reads job and data for itself. Takes about 2 s, for starts of mpirun.
 TEST_F(CommandsTest, RanksThatWereGivenDifferentThingsAreRefusedBeforeAnythingIsWritten) {
   const auto start_with = [&](const std::vector<std::string>& others) {
     std::vector<std::string> command = train_command(1, "mixed");
@@ -221,7 +220,7 @@ TEST_F(CommandsTest, BadTokenFilesAreRefused) {
   with(good.substr(0, good.size() - 3), {"train.bin"});
   with(good.substr(0, 100), {"train.bin"});
   with("x" + good.substr(1), {"train.bin", "not a token file"});
-  // A token that is no byte, somewhere in the middle: every window is read within the first epochs.
+  // Put tokens that are no bytes everywhere, so that the first window holds one.
   std::string above = good;
   for (size_t at = 1025; at < above.size(); at += 2) above[at] = 9;
   with(above, {"train.bin", "vocab"});
@@ -273,7 +272,7 @@ TEST_F(CommandsTest, AFullDiskStopsTheSaveAndLosesNothing) {
   EXPECT_NE(full.errors.find("No space left"), std::string::npos) << full.errors;
   EXPECT_EQ(tool({"inspect", run_dir("disk/run")}).exit_code, 0);
   EXPECT_NE(tool({"inspect", run_dir("disk/run")}).output.find("10"), std::string::npos);
-  // With room again it goes on from the last good one.
+  // With room again the run continues from the last good checkpoint.
   EXPECT_EQ(::mount("none", disk.c_str(), "tmpfs", MS_REMOUNT, "size=20m"), 0);
   EXPECT_EQ(train(3, "disk/run").exit_code, 0);
   ASSERT_EQ(train(1, "undisturbed").exit_code, 0);

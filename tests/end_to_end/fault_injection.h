@@ -1,4 +1,4 @@
-// The test's side of preload_faults.cc.
+// Injects faults into a run's processes, as the test's side of preload_faults.cc.
 #pragma once
 
 #include <string>
@@ -16,10 +16,10 @@ class FaultInjection {
   FaultInjection(const FaultInjection&) = delete;
   FaultInjection& operator=(const FaultInjection&) = delete;
 
-  // Returns the variables ("A=b") of a process that is to meet the faults, and of its children.
+  // Returns the variables ("A=b") for a process that is to meet the faults, and for its children.
   std::vector<std::string> environment() const;
   InjectedFaults& faults() { return *faults_; }
-  // The disk that holds what lies below a directory of this name has no room, or has it again.
+  // Makes the disk that holds files below a directory of this name full, or no longer full.
   void fill_disk(const std::string& directory);
   void free_disk() { faults_->disk_is_full = false; }
   // Takes the data away from a node, or gives it back.

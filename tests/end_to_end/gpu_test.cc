@@ -1,5 +1,5 @@
-// The programs on GPUs, of the machine or emulated ones: the same job on any number of ranks and in
-// any layout, stopped, resumed and supervised over leases, is the same training; and a run moves
+// Tests the programs on GPUs, of the machine or emulated: the same job on any number of ranks and
+// in any layout, stopped, resumed and supervised over leases, is the same training; and a run moves
 // between GPUs and CPUs through its checkpoints.
 #include <algorithm>
 #include <csignal>
@@ -12,8 +12,8 @@ namespace {
 
 constexpr int kRefused = 78;
 
-// Where the machine may lack GPUs, or so many, a job that asks for them is refused for that reason.
-// Any other refusal is a failure.
+// Returns true if a job was refused because the machine lacks GPUs, or enough of them. Any other
+// refusal is a failure.
 bool lacks_gpus(const Finished& finished) {
   constexpr const char* kReasons[] = {"this machine has no NVIDIA driver",
                                       "the driver shows no device", "of this node wants device",
@@ -38,8 +38,8 @@ std::vector<std::string> stopping_after(std::vector<std::string> options, const 
 
 class GpuTest : public JobFixture, public testing::WithParamInterface<const char*> {
  protected:
-  // Four ranks is the most that the tests start: on one node, or if that lacks the GPUs, on nodes
-  // that share what it has.
+  // The tests start at most four ranks. They run on one node, or if it lacks the GPUs, on virtual
+  // nodes that share its GPUs.
   void SetUp() override {
     Finished tried = train(4, "tried", {"--set", "device.kind=cuda", "--dry-run"});
     if (tried.exit_code == kRefused) {
@@ -55,7 +55,7 @@ class GpuTest : public JobFixture, public testing::WithParamInterface<const char
     EXPECT_EQ(state_digest(name), state_digest(like)) << name;
   }
 
-  // What stands behind "loss": on each line.
+  // Returns the number after "loss": on each line.
   std::vector<double> losses(const std::string& name) const {
     std::vector<double> found;
     for (const std::string& line : metrics(name)) {
@@ -88,7 +88,7 @@ TEST_P(GpuTest, NotOneBit) {
 INSTANTIATE_TEST_SUITE_P(Precision, GpuTest, testing::Values("fp32", "bf16"),
                          [](const auto& tested) { return std::string(tested.param); });
 
-// A head node without GPUs says what these allocate.
+// A head node without GPUs forecasts the allocations of GPUs.
 TEST_P(GpuTest, IsForecastWithoutAGpu) {
   const std::vector<std::string> arguments = on_gpus(
       {fmt::format("device.precision={}", GetParam()), "parallel.pipeline=2", "parallel.zero=3"});
@@ -135,14 +135,14 @@ TEST_P(GpuTest, EvaluatesAndSamples) {
 
 using GpuMoveTest = GpuTest;
 
-// Rounding differs, so that must be allowed; what is trained is the same but for that.
+// Allows a difference in rounding, which must be reported; otherwise the training is the same.
 TEST_P(GpuMoveTest, ARunMovesBetweenGpusAndCpus) {
   const std::string steps = "run.steps=20";
   const std::string report = "run.identity=report";
   ASSERT_EQ(train(2, "cpu", {"--set", steps}).exit_code, 0);
   ASSERT_EQ(train(2, "away", stopping_after({"--set", steps}, "10")).exit_code, 75);
   ASSERT_EQ(train(2, "back", stopping_after(on_gpus({steps}), "10")).exit_code, 75);
-  // The digests of all operations say that this is another machine.
+  // The digests of all operations differ, as on another machine.
   expect_ended(train(2, "away", on_gpus({steps})), 78, {"run.identity"});
   ASSERT_EQ(train(2, "away", on_gpus({steps, report})).exit_code, 0);
   ASSERT_EQ(train(2, "back", {"--set", steps, "--set", report}).exit_code, 0);
@@ -153,7 +153,7 @@ TEST_P(GpuMoveTest, ARunMovesBetweenGpusAndCpus) {
     ASSERT_EQ(moved.size(), like.size()) << name;
     for (size_t i = 0; i < like.size(); ++i) EXPECT_NEAR(moved[i] / like[i], 1, 1e-4) << name << i;
   }
-  // Up to the stop the run on CPUs is the run on CPUs.
+  // Up to the stop the run is the same run on CPUs.
   for (size_t i = 0; i < 10; ++i) EXPECT_EQ(losses("away")[i], like[i]);
 }
 
@@ -162,8 +162,8 @@ INSTANTIATE_TEST_SUITE_P(Precision, GpuMoveTest, testing::Values("fp32"),
 
 using GpuAlgorithmsTest = GpuTest;
 
-// The emulated library prefers other algorithms by then, of which only a run that begins takes
-// notice; and at last it lacks one.
+// Lets the emulated library prefer other algorithms later, which only a new run adopts; and at last
+// lets it lack one.
 TEST_P(GpuAlgorithmsTest, AResumedRunKeepsThoseOfItsProducts) {
   if (!LEASEHOLD_HAS_GPUS) GTEST_SKIP() << "only the emulated library changes its mind when told";
   constexpr const char* kHeuristics = "LEASEHOLD_EMULATION_HEURISTICS";
@@ -175,7 +175,7 @@ TEST_P(GpuAlgorithmsTest, AResumedRunKeepsThoseOfItsProducts) {
   const Finished resumed = train(1, "resumed", stopping_after(options, "4"));
   ::setenv(kHeuristics, "2", 1);
   const Finished refused = train(2, "resumed", options);
-  // The first GPU as at first, the second as later.
+  // The first GPU prefers the first algorithms, the second GPU the later ones.
   ::setenv(kHeuristics, "01", 1);
   const Finished finished = train(2, "resumed", options);
   ::unsetenv(kHeuristics);
@@ -195,7 +195,7 @@ INSTANTIATE_TEST_SUITE_P(Precision, GpuAlgorithmsTest, testing::Values("bf16"),
 class GpuLaunchTest : public LaunchFixture {
  protected:
   GpuLaunchTest() : LaunchFixture(30) {}
-  // Steps of an emulated GPU are slow ones.
+  // Steps on an emulated GPU are slow.
   const std::vector<std::string> small_ = on_gpus({"batch.sequences=8", "batch.lanes=4"});
 };
 
@@ -212,7 +212,7 @@ TEST_F(GpuLaunchTest, ALostRankAndALeaseThatEndsChangeNoBit) {
   ::kill(victim->pid, SIGKILL);
   ASSERT_TRUE(wait_event("restored")) << events(run_);
   ASSERT_TRUE(wait_step(last_step() + 2)) << supervisor().errors();
-  // Within the margin: no other generation begins there.
+  // The end is within the margin, so no other generation begins there.
   write_calendar({{"owned-1"}, {.host = "texas-a", .end_s = now_s() + 1}});
   const Finished finished = supervisor().wait(180);
   ASSERT_EQ(finished.exit_code, 0) << finished.errors << events(run_);

@@ -10,7 +10,7 @@ namespace leasehold {
 
 namespace {
 
-constexpr int kCannot = 77;  // of launch/test_hosts: not on this machine
+constexpr int kCannot = 77;  // exit code of launch/test_hosts: impossible on this machine
 
 std::string word_after(const std::string& text, const std::string& key) {
   std::istringstream words(text);
@@ -20,7 +20,8 @@ std::string word_after(const std::string& text, const std::string& key) {
   return "";
 }
 
-// Open MPI is kept to the hosts' network, as this machine has others; MPICH finds it.
+// Returns the arguments that keep Open MPI to the hosts' network, since this machine has others.
+// MPICH needs none.
 std::string network_arguments(const std::string& launcher, const std::string& network,
                               const std::string& directory) {
   const Finished version = run_program({launcher, "--version"}, directory, 30);

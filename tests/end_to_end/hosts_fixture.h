@@ -1,5 +1,6 @@
-// A supervised run over test hosts (launch/test_hosts), each with its own network, name and shared
-// memory. Where they cannot be made the test skips itself with the reason; none outlives its test.
+// Provides a supervised run over test hosts (launch/test_hosts), each with its own network, name
+// and shared memory. If they cannot be made, the test skips itself with the reason. No host
+// outlives its test.
 #pragma once
 
 #include <string>
@@ -19,9 +20,9 @@ class HostsFixture : public LaunchFixture {
 
   std::string host(int number) const;  // from 1 on
   Process& launch_on_hosts();
-  // launch/test_hosts with these arguments.
+  // Runs launch/test_hosts with these arguments.
   Finished hosts(const std::vector<std::string>& arguments, double timeout_s = 15) const;
-  // What lies in the shared memory of a host.
+  // Lists the shared memory of a host.
   std::string memory_of(int number) const;
 
  private:

@@ -1,5 +1,5 @@
-// Runs over several hosts: what virtual nodes cannot show, as they share one memory and one
-// network.
+// Tests runs over several hosts. Virtual nodes cannot show these cases, since they share one memory
+// and one network.
 #include "tests/end_to_end/hosts_fixture.h"
 
 namespace leasehold {
@@ -9,7 +9,7 @@ class HostsTest : public HostsFixture {
  protected:
   HostsTest() : HostsFixture(800) {}
 
-  // The event of this name in the first generation after `generation` that has one.
+  // Returns the event of this name in the first generation after `generation` that has one.
   RunEvent first_after(int64_t generation, const std::string& name) const {
     for (const RunEvent& event : run_events(name)) {
       if (event.generation > generation) return event;
@@ -68,7 +68,7 @@ TEST_F(HostsTest, AHostsLinkGoesDownAndComesUp) {
   ASSERT_EQ(started.size(), 3U) << events(run_);
   EXPECT_EQ(started[1].details.at("hosts"), host(1) + ":1");
   EXPECT_EQ(started[2].details.at("hosts"), host(1) + ":1 " + host(2) + ":1");
-  // A rank that had been cut off ends with its mpirun's connection.
+  // A rank that was cut off ends with its connection to mpirun.
   EXPECT_TRUE(wait_until([this] { return ranks().empty(); }, 10));
   EXPECT_EQ(memory_of(1), "");
   EXPECT_EQ(memory_of(2), "");

@@ -1,4 +1,4 @@
-// A run keeps to one kernel set of OpenBLAS, on every rank and over its stops.
+// Tests that a run keeps one kernel set of OpenBLAS, on every rank and after every stop.
 #include "tests/end_to_end/job_fixture.h"
 
 namespace leasehold {
@@ -13,7 +13,7 @@ class KernelSetsTest : public JobFixture {
     arguments.insert(arguments.end(), more.begin(), more.end());
     return arguments;
   }
-  // One rank, without mpirun.
+  // Runs one rank without mpirun.
   Finished alone(const std::string& name, const std::vector<std::string>& arguments,
                  const std::vector<std::string>& environment = {}) const {
     std::vector<std::string> command = {job_, "--set", "run.dir=" + run_dir(name)};
@@ -38,7 +38,7 @@ TEST_F(KernelSetsTest, ARunThatIsMovedToAnotherSetIsRefusedByNameAndGoesOnWithIt
   EXPECT_EQ(alone("whole", with("auto"), {"OPENBLAS_CORETYPE=nehalem"}).exit_code, 0);
   EXPECT_EQ(metrics("moved"), metrics("whole"));
   EXPECT_EQ(state_digest("moved"), state_digest("whole"));
-  // The sets do compute different bits.
+  // The two sets do compute different bits.
   EXPECT_EQ(alone("other", with("Haswell")).exit_code, 0);
   EXPECT_NE(state_digest("other"), state_digest("whole"));
 }

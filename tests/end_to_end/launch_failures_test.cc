@@ -1,5 +1,5 @@
-// Processes and nodes die, freeze and come back: the run goes on from the newest state that is
-// left, and is the same training.
+// Tests that processes and nodes may die, freeze and come back: the run continues from the newest
+// state left, and is the same training.
 #include <csignal>
 #include <random>
 
@@ -9,7 +9,7 @@
 namespace leasehold {
 namespace {
 
-// A snapshot is begun once the one before has ended; on a busy machine that takes a few steps.
+// A snapshot begins after the one before has ended, which takes a few steps on a busy machine.
 constexpr int64_t kMostStepsLost = 20;
 
 class LaunchFailuresTest : public LaunchFixture {
@@ -110,7 +110,7 @@ TEST_F(LaunchFailuresTest, TheSupervisorIsKilledBeforeDuringAndAfterAGenerationC
 }
 
 TEST_F(LaunchFailuresTest, ARankThatWakesUpInANewerGenerationPublishesNothing) {
-  // One rank of generation 1 that no keeper looks after, as on a machine that was cut off.
+  // Start one rank of generation 1 without a keeper, as on a machine that was cut off.
   Process older({program("leasehold-train"), job_, "--set", "run.dir=" + run_dir(run_)},
                 directory_.path(), {"LEASEHOLD_GENERATION=1"});
   ASSERT_TRUE(wait_step(15)) << older.errors();
@@ -123,7 +123,7 @@ TEST_F(LaunchFailuresTest, ARankThatWakesUpInANewerGenerationPublishesNothing) {
   EXPECT_FALSE(fenced.timed_out);
   EXPECT_EQ(fenced.exit_code, 69) << fenced.errors;
   EXPECT_NE(fenced.errors.find("generation 2"), std::string::npos) << fenced.errors;
-  // And one that comes too late altogether.
+  // Another rank of generation 1 starts too late altogether.
   const Finished late =
       run_program({program("leasehold-train"), job_, "--set", "run.dir=" + run_dir(run_)},
                   directory_.path(), 30, {"LEASEHOLD_GENERATION=1"});
@@ -139,7 +139,7 @@ TEST_F(LaunchFailuresTest, PlainMpirunWithSnapshotsIsStoppedBySignalsAtRandomMom
   std::mt19937 random(seed);
   for (int round = 0; round < 5; ++round) {
     Process running(train_command(2, run_), directory_.path(), mpi_environment());
-    // Before mpirun has started its ranks the signal is mpirun's own death.
+    // Before mpirun has started its ranks the signal would end mpirun itself.
     ASSERT_TRUE(running.wait_for_text("started", 30)) << running.errors();
     system_clock().sleep_s(std::uniform_real_distribution<>(0.0, 0.4)(random));
     if (round % 2 == 0) {
@@ -152,7 +152,7 @@ TEST_F(LaunchFailuresTest, PlainMpirunWithSnapshotsIsStoppedBySignalsAtRandomMom
     if (finished.errors.find(all_done) != std::string::npos) break;
     ASSERT_EQ(finished.exit_code, 75) << finished.errors;
   }
-  // The supervisor takes up what mpirun began.
+  // The supervisor continues the run that mpirun began.
   launch_on_two_nodes();
   expect_like_undisturbed();
 }

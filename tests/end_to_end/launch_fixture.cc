@@ -22,7 +22,8 @@ namespace {
 
 constexpr double kPollS = 0.01;
 
-// About 10 ms a step, 16 microbatches in 8 lanes; a checkpoint is less than half a megabyte.
+// A job with steps of about 10 ms and 16 microbatches in 8 lanes. A checkpoint takes less than half
+// a megabyte.
 constexpr const char* kLaunchJob = R"([run]
 name = "leased"
 dir = "run"
@@ -80,7 +81,7 @@ std::vector<pid_t> all_processes() {
   return pids;
 }
 
-// The value of a variable in /proc/PID/environ; "" when it is not there.
+// Returns the value of a variable in /proc/PID/environ; "" if it is not set.
 std::string variable(const std::string& environment, const std::string& name) {
   const std::string key = name + "=";
   for (size_t begin = 0; begin < environment.size();) {
@@ -101,7 +102,7 @@ LaunchFixture::LaunchFixture(int64_t steps) : calendar_(directory_ / "leases.tom
 }
 
 LaunchFixture::~LaunchFixture() {
-  // Supervisors and keepers first, or they would start something again.
+  // Kill supervisors and keepers until none is left, or they would start something again.
   wait_until([this] {
     const auto left = processes();
     for (const pid_t pid : left) ::kill(pid, SIGKILL);
@@ -142,7 +143,7 @@ void LaunchFixture::wrap_ranks(const std::string& script) {
   namespace fs = std::filesystem;
   const fs::path programs = directory_ / "programs";
   fs::create_directories(programs);
-  tool_ = programs / "leasehold";  // it looks for the other one next to itself
+  tool_ = programs / "leasehold";  // it looks for leasehold-train next to itself
   fs::copy_file(program("leasehold"), tool_, fs::copy_options::overwrite_existing);
   const fs::path wrapper = programs / "leasehold-train";
   std::ofstream(wrapper) << "#!/bin/sh\nRANK=" << program("leasehold-train") << "\n" << script;
@@ -175,7 +176,7 @@ int64_t LaunchFixture::last_step() const {
   const auto size = static_cast<int64_t>(file.tellg());
   file.seekg(std::max<int64_t>(0, size - 2000));
   const std::string tail(std::istreambuf_iterator<char>(file), {});
-  const size_t end = tail.rfind('\n');  // what follows is not whole yet
+  const size_t end = tail.rfind('\n');  // the text after it is an incomplete line
   if (end == std::string::npos) return 0;
   const std::string key = "{\"step\": ";
   const size_t at = tail.rfind(key, end);
@@ -305,7 +306,7 @@ std::string LaunchFixture::newest_checkpoint() const {
 }
 
 const LaunchFixture::Undisturbed& LaunchFixture::undisturbed() const {
-  static std::map<int64_t, Undisturbed> known;  // by number of steps; all else is the same
+  static std::map<int64_t, Undisturbed> known;  // by number of steps; everything else is the same
   auto [found, is_new] = known.try_emplace(steps_);
   if (is_new) {
     const double per_step_s = 0.2;
@@ -322,7 +323,7 @@ void LaunchFixture::expect_like_undisturbed(double timeout_s) {
   const Finished finished = supervisor().wait(timeout_s);
   EXPECT_FALSE(finished.timed_out);
   ASSERT_EQ(finished.exit_code, 0) << finished.errors << finished.output << events(run_);
-  // A keeper may still be about to return when its outcome is read.
+  // A keeper may still be returning when its outcome is read.
   EXPECT_TRUE(wait_until([this] { return processes().empty(); })) << "ranks or keepers are left";
   EXPECT_TRUE(memory_files().empty()) << memory_files().front();
   EXPECT_EQ(metrics(run_), undisturbed().metrics) << events(run_);

@@ -1,5 +1,5 @@
-// Leases begin, end and are edited while a job runs, and operators drain it: no step is lost and no
-// bit is different.
+// Tests that leases may begin, end and be edited while a job runs, and operators may drain it: no
+// step is lost and no bit differs.
 #include <csignal>
 #include <random>
 
@@ -13,11 +13,11 @@ namespace {
 
 class LaunchLeasesTest : public LaunchFixture {
  protected:
-  // Long enough for a drain that a slow disk holds up for seconds.
+  // The run is long enough for a drain that a slow disk delays for seconds.
   LaunchLeasesTest() : LaunchFixture(1200) {}
 
-  // Each generation after the first goes on from exactly the step at which the one before it
-  // drained.
+  // Checks that each generation after the first continues from exactly the step at which the one
+  // before drained.
   void expect_no_step_lost(size_t changes) {
     const auto drained = run_events("drained");
     const auto restored = run_events("restored");
@@ -61,7 +61,8 @@ TEST_F(LaunchLeasesTest, ATrancheJoinsAndTheWorldDividesTheLanesNoMore) {
 }
 
 TEST_F(LaunchLeasesTest, TheLayoutFitsTheMemoryOfTheSlots) {
-  // What four ranks need with the whole model on each is too little for two: they need two stages.
+  // The memory that four ranks need, each with the whole model, is too little for two, which need
+  // two stages.
   const Finished asked =
       train_tool({job_, "--forecast", "4:1:1:1", "--forecast", "2:1:1:1", "--forecast", "2:2:1:1"});
   ASSERT_EQ(asked.exit_code, 0) << asked.errors;
@@ -113,7 +114,7 @@ TEST_F(LaunchLeasesTest, DrainedWhileAGenerationStartsAndLaunchedAgain) {
   EXPECT_EQ(drained.exit_code, 75) << drained.errors;
   EXPECT_LT(last_step(), num_steps());
   launch();
-  // Once more in the middle, by a signal to every process, as a service manager stops a job.
+  // Stop the job once more in the middle, by a signal to every process, as a service manager does.
   ASSERT_TRUE(wait_step(60)) << supervisor().errors();
   std::vector<pid_t> all = {supervisor().pid()};
   for (size_t i = 0; i < all.size(); ++i) {

@@ -1,5 +1,5 @@
-// Copies of the state are lost or damaged, or the disk is full: what is bad is found and named, the
-// next best is used.
+// Tests that copies of the state may be lost or damaged, and the disk full: bad copies are found
+// and named, and the next best is used.
 #include <filesystem>
 #include <fstream>
 #include <sys/mount.h>
@@ -18,14 +18,14 @@ class LaunchStorageTest : public LaunchFixture {
     launch();
   }
 
-  // The newest event of this name.
+  // Returns the newest event of this name.
   RunEvent newest(const std::string& name) {
     const auto found = run_events(name);
     return found.empty() ? RunEvent{} : found.back();
   }
 
-  // All is killed past `step`, the memory is lost, the newest checkpoint is hurt; then it starts
-  // again.
+  // Kills everything after `step`, loses the memory, hurts the newest checkpoint, and starts the
+  // run again.
   void lose_memory_and(int64_t step, const std::function<void(const std::string&)>& hurt) {
     ASSERT_TRUE(wait_step(step)) << supervisor().errors();
     ASSERT_TRUE(wait_until([&] { return checkpoint_step(newest_checkpoint()) >= step - 40; }));
@@ -109,7 +109,7 @@ TEST_F(LaunchStorageTest, AFullDiskFailsASaveAndTrainingGoesOn) {
   }
   run_ = "disk/run";
   {
-    // Room for the logs, not for a checkpoint.
+    // Leave room for the logs, but not for a checkpoint.
     std::ofstream filler(disk + "/filler");
     const std::string block(1 << 16, 'x');
     const auto room = [&] { return std::filesystem::space(disk).available; };

@@ -1,4 +1,5 @@
-// Models in and out as a user does it: train, export, import, start a run from that, and go on.
+// Tests the exchange of models as a user does it: train, export, import, start a run from the
+// import, and continue it.
 
 #include "runtime/base/files.h"
 #include "tests/end_to_end/job_fixture.h"
@@ -19,7 +20,7 @@ class ModelsTest : public JobFixture {
     arguments.insert(arguments.end(), more.begin(), more.end());
     return train(ranks, name, arguments);
   }
-  // "run" trained for a few steps, "folder" exported and "imported" made of that.
+  // Trains "run" for a few steps, exports it to "folder" and imports that as "imported".
   void make_imported(const std::string& dtype) {
     expect_ended(train(2, "run", {"--stop-after", "5"}), 75, {});
     expect_ended(tool({"export", run_dir("run"), directory_ / "folder", "--dtype", dtype,
@@ -39,22 +40,23 @@ TEST_F(ModelsTest, ARunStartsFromAnImportedModelOnAnyNumberOfRanks) {
   const std::string first_line = metrics("one").front();
   EXPECT_EQ(metrics("one").size(), 50u);
   EXPECT_NE(events("one").find("weights of step 0 from"), std::string::npos) << events("one");
-  // What every rank digests in part is what inspect digests whole.
+  // The ranks' digests of their parts combine to inspect's digest of the whole.
   const Finished inspected = tool({"inspect", directory_ / "imported", "--json"});
   const std::string key = "\"state_digest\": \"";
   const std::string digest = inspected.output.substr(inspected.output.find(key) + key.size(), 32);
   EXPECT_NE(events("one").find(digest), std::string::npos) << digest << events("one");
-  // Otherwise and interrupted; the second part no longer needs what it began from.
+  // Run with another layout and an interruption; the second part no longer needs the imported
+  // weights.
   expect_ended(start(3, "three", {"--stop-after", "5"}), 75, {});
   throw_if_error(posix_files().rename(directory_ / "imported", directory_ / "away"));
   EXPECT_NE(events("three").find(digest), std::string::npos) << events("three");
   expect_ended(start(2, "three"), 0, {});
   EXPECT_EQ(metrics("three"), metrics("one"));
   EXPECT_EQ(state_digest("three"), state_digest("one"));
-  // Other weights than a run that draws them.
+  // The weights differ from those of a run that draws them.
   expect_ended(train(1, "drawn", {"--stop-after", "1"}), 75, {});
   EXPECT_NE(metrics("drawn").front(), first_line);
-  // Out again.
+  // Export the trained model again.
   expect_ended(tool({"export", run_dir("one"), directory_ / "again"}), 0, {"1 file"});
 }
 
@@ -62,7 +64,7 @@ TEST_F(ModelsTest, WhatARunStartsFromIsPartOfItsIdentity) {
   make_imported("bf16");
   expect_ended(start(1, "run2", {"--stop-after", "1"}), 75, {});
   expect_ended(train(1, "run2"), 78, {"run.start_from"});
-  expect_ended(start(1, "run"), 78, {"run.start_from"});  // it began otherwise
+  expect_ended(start(1, "run"), 78, {"run.start_from"});  // it began without an import
   throw_if_error(posix_files().remove_all(directory_ / "imported"));
   ASSERT_EQ(tool({"import", directory_ / "folder", "--output", directory_ / "imported"}).exit_code,
             0);

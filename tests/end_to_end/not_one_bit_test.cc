@@ -1,5 +1,5 @@
-// The programs as users run them: the same job on any number of ranks, stopped and started anew, is
-// the same training.
+// Tests the programs as users run them: the same job on any number of ranks, stopped and restarted,
+// is the same training.
 #include <csignal>
 #include <random>
 
@@ -11,7 +11,7 @@ namespace {
 
 class NotOneBitTest : public JobFixture {
  protected:
-  // The undisturbed run on one rank, which everything else must equal.
+  // Makes the undisturbed run on one rank, which every other run must equal.
   void run_undisturbed(const std::vector<std::string>& arguments = {}) {
     const Finished finished = train(1, "undisturbed", arguments);
     ASSERT_EQ(finished.exit_code, 0) << finished.errors;
@@ -81,7 +81,7 @@ TEST_F(NotOneBitTest, EveryLayout) {
   EXPECT_EQ(train(4, "both", layout({"pipeline=2", "chunks=2", "zero=3"})).exit_code, 0);
   expect_like_undisturbed("both");
 
-  // One run, another layout after each stop.
+  // Change the layout of one run after each stop.
   const auto stopping = [&](std::vector<std::string> options, const char* step) {
     options.insert(options.end(), {"--stop-after", step});
     return options;
@@ -95,7 +95,8 @@ TEST_F(NotOneBitTest, EveryLayout) {
   expect_like_undisturbed("changing");
 }
 
-// In bf16, across layouts; what is stored is what fp32 stores, but the run may not go on as fp32.
+// Trains in bf16 across layouts. Checkpoints hold fp32 as well, but the run cannot continue as
+// fp32.
 TEST_F(NotOneBitTest, Bf16) {
   const auto with = [](std::vector<std::string> settings) {
     settings.emplace_back("device.precision=bf16");
@@ -111,7 +112,7 @@ TEST_F(NotOneBitTest, Bf16) {
   ASSERT_EQ(train(2, "changing", with({"parallel.pipeline=2"})).exit_code, 0);
   expect_like_undisturbed("changing");
 
-  // The commands compute as the job did.
+  // The commands compute with the job's precision.
   const Finished evaluated = train_tool({"evaluate", run_dir("changing"), "--data",
                                          directory_ / "data/validation.bin", "--batch", "2"});
   ASSERT_EQ(evaluated.exit_code, 0) << evaluated.errors;
@@ -129,7 +130,7 @@ TEST_F(NotOneBitTest, Bf16) {
   EXPECT_EQ(forked.exit_code, 0) << forked.errors;
 }
 
-// The tensor degree is part of a job's arithmetic; all else may change around it.
+// Keeps the tensor degree, which is part of a job's arithmetic, and changes the rest of the layout.
 TEST_F(NotOneBitTest, EveryLayoutOverTheTensorAxis) {
   const auto layout = [](std::vector<std::string> settings) {
     settings.insert(settings.end(), {"parallel.tensor=2", "model.family=llama", "model.layers=2"});
@@ -160,15 +161,15 @@ TEST_F(NotOneBitTest, StoppedBySignalsAtRandomMomentsAndResumedOnOtherRanks) {
   int drained = 0;
   for (int generation = 0; generation < 12; ++generation) {
     Process running(train_command(ranks, "stopped"), directory_.path(), mpi_environment());
-    // Start-up takes half a second, the whole rest not much more: early and late moments all occur.
-    // Before mpirun has started its ranks the signal is mpirun's own death, which is no case of
-    // ours.
+    // Start-up takes half a second and the rest not much more, so early and late moments all occur.
+    // Before mpirun has started its ranks the signal would end mpirun itself, which is not tested
+    // here.
     ASSERT_TRUE(running.wait_for_text("started", 30)) << running.errors();
     const double moment_s = std::uniform_real_distribution<>(0.0, 0.15)(random);
     system_clock().sleep_s(generation == 0 ? 0 : moment_s);
     running.signal(SIGUSR1);
     const Finished finished = running.wait(60);
-    // Late signals meet an mpirun whose ranks are done, and end it.
+    // A late signal meets an mpirun whose ranks are done, and ends it.
     if (finished.errors.find("finished: 50 steps") != std::string::npos) break;
     ASSERT_EQ(finished.exit_code, 75) << finished.errors;
     ++drained;

@@ -1,5 +1,5 @@
-// Signals that come in a phase on purpose: while ranks restore, validate and save. Random moments
-// are in not_one_bit_test.cc and chaos_test.cc.
+// Tests signals that come in a chosen phase: while ranks restore, validate and save. Random moments
+// are tested in not_one_bit_test.cc and chaos_test.cc.
 #include <csignal>
 #include <filesystem>
 
@@ -11,18 +11,18 @@ namespace {
 
 class PhasesTest : public JobFixture {
  protected:
-  // Every step is followed by a validation that takes ten times as long.
+  // Arguments for a validation after every step that takes ten times as long as the step.
   const std::vector<std::string> validating_ = {"--set", "run.validate_every_steps=1", "--set",
                                                 "data.validation=" + directory_ / "data/train.bin"};
 
-  // The rest of the newest line of events.jsonl about `event`.
+  // Returns the newest line of events.jsonl about `event`, from the event's name on.
   std::string newest(const std::string& event) const {
     const std::string all = events("stopped");
     const size_t at = all.rfind("\"" + event + "\"");
     return at == std::string::npos ? "no " + event : all.substr(at, all.find('\n', at) - at);
   }
 
-  // That a checkpoint is being written: its directory has a temporary name still.
+  // Returns true while a checkpoint is being written: its directory still has a temporary name.
   bool sees_saving() const {
     std::error_code none_yet;
     for (const auto& entry :
@@ -32,8 +32,8 @@ class PhasesTest : public JobFixture {
     return false;
   }
 
-  // Starts the run, waits for a sign of the phase, sends SIGUSR1 to mpirun or SIGTERM to each rank,
-  // and tells whether it came in that phase.
+  // Starts the run, waits for a sign of the phase, and sends SIGUSR1 to mpirun or SIGTERM to each
+  // rank. Returns true if the signal came in that phase.
   bool stopped_while(const std::string& phase, int signal, int ranks) {
     std::vector<std::string> arguments = validating_;
     if (phase == "saving") {
@@ -62,7 +62,7 @@ class PhasesTest : public JobFixture {
     };
     if (phase == "restoring") return says("drained", "in phase start-up");
     if (phase == "validation") return says("drained", "in phase validation");
-    // A wish that came before the step would have made this save the drain's own.
+    // A request before the step would have made this save the drain's own.
     return was_saving && says("checkpoint_saved", "periodic");
   }
 };

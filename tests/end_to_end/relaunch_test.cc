@@ -1,5 +1,5 @@
-// One generation over many virtual nodes, whose supervisor is killed and launched again, over and
-// over. `tests/relaunch` runs it; it is no part of ctest.
+// Tests one generation over many virtual nodes whose supervisor is killed and launched again, over
+// and over. `tests/relaunch` runs it; it is not part of ctest.
 #include <charconv>
 #include <cstdlib>
 #include <filesystem>
