@@ -1,4 +1,5 @@
-# Libraries from the distribution. `tests/run` and `launch/quickstart` install them by name.
+# Finds the libraries of the distribution, which `tests/run` and `launch/quickstart` install by
+# name.
 find_package(Threads REQUIRED)
 find_package(fmt REQUIRED)
 find_package(spdlog REQUIRED)
@@ -8,16 +9,16 @@ find_package(CLI11 REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET libxxhash)
 pkg_check_modules(sodium REQUIRED IMPORTED_TARGET libsodium)
-pkg_check_modules(openblas REQUIRED openblas)  # its header; programs open the library while they run
+pkg_check_modules(openblas REQUIRED openblas)  # only its header; programs open the library at run time
 find_package(ZLIB REQUIRED)
 find_package(BZip2 REQUIRED)
 find_package(LibLZMA REQUIRED)
 pkg_check_modules(zstd REQUIRED IMPORTED_TARGET libzstd)
 pkg_check_modules(pcre2 REQUIRED IMPORTED_TARGET libpcre2-8)
 pkg_check_modules(utf8proc REQUIRED IMPORTED_TARGET libutf8proc)
-# Not by pkg-config, whose sentencepiece.pc adds the trainer, which only tests want.
+# pkg-config would add the trainer, which only tests need.
 find_library(LEASEHOLD_SENTENCEPIECE sentencepiece REQUIRED)
-find_package(Boost 1.74 CONFIG REQUIRED)  # its headers alone
+find_package(Boost 1.74 CONFIG REQUIRED)  # only its headers
 set(MPI_CXX_SKIP_MPICXX ON)
 find_package(MPI REQUIRED COMPONENTS CXX)
 if(LEASEHOLD_BUILD_TESTS)
@@ -29,13 +30,13 @@ if(LEASEHOLD_BUILD_BENCH)
   find_package(benchmark REQUIRED)
 endif()
 
-# leasehold::gpu is what files compile against and link that call CUDA, cuBLASLt or NCCL. The emulation takes the
-# vendor's headers and brings its own libraries.
+# Files that call CUDA, cuBLASLt or NCCL are compiled with leasehold::gpu and link it. The emulation
+# takes the vendor's headers and brings its own libraries.
 if(LEASEHOLD_GPU STREQUAL "cuda")
   set(CMAKE_CUDA_ARCHITECTURES ${LEASEHOLD_CUDA_ARCHITECTURES})
   set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)
   enable_language(CUDA)
-  # CMake 3.25 does not know that nvcc speaks it.
+  # CMake 3.25 does not know that nvcc supports C++20.
   set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
   set(CMAKE_CUDA_STANDARD 20)
   set(CMAKE_CUDA_EXTENSIONS OFF)

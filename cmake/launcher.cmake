@@ -1,7 +1,8 @@
-# Writes ${CMAKE_BINARY_DIR}/mpirun, by which tests start ranks. `mpirun -np N PROGRAM...` runs the launcher that
-# find_package(MPI) found, with the options that it needs on a machine of few cores, possibly as root. The script becomes the
-# launcher, so a signal sent to it arrives. LEASEHOLD_BIND=core binds ranks to cores.
-# Several nodes: `mpirun -np 3 leasehold node a:2,b:1 -- PROGRAM...`.
+# Writes ${CMAKE_BINARY_DIR}/mpirun, with which tests start ranks. `mpirun -np N PROGRAM...` runs
+# the launcher that find_package(MPI) found, with the options that it needs on a machine of few
+# cores, possibly as root. The script execs the launcher, so a signal sent to it arrives.
+# LEASEHOLD_BIND=core binds ranks to cores. For several nodes run `mpirun -np 3 leasehold node
+# a:2,b:1 -- PROGRAM...`.
 execute_process(COMMAND ${MPIEXEC_EXECUTABLE} --version OUTPUT_VARIABLE version ERROR_VARIABLE version)
 if(version MATCHES "\\((Open MPI|OpenRTE)\\) 4\\.")
   set(LEASEHOLD_LAUNCHER_FLAGS "--oversubscribe --bind-to \${LEASEHOLD_BIND:-none}")

@@ -1,4 +1,4 @@
-# Build options, all of them, and the flags that decide the arithmetic class.
+# Defines all build options, and the compiler flags that decide the arithmetic class.
 option(LEASEHOLD_BUILD_TESTS "Build the tests" ON)
 option(LEASEHOLD_BUILD_BENCH "Build the benchmarks" ON)
 option(LEASEHOLD_WARNINGS_AS_ERRORS "Treat compiler warnings as errors" ON)
@@ -15,12 +15,13 @@ set_property(CACHE LEASEHOLD_GPU PROPERTY STRINGS absent cuda emulated)
 if(NOT LEASEHOLD_GPU MATCHES "^(absent|cuda|emulated)$")
   message(FATAL_ERROR "LEASEHOLD_GPU is '${LEASEHOLD_GPU}'; write absent, cuda or emulated")
 endif()
-# Machine code for each, and of the last also the form that drivers compile for newer parts.
+# Each architecture gets machine code; the last also gets PTX, which drivers compile for newer
+# devices.
 set(LEASEHOLD_CUDA_ARCHITECTURES "80-real;90-real;100-real;103" CACHE STRING "GPU architectures of a build with cuda")
 
-# Builds that take a part of another one (build/release, up to date), which tests/run does: the emulation takes the
-# libraries that are the same with every kind of GPU, and asan the tests' own files, so that it is the product alone
-# that is instrumented.
+# A build may take parts of another one (build/release, up to date), as tests/run does. The
+# emulation takes the libraries that are the same with every kind of GPU. asan takes the tests' own
+# object files, so that only the product is instrumented.
 set(LEASEHOLD_LIBRARIES_FROM "" CACHE PATH "Another build, whose libraries that are marked HOST_ONLY are used here")
 set(LEASEHOLD_TESTS_FROM "" CACHE PATH "Another build, whose compiled files of the tests are used here")
 foreach(from LEASEHOLD_LIBRARIES_FROM LEASEHOLD_TESTS_FROM)
@@ -41,7 +42,7 @@ endforeach()
 
 find_program(LEASEHOLD_CCACHE ccache)
 if(LEASEHOLD_CCACHE)
-  # What ccache asks for, to work with precompiled headers.
+  # ccache needs these settings to work with precompiled headers.
   set(CMAKE_CXX_COMPILER_LAUNCHER
     ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime ${LEASEHOLD_CCACHE})
   set(CMAKE_CUDA_COMPILER_LAUNCHER ${LEASEHOLD_CCACHE})
@@ -50,9 +51,11 @@ endif()
 add_library(leasehold_flags INTERFACE)
 add_library(leasehold::flags ALIAS leasehold_flags)
 target_include_directories(leasehold_flags INTERFACE ${CMAKE_SOURCE_DIR})
-# -Wno-restrict: gcc 12 warns falsely of "literal" + std::string (gcc bug 105651).
-# -ffp-contract=off: a fused multiply-add chosen by the compiler would differ between a loop and its tail.
-# -fno-math-errno and -fno-trapping-math change no result; they let loops with sqrt and comparisons vectorise.
+# -Wno-restrict: gcc 12 warns falsely about "literal" + std::string (gcc bug 105651).
+# -ffp-contract=off: a fused multiply-add chosen by the compiler would differ between a loop and its
+# tail.
+# -fno-math-errno and -fno-trapping-math change no result; they let loops with sqrt and comparisons
+# vectorise.
 set(flags
   -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Wno-missing-field-initializers $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>
   $<$<CXX_COMPILER_ID:Clang>:-Wno-unknown-pragmas>
@@ -60,17 +63,18 @@ set(flags
 if(LEASEHOLD_WARNINGS_AS_ERRORS)
   list(APPEND flags -Werror)
 endif()
-# These depend on what the optimizer inlines, and have false alarms that change with each version: g++ 14 has one at
-# a copy of a vector. They are shown, and stop no build.
+# These warnings depend on what the optimizer inlines, and have false alarms that change with each
+# version; g++ 14 has one for a copy of a vector. They are shown but do not stop a build.
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_GREATER_EQUAL 13)
   list(APPEND flags -Wno-error=array-bounds -Wno-error=stringop-overflow -Wno-error=stringop-overread
     -Wno-error=maybe-uninitialized -Wno-error=dangling-reference)
 endif()
-# Not for nvcc, which has its own names for these.
+# Only for C++: nvcc has its own names for these flags.
 target_compile_options(leasehold_flags INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${flags}>")
 if(LEASEHOLD_SANITIZE)
-  # -Wno-maybe-uninitialized: false alarms of gcc 12 in std::regex and std::function under its sanitizers.
-  # A target with the property LEASEHOLD_NO_TSAN tells the thread sanitizer by itself what it orders.
+  # -Wno-maybe-uninitialized: gcc 12 has false alarms in std::regex and std::function under its
+  # sanitizers. A target with the property LEASEHOLD_NO_TSAN tells the thread sanitizer itself how
+  # it orders accesses.
   set(flags -fsanitize=${LEASEHOLD_SANITIZE})
   if(LEASEHOLD_SANITIZE STREQUAL "thread")
     set(flags $<$<NOT:$<BOOL:$<TARGET_PROPERTY:LEASEHOLD_NO_TSAN>>>:${flags}>)
@@ -78,15 +82,17 @@ if(LEASEHOLD_SANITIZE)
   target_compile_options(leasehold_flags INTERFACE
     ${flags} -fno-omit-frame-pointer -fno-sanitize-recover=all $<$<BOOL:${LEASEHOLD_SANITIZER_LINES}>:-g1>
     $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
-  # Null pointers and objects' borders are seen by the address sanitizer too; a fifth of the build's time.
+  # The address sanitizer detects null pointers and accesses outside objects, too. These checks
+  # would take a fifth of the build's time.
   if(LEASEHOLD_SANITIZE STREQUAL "address,undefined")
     target_compile_options(leasehold_flags INTERFACE -fno-sanitize=null,vptr,object-size)
   endif()
   target_link_options(leasehold_flags INTERFACE -fsanitize=${LEASEHOLD_SANITIZE})
 endif()
 
-# Emulated builds catch host threads that touch device memory (tests/emulated_gpu/host_touch.h). Not together with a
-# sanitizer; not in targets with the property LEASEHOLD_NO_HOST_TOUCH and in sources that leasehold_no_host_touch() names.
+# Emulated builds catch host threads that touch device memory (tests/emulated_gpu/host_touch.h),
+# except together with a sanitizer, in targets with the property LEASEHOLD_NO_HOST_TOUCH, and in
+# sources that leasehold_no_host_touch() names.
 set(LEASEHOLD_HOST_TOUCH OFF)
 if(LEASEHOLD_GPU STREQUAL "emulated" AND NOT LEASEHOLD_SANITIZE AND CMAKE_CXX_COMPILER_ID STREQUAL GNU)
   set(LEASEHOLD_HOST_TOUCH ON)

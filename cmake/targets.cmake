@@ -1,6 +1,7 @@
 # leasehold_precompiled_headers(SET [HEADERS <gtest/gtest.h> ...] [LINKS lib ...])
-#   The headers that most files include, and HEADERS, compiled once for all targets that name the SET and are built with
-#   the same flags. A file still includes what it uses: tests/lint reads it without these.
+#   Compiles the headers that most files include, and HEADERS, once for all targets that name the
+#   SET and are built with the same flags. A file still includes what it uses: tests/lint checks it
+#   without these headers.
 function(leasehold_precompiled_headers set)
   if(NOT LEASEHOLD_PRECOMPILE)
     return()
@@ -15,20 +16,22 @@ function(leasehold_precompiled_headers set)
     <fmt/format.h> "${CMAKE_SOURCE_DIR}/runtime/base/status.h" ${ARG_HEADERS})
 endfunction()
 
-# leasehold_precompile(TARGET SET)
+# leasehold_precompile(TARGET SET): compiles TARGET with the SET's precompiled headers.
 function(leasehold_precompile target set)
   if(LEASEHOLD_PRECOMPILE)
     target_precompile_headers(${target} REUSE_FROM leasehold_precompiled_${set})
   endif()
 endfunction()
 
-# leasehold_place_in(BUILD TARGET VARIABLE): where another build keeps the static library of this folder's TARGET.
+# leasehold_place_in(BUILD TARGET VARIABLE): sets VARIABLE to the path of the static library of this
+# folder's TARGET in another build.
 function(leasehold_place_in build target variable)
   cmake_path(RELATIVE_PATH CMAKE_CURRENT_BINARY_DIR BASE_DIRECTORY ${CMAKE_BINARY_DIR} OUTPUT_VARIABLE folder)
   set(${variable} ${build}/${folder}/lib${target}.a PARENT_SCOPE)
 endfunction()
 
-# leasehold_built_here(VARIABLE NAME ...): those of these libraries, and of all that they depend on, that this build compiles.
+# leasehold_built_here(VARIABLE NAME ...): sets VARIABLE to those of these libraries, and of all
+# that they depend on, that this build compiles.
 function(leasehold_built_here variable)
   set(found)
   set(waiting ${ARGN})
@@ -45,10 +48,12 @@ function(leasehold_built_here variable)
   set(${variable} ${found} PARENT_SCOPE)
 endfunction()
 
-# leasehold_library(NAME SOURCES a.cc ... DEPENDS other ... LINKS lib ... [PRECOMPILED tests] [HOST_ONLY])
-#   One static library per folder; DEPENDS names other folders' targets: the layering, enforced by the linker. Those among
-#   the tests' own files, which have other flags, name their precompiled headers. HOST_ONLY: the library never sees
-#   device memory, so it is the same with every kind of GPU, and LEASEHOLD_LIBRARIES_FROM may provide it.
+# leasehold_library(NAME SOURCES a.cc ... DEPENDS other ... LINKS lib ... [PRECOMPILED tests]
+#     [HOST_ONLY])
+#   Defines a static library. DEPENDS names the targets of other folders, so that the linker
+#   enforces the layering. Libraries of the tests, which have other flags, name their precompiled
+#   headers. HOST_ONLY: the library never sees device memory, so it is the same with every kind of
+#   GPU, and LEASEHOLD_LIBRARIES_FROM may provide it.
 function(leasehold_library name)
   cmake_parse_arguments(ARG "HOST_ONLY" "PRECOMPILED" "SOURCES;DEPENDS;LINKS" ${ARGN})
   set_property(GLOBAL PROPERTY leasehold_depends_of_${name} ${ARG_DEPENDS})
@@ -76,7 +81,8 @@ function(leasehold_library name)
   leasehold_precompile(leasehold_${name} ${ARG_PRECOMPILED})
 endfunction()
 
-# leasehold_provided_program(NAME): a program that LEASEHOLD_LIBRARIES_FROM provides, copied to where a built one would be.
+# leasehold_provided_program(NAME): copies a program of LEASEHOLD_LIBRARIES_FROM to where this build
+# would put it.
 function(leasehold_provided_program name)
   set(program ${CMAKE_BINARY_DIR}/${name})
   add_custom_target(${name}_copied ALL
@@ -87,8 +93,9 @@ function(leasehold_provided_program name)
 endfunction()
 
 # leasehold_kernels(NAME SOURCES a.cu ... DEPENDS other ...)
-#   GPU kernels in a static library: compiled by nvcc, or for the emulation as C++, with the emulation's dialect.h before
-#   the real one. For builds with LEASEHOLD_GPU other than absent.
+#   Defines a static library of GPU kernels. nvcc compiles them, or for the emulation the C++
+#   compiler, with the emulation's dialect.h before the real one. Only for builds with a
+#   LEASEHOLD_GPU other than absent.
 function(leasehold_kernels name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS" ${ARGN})
   add_library(leasehold_${name} STATIC ${ARG_SOURCES})
@@ -104,7 +111,8 @@ function(leasehold_kernels name)
     target_compile_options(leasehold_${name} PRIVATE -x c++ -fno-strict-aliasing -Wno-unknown-pragmas)
     set_target_properties(leasehold_${name} PROPERTIES LEASEHOLD_NO_HOST_TOUCH ON)
   else()
-    # --fmad=false as -ffp-contract=off: a vector's kernel and a scalar's would fuse other multiplications.
+    # --fmad=false has the reason of -ffp-contract=off: a vectorised kernel and a scalar one would
+    # fuse different multiplications.
     target_compile_options(leasehold_${name} PRIVATE --threads=2 --fmad=false -Xcompiler=-Wall)
     if(LEASEHOLD_WARNINGS_AS_ERRORS)
       target_compile_options(leasehold_${name} PRIVATE --Werror=all-warnings)
@@ -112,8 +120,8 @@ function(leasehold_kernels name)
   endif()
 endfunction()
 
-# leasehold_no_host_touch(a.cc ...): sources of the calling folder whose loops never see device memory and should be fast
-#   in emulated builds too.
+# leasehold_no_host_touch(a.cc ...): names sources of the calling folder whose loops never see
+# device memory and should be fast in emulated builds, too.
 function(leasehold_no_host_touch)
   if(LEASEHOLD_HOST_TOUCH)
     set_source_files_properties(${ARGN} PROPERTIES
@@ -121,27 +129,30 @@ function(leasehold_no_host_touch)
   endif()
 endfunction()
 
-# `unit_tests` builds the test programs that need no other program: what a sanitizer's build wants.
+# `unit_tests` builds the test programs that need no other program, as a sanitizer's build does.
 add_custom_target(unit_tests)
-# `memory_tests` builds those of them whose subjects handle memory by hand: what tests/run has asan look at.
+# `memory_tests` builds those unit tests whose subjects handle memory by hand; tests/run runs them
+# under asan.
 add_custom_target(memory_tests)
-# `gpu_tests` builds those with label gpu.
+# `gpu_tests` builds the test programs with label gpu.
 add_custom_target(gpu_tests)
 
-# Tests that compute take two of ctest's slots and those that mostly wait for other programs take one, so that
-# `ctest --parallel $((2 * $(nproc)))` keeps the cores busy.
+# A test that computes takes two of ctest's slots, and one that mostly waits for other programs
+# takes one, so that `ctest --parallel $((2 * $(nproc)))` keeps the cores busy.
 set(LEASEHOLD_SLOTS_COMPUTING 2)
 set(LEASEHOLD_SLOTS_WAITING 1)
-# Seconds for one program with all of its tests; sanitizers slow it down.
+# The time limit, in seconds, for one program with all of its tests. Sanitizers slow it down.
 set(LEASEHOLD_PROGRAM_TIMEOUT 600)
 if(LEASEHOLD_SANITIZE)
   set(LEASEHOLD_PROGRAM_TIMEOUT 3600)
 endif()
 
-# leasehold_test(NAME SOURCES a_test.cc ... DEPENDS base ... [TIMEOUT seconds] [LABELS cpu] [SHARDS n] [WAITS])
-#   One GoogleTest program. One ctest test runs all of it, because starting a process for each of its tests takes longer
-#   than the tests. WAITS: the program waits more than it computes. SHARDS: n ctest tests, NAME.1 to NAME.n, share the
-#   program's tests. With label cpu (the default) the program belongs to `unit_tests`.
+# leasehold_test(NAME SOURCES a_test.cc ... DEPENDS base ... [TIMEOUT seconds] [LABELS cpu] [SHARDS
+#     n] [WAITS])
+#   Defines one GoogleTest program. One ctest test runs all of it, because starting a process for
+#   each of its tests takes longer than the tests. WAITS: the program waits more than it computes.
+#   SHARDS: n ctest tests, NAME.1 to NAME.n, share the program's tests. With label cpu (the default)
+#   the program belongs to `unit_tests`.
 function(leasehold_test name)
   cmake_parse_arguments(ARG "WAITS" "TIMEOUT;SHARDS" "SOURCES;DEPENDS;LINKS;LABELS" ${ARGN})
   if(NOT ARG_TIMEOUT)
@@ -167,7 +178,8 @@ function(leasehold_test name)
     file(WRITE ${CMAKE_CURRENT_BINARY_DIR}/${target}_nothing.cc "")
     add_executable(${target} ${CMAKE_CURRENT_BINARY_DIR}/${target}_nothing.cc)
     set_target_properties(${target} PROPERTIES LINK_DEPENDS ${archive})
-    # The libraries before the tests' files: of inline functions that both have, the linker takes the first.
+    # The libraries come before the tests' object files: of inline functions that both have, the
+    # linker takes the first.
     leasehold_built_here(product ${ARG_DEPENDS})
     list(TRANSFORM product REPLACE "(.+)" "$<TARGET_FILE:leasehold_\\1>")
     target_link_options(${target} PRIVATE -Wl,--whole-archive ${product} ${archive} -Wl,--no-whole-archive)
@@ -207,7 +219,8 @@ function(leasehold_test name)
 endfunction()
 
 # leasehold_mpi_test(NAME RANKS 1 2 4 SOURCES ... DEPENDS ... [TIMEOUT seconds] [LABELS mpi ...])
-#   One GoogleTest program with its own main() (MPI_Init first); for each rank count one ctest test runs all of it.
+#   Defines one GoogleTest program with its own main() (MPI_Init first). For each number of ranks
+#   one ctest test runs all of it.
 function(leasehold_mpi_test name)
   cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;DEPENDS;LINKS;RANKS;LABELS" ${ARGN})
   if(NOT ARG_TIMEOUT)
@@ -234,7 +247,7 @@ function(leasehold_mpi_test name)
   endforeach()
 endfunction()
 
-# leasehold_bench(NAME SOURCES ... DEPENDS ...): a program build/<preset>/bench/NAME.
+# leasehold_bench(NAME SOURCES ... DEPENDS ...): defines the program build/<preset>/bench/NAME.
 function(leasehold_bench name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS;LINKS" ${ARGN})
   add_executable(bench_${name} ${ARG_SOURCES})
