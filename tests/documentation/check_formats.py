@@ -44,7 +44,7 @@ def programs_of_page(folder):
 
 
 def run(*command, code=0):
-    done = subprocess.run([str(word) for word in command], text=True, capture_output=True, timeout=120)
+    done = subprocess.run([str(word) for word in command], text=True, capture_output=True, timeout=400)
     if done.returncode != code:
         sys.exit(f"{command}: exit code {done.returncode}, {code} is expected\n{done.stdout}{done.stderr}")
     return done.stdout
