@@ -47,7 +47,7 @@ def check_width(pages):
             continue
         for line, text in page.prose:
             if len(text) > 100 and not text.startswith(("|", "![", "<!--", "    ")) and " " in text.strip():
-                offend(page, line, f"{len(text)} columns; wrap prose at 100")
+                offend(page, line, f"{len(text)} columns: tests/documentation/wrap_pages.py {page.name}")
 
 
 FOLDERS = ("runtime/", "collectives/", "models/", "launch/", "tests/", "bench/", "docs/", "cmake/")
@@ -228,7 +228,7 @@ def check_messages(pages):
 
 EVENT = re.compile(
     r'(?:\bevent_?\(|\bevents\.push_back\(\s*\{|\brecord\(\{|\bnotices_\.push_back\(\s*\{|\bappend_event\(|'
-    r'SupervisorEvent\{|return \{\{(?="calendar_))\s*(?:[\w.>() =-]+\?\s*)?"([a-z]+(?:_[a-z]+)*)"(?:\s*:\s*"([a-z_]+)")?')
+    r'SupervisorEvent\{|Notice\{|return \{\{(?="calendar_))\s*(?:[\w.>() =-]+\?\s*)?"([a-z]+(?:_[a-z]+)*)"(?:\s*:\s*"([a-z_]+)")?')
 
 
 def check_events(pages):
