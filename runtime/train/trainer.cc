@@ -383,12 +383,15 @@ Status Trainer::save_at_last(const std::string& reason) {
   if (keeper_) LEASEHOLD_RETURN_IF_ERROR(keeper_->settle());
   if (keeper_) saved_step_ = std::max(saved_step_, keeper_->durable_step());
   if (saved_step_ == info_.step || info_.step == 0) return ok_status();
+  const std::string what = fmt::format("the save of step {}", info_.step);
   Status saved;
   double pause_s = kLastPauseS;
   for (int tries = 1; tries <= kLastTries; ++tries, pause_s *= 2) {
-    saved = try_save(reason);
+    // Once no other save will follow, an earlier one that hangs gets as long as any.
+    const Status free = saves_.await_left_behind(world_, stream_, what);
+    saved = free.ok() ? try_save(reason) : free;
     if (saved.code() != Code::kStorage) return saved;
-    if (tries == kLastTries) break;
+    if (tries == kLastTries || !free.ok()) break;
     event("save_failed", fmt::format("{}; it is tried again in {:.0f} s", saved.message(), pause_s),
           {{"checkpoint", checkpoint_name(info_.step)}});
     clock_.sleep_s(pause_s);

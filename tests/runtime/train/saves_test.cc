@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <filesystem>
+#include <thread>
 
 #include "tests/runtime/train/trainer_fixture.h"
 #include "tests/support/faulty_files.h"
@@ -138,6 +139,39 @@ TEST_F(SavesTest, ASaveThatHangsCostsThatSaveOnly) {
   EXPECT_NE(log.find("periodic, in the background", failed), std::string::npos) << log;
   EXPECT_EQ(metrics("hung"), metrics("undisturbed"));
   EXPECT_EQ(state("hung", kManySteps), state("undisturbed", kManySteps));
+}
+
+// The save before the ranks leave waits for one that was given up, and hangs still, as long as for
+// its own files.
+TEST_F(SavesTest, ALastSaveWaitsForAnEarlierOneThatHangs) {
+  FullFiles files;
+  files.hold("shard-00001");
+  SleeplessClock clock;
+  std::thread storage;
+  RunSettings settings = {.ranks = 2,
+                          .checkpoint_every = 2,
+                          .snapshot = SnapshotMode::kEvery,
+                          .nodes = {"a", "b"},
+                          .steps = 1000,
+                          .stall_s = 1};
+  settings.validate_every = 0;
+  settings.clock = &clock;
+  settings.on_step = [&](const StepMetrics&, DrainRequest& drain) {
+    system_clock().sleep_s(0.02);
+    if (storage.joinable() || events("last").find("save_failed") == std::string::npos) return;
+    storage = std::thread([&] {
+      system_clock().sleep_s(0.5);
+      files.release();
+    });
+    drain.request(10);
+  };
+  const Status drained = generation("last", settings, files);
+  files.release();
+  ASSERT_TRUE(storage.joinable());
+  storage.join();
+  EXPECT_EQ(drained.code(), Code::kDrained) << drained.message() << events("last");
+  const std::string log = events("last");
+  EXPECT_NE(log.find("checkpoint_saved", log.find("save_failed")), std::string::npos) << log;
 }
 
 // For longer than the deadline of a collective the other rank has nothing to do.
