@@ -149,7 +149,7 @@ Result<bool> Trainer::line_owed() {
   bool owed = false;
   LEASEHOLD_RETURN_IF_ERROR(on_rank_0([&]() -> Status {
     LEASEHOLD_ASSIGN_OR_RETURN(owed, write_carried_lines());
-    return ok_status();
+    return sync_lines();  // what generations before this one left, too: only they carried it
   }));
   LEASEHOLD_ASSIGN_OR_RETURN(const std::string text,
                              broadcast_bytes(world_, stream_, owed ? "owed" : "", 0, deadline()));
@@ -157,27 +157,29 @@ Result<bool> Trainer::line_owed() {
   return !text.empty();
 }
 
-// Rank 0's checkpoints and snapshots bring the lines that could not be written yet.
+// Rank 0's checkpoints and snapshots bring the lines that are not durable yet.
 void Trainer::carry_lines() {
-  if (run_directory_) info_.metrics_line = run_directory_->unwritten_metrics(info_.step, line_);
+  if (run_directory_) info_.metrics_line = run_directory_->carried_metrics(info_.step, line_);
 }
 
-// Local. A log that cannot be written now keeps no state from being saved: its lines are carried.
+// Rank 0. A log that cannot be synced now keeps no state from being saved: its lines are carried,
+// and a notice says why.
 Status Trainer::sync_lines() {
-  if (!run_directory_) return ok_status();
   const Status synced = run_directory_->sync_metrics();
   carry_lines();
   return synced.code() == Code::kUnavailable ? synced : ok_status();
 }
 
-// Training waits for the storage meanwhile, and snapshots may come after every step.
-void Trainer::sync_lines_now_and_then() {
+// Rank 0. Snapshots may come after every step, and training waits for the storage.
+Status Trainer::sync_lines_now_and_then() {
   constexpr double kShare = 0.02;  // of the time
   const double begin_s = clock_.steady_s();
-  if (begin_s < next_sync_s_) return;
-  (void)sync_lines();
+  if (options_.snapshot == SnapshotMode::kOff) return ok_status();
+  if (begin_s < next_sync_s_ && !run_directory_->must_sync()) return ok_status();
+  LEASEHOLD_RETURN_IF_ERROR(sync_lines());
   const double end_s = clock_.steady_s();
   next_sync_s_ = end_s + (end_s - begin_s) / kShare;
+  return ok_status();
 }
 
 void Trainer::tell_notices() {
@@ -331,10 +333,12 @@ Result<std::optional<double>> Trainer::validate_if_due() {
 }
 
 Status Trainer::publish(const std::optional<double>& validation_loss) {
-  LEASEHOLD_RETURN_IF_ERROR(on_rank_0([&]() -> Status {
-    return run_directory_->publish_metrics(
+  const auto publish_line = [&] {
+    const Status published = run_directory_->publish_metrics(
         info_.step, validation_loss ? with_validation_loss(line_, *validation_loss) : line_);
-  }));
+    return published.ok() ? sync_lines_now_and_then() : published;
+  };
+  LEASEHOLD_RETURN_IF_ERROR(on_rank_0(publish_line));
   line_pending_ = false;
   tell_notices();
   if (world_.rank() == 0) {
