@@ -271,7 +271,8 @@ void Trainer::count_skips(const StepResult& result) {
 
 // Collective. The step failed, and the state of the one before it is as good as ever.
 Status Trainer::leave_intact(const Status& why) {
-  const Status saved = save_at_last("before leaving: " + why.message());
+  Status saved;
+  if (info_.step > 0) saved = save_at_last("before leaving: " + why.message());
   const std::string place =
       info_.step == 0 ? "No step was done before it."
       : saved.ok()
@@ -380,13 +381,13 @@ Status Trainer::save_periodically(bool& stop) {
   return ok_status();
 }
 
-// Before the ranks leave. kStorage when no try succeeded: the state of this step is in no
-// checkpoint then.
+// Before the ranks leave, also before the first step: a drain leaves a checkpoint of its step.
+// kStorage when no try succeeded: the state of this step is in no checkpoint then.
 Status Trainer::save_at_last(const std::string& reason) {
   progress_.phase = Phase::kSaving;
   if (keeper_) LEASEHOLD_RETURN_IF_ERROR(keeper_->settle());
   if (keeper_) saved_step_ = std::max(saved_step_, keeper_->durable_step());
-  if (saved_step_ == info_.step || info_.step == 0) return ok_status();
+  if (saved_step_ == info_.step) return ok_status();
   const std::string what = fmt::format("the save of step {}", info_.step);
   Status saved;
   double pause_s = kLastPauseS;
