@@ -282,13 +282,14 @@ JobEnd Supervisor::run() {
     const int interrupts = parts_.interrupts();
     if (interrupts > 0 && !stop_wish_) stop_wish_ = "an operator's signal asked for it";
     if (interrupts > 1) {
-      const std::string left = state_.running
-                                   ? fmt::format(
-                                         "left alone: generation {} goes on without a supervisor; "
-                                         "launch again to take it up",
-                                         state_.running->number)
-                                   : "left";
-      return {static_cast<int>(Code::kDrained), left};
+      if (!state_.running) {
+        const Action finish = finish_as_asked(state_, *stop_wish_);
+        return {finish.exit_code, finish.reason};
+      }
+      return {static_cast<int>(Code::kUnavailable),
+              fmt::format("left alone: generation {} goes on without a supervisor; launch again to "
+                          "take it up",
+                          state_.running->number)};
     }
     if (const auto end = turn()) return *end;
     parts_.clock.sleep_s(options_.look_s);
