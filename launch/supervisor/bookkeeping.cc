@@ -321,25 +321,25 @@ std::vector<std::string> suspects_of(const RunningGeneration& running, const Obs
   return suspects;
 }
 
-// The host that the failure is charged to; "" when none is known. Ranks that leave because a peer
-// is gone (69) say nothing of themselves.
+// The host that the failure is charged to; "" when none is known. Where ranks left because a peer
+// is gone (69) the first to end is not to blame, and whom they name counts where nothing else does.
 std::string host_to_blame(const RunningGeneration& running, const Observation& seen) {
   if (running.ending && running.ending->kill) {
     return running.ending->suspects.size() == 1 ? running.ending->suspects.front() : "";
   }
-  if (!seen.said.faulty_ranks.empty()) {
-    return host_of_rank(running.hosts, seen.said.faulty_ranks.front());
-  }
+  const int lost_a_peer = static_cast<int>(Code::kUnavailable);
+  const bool is_named = !seen.said.faulty_ranks.empty();
+  const std::string named =
+      is_named ? host_of_rank(running.hosts, seen.said.faulty_ranks.front()) : "";
+  if (is_named && seen.said.own_code != lost_a_peer) return named;
   for (const PlannedHost& host : running.hosts) {
     if (std::ranges::find(seen.said.lost, host.host) != seen.said.lost.end()) return host.host;
   }
-  const bool peer_was_lost =
-      seen.outcome && seen.outcome->exit_code == static_cast<int>(Code::kUnavailable);
-  if (peer_was_lost) return "";
+  if (seen.outcome && seen.outcome->exit_code == lost_a_peer) return named;
   if (seen.said.rank) return host_of_rank(running.hosts, *seen.said.rank);
   const bool is_ours = std::ranges::any_of(
       running.hosts, [&](const PlannedHost& host) { return host.host == seen.said.host; });
-  return is_ours ? seen.said.host : "";
+  return is_ours ? seen.said.host : named;
 }
 
 bool keeps_failing(const SupervisorState& state, const SupervisorLimits& limits) {

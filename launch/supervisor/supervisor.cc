@@ -70,7 +70,8 @@ void correct(Outcome& outcome, const FailureReport& said) {
   if (said.no_program) code = static_cast<int>(Code::kMissingInput);
   // Of ranks that end one after the other the launcher knows the first, which may only have lost
   // the one that failed.
-  if (!said.faulty_ranks.empty()) code = said.own_code;
+  const bool lost_a_peer = said.own_code == static_cast<int>(Code::kUnavailable);
+  if (!said.faulty_ranks.empty() && !lost_a_peer) code = said.own_code;
   if (!code && outcome.exit_code == 0) code = said.own_code;
   if (!code) return;
   outcome.exit_code = code;
