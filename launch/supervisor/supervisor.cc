@@ -78,6 +78,21 @@ void correct(Outcome& outcome, const FailureReport& said) {
   outcome.signal.reset();
 }
 
+// Two jobs with one calendar would both start ranks on its hosts. kBadConfig when another job has
+// it; kStorage where it cannot be claimed (its directory is read-only).
+Result<std::unique_ptr<FileLock>> claim_hosts(const SupervisorOptions& options,
+                                              const SupervisorParts& parts) {
+  if (options.hosts_lock.empty()) return std::unique_ptr<FileLock>();
+  auto lock = parts.files.lock(
+      options.hosts_lock,
+      fmt::format("the job in {} ({})", options.run_dir, describe_owner(parts.clock)));
+  if (lock.status().code() != Code::kBadConfig) return lock;
+  return error(Code::kBadConfig,
+               "lease.calendar {} is in use: {}; two jobs would share its hosts: wait for that one "
+               "to end, stop it, or give this one a calendar with hosts of its own",
+               options.calendar_path, lock.status().message());
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Supervisor>> Supervisor::open(SupervisorOptions options,
@@ -94,9 +109,12 @@ Result<std::unique_ptr<Supervisor>> Supervisor::open(SupervisorOptions options,
   }
   if (!lock.ok()) return lock.status();
   LEASEHOLD_ASSIGN_OR_RETURN(KnownRun run, read_run(options, parts));
+  Result<std::unique_ptr<FileLock>> hosts = claim_hosts(options, parts);
+  if (hosts.status().code() == Code::kBadConfig) return hosts.status();
   std::unique_ptr<Supervisor> supervisor(
       new Supervisor(std::move(options), std::move(parts), std::move(run.calendar)));
   supervisor->lock_ = std::move(lock).value();
+  if (hosts.ok()) supervisor->hosts_lock_ = std::move(hosts).value();
   supervisor->state_ = std::move(run.state);
   adjust_times(supervisor->state_, supervisor->options_.limits, supervisor->clock_.look().now_s);
   // In this order: agents report as soon as somebody listens.
@@ -119,6 +137,12 @@ Result<std::unique_ptr<Supervisor>> Supervisor::open(SupervisorOptions options,
   LEASEHOLD_RETURN_IF_ERROR(
       save_state(supervisor->parts_.files, supervisor->options_.run_dir, supervisor->state_));
   supervisor->adopt();
+  if (!hosts.ok()) {
+    supervisor->record({"hosts_not_claimed",
+                        fmt::format("{}: nothing keeps another job from using {}, too",
+                                    hosts.status().message(), supervisor->options_.calendar_path),
+                        {}});
+  }
   return supervisor;
 }
 
