@@ -138,6 +138,10 @@ SupervisorOptions make_options(const JobFile& job) {
   SupervisorOptions options;
   options.run_dir = job.run.dir;
   options.calendar_path = job.lease.calendar;
+  // By whichever path a job names it.
+  std::error_code unresolved;
+  const auto calendar = std::filesystem::weakly_canonical(job.lease.calendar, unresolved);
+  options.hosts_lock = (unresolved ? job.lease.calendar : calendar.string()) + ".lock";
   options.plan = {{.min_world = job.launch.min_world,
                    .lanes = job.batch.lanes,
                    .tensor = job.parallel.tensor,

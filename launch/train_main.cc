@@ -49,9 +49,9 @@ int report(const Status& status) {
   const bool alone = status.code() == Code::kUnavailable || status.code() == Code::kInternal ||
                      status.code() == kBrokenHost;
   if (!status.ok() && (alone || rank == 0)) {
-    // A rank that lost a peer is not to blame, and names nobody.
-    std::vector<int> ranks;
-    if (status.code() != Code::kUnavailable) ranks = ranks_named(status.message());
+    // A rank that lost a peer is not to blame, and names nobody; one that cannot read its data in
+    // time is named by all.
+    std::vector<int> ranks = ranks_named(status.message());
     if (ranks.empty() && alone && status.code() != Code::kUnavailable) ranks = {rank};
     // The launcher may lose the exit code, so the supervisor reads this line. It is written in one
     // piece, since other ranks write too.

@@ -80,10 +80,14 @@ bool FailureReader::read_common(std::string_view line) {
 }
 
 // Keeps the words of the first rank that names a culprit. Ranks that only lost a peer, or that
-// ended later, know less.
+// ended later, know less. Ranks that end with 69 may name the peer that they lost, so any other
+// code counts more.
 void FailureReader::note_last_words(const LastWords& words) {
-  if (!report_.faulty_ranks.empty()) return;
-  if (report_.own_code && words.exit_code == kPeerWasLost && words.ranks.empty()) return;
+  const bool named = !report_.faulty_ranks.empty();
+  const bool weak = report_.own_code == kPeerWasLost, later_weak = words.exit_code == kPeerWasLost;
+  if (named && (!weak || later_weak)) return;
+  if (report_.own_code && later_weak && words.ranks.empty()) return;
+  if (report_.own_code && !weak && later_weak) return;
   report_.own_code = words.exit_code;
   report_.faulty_ranks = words.ranks;
   report_.message = said_;

@@ -21,8 +21,9 @@ struct FailureReport {
   bool lost_unnamed = false;      // a host was lost, and the launcher does not name it
   // The exit code of the generation, if the launcher's own exit code mixes several or is wrong.
   std::optional<int> exit_code;
-  std::optional<int> own_code;    // leasehold-train's exit code, from its last words; never 0
-  std::vector<int> faulty_ranks;  // ranks that the last words blame; empty if they blame none
+  std::optional<int> own_code;  // leasehold-train's exit code, from its last words; never 0
+  // Ranks that the last words blame; empty if they blame none. With code 69 they are a guess.
+  std::vector<int> faulty_ranks;
   // The message of the rank whose last words these are. Without last words, the newest message of
   // leasehold-train, or else of the launcher. May be empty.
   std::string message;

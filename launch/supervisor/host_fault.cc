@@ -74,7 +74,13 @@ std::optional<HostFault> find_host_fault(const SupervisorState& state,
                                          const SupervisorLimits& limits, int exit_code,
                                          const std::string& reason) {
   if (!may_be_a_hosts_fault(exit_code)) return std::nullopt;
-  const std::set<std::string> now = blamed(running.hosts, seen.said);
+  FailureReport said = seen.said;
+  if (said.own_code == static_cast<int>(Code::kUnavailable)) {
+    // Words of ranks that lost the one that failed: the launcher knows more.
+    said.own_code.reset();
+    said.faulty_ranks.clear();
+  }
+  const std::set<std::string> now = blamed(running.hosts, said);
   const bool all_took_part = now.size() == running.hosts.size();
   if (now.empty() || (all_took_part && now.size() > 1)) return std::nullopt;
   const std::string name = name_of(exit_code, reason, running.hosts);
@@ -89,8 +95,8 @@ std::optional<HostFault> find_host_fault(const SupervisorState& state,
   for (const PlannedHost& host : running.hosts) ours.insert(host.host);
   if (std::ranges::includes(have_it, ours)) return std::nullopt;
   // Rank 0 may be alone in having tried, and a launcher names the first to fail.
-  const bool others_passed = !all_took_part && !seen.said.faulty_ranks.empty() &&
-                             seen.said.faulty_ranks != std::vector<int>{0};
+  const bool others_passed =
+      !all_took_part && !said.faulty_ranks.empty() && said.faulty_ranks != std::vector<int>{0};
   if (!others_passed && in_a_row >= limits.same_failures_to_stop) return std::nullopt;
   return HostFault{{now.begin(), now.end()}, name};
 }

@@ -21,48 +21,6 @@ std::string hosts_in_words(const std::vector<PlannedHost>& hosts) {
   return fmt::format("{}", fmt::join(words, " "));
 }
 
-Result<SupervisorState> load_or_begin(FileSystem& files, const std::string& run_dir, double now_s) {
-  auto state = load_state(files, run_dir);
-  if (state.status().code() == Code::kMissingInput) {
-    SupervisorState begun;
-    begun.first_launch_s = now_s;
-    return begun;
-  }
-  return state;
-}
-
-// The parts of a run that a supervisor may find it cannot read.
-struct KnownRun {
-  SupervisorState state;
-  CalendarWatch calendar;
-};
-
-Result<KnownRun> read_run(const SupervisorOptions& options, const SupervisorParts& parts) {
-  const double now_s = parts.clock.unix_s();
-  LEASEHOLD_ASSIGN_OR_RETURN(SupervisorState state,
-                             load_or_begin(parts.files, options.run_dir, now_s));
-  LEASEHOLD_ASSIGN_OR_RETURN(
-      CalendarWatch calendar,
-      CalendarWatch::open(parts.files, options.calendar_path, state.first_launch_s));
-  return KnownRun{std::move(state), std::move(calendar)};
-}
-
-// Makes what an earlier supervisor wrote sound on this one's clock: nothing lies in the future.
-void adjust_times(SupervisorState& state, const SupervisorLimits& limits, double now_s) {
-  const auto limit = [](double& at_s, double latest_s) { at_s = std::min(at_s, latest_s); };
-  if (state.last_end_s) limit(*state.last_end_s, now_s);
-  for (auto& [host, record] : state.hosts) {
-    limit(record.health.until_s, now_s + limits.max_quarantine_s);
-    limit(record.next_probe_s, now_s + limits.max_probe_pause_s);
-    for (double& crash_s : record.crashes_s) limit(crash_s, now_s);
-  }
-  for (Failure& failure : state.failures) limit(failure.at_s, now_s);
-  if (!state.running) return;
-  limit(state.running->started_s, now_s);
-  limit(state.running->progress_s, now_s);
-  if (state.running->ending) limit(state.running->ending->asked_s, now_s);
-}
-
 // The launcher's code is not believed where what was printed says otherwise: Hydra 4.0 forgets the
 // codes of its ranks once it has passed a signal on.
 void correct(Outcome& outcome, const FailureReport& said) {
@@ -70,7 +28,8 @@ void correct(Outcome& outcome, const FailureReport& said) {
   if (said.no_program) code = static_cast<int>(Code::kMissingInput);
   // Of ranks that end one after the other the launcher knows the first, which may only have lost
   // the one that failed.
-  if (!said.faulty_ranks.empty()) code = said.own_code;
+  const bool lost_a_peer = said.own_code == static_cast<int>(Code::kUnavailable);
+  if (!said.faulty_ranks.empty() && !lost_a_peer) code = said.own_code;
   if (!code && outcome.exit_code == 0) code = said.own_code;
   if (!code) return;
   outcome.exit_code = code;
@@ -78,82 +37,6 @@ void correct(Outcome& outcome, const FailureReport& said) {
 }
 
 }  // namespace
-
-Result<std::unique_ptr<Supervisor>> Supervisor::open(SupervisorOptions options,
-                                                     SupervisorParts parts) {
-  // Without the lock: who is refused here leaves no trace at all.
-  LEASEHOLD_RETURN_IF_ERROR(read_run(options, parts).status());
-  LEASEHOLD_RETURN_IF_ERROR(parts.files.make_directories(join_path(options.run_dir, "supervisor")));
-  auto lock = parts.files.lock(join_path(options.run_dir, "lock"), describe_owner(parts.clock));
-  if (lock.status().code() == Code::kBadConfig) {
-    return error(Code::kBadConfig,
-                 "run.dir {} is in use: {}; wait for it to end, stop it (`leasehold drain {}`), or "
-                 "choose another run.dir",
-                 options.run_dir, lock.status().message(), options.run_dir);
-  }
-  if (!lock.ok()) return lock.status();
-  LEASEHOLD_ASSIGN_OR_RETURN(KnownRun run, read_run(options, parts));
-  std::unique_ptr<Supervisor> supervisor(
-      new Supervisor(std::move(options), std::move(parts), std::move(run.calendar)));
-  supervisor->lock_ = std::move(lock).value();
-  supervisor->state_ = std::move(run.state);
-  adjust_times(supervisor->state_, supervisor->options_.limits, supervisor->clock_.look().now_s);
-  // In this order: agents report as soon as somebody listens.
-  supervisor->brief_board();
-  if (supervisor->parts_.listen) {
-    LEASEHOLD_ASSIGN_OR_RETURN(supervisor->address_,
-                               supervisor->parts_.listen(supervisor->calendar_.calendar()));
-  }
-  LEASEHOLD_RETURN_IF_ERROR(repair_events(supervisor->parts_.files, supervisor->options_.run_dir));
-  // Whoever launches a job again that was stopped has done something about it. One that is done
-  // stays done.
-  if (supervisor->state_.end && supervisor->state_.end->exit_code != 0) {
-    supervisor->state_.end.reset();
-    supervisor->state_.failures.clear();
-    for (auto& [host, record] : supervisor->state_.hosts) {
-      if (!record.fault.empty()) record = {};
-    }
-  }
-  // The first launch is what relative times count from: on disk before anything happens.
-  LEASEHOLD_RETURN_IF_ERROR(
-      save_state(supervisor->parts_.files, supervisor->options_.run_dir, supervisor->state_));
-  supervisor->adopt();
-  return supervisor;
-}
-
-void Supervisor::brief_board() {
-  listening_since_s_ = clock_.look().now_s;
-  if (!state_.running) return parts_.board.begin(state_.newest_generation, {});
-  const RunningGeneration& running = *state_.running;
-  parts_.board.begin(running.number, running.hosts);
-  if (running.ending && !running.ending->kill) parts_.board.tell_to_drain(running.ending->reason);
-}
-
-void Supervisor::adopt() {
-  if (!state_.running) {
-    record({"supervisor_started",
-            state_.newest_generation == 0
-                ? "the first launch of this run"
-                : fmt::format("going on after generation {}", state_.newest_generation),
-            {}});
-    return;
-  }
-  RunningGeneration& running = *state_.running;
-  const Status adopted = parts_.generations.adopt(directory());
-  if (!adopted.ok()) warn(adopted.message());
-  // What was asked may not have arrived.
-  if (running.ending && running.ending->kill) parts_.generations.end(directory());
-  std::string moved;
-  if (running.supervisor != address_) {
-    moved = fmt::format("; its agents, which know {}, find this supervisor at {}",
-                        running.supervisor, address_);
-    running.supervisor = address_;
-    unsaved_ = true;
-  }
-  record({"supervisor_started",
-          fmt::format("generation {} was adopted{}", running.number, moved),
-          {}});
-}
 
 std::string Supervisor::directory() const {
   return generation_directory(options_.run_dir, state_.running->number);
@@ -282,13 +165,14 @@ JobEnd Supervisor::run() {
     const int interrupts = parts_.interrupts();
     if (interrupts > 0 && !stop_wish_) stop_wish_ = "an operator's signal asked for it";
     if (interrupts > 1) {
-      const std::string left = state_.running
-                                   ? fmt::format(
-                                         "left alone: generation {} goes on without a supervisor; "
-                                         "launch again to take it up",
-                                         state_.running->number)
-                                   : "left";
-      return {static_cast<int>(Code::kDrained), left};
+      if (!state_.running) {
+        const Action finish = finish_as_asked(state_, *stop_wish_);
+        return {finish.exit_code, finish.reason};
+      }
+      return {static_cast<int>(Code::kUnavailable),
+              fmt::format("left alone: generation {} goes on without a supervisor; launch again to "
+                          "take it up",
+                          state_.running->number)};
     }
     if (const auto end = turn()) return *end;
     parts_.clock.sleep_s(options_.look_s);

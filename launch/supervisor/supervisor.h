@@ -26,6 +26,8 @@ namespace leasehold {
 struct SupervisorOptions {
   std::string run_dir;  // absolute
   std::string calendar_path;
+  // Locked while the supervisor lives, so that no other job uses the calendar's hosts; "": nothing.
+  std::string hosts_lock;
   PlanLimits plan;
   SupervisorLimits limits;
   double look_s = 0.05;          // between two turns of the loop
@@ -57,9 +59,9 @@ struct SupervisorParts {
 class Supervisor {
  public:
   // Takes RUN_DIR/lock, which it holds, loads the state or begins one, and adopts the generation
-  // that runs. kBadConfig when another program has the run; the calendar's, the state's and
-  // `listen`'s errors. Whoever is refused has changed nothing (but who last held the lock), and the
-  // generation that runs has not heard of him.
+  // that runs. kBadConfig when another program has the run, or its calendar; the calendar's, the
+  // state's and `listen`'s errors. Whoever is refused has changed nothing (but who last held the
+  // lock), and the generation that runs has not heard of him.
   static Result<std::unique_ptr<Supervisor>> open(SupervisorOptions options, SupervisorParts parts);
 
   // Turns until the job ends (exit code 0 or that of what stopped it), or an operator stops it
@@ -100,7 +102,8 @@ class Supervisor {
   SupervisorParts parts_;
   CalendarWatch calendar_;
   SupervisorClock clock_;
-  std::unique_ptr<FileLock> lock_;
+  std::unique_ptr<FileLock> lock_;        // of run.dir
+  std::unique_ptr<FileLock> hosts_lock_;  // of the calendar; null: it could not be taken
   SupervisorState state_;
   std::string address_;  // that agents report to
   bool unsaved_ = false;

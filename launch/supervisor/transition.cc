@@ -290,11 +290,7 @@ std::string start_reason(const SupervisorState& state, const Plan& wanted) {
 
 Action between_generations(const SupervisorState& state, const Observation& seen,
                            const SupervisorLimits& limits, double now_s) {
-  if (seen.stop_wish) {
-    return {.kind = Kind::kFinish,
-            .reason = *seen.stop_wish,
-            .exit_code = static_cast<int>(Code::kDrained)};
-  }
+  if (seen.stop_wish) return finish_as_asked(state, *seen.stop_wish);
   auto due = due_probes(state, seen, now_s);
   if (!due.empty()) return probe(std::move(due));
   for (const auto& [host, record] : state.hosts) {
@@ -338,6 +334,22 @@ const char* action_name(Kind kind) {
       return "finish";
   }
   return "unknown";
+}
+
+Action finish_as_asked(const SupervisorState& state, const std::string& wish) {
+  Action finish{
+      .kind = Kind::kFinish, .reason = wish, .exit_code = static_cast<int>(Code::kDrained)};
+  const int64_t in_files = state.held.step_of_files();
+  const bool ended_well = state.timeline.empty() || state.timeline.back().planned;
+  if (ended_well || in_files >= state.newest_step) return finish;
+  const int storage = static_cast<int>(Code::kStorage);
+  const bool save_failed = !state.failures.empty() && state.failures.back().exit_code == storage;
+  finish.exit_code = save_failed ? storage : static_cast<int>(Code::kUnavailable);
+  finish.reason = fmt::format(
+      "{}; but the state of step {} is in no checkpoint, files have step {}: "
+      "generation {} ended otherwise ({}). Launch again to go on",
+      wish, state.newest_step, in_files, state.timeline.back().number, state.timeline.back().ended);
+  return finish;
 }
 
 Action next_action(const SupervisorState& state, const Observation& seen,

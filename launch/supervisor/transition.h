@@ -35,6 +35,11 @@ struct Action {
 
 const char* action_name(Action::Kind kind);
 
+// Returns the end of a job that an operator stops while nothing of it runs: 75 when its newest step
+// is in files, or none was made; else 74 where the last save failed, or 69, with which step is in
+// files.
+Action finish_as_asked(const SupervisorState& state, const std::string& wish);
+
 // To be called after `absorb`, with the same `seen`.
 Action next_action(const SupervisorState& state, const Observation& seen,
                    const SupervisorLimits& limits, double now_s);

@@ -52,13 +52,15 @@ class MemoryTier {
  public:
   // Of a description, for algorithms of products that are met after the first step began.
   static constexpr int64_t kAlgorithmBytes = int64_t{128} << 10;
+  // Of rank 0's description, for lines of the log (MetricsLog::kMaxCarriedBytes, as JSON).
+  static constexpr int64_t kLinesBytes = int64_t{96} << 10;
 
   // Collective. Reserves memory as plan_room() says. `slices` are views of the state as it changes
   // from step to step. `like` gives the size of what descriptions hold. A snapshot whose
-  // description outgrows that size (kAlgorithmBytes more where there are algorithms) fails and says
-  // so. Where the shared memory of a node does not suffice nothing stays reserved on any, and the
-  // error names the node, the directory, what is needed and the way out: kBadConfig if
-  // options.must_fit, else kStorage.
+  // description outgrows that size (by kAlgorithmBytes where there are algorithms, by kLinesBytes
+  // on rank 0) fails and says so. Where the shared memory of a node does not suffice nothing stays
+  // reserved on any, and the error names the node, the directory, what is needed and the way out:
+  // kBadConfig if options.must_fit, else kStorage.
   static Result<std::unique_ptr<MemoryTier>> create(MemoryTierOptions options,
                                                     std::vector<StateSlice> slices,
                                                     const CheckpointInfo& like,

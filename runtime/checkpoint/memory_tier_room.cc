@@ -34,7 +34,8 @@ Status MemoryTier::set_description_size(const CheckpointInfo& like) {
                                               .rank = rank_,
                                               .shard = plan_.describe("x.safetensors", blank)}));
   description_bytes_ = kDescriptionSlack + kSealBytes + std::ssize(description) +
-                       (like.algorithms.empty() ? 0 : kAlgorithmBytes);
+                       (like.algorithms.empty() ? 0 : kAlgorithmBytes) +
+                       (rank_ == 0 ? kLinesBytes : 0);
   return ok_status();
 }
 

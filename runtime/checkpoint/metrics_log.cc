@@ -133,7 +133,7 @@ int64_t MetricsLog::last_step() const {
 }
 
 Result<std::string> MetricsLog::line(int64_t step) const {
-  const auto waits = std::ranges::lower_bound(waiting_, step, {}, &Waiting::step);
+  const auto waits = std::ranges::lower_bound(waiting_, step, {}, &Line::step);
   if (waits != waiting_.end() && waits->step == step)
     return waits->text.substr(0, waits->text.size() - 1);
   const auto found = std::ranges::lower_bound(entries_, step, {}, &Entry::step);
@@ -175,7 +175,7 @@ Status MetricsLog::flush() {
 }
 
 Status MetricsLog::write_oldest(LogFile& log) {
-  const Waiting& oldest = waiting_.front();
+  const Line& oldest = waiting_.front();
   Status written =
       log.append_at(end_bytes_ + begun_bytes_,
                     std::string_view(oldest.text).substr(static_cast<size_t>(begun_bytes_)));
@@ -191,8 +191,16 @@ Status MetricsLog::write_oldest(LogFile& log) {
   waiting_bytes_ -= std::ssize(oldest.text);
   ++num_lines_;
   begun_bytes_ = 0;
+  keep_undurable(std::move(waiting_.front()));
   waiting_.pop_front();
   return ok_status();
+}
+
+void MetricsLog::keep_undurable(Line line) {
+  undurable_bytes_ += std::ssize(line.text);
+  undurable_.push_back(std::move(line));
+  for (; undurable_bytes_ > kMaxCarriedBytes; undurable_.pop_front())
+    undurable_bytes_ -= std::ssize(undurable_.front().text);
 }
 
 Status MetricsLog::sync() {
@@ -203,15 +211,22 @@ Status MetricsLog::sync() {
   if (!name_is_durable_) LEASEHOLD_RETURN_IF_ERROR(files_.sync_directory(parent_path(path_)));
   name_is_durable_ = true;
   durable_bytes_ = end_bytes_;
+  undurable_.clear();
+  undurable_bytes_ = 0;
   return ok_status();
 }
 
-std::string MetricsLog::waiting_text(int64_t max_bytes) const {
-  std::string text;
-  for (auto it = waiting_.rbegin(); it != waiting_.rend(); ++it) {
-    if (std::ssize(text) + std::ssize(it->text) > max_bytes) break;
-    text.insert(0, it->text);
+std::string MetricsLog::undurable_text() const {
+  int64_t room = kMaxCarriedBytes;
+  std::vector<const std::string*> newest_first;
+  for (const std::deque<Line>* lines : {&waiting_, &undurable_}) {
+    for (auto line = lines->rbegin(); line != lines->rend() && room > 0; ++line) {
+      room -= std::ssize(line->text);
+      if (room >= 0) newest_first.push_back(&line->text);
+    }
   }
+  std::string text;
+  for (auto line = newest_first.rbegin(); line != newest_first.rend(); ++line) text += **line;
   return text;
 }
 

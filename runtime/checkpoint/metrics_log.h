@@ -20,6 +20,8 @@ class MetricsLog {
  public:
   // Most that waits in memory: some 200,000 lines. A line beyond fails add().
   static constexpr int64_t kMaxWaitingBytes = int64_t{64} << 20;
+  // Most that checkpoints and snapshots carry: some 300 lines.
+  static constexpr int64_t kMaxCarriedBytes = int64_t{64} << 10;
 
   // `check_current`: kUnavailable when a newer generation has claimed, kStorage when that cannot be
   // seen. References must outlive the log.
@@ -47,8 +49,11 @@ class MetricsLog {
   Status sync();
   int64_t num_waiting() const { return std::ssize(waiting_); }
   bool is_full() const { return waiting_bytes_ >= kMaxWaitingBytes; }
-  // The newest waiting lines, oldest first and each with its newline, in at most `max_bytes`.
-  std::string waiting_text(int64_t max_bytes) const;
+  // The newest lines that this generation added and that are not durable, written or waiting:
+  // oldest first and each with its newline, in at most kMaxCarriedBytes.
+  std::string undurable_text() const;
+  // Of written lines alone, as far as they can be carried.
+  int64_t undurable_bytes() const { return undurable_bytes_; }
 
   // Cuts the lines of later steps.
   Status cut_after(int64_t step);
@@ -59,7 +64,7 @@ class MetricsLog {
     int64_t offset;
     int64_t size_bytes;  // without newline
   };
-  struct Waiting {
+  struct Line {
     int64_t step;
     std::string text;  // with newline
   };
@@ -68,6 +73,7 @@ class MetricsLog {
   Status read_lines(Reading& reading);
   Status cut(int64_t size_bytes, int64_t to_bytes);
   Status write_oldest(LogFile& log);
+  void keep_undurable(Line line);
   Result<int64_t> size_bytes() const;
 
   FileSystem& files_;
@@ -77,8 +83,10 @@ class MetricsLog {
   std::vector<Entry> entries_;     // of the file
   int64_t newest_generation_ = 0;  // in the file's lines
   int64_t num_lines_ = 0;
-  int64_t end_bytes_ = 0;  // the file consists of lines up to here
-  std::deque<Waiting> waiting_;
+  int64_t end_bytes_ = 0;       // the file consists of lines up to here
+  std::deque<Line> undurable_;  // in the file, and not synced: the newest of this generation's
+  int64_t undurable_bytes_ = 0;
+  std::deque<Line> waiting_;
   int64_t waiting_bytes_ = 0;
   int64_t begun_bytes_ = 0;  // of the oldest waiting line, in the file already
   int64_t durable_bytes_ = 0;

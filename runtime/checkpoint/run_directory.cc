@@ -19,7 +19,6 @@ namespace {
 constexpr int kClaimAttempts = 16;
 constexpr int kReadAttempts = 4;
 constexpr size_t kMaxWaitingEvents = 4096;
-constexpr int64_t kMaxCarriedBytes = int64_t{64} << 10;
 // What may be cut from the end of a log before a person has to look at it.
 constexpr int64_t kMaxCutBytes = int64_t{1} << 20;
 
@@ -289,14 +288,28 @@ Status RunDirectory::publish_metrics(int64_t step, const std::string& line) {
 
 Status RunDirectory::sync_metrics() {
   Status synced = metrics_.sync();
-  if (synced.code() != Code::kUnavailable) note(synced);
+  if (synced.code() == Code::kUnavailable) return synced;
+  note(synced);
+  note_sync(synced);
   return synced;
 }
 
-std::string RunDirectory::unwritten_metrics(int64_t step, const std::string& own) const {
-  const std::string waiting = metrics_.waiting_text(kMaxCarriedBytes);
-  const bool has_own = metrics_.num_waiting() > 0 && metrics_.last_step() >= step;
-  return has_own ? waiting.substr(0, waiting.size() - 1) : waiting + own;
+std::string RunDirectory::carried_metrics(int64_t step, const std::string& own) const {
+  const std::string lines = metrics_.undurable_text();
+  const bool has_own = !lines.empty() && metrics_.last_step() >= step;
+  return has_own ? lines.substr(0, lines.size() - 1) : lines + own;
+}
+
+// Says once that written lines cannot be made durable, and once that they are.
+void RunDirectory::note_sync(const Status& synced) {
+  const bool fails = !synced.ok();
+  if (fails == sync_fails_ || metrics_.num_waiting() > 0) return;  // note() told why those wait
+  sync_fails_ = fails;
+  notices_.push_back(fails ? Notice{"log_not_durable",
+                                    synced.message() +
+                                        "; training goes on: checkpoints and snapshots carry the "
+                                        "newest lines that a loss of power would take"}
+                           : Notice{"log_durable", "what was written of the log is durable again"});
 }
 
 // Says once that lines wait, and once that they do not any more.

@@ -77,12 +77,18 @@ class RunDirectory {
   // written nor compared. kUnavailable when a newer generation has claimed; kStorage when more
   // lines wait than memory is kept for (MetricsLog::kMaxWaitingBytes).
   Status publish_metrics(int64_t step, const std::string& line);
-  // Makes the lines written so far durable: what refers to them comes after. kStorage.
+  // Makes the lines written so far durable: what refers to them comes after. kStorage, which
+  // take_notices() says, too, when it begins and ends; kUnavailable.
   Status sync_metrics();
-  // Returns what a checkpoint of `step` must carry so that no line is lost with this process: the
-  // newest lines that wait (64 KiB of them), and `own`, that step's, unless it waits too. One a
-  // line.
-  std::string unwritten_metrics(int64_t step, const std::string& own) const;
+  // True once so many lines are not durable that soon they could not be carried, unless it was
+  // tried in vain.
+  bool must_sync() const {
+    return !sync_fails_ && metrics_.undurable_bytes() > MetricsLog::kMaxCarriedBytes / 2;
+  }
+  // Returns what a checkpoint or snapshot of `step` must carry so that no line is lost with this
+  // machine: the newest lines that are not durable (64 KiB of them), and `own`, that step's, unless
+  // it is among them. One a line.
+  std::string carried_metrics(int64_t step, const std::string& own) const;
 
   struct Notice {
     std::string name;  // of an event
@@ -120,6 +126,7 @@ class RunDirectory {
   Status check_current() const;
   Status compare_replay(int64_t step, const std::string& line);
   void note(const Status& written);
+  void note_sync(const Status& synced);
   std::string metrics_path() const { return join_path(path_, "metrics.jsonl"); }
   std::string events_path() const { return join_path(path_, "events.jsonl"); }
 
@@ -135,6 +142,7 @@ class RunDirectory {
   std::deque<std::string> events_;  // that wait
   int64_t num_events_lost_ = 0;
   bool lines_wait_ = false;  // told
+  bool sync_fails_ = false;  // told
   std::vector<Notice> notices_;
   FailureCounter failures_;
 };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "runtime/checkpoint/safetensors.h"
@@ -44,11 +45,22 @@ std::vector<PlannedPiece> cut_pieces(std::span<const StateSlice> slices) {
   return pieces;
 }
 
+// Gives pieces of moments that are all zero the key of a tensor of zeros as long as they are.
+void share_zeros(std::vector<PlannedPiece>& pieces, std::span<const StateSlice> slices) {
+  std::set<std::string> stored;
+  for (PlannedPiece& piece : pieces) {
+    if (slices[piece.slice].kind == StateKind::kWeight) continue;
+    piece.key = fmt::format("zeros@{}", piece.range.count());
+    piece.repeats = !stored.insert(piece.key).second;
+  }
+}
+
 Result<std::string> encode_header(const std::vector<PlannedPiece>& pieces, int64_t index_bytes) {
   std::vector<SafetensorsTensor> tensors;
   tensors.reserve(pieces.size() + 1);
   int64_t offset = 0;
   for (const PlannedPiece& piece : pieces) {
+    if (piece.repeats) continue;
     tensors.push_back(
         {piece.key, "F32", {piece.range.count()}, offset, offset + piece.size_bytes()});
     offset += piece.size_bytes();
@@ -72,14 +84,19 @@ std::string piece_key(const std::string& parameter, StateKind kind, const Shape&
 }
 
 Result<ShardPlan> ShardPlan::create(std::span<const StateSlice> slices) {
-  return create(slices, false);
+  return create(slices, false, false);
 }
 
 Result<ShardPlan> ShardPlan::create_indexed(std::span<const StateSlice> slices) {
-  return create(slices, true);
+  return create(slices, true, false);
 }
 
-Result<ShardPlan> ShardPlan::create(std::span<const StateSlice> slices, bool has_index) {
+Result<ShardPlan> ShardPlan::create_of_weights(std::span<const StateSlice> slices) {
+  return create(slices, true, true);
+}
+
+Result<ShardPlan> ShardPlan::create(std::span<const StateSlice> slices, bool has_index,
+                                    bool zero_moments) {
   ShardPlan plan;
   using Key = std::pair<std::string, StateKind>;
   std::map<Key, size_t> tensor_of;
@@ -98,6 +115,7 @@ Result<ShardPlan> ShardPlan::create(std::span<const StateSlice> slices, bool has
     plan.tensors_.push_back({key.first, key.second, shape, {}, {}});
   }
   plan.pieces_ = cut_pieces(slices);
+  if (zero_moments) share_zeros(plan.pieces_, slices);
   for (PlannedPiece& piece : plan.pieces_) {
     const StateSlice& slice = slices[piece.slice];
     piece.tensor = tensor_of.at({slice.parameter, slice.kind});
@@ -111,9 +129,11 @@ Result<ShardPlan> ShardPlan::create(std::span<const StateSlice> slices, bool has
   }
   LEASEHOLD_ASSIGN_OR_RETURN(plan.header_, encode_header(plan.pieces_, plan.index_bytes_));
   plan.size_bytes_ = std::ssize(plan.header_);
+  std::map<std::string, int64_t> offsets;
   for (PlannedPiece& piece : plan.pieces_) {
-    piece.offset = plan.size_bytes_;
-    plan.size_bytes_ += piece.size_bytes();
+    const auto [stored, is_new] = offsets.try_emplace(piece.key, plan.size_bytes_);
+    piece.offset = stored->second;
+    if (is_new) plan.size_bytes_ += piece.size_bytes();
   }
   plan.size_bytes_ += plan.index_bytes_;
   return plan;

@@ -25,8 +25,9 @@ struct PlannedPiece {
   size_t slice = 0;  // index into the slices
   BoxRange range;
   std::string key;
-  int64_t offset = 0;  // of its bytes in the file
-  size_t tensor = 0;   // where describe() puts it
+  int64_t offset = 0;    // of its bytes in the file
+  bool repeats = false;  // another piece before it has the same bytes, in the same place
+  size_t tensor = 0;     // where describe() puts it
   size_t place_in_tensor = 0;
 
   int64_t size_bytes() const { return range.count() * static_cast<int64_t>(sizeof(float)); }
@@ -40,6 +41,8 @@ class ShardPlan {
   static Result<ShardPlan> create(std::span<const StateSlice> slices);
   // The same with an index after the pieces.
   static Result<ShardPlan> create_indexed(std::span<const StateSlice> slices);
+  // The same where all moments are zero: their pieces of one length are one tensor of the file.
+  static Result<ShardPlan> create_of_weights(std::span<const StateSlice> slices);
 
   const std::string& header() const { return header_; }
   const std::vector<PlannedPiece>& pieces() const { return pieces_; }
@@ -54,7 +57,8 @@ class ShardPlan {
   std::vector<StateSlice> slices_inside(std::span<const StateSlice> slices, void* file) const;
 
  private:
-  static Result<ShardPlan> create(std::span<const StateSlice> slices, bool has_index);
+  static Result<ShardPlan> create(std::span<const StateSlice> slices, bool has_index,
+                                  bool zero_moments);
 
   std::string header_;
   std::vector<PlannedPiece> pieces_;

@@ -18,12 +18,13 @@ namespace leasehold {
 Result<ShardPieces> write_shard(FileSystem& files, const std::string& directory,
                                 const std::string& name, std::span<const StateSlice> slices);
 
-// The same for values that are never in memory together: the slices' data say their shapes alone,
-// and `values` gives the elements of a piece, which are used before it is called again. Pieces come
-// slice by slice, each from its front to its end.
+// The same for weights that are never in memory together, and moments that are all zero: the
+// slices' data say their shapes alone, and `values` gives the elements of a piece of weights, which
+// are used before it is called again. Pieces come slice by slice, each from its front to its end.
+// Zeros take the room of one piece of each length.
 using PieceValues = std::function<Result<const float*>(const PlannedPiece&)>;
-Result<ShardPieces> write_shard(FileSystem& files, const std::string& directory,
-                                const std::string& name, std::span<const StateSlice> slices,
-                                const PieceValues& values);
+Result<ShardPieces> write_weights_shard(FileSystem& files, const std::string& directory,
+                                        const std::string& name, std::span<const StateSlice> slices,
+                                        const PieceValues& values);
 
 }  // namespace leasehold

@@ -18,7 +18,7 @@ struct Group {  // parameters [begin, end) of one file
 };
 
 std::vector<Group> group_by_size(std::span<const WeightShape> parameters, int64_t file_bytes) {
-  constexpr auto kBytes = static_cast<int64_t>(kStateKinds.size() * sizeof(float));
+  constexpr auto kBytes = static_cast<int64_t>(sizeof(float));
   std::vector<Group> groups;
   int64_t filled = 0;
   for (size_t i = 0; i < parameters.size(); ++i) {
@@ -41,10 +41,6 @@ class Values {
 
   Result<const float*> operator()(const PlannedPiece& piece) {
     const StateSlice& slice = slices_[piece.slice];
-    if (slice.kind != StateKind::kWeight) {
-      zeros_.resize(static_cast<size_t>(std::max(piece.range.count(), std::ssize(zeros_))));
-      return zeros_.data();
-    }
     if (piece.range.begin == 0) {
       weights_.resize(static_cast<size_t>(slice.data.num_elements()));
       LEASEHOLD_RETURN_IF_ERROR(fill_(first_ + piece.slice / kStateKinds.size(), weights_));
@@ -57,7 +53,6 @@ class Values {
   std::span<const StateSlice> slices_;
   const FillWeight& fill_;
   std::vector<float> weights_;
-  std::vector<float> zeros_;
 };
 
 }  // namespace
@@ -86,7 +81,7 @@ Status write_weights_checkpoint(FileSystem& files, const std::string& path, cons
           shard_name(static_cast<int>(summaries.size()), static_cast<int>(groups.size()));
       LEASEHOLD_ASSIGN_OR_RETURN(
           const ShardPieces shard,
-          write_shard(files, directory, name, slices, Values(group.begin, slices, fill)));
+          write_weights_shard(files, directory, name, slices, Values(group.begin, slices, fill)));
       LEASEHOLD_ASSIGN_OR_RETURN(std::string summary, encode_summary(summarize(shard)));
       summaries.push_back(std::move(summary));
     }

@@ -1,5 +1,6 @@
 // A checkpoint that training did not write: weights from elsewhere, moments zero, step 0. A run
-// starts from one by `run.start_from`; whatever reads checkpoints reads it.
+// starts from one by `run.start_from`; whatever reads checkpoints reads it. The zeros of a file
+// take little of it: pieces of moments that are equally long are one tensor there.
 #pragma once
 
 #include <cstdint>

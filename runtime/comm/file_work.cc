@@ -99,8 +99,12 @@ class FileWork::Run {
     std::lock_guard lock(mutex_);
     return status_;
   }
-  // Returns at once: joins a thread that is done, and detaches one that is not.
-  void end() { done() ? thread_.join() : thread_.detach(); }
+  // Returns at once: joins a thread that is done, and detaches one that is not. Again for a run that
+  // was abandoned.
+  void end() {
+    if (!thread_.joinable()) return;
+    done() ? thread_.join() : thread_.detach();
+  }
 
  private:
   std::string what_;
@@ -182,29 +186,55 @@ Status FileWork::stop_reason() const {
 
 Status FileWork::together(Communicator& group, Stream& stream, const std::string& what, Part part) {
   const Result<std::shared_ptr<Run>> begun = begin(what, std::move(part));
-  const std::shared_ptr<Run> run = begun.ok() ? *begun : nullptr;
-  Status mine = begun.status();
+  Member member{.run = begun.ok() ? *begun : nullptr, .status = begun.status(), .watch = {}};
+  return meet(group, stream, what, std::move(member));
+}
+
+Status FileWork::await_left_behind(Communicator& group, Stream& stream, const std::string& what) {
+  Member member{.run = nullptr, .is_left_behind = true, .status = {}, .watch = {}};
+  {
+    std::lock_guard lock(mutex_);
+    member.run = run_;
+  }
+  return meet(group, stream, what, std::move(member));
+}
+
+bool FileWork::look(const std::string& what, double elapsed_s, Member& member,
+                    bool& stalled) const {
+  const std::shared_ptr<Run>& run = member.run;
+  const bool is_left_behind = member.is_left_behind;
+  const bool done = !run || run->wait(pause_s(elapsed_s, limits_.timeout_s));
+  const Status stopped = stop_reason();
+  if (run) member.watch.look(run->progress().num_moves(), system_clock().steady_s());
+  const double still_s = member.watch.still_s();
+  stalled = !done && still_s >= (stopped.ok() ? limits_.stall_s : kStopGraceS);
+  Status& mine = member.status;
+  if (run && done && !is_left_behind && mine.ok()) mine = run->status();
+  if (mine.ok()) mine = stopped;
+  if (!mine.ok() || !stalled) return done;
+  if (is_left_behind) {
+    mine = error(Code::kStorage, "{}: {}, which was given up before, hangs for {:.0f} s more: {}",
+                 what, run->what(), still_s, run->progress().at());
+  } else {
+    mine = error(Code::kStorage,
+                 "{}: {} has not got on for {:.0f} s, {} bytes were moved before; the storage "
+                 "hangs, or checkpoint.stall_timeout_s is too short for it",
+                 what, run->progress().at(), still_s, run->progress().bytes());
+  }
+  return done;
+}
+
+Status FileWork::meet(Communicator& group, Stream& stream, const std::string& what, Member member) {
+  const std::shared_ptr<Run> run = member.run;
   Status lost;
   int culprit = -1;
-  StillWatch watch;
   const double begin_s = system_clock().steady_s();
   for (FileRoundVerdict verdict = FileRoundVerdict::kGoOn; verdict == FileRoundVerdict::kGoOn;) {
-    const bool done =
-        !run || run->wait(pause_s(system_clock().steady_s() - begin_s, limits_.timeout_s));
-    const Status stopped = stop_reason();
-    if (run) watch.look(run->progress().num_moves(), system_clock().steady_s());
-    const bool stalled = !done && watch.still_s() >= (stopped.ok() ? limits_.stall_s : kStopGraceS);
-    if (run && done && mine.ok()) mine = run->status();
-    if (mine.ok()) mine = stopped;
-    if (mine.ok() && stalled) {
-      mine = error(Code::kStorage,
-                   "{}: {} has not got on for {:.0f} s, {} bytes were moved before; the storage "
-                   "hangs, or checkpoint.stall_timeout_s is too short for it",
-                   what, run->progress().at(), watch.still_s(), run->progress().bytes());
-    }
+    bool stalled = false;
+    const bool done = look(what, system_clock().steady_s() - begin_s, member, stalled);
     const double me = group.size() - group.rank();
     FileRound round = {.working = done ? 0.0 : 1.0,
-                       .failed = mine.ok() || stalled ? 0.0 : me,
+                       .failed = member.status.ok() || stalled ? 0.0 : me,
                        .stalled = stalled ? me : 0.0};
     lost = all_max(group, stream, round, deadline());
     if (!lost.ok()) break;
@@ -221,9 +251,9 @@ Status FileWork::together(Communicator& group, Stream& stream, const std::string
     if (!lost.ok()) run->progress().stop(lost);
     leave_run(run);
   }
-  if (!lost.ok()) return mine.ok() ? lost : mine;
+  if (!lost.ok()) return member.status.ok() ? lost : member.status;
   if (culprit < 0) return ok_status();
-  return tell_failure(group, stream, culprit, mine, limits_.node, deadline());
+  return tell_failure(group, stream, culprit, member.status, limits_.node, deadline());
 }
 
 }  // namespace leasehold

@@ -22,6 +22,20 @@ struct FileWorkLimits {
   std::shared_ptr<std::atomic<int64_t>> counter;  // of movements, see FileProgress; may be null
 };
 
+// Measures for how long work has not moved, from occasional looks at it. A late look (the process
+// was stopped, the machine asleep) counts as kLongestLookS. Pure.
+class StillWatch {
+ public:
+  static constexpr double kLongestLookS = 2;
+  void look(int64_t num_moves, double now_s);
+  double still_s() const { return still_s_; }
+
+ private:
+  int64_t num_moves_ = -1;
+  double looked_s_ = 0;
+  double still_s_ = 0;
+};
+
 class FileWork {
  public:
   // One rank's part, which works on watched files. A part that hangs is abandoned and then outlives
@@ -48,6 +62,9 @@ class FileWork {
   Status together(Communicator& group, Stream& stream, const std::string& what, Part part);
   // Runs a part on rank 0 alone, in the same way.
   Status on_rank_0(Communicator& group, Stream& stream, const std::string& what, Part part);
+  // Collective. Waits for parts that were left behind, as for parts of its own: kStorage, naming
+  // rank, node and file, when one still hangs after stall_s. What they came to does not count.
+  Status await_left_behind(Communicator& group, Stream& stream, const std::string& what);
 
   // Returns the deadline of a collective that begins now.
   Deadline deadline() const { return after_group_timeout(limits_.timeout_s); }
@@ -62,7 +79,17 @@ class FileWork {
  private:
   class Run;
 
+  // This rank in the rounds of one piece of work.
+  struct Member {
+    std::shared_ptr<Run> run;     // null: it only waits
+    bool is_left_behind = false;  // `run`, before these rounds
+    Status status;
+    StillWatch watch;
+  };
   Result<std::shared_ptr<Run>> begin(const std::string& what, Part part);
+  Status meet(Communicator& group, Stream& stream, const std::string& what, Member member);
+  // Waits a little; true when the run has ended. Sets `stalled`, and the status of either.
+  bool look(const std::string& what, double elapsed_s, Member& member, bool& stalled) const;
   void leave_run(const std::shared_ptr<Run>& run);
   Status stop_reason() const;
 
@@ -84,19 +111,5 @@ struct FileRound {
 };
 enum class FileRoundVerdict { kGoOn, kAllDone, kGiveUp };
 FileRoundVerdict judge(const FileRound& seen);
-
-// Measures for how long work has not moved, from occasional looks at it. A late look (the process
-// was stopped, the machine asleep) counts as kLongestLookS. Pure.
-class StillWatch {
- public:
-  static constexpr double kLongestLookS = 2;
-  void look(int64_t num_moves, double now_s);
-  double still_s() const { return still_s_; }
-
- private:
-  int64_t num_moves_ = -1;
-  double looked_s_ = 0;
-  double still_s_ = 0;
-};
 
 }  // namespace leasehold

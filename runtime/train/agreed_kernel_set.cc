@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 #include <sstream>
 
+#include "runtime/base/rank_list.h"
 #include "runtime/comm/host_exchange.h"
 
 namespace leasehold {
@@ -23,25 +24,50 @@ std::string obstacle(const KernelSetOffer& offer, size_t rank, const std::string
   return fmt::format("the processor of {} ({}) does not run it", who, offer.processor);
 }
 
+// Returns the ranks of which something is true, ascending.
+template <typename Predicate>
+std::vector<int> ranks_where(std::span<const KernelSetOffer> offers, const Predicate& is_true) {
+  std::vector<int> ranks;
+  for (size_t rank = 0; rank < offers.size(); ++rank) {
+    if (is_true(offers[rank])) ranks.push_back(static_cast<int>(rank));
+  }
+  return ranks;
+}
+
+std::vector<int> ranks_without(std::span<const KernelSetOffer> offers, const std::string& set) {
+  return ranks_where(offers, [&](const auto& offer) { return !has_set(offer.sets, set); });
+}
+
+// Returns a refusal that begins with the ranks whose fault it is, as agree() does: what all ranks
+// have is nobody's.
+Status refused_for(const std::vector<int>& ranks, size_t num_ranks, const std::string& why) {
+  return {Code::kBadConfig, (ranks.size() == num_ranks ? "" : rank_prefix(ranks)) + why};
+}
+
 // Finds the first rank that cannot use a set; none: all can.
 std::optional<size_t> first_without(std::span<const KernelSetOffer> offers,
                                     const std::string& set) {
-  for (size_t rank = 0; rank < offers.size(); ++rank) {
-    if (!has_set(offers[rank].sets, set)) return rank;
-  }
-  return std::nullopt;
+  const std::vector<int> without = ranks_without(offers, set);
+  if (without.empty()) return std::nullopt;
+  return static_cast<size_t>(without.front());
 }
 
+// Who differs from most of the others is odd, also if that is rank 0.
 Status check_asked(std::span<const KernelSetOffer> offers) {
-  for (size_t rank = 1; rank < offers.size(); ++rank) {
-    if (offers[rank].asked == offers[0].asked) continue;
-    return error(
-        Code::kBadConfig,
-        "device.cpu_kernels is \"{}\" for rank {} on node {} and \"{}\" for rank 0 on node "
-        "{}: give all ranks the same job file",
-        offers[rank].asked, rank, offers[rank].node, offers[0].asked, offers[0].node);
-  }
-  return ok_status();
+  const auto num_alike = [&](const KernelSetOffer& one) {
+    return std::ranges::count(offers, one.asked, &KernelSetOffer::asked);
+  };
+  const KernelSetOffer& most = *std::ranges::max_element(offers, {}, num_alike);
+  const std::vector<int> odd =
+      ranks_where(offers, [&](const auto& offer) { return offer.asked != most.asked; });
+  if (odd.empty()) return ok_status();
+  const KernelSetOffer& first = offers[static_cast<size_t>(odd.front())];
+  return refused_for(
+      odd, offers.size(),
+      fmt::format("device.cpu_kernels is \"{}\" for rank {} on node {} and \"{}\" for rank {} on "
+                  "node {}: give all ranks the same job file",
+                  first.asked, odd.front(), first.node, most.asked, &most - offers.data(),
+                  most.node));
 }
 
 const RecordedKernelSet& newest_record(std::span<const KernelSetOffer> offers) {
@@ -58,16 +84,33 @@ Result<ChosenKernelSet> choose_asked(std::span<const KernelSetOffer> offers) {
   if (!without) return ChosenKernelSet{asked, "device.cpu_kernels names it"};
   const KernelSetOffer& offer = offers[*without];
   if (offer.sets.empty() && offer.lacking.empty()) {
-    return error(Code::kBadConfig,
-                 "device.cpu_kernels = \"{}\": on the processor of rank {} on node {} the library "
-                 "chooses its kernels itself; write \"auto\"",
-                 asked, *without, offer.node);
+    return refused_for(
+        ranks_without(offers, asked), offers.size(),
+        fmt::format(
+            "device.cpu_kernels = \"{}\": on the processor of rank {} on node {} the library "
+            "chooses its kernels itself; write \"auto\"",
+            asked, *without, offer.node));
   }
-  return error(Code::kBadConfig,
-               "device.cpu_kernels = \"{}\": {}; write {}, or use nodes that run it", asked,
-               obstacle(offer, *without, asked),
-               offer.pinned ? fmt::format("\"{}\" or unset OPENBLAS_CORETYPE", offer.sets.front())
-                            : std::string("\"auto\""));
+  return refused_for(
+      ranks_without(offers, asked), offers.size(),
+      fmt::format("device.cpu_kernels = \"{}\": {}; write {}, or use nodes that run it", asked,
+                  obstacle(offer, *without, asked),
+                  offer.pinned
+                      ? fmt::format("\"{}\" or unset OPENBLAS_CORETYPE", offer.sets.front())
+                      : std::string("\"auto\"")));
+}
+
+// Returns the ranks that lack the set that most ranks have, where more than half of them have it:
+// without these ranks there is a set for all.
+std::vector<int> ranks_beside_most(std::span<const KernelSetOffer> offers) {
+  std::vector<int> fewest;
+  for (const KernelSetOffer& offer : offers) {
+    for (const std::string& set : offer.sets) {
+      std::vector<int> without = ranks_without(offers, set);
+      if (fewest.empty() || without.size() < fewest.size()) fewest = std::move(without);
+    }
+  }
+  return 2 * fewest.size() < offers.size() ? fewest : std::vector<int>();
 }
 
 Result<ChosenKernelSet> choose_best(std::span<const KernelSetOffer> offers, std::string reason) {
@@ -94,10 +137,10 @@ Result<ChosenKernelSet> choose_best(std::span<const KernelSetOffer> offers, std:
                            ? std::string("none")
                            : fmt::format("{}", fmt::join(offers[rank].sets, " ")));
   }
-  return error(Code::kBadConfig,
-               "no kernel set of OpenBLAS can be used by every rank ({}): use like nodes and "
-               "libraries, and unset OPENBLAS_CORETYPE",
-               all);
+  return refused_for(ranks_beside_most(offers), offers.size(),
+                     fmt::format("no kernel set of OpenBLAS can be used by every rank ({}): use "
+                                 "like nodes and libraries, and unset OPENBLAS_CORETYPE",
+                                 all));
 }
 
 // Writes a field of a message between ranks, which may hold anything but a line's end.
@@ -163,11 +206,12 @@ Result<ChosenKernelSet> choose_kernel_set(std::span<const KernelSetOffer> offers
   if (may_change)
     return choose_best(offers, fmt::format("not {}, by which the run was computed: {}; ",
                                            recorded.kernel_set, reason));
-  return error(Code::kBadConfig,
-               "the run was computed with OpenBLAS's kernel set {} ({}), and {}: use nodes that "
-               "run it, or go on with another set and other bits: run.identity = \"report\", or "
-               "--fork for a new lineage",
-               recorded.kernel_set, recorded.path, reason);
+  return refused_for(
+      ranks_without(offers, recorded.kernel_set), offers.size(),
+      fmt::format("the run was computed with OpenBLAS's kernel set {} ({}), and {}: use nodes that "
+                  "run it, or go on with another set and other bits: run.identity = \"report\", or "
+                  "--fork for a new lineage",
+                  recorded.kernel_set, recorded.path, reason));
 }
 
 Result<ChosenKernelSet> agree_on_kernel_set(KernelSetOffer mine, bool may_change,

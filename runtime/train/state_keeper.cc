@@ -165,7 +165,6 @@ Status StateKeeper::after_step(const CheckpointInfo& info, const Votes& agreed) 
   snapshot_info_ = info;
   snapshot_under_way_ = true;
   if (for_files) schedule_.take();
-  options_.before_snapshot();
   engine_.begin_capture();
   tier_->begin(info, committed_step_);
   return ok_status();

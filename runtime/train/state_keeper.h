@@ -39,8 +39,6 @@ struct StateKeeperOptions {
   // The run begins: a node that is too small for snapshots is an error. Else they are fewer or off.
   bool must_fit = true;
   double timeout_s = 300;
-  // Before a snapshot begins, on every rank: what it refers to is made durable.
-  std::function<void()> before_snapshot = [] {};
   // On rank 0 after each checkpoint that was saved in the background, on another thread than the
   // trainer's: removes old ones.
   FileWork::Part tidy = [](FileSystem&) { return ok_status(); };

@@ -1,20 +1,12 @@
 #include "runtime/train/trainer.h"
 
 #include <array>
-#include <sstream>
 
 #include "runtime/base/rank_list.h"
-#include "runtime/checkpoint/json_lines.h"
-#include "runtime/comm/host_exchange.h"
 
 namespace leasehold {
 
 namespace {
-
-// How often a save is tried before the ranks leave, and the pause after the first try; each later
-// one is twice as long.
-constexpr int kLastTries = 4;
-constexpr double kLastPauseS = 1;
 
 FileWorkLimits file_limits(const TrainerOptions& options, const RunProgress& progress) {
   return {.timeout_s = options.timeout_s,
@@ -110,81 +102,6 @@ std::vector<std::pair<std::string, std::string>> Trainer::communication_details(
           {"communication_hidden", fmt::format("{:.3f}", *hidden)}};
 }
 
-Result<bool> Trainer::agree_on_drain() {
-  LEASEHOLD_ASSIGN_OR_RETURN(
-      const auto wishes,
-      all_gather_bytes(world_, stream_, drain_.requested() ? "1" : "0", deadline()));
-  for (const std::string& wish : wishes) {
-    if (wish == "1") return true;
-  }
-  return false;
-}
-
-// Rank 0. Writes the lines that the checkpoint brought because they could not be written before it.
-// True when the step's own line is still to be written, after its validation.
-Result<bool> Trainer::write_carried_lines() {
-  bool owed = false;
-  int64_t expected = run_directory_->last_metrics_step() + 1;
-  std::istringstream carried(info_.metrics_line);
-  for (std::string line; std::getline(carried, line);) {
-    const int64_t step = find_step(line).value_or(-1);
-    if (step < expected || step > info_.step) continue;
-    if (step > expected && run_directory_->last_metrics_step() >= 0) {
-      event("metrics_gap",
-            fmt::format("the lines of steps {} to {} are lost: neither metrics.jsonl "
-                        "nor what the run was restored from has them",
-                        expected, step - 1));
-    }
-    expected = step + 1;
-    owed = step == info_.step && !member_text(line, "validation_loss");
-    if (owed) break;
-    LEASEHOLD_RETURN_IF_ERROR(run_directory_->publish_metrics(step, line));
-  }
-  return owed;
-}
-
-// A run that was stopped between a step and its validation still owes the step's line.
-Result<bool> Trainer::line_owed() {
-  line_ = info_.metrics_line.substr(info_.metrics_line.rfind('\n') + 1);
-  bool owed = false;
-  LEASEHOLD_RETURN_IF_ERROR(on_rank_0([&]() -> Status {
-    LEASEHOLD_ASSIGN_OR_RETURN(owed, write_carried_lines());
-    return ok_status();
-  }));
-  LEASEHOLD_ASSIGN_OR_RETURN(const std::string text,
-                             broadcast_bytes(world_, stream_, owed ? "owed" : "", 0, deadline()));
-  tell_notices();
-  return !text.empty();
-}
-
-// Rank 0's checkpoints and snapshots bring the lines that could not be written yet.
-void Trainer::carry_lines() {
-  if (run_directory_) info_.metrics_line = run_directory_->unwritten_metrics(info_.step, line_);
-}
-
-// Local. A log that cannot be written now keeps no state from being saved: its lines are carried.
-Status Trainer::sync_lines() {
-  if (!run_directory_) return ok_status();
-  const Status synced = run_directory_->sync_metrics();
-  carry_lines();
-  return synced.code() == Code::kUnavailable ? synced : ok_status();
-}
-
-// Training waits for the storage meanwhile, and snapshots may come after every step.
-void Trainer::sync_lines_now_and_then() {
-  constexpr double kShare = 0.02;  // of the time
-  const double begin_s = clock_.steady_s();
-  if (begin_s < next_sync_s_) return;
-  (void)sync_lines();
-  const double end_s = clock_.steady_s();
-  next_sync_s_ = end_s + (end_s - begin_s) / kShare;
-}
-
-void Trainer::tell_notices() {
-  if (!run_directory_) return;
-  for (const auto& [name, reason] : run_directory_->take_notices()) event(name, reason);
-}
-
 Status Trainer::train() {
   LEASEHOLD_ASSIGN_OR_RETURN(bool stop, agree_on_drain());
   if (stop) return drained("start-up");
@@ -267,29 +184,6 @@ void Trainer::count_skips(const StepResult& result) {
                                     result.loss, result.gradient_norm, options_.max_skipped_steps));
 }
 
-// Collective. The step failed, and the state of the one before it is as good as ever.
-Status Trainer::leave_intact(const Status& why) {
-  const Status saved = save_at_last("before leaving: " + why.message());
-  const std::string place =
-      info_.step == 0 ? "No step was done before it."
-      : saved.ok()
-          ? fmt::format("The state of step {} is saved in {}.", info_.step,
-                        join_path(checkpoints_path(options_.run_dir), checkpoint_name(info_.step)))
-          : fmt::format("The state of step {} could not be saved: {}.", info_.step,
-                        saved.message());
-  const std::string skipped =
-      info_.num_skipped_in_row == 0
-          ? ""
-          : fmt::format(", after {} steps that were skipped (optimizer.max_skipped_steps)",
-                        info_.num_skipped_in_row);
-  return Status(why.code(),
-                fmt::format("{}{}. Nothing of that step was taken up. {} To go on, look "
-                            "at the data, or pass over what is not finite by "
-                            "optimizer.nonfinite = \"skip\"; another optimizer.lr or "
-                            "grad_clip needs --fork",
-                            why.message(), skipped, place));
-}
-
 // Of this rank's node. A fork has left the lineage that run.dir was in.
 void Trainer::remove_snapshots(const SlotChoice& surplus) {
   if (options_.snapshot == SnapshotMode::kOff) return;
@@ -328,98 +222,6 @@ Result<std::optional<double>> Trainer::validate_if_due() {
   LEASEHOLD_ASSIGN_OR_RETURN(const Evaluation evaluation, evaluate());
   if (evaluation.interrupted) return drained("validation");
   return std::optional<double>(evaluation.mean_loss);
-}
-
-Status Trainer::publish(const std::optional<double>& validation_loss) {
-  LEASEHOLD_RETURN_IF_ERROR(on_rank_0([&]() -> Status {
-    return run_directory_->publish_metrics(
-        info_.step, validation_loss ? with_validation_loss(line_, *validation_loss) : line_);
-  }));
-  line_pending_ = false;
-  tell_notices();
-  if (world_.rank() == 0) {
-    metrics_.validation_loss = validation_loss;
-    if (metrics_.step == info_.step) observer_.on_step(metrics_);
-    if (validation_loss) observer_.on_validation(info_.step, *validation_loss);
-  }
-  return ok_status();
-}
-
-Status Trainer::try_save(const std::string& reason) {
-  const double begin_s = clock_.steady_s();
-  LEASEHOLD_RETURN_IF_ERROR(on_rank_0([this] { return sync_lines(); }));
-  engine_.begin_capture();
-  const Status captured = engine_.wait_captured();
-  LEASEHOLD_RETURN_IF_ERROR(
-      agree(world_, stream_, captured, deadline()).annotated("reading the state"));
-  LEASEHOLD_RETURN_IF_ERROR(
-      save_checkpoint(saves_, options_.run_dir, info_, engine_.owned_slices(), world_, stream_));
-  saved_step_ = info_.step;
-  const double seconds = clock_.steady_s() - begin_s;
-  if (keeper_) keeper_->note_durable(info_.step, seconds);
-  show_progress();
-  event("checkpoint_saved", reason,
-        {{"seconds", fmt::format("{:.3f}", seconds)}, {"checkpoint", checkpoint_name(info_.step)}});
-  const Status tidied = saves_.on_rank_0(world_, stream_, "removing old checkpoints", tidy());
-  if (!tidied.ok()) event("old_checkpoints_kept", tidied.message());
-  return ok_status();
-}
-
-// Without snapshots, while training waits. Only what ends the world, or this generation, ends the
-// run: the state is as good as before.
-Status Trainer::save_periodically(bool& stop) {
-  progress_.phase = Phase::kSaving;
-  const Status saved = try_save("periodic");
-  if (saved.code() == Code::kUnavailable) return saved;
-  if (!saved.ok()) keeper_->note_failed(saved);
-  LEASEHOLD_ASSIGN_OR_RETURN(stop, agree_on_drain());
-  return ok_status();
-}
-
-// Before the ranks leave. kStorage when no try succeeded: the state of this step is in no
-// checkpoint then.
-Status Trainer::save_at_last(const std::string& reason) {
-  progress_.phase = Phase::kSaving;
-  if (keeper_) LEASEHOLD_RETURN_IF_ERROR(keeper_->settle());
-  if (keeper_) saved_step_ = std::max(saved_step_, keeper_->durable_step());
-  if (saved_step_ == info_.step || info_.step == 0) return ok_status();
-  Status saved;
-  double pause_s = kLastPauseS;
-  for (int tries = 1; tries <= kLastTries; ++tries, pause_s *= 2) {
-    saved = try_save(reason);
-    if (saved.code() != Code::kStorage) return saved;
-    if (tries == kLastTries) break;
-    event("save_failed", fmt::format("{}; it is tried again in {:.0f} s", saved.message(), pause_s),
-          {{"checkpoint", checkpoint_name(info_.step)}});
-    clock_.sleep_s(pause_s);
-  }
-  return saved.annotated(fmt::format("the state of step {} is in no checkpoint{}", info_.step,
-                                     options_.snapshot == SnapshotMode::kOff
-                                         ? ""
-                                         : ", but in the nodes' memory while that lasts"));
-}
-
-// Copies what it needs: it runs on another thread, and may be left behind.
-FileWork::Part Trainer::tidy() const {
-  return [run_dir = options_.run_dir,
-          kept = KeptCheckpoints{.newest = options_.checkpoints_kept,
-                                 .multiples_of = options_.keep_every_steps,
-                                 .generation = info_.generation},
-          usable = std::make_shared<std::set<int64_t>>()](FileSystem& files) {
-    return remove_old_checkpoints(files, run_dir, kept, *usable);
-  };
-}
-
-Status Trainer::drained(const std::string& phase) {
-  LEASEHOLD_RETURN_IF_ERROR(save_at_last("draining"));
-  const std::string reason =
-      drain_.requested() && drain_.signal() == 0 ? std::string("the supervisor's wish")
-      : drain_.requested()                       ? fmt::format("signal {}", drain_.signal())
-      : options_.stop_after ? fmt::format("--stop-after {}", *options_.stop_after)
-                            : std::string("another rank was asked to stop");
-  event("drained", fmt::format("{} in phase {}", reason, phase), communication_details());
-  return error(Code::kDrained, "drained after step {} of {}; start the same command again to go on",
-               info_.step, options_.steps);
 }
 
 }  // namespace leasehold

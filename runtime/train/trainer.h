@@ -132,8 +132,8 @@ class Trainer {
   Result<bool> line_owed();
   Result<bool> write_carried_lines();
   void carry_lines();
-  void sync_lines_now_and_then();
   Status sync_lines();
+  Status sync_lines_now_and_then();
   void tell_notices();
   Status accept(const CheckpointHandle& checkpoint);
   Status train();
@@ -178,7 +178,7 @@ class Trainer {
   Communication communication_;  // of this generation's steps
   int64_t saved_step_ = -1;
   std::string line_;           // the newest step's metrics line, without what validation adds
-  double next_sync_s_ = 0;     // of the log, before a snapshot; steady
+  double next_sync_s_ = 0;     // of the log, where snapshots are taken; steady
   bool line_pending_ = false;  // it is not written yet
 };
 

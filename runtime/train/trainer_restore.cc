@@ -358,7 +358,6 @@ Status Trainer::start_keeping(const std::optional<Restored>& restored) {
                                     .from_memory = from_memory,
                                     .must_fit = !restored.has_value(),
                                     .timeout_s = options_.timeout_s,
-                                    .before_snapshot = [this] { sync_lines_now_and_then(); },
                                     .tidy = tidy()},
                                    engine_, info_, saves_, world_, stream_,
                                    [this](const auto& name, const auto& reason,

@@ -11,7 +11,7 @@ namespace {
 const StartInputs kInputs = {.version = "1", .train_digest = "aa"};
 
 std::string difference(const JobFile& job, const StartInputs& inputs = kInputs) {
-  return first_difference(start_facts(job, inputs), start_facts(JobFile(), kInputs));
+  return first_difference(start_facts(job, inputs), start_facts(JobFile(), kInputs), 0);
 }
 
 TEST(StartFacts, EveryInputIsOne) {

@@ -59,6 +59,19 @@ TEST(FailureReport, TheProgramSaysWhoseFaultItIs) {
     EXPECT_EQ(first.own_code, 71);
     EXPECT_EQ(first.faulty_ranks, std::vector<int>{1});
     EXPECT_EQ(first.message, "the GPU's memory failed");
+    // Whom ranks miss counts less than what another says of itself, before it and after.
+    const std::string misses = "leasehold-train ends with exit code 69, the fault of ranks 1\n";
+    const std::string broken = "leasehold-train ends with exit code 71, the fault of ranks 2\n";
+    const std::string all = "leasehold-train ends with exit code 78\n";
+    EXPECT_EQ(read(misses).faulty_ranks, std::vector<int>{1});
+    for (const std::string& text : {misses + broken, broken + misses}) {
+      EXPECT_EQ(read(text).own_code, 71);
+      EXPECT_EQ(read(text).faulty_ranks, std::vector<int>{2});
+    }
+    for (const std::string& text : {misses + all, all + misses}) {
+      EXPECT_EQ(read(text).own_code, 78);
+      EXPECT_TRUE(read(text).faulty_ranks.empty());
+    }
     for (const char* ranks : {"", "x", "3-2", "2,2", "-1", "1-9999999", "3,x"}) {
       const auto text =
           fmt::format("leasehold-train ends with exit code 66, the fault of ranks {}\n", ranks);

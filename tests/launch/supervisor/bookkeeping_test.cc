@@ -270,6 +270,36 @@ TEST_F(BookkeepingTest, ACrashIsChargedToTheHostOfTheRank) {
   EXPECT_EQ(state_.failures.back().host, "");
 }
 
+// One host's data disk does not answer: all ranks end with 69, and name its rank.
+TEST_F(BookkeepingTest, AnEndOnWhichRanksAgreedIsChargedToTheOneTheyName) {
+  const FailureReport named{.rank = 0, .own_code = 69, .faulty_ranks = {2}, .message = "rank 2: "};
+  ++state_.newest_step;
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_FALSE(fail({"a", "b"}, 69, {}, named)) << "one host of several keeps failing";
+    EXPECT_EQ(state_.failures.back().host, "b");
+  }
+  EXPECT_EQ(health("b"), Health::kQuarantined);
+  EXPECT_EQ(health("a"), Health::kGood);
+  // Who was killed, by the launcher's word, or lost says more than whom the others miss.
+  begin({"a", "b"}, 9);
+  state_.hosts.clear();
+  EXPECT_FALSE(fail({"a", "b"}, 137, {}, named));
+  EXPECT_EQ(state_.failures.back().host, "a");
+  FailureReport lost = named;
+  lost.lost = {"a"};
+  EXPECT_FALSE(fail({"a", "b"}, 69, {}, lost));
+  EXPECT_EQ(state_.failures.back().host, "a");
+  // Where the launcher says nothing it is all that is known.
+  FailureReport nothing = named;
+  nothing.rank.reset();
+  EXPECT_FALSE(fail({"a", "b"}, 137, {}, nothing));
+  EXPECT_EQ(state_.failures.back().host, "b");
+  // A rank that the launcher could not start is not the one that its peers miss.
+  FailureReport unstarted = named;
+  EXPECT_FALSE(fail({"a", "b"}, 127, {}, unstarted));
+  EXPECT_EQ(health("a"), Health::kQuarantined);
+}
+
 TEST_F(BookkeepingTest, AHostThatKeepsCrashingIsQuarantinedLongerEachTime) {
   double expected_s = 60;
   for (int round = 0; round < 8; ++round) {

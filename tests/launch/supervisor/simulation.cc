@@ -6,12 +6,6 @@
 
 namespace leasehold {
 
-namespace {
-
-constexpr const char* kCalendar = "/leases.toml";
-
-}  // namespace
-
 Simulation::Simulation(const std::string& calendar, const Job& job) : job_(job), clock_(*this) {
   files_.set_content(kCalendar, calendar);
 }
@@ -22,9 +16,17 @@ void Simulation::SimulatedClock::sleep_s(double seconds) {
 }
 
 std::unique_ptr<Supervisor> Simulation::open() {
+  auto supervisor = try_open();
+  if (supervisor.ok()) return std::move(supervisor).value();
+  LEASEHOLD_CHECK(files_.is_down(), "open: {}", supervisor.status().message());
+  return nullptr;
+}
+
+Result<std::unique_ptr<Supervisor>> Simulation::try_open() {
   SupervisorOptions options;
   options.run_dir = kRunDir;
   options.calendar_path = kCalendar;
+  options.hosts_lock = hosts_lock_;
   options.plan = {{.min_world = 1, .lanes = job_.lanes, .layouts = job_.layouts}, 2};
   options.limits = {.start_timeout_s = 60,
                     .stuck_timeout_s = 30,
@@ -43,20 +45,17 @@ std::unique_ptr<Supervisor> Simulation::open() {
     return GenerationCommand{};
   };
   const auto interrupts = [this] { return stop_at_s_ && now_s() >= *stop_at_s_ ? 1 : 0; };
-  auto supervisor = Supervisor::open(options, {files_,
-                                               clock_,
-                                               *this,
-                                               *this,
-                                               *this,
-                                               *board_,
-                                               logger_,
-                                               *launcher_,
-                                               {},
-                                               make_command,
-                                               interrupts});
-  if (supervisor.ok()) return std::move(supervisor).value();
-  LEASEHOLD_CHECK(files_.is_down(), "open: {}", supervisor.status().message());
-  return nullptr;
+  return Supervisor::open(options, {files_,
+                                    clock_,
+                                    *this,
+                                    *this,
+                                    *this,
+                                    *board_,
+                                    logger_,
+                                    *launcher_,
+                                    {},
+                                    make_command,
+                                    interrupts});
 }
 
 JobEnd Simulation::run(double limit_s, const std::function<bool()>& dies) {

@@ -75,6 +75,11 @@ class Simulation : public GenerationHost, public Prober, public Forecaster {
   JobEnd run(
       double limit_s, const std::function<bool()>& dies = [] { return false; });
 
+  // Where a supervisor claims the calendar's hosts.
+  void put_hosts_lock(const std::string& path) { hosts_lock_ = path; }
+  // A supervisor that takes the job up, or why it does not.
+  Result<std::unique_ptr<Supervisor>> try_open();
+
   FaultyFiles& files() { return files_; }
   const SupervisorState& state() const { return state_; }
   // "1: 4 ranks, planned: ..." per generation; without times.
@@ -116,6 +121,7 @@ class Simulation : public GenerationHost, public Prober, public Forecaster {
 
   static constexpr double kEpochS = 1000000;
   inline static const std::string kRunDir = "/run";
+  inline static const std::string kCalendar = "/leases.toml";
 
  private:
   // Sleeping moves the world.
@@ -172,6 +178,7 @@ class Simulation : public GenerationHost, public Prober, public Forecaster {
   static std::optional<int64_t> first_rank(const Generation& generation, const std::string& host);
 
   Job job_;
+  std::string hosts_lock_ = kCalendar + ".lock";
   FaultyFiles files_;
   SimulatedClock clock_;
   std::unique_ptr<ReportBoard> board_;

@@ -39,6 +39,33 @@ TEST(Supervisor, RunsAJobToItsEnd) {
   EXPECT_NE(world.events().find("\"generation_started\""), std::string::npos);
 }
 
+// Another job would start ranks on the same hosts.
+TEST(Supervisor, ACalendarsHostsBelongToOneJob) {
+  Simulation world(kTwoOwned, {});
+  auto other = world.files().lock(Simulation::kCalendar + ".lock", "the job in /other (host x)");
+  ASSERT_TRUE(other.ok());
+  const Status refused = world.try_open().status();
+  EXPECT_EQ(refused.code(), Code::kBadConfig);
+  for (const char* part : {"is in use", "the job in /other (host x)", "a calendar with hosts"})
+    EXPECT_NE(refused.message().find(part), std::string::npos) << refused.message();
+  EXPECT_FALSE(world.files().exists(Simulation::kRunDir + "/supervisor/state.json"));
+  other = error(Code::kInternal, "let go");
+  {
+    const auto first = world.try_open();
+    ASSERT_TRUE(first.ok()) << first.status().message();
+    EXPECT_TRUE((*first)->turn() == std::nullopt);
+  }
+  expect_done(world, world.run(1000));
+}
+
+// The directory is read-only, as an operator's may be.
+TEST(Supervisor, ACalendarThatCannotBeClaimedIsToldOf) {
+  Simulation world(kTwoOwned, {});
+  world.put_hosts_lock("/no/such/directory/lock");
+  expect_done(world, world.run(1000));
+  EXPECT_NE(world.events().find("\"hosts_not_claimed\""), std::string::npos) << world.events();
+}
+
 TEST(Supervisor, LeavesAHostBeforeItsLeaseEnds) {
   Simulation world(lease("a", 2) + lease("b", 2, "end = \"+60s\""), {});
   expect_done(world, world.run(1000));

@@ -53,6 +53,26 @@ TEST_F(TransitionTest, AnOperatorStopsWhatDoesNotRun) {
   EXPECT_EQ(decide().exit_code, 75);
 }
 
+// 75 says that nothing is lost.
+TEST_F(TransitionTest, AStopIsADrainOnlyIfTheNewestStepIsInFiles) {
+  seen_.stop_wish = "Ctrl-C";
+  state_.newest_step = 9;
+  state_.held.durable_step = 6;
+  state_.timeline = {past_generation(3, "exit code 74: no space left", false)};
+  state_.failures = {failure("exit code 74", 9, "")};
+  state_.failures.back().exit_code = 74;
+  expect(Kind::kFinish, "the state of step 9 is in no checkpoint, files have step 6");
+  expect(Kind::kFinish, "no space left");
+  EXPECT_EQ(decide().exit_code, 74);
+  state_.failures.back().exit_code = 70;
+  EXPECT_EQ(decide().exit_code, 69) << "lost, and to be started again";
+  state_.held.durable_step = 9;
+  EXPECT_EQ(decide().exit_code, 75);
+  state_.held.durable_step = 6;
+  state_.timeline.push_back(past_generation(4, "the lease of a ends", true));
+  EXPECT_EQ(decide().exit_code, 75) << "it drained, from an older step";
+}
+
 TEST_F(TransitionTest, FinishesWithWhatEndedTheJob) {
   state_.end = {65, "replay_mismatch"};
   expect(Kind::kFinish, "replay_mismatch");

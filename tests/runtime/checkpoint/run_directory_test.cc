@@ -275,22 +275,69 @@ TEST(RunDirectory, AFailingDiskLeavesNoGapAndNoHalfLine) {
 TEST(RunDirectory, WhatWaitsIsCarriedByTheCheckpoint) {
   Fixture fixture;
   const auto run = fixture.claim();
-  EXPECT_EQ(run->unwritten_metrics(1, line(1)), line(1));
+  EXPECT_EQ(run->carried_metrics(1, line(1)), line(1));
   ASSERT_TRUE(run->publish_metrics(1, line(1)).ok());
-  EXPECT_EQ(run->unwritten_metrics(1, line(1)), line(1)) << "as a checkpoint always did";
+  EXPECT_EQ(run->carried_metrics(1, line(1)), line(1)) << "as a checkpoint always did";
   fixture.files.set_capacity(0);
   ASSERT_TRUE(run->publish_metrics(2, line(2)).ok());
   ASSERT_TRUE(run->publish_metrics(3, line(3)).ok());
-  EXPECT_EQ(run->unwritten_metrics(4, line(4)) + "\n", lines(2, 4));
+  EXPECT_EQ(run->carried_metrics(4, line(4)) + "\n", lines(2, 4));
   ASSERT_TRUE(run->publish_metrics(4, line(4, "1", ", \"validation_loss\": 2")).ok());
-  EXPECT_EQ(run->unwritten_metrics(4, line(4)),
+  EXPECT_EQ(run->carried_metrics(4, line(4)),
             lines(2, 3) + line(4, "1", ", \"validation_loss\": 2"));
   for (int64_t step = 5; step < 3000; ++step)
     ASSERT_TRUE(run->publish_metrics(step, line(step)).ok());
-  const std::string carried = run->unwritten_metrics(2999, line(2999));
+  const std::string carried = run->carried_metrics(2999, line(2999));
   EXPECT_LE(carried.size(), size_t{64} << 10);
   EXPECT_TRUE(carried.ends_with(line(2998) + "\n" + line(2999)));
   EXPECT_TRUE(carried.starts_with("{\"step\": "));
+}
+
+// The power takes what was written and not synced, so that is carried, too.
+TEST(RunDirectory, WhatIsNotDurableIsCarriedByTheCheckpoint) {
+  Fixture fixture;
+  const auto run = fixture.claim();
+  for (int64_t step = 1; step <= 3; ++step)
+    ASSERT_TRUE(run->publish_metrics(step, line(step)).ok());
+  EXPECT_EQ(run->carried_metrics(4, line(4)) + "\n", lines(1, 4));
+  EXPECT_EQ(run->carried_metrics(3, line(3)) + "\n", lines(1, 3));
+  ASSERT_TRUE(run->sync_metrics().ok());
+  EXPECT_EQ(run->carried_metrics(4, line(4)), line(4));
+  ASSERT_TRUE(run->publish_metrics(4, line(4)).ok());
+  fixture.files.set_capacity(fixture.files.used_bytes());
+  ASSERT_TRUE(run->publish_metrics(5, line(5)).ok());
+  EXPECT_EQ(run->carried_metrics(6, line(6)) + "\n", lines(4, 6)) << "written, waiting, own";
+  fixture.files.remove_capacity_limit();
+  EXPECT_FALSE(run->must_sync());
+  int64_t step = 6;
+  for (; !run->must_sync() && step < 3000; ++step)
+    ASSERT_TRUE(run->publish_metrics(step, line(step)).ok());
+  EXPECT_EQ(run->carried_metrics(step, line(step)) + "\n", lines(4, step)) << "none is lost yet";
+  while (step < 3000) {
+    ASSERT_TRUE(run->publish_metrics(step, line(step)).ok());
+    ++step;
+  }
+  const std::string carried = run->carried_metrics(step, line(step));
+  EXPECT_LE(std::ssize(carried), MetricsLog::kMaxCarriedBytes + std::ssize(line(step)));
+  EXPECT_TRUE(carried.ends_with(lines(2990, 2999) + line(3000)));
+}
+
+// A failed sync is told, once, and so is the one that succeeds after it.
+TEST(RunDirectory, ALogThatCannotBeMadeDurableIsTold) {
+  Fixture fixture;
+  const auto run = fixture.claim();
+  ASSERT_TRUE(run->publish_metrics(1, line(1)).ok());
+  for (int i = 0; i < 2; ++i) {
+    fixture.files.fail_change(fixture.files.num_changes());
+    EXPECT_EQ(run->sync_metrics().code(), Code::kStorage);
+  }
+  EXPECT_EQ(run->carried_metrics(2, line(2)) + "\n", lines(1, 2));
+  ASSERT_TRUE(run->sync_metrics().ok());
+  const auto notices = run->take_notices();
+  ASSERT_EQ(notices.size(), 2U);
+  EXPECT_EQ(notices[0].name, "log_not_durable");
+  EXPECT_NE(notices[0].reason.find("metrics.jsonl"), std::string::npos) << notices[0].reason;
+  EXPECT_EQ(notices[1].name, "log_durable");
 }
 
 // The power fails, and with it goes what was not synced.

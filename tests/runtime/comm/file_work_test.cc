@@ -158,6 +158,45 @@ TEST_F(FileWorkTest, AStopEndsItSoon) {
   EXPECT_EQ(outcomes[1].message(), "the rank leaves");
 }
 
+// A save before the ranks leave has no later one to rely on.
+TEST_F(FileWorkTest, WhatWasLeftBehindIsAwaitedAsLongAsAnyPart) {
+  ASSERT_TRUE(disk_.make_directories("disk").ok());
+  held_.hold(file_of(1));
+  std::atomic<int> num_ended{0};
+  std::vector<double> waited_s(2);
+  const auto outcomes = on_ranks(2, [&](FileWork& work, Communicator& world, Stream& stream) {
+    const Status first = work.together(world, stream, "the save of step 5", writing(world.rank()));
+    EXPECT_EQ(first.code(), Code::kStorage) << first.message();
+    const double begin_s = system_clock().steady_s();
+    const Status hung = work.await_left_behind(world, stream, "the last save");
+    waited_s[static_cast<size_t>(world.rank())] = system_clock().steady_s() - begin_s;
+    EXPECT_EQ(work.idle(), world.rank() != 1);
+    std::thread storage;
+    if (++num_ended == 2) {
+      storage = std::thread([&] {
+        system_clock().sleep_s(kStallS / 2);
+        held_.release();
+      });
+    }
+    const Status free = work.await_left_behind(world, stream, "the last save");
+    EXPECT_TRUE(free.ok()) << free.message();
+    EXPECT_TRUE(work.idle());
+    const Status last = work.together(world, stream, "the last save", writing(world.rank()));
+    EXPECT_TRUE(last.ok()) << last.message();
+    EXPECT_TRUE(work.await_left_behind(world, stream, "nothing").ok());
+    if (storage.joinable()) storage.join();
+    return hung;
+  });
+  for (size_t rank = 0; rank < 2; ++rank) {
+    EXPECT_EQ(outcomes[rank].code(), Code::kStorage);
+    EXPECT_GE(waited_s[rank], kStallS);
+  }
+  EXPECT_NE(outcomes[0].message().find("rank 1 (node-1): the last save: the save of step 5, which "
+                                       "was given up before, hangs"),
+            std::string::npos)
+      << outcomes[0].message();
+}
+
 // However long it hangs: what a rank that leaves was at is left behind within a second or two.
 TEST_F(FileWorkTest, AStopDoesNotWaitForWhatHangs) {
   ASSERT_TRUE(disk_.make_directories("disk").ok());

@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "collectives/threads.h"
+#include "runtime/base/rank_list.h"
 #include "runtime/device/cpu_device.h"
 
 namespace leasehold {
@@ -79,6 +80,30 @@ TEST(KernelSetChoice, ARunKeepsItsSetOrSaysWhoCannot) {
   // A set that an older table named and this one does not.
   weak.recorded = {12, "Excavator", "run/step-12"};
   expect_refused(choose_kernel_set(std::vector{strong, weak}, false).status(), {"Excavator"});
+}
+
+// So that a supervisor leaves out the hosts that cannot, and the job continues on the others.
+TEST(KernelSetChoice, ARefusalBeginsWithTheRanksWhoseFaultItIs) {
+  const auto named = [](const std::vector<KernelSetOffer>& offers) {
+    const Status status = choose_kernel_set(offers, false).status();
+    EXPECT_EQ(status.code(), Code::kBadConfig);
+    return ranks_named(status.message());
+  };
+  KernelSetOffer strong = offer("a", kAvx512Sets), weak = offer("b", kAvx2Sets);
+  strong.recorded = {10, "SkylakeX", "run/step-10"};
+  EXPECT_EQ(named({strong, weak, strong, weak}), (std::vector<int>{1, 3}));
+  EXPECT_EQ(named({weak, strong, strong}), std::vector<int>{0});
+  weak.recorded = strong.recorded;
+  EXPECT_EQ(named({weak, weak}), std::vector<int>()) << "everybody's is nobody's";
+  strong.recorded = weak.recorded = {};
+  strong.asked = weak.asked = "SkylakeX";
+  EXPECT_EQ(named({strong, strong, weak}), std::vector<int>{2});
+  strong.asked = "auto";
+  EXPECT_EQ(named({weak, strong, strong}), std::vector<int>{0}) << "given another job file";
+  weak.asked = "auto";
+  KernelSetOffer other = offer("c", {"Prescott"});
+  EXPECT_EQ(named({other, strong, weak}), std::vector<int>{0});
+  EXPECT_EQ(named({other, strong}), std::vector<int>()) << "of two nobody knows";
 }
 
 TEST(KernelSetChoice, AVariableOfOneRankBindsAll) {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "collectives/threads.h"
+#include "runtime/base/rank_list.h"
 #include "runtime/device/cpu_device.h"
 
 namespace leasehold {
@@ -13,12 +14,28 @@ using Facts = std::vector<StartFact>;
 
 TEST(AgreedStart, NamesTheFirstFactThatDiffers) {
   const Facts mine = {{"seed", "1"}, {"lr", "0.1"}};
-  EXPECT_EQ(first_difference(mine, mine), "");
-  EXPECT_EQ(first_difference(mine, Facts{{"seed", "1"}, {"lr", "0.2"}}),
-            "lr is 0.1 here and 0.2 on rank 0");
-  EXPECT_EQ(first_difference(mine, Facts{{"lr", "0.1"}}), "seed is not known on rank 0");
-  EXPECT_EQ(first_difference(Facts{{"lr", "0.1"}}, mine), "seed is known on rank 0 alone");
-  EXPECT_EQ(first_difference(Facts{{"lr", ""}}, Facts{{"lr", "0"}}), "lr is  here and 0 on rank 0");
+  EXPECT_EQ(first_difference(mine, mine, 0), "");
+  EXPECT_EQ(first_difference(mine, Facts{{"seed", "1"}, {"lr", "0.2"}}, 3),
+            "lr is 0.1 here and 0.2 on rank 3");
+  EXPECT_EQ(first_difference(mine, Facts{{"lr", "0.1"}}, 0), "seed is not known on rank 0");
+  EXPECT_EQ(first_difference(Facts{{"lr", "0.1"}}, mine, 2),
+            "seed is known on rank 2 and not here");
+  EXPECT_EQ(first_difference(Facts{{"lr", ""}}, Facts{{"lr", "0"}}, 0),
+            "lr is  here and 0 on rank 0");
+}
+
+TEST(AgreedStart, MostNodesAreRight) {
+  const auto rank = [](const std::vector<std::string>& facts,
+                       const std::vector<std::string>& nodes) {
+    return majority_rank(facts, nodes);
+  };
+  EXPECT_EQ(rank({"x"}, {"a"}), 0);
+  EXPECT_EQ(rank({"x", "y"}, {"a", "b"}), 0) << "of two nobody knows";
+  EXPECT_EQ(rank({"y", "x"}, {"a", "b"}), 0);
+  EXPECT_EQ(rank({"x", "y", "y"}, {"a", "b", "c"}), 1);
+  EXPECT_EQ(rank({"x", "y", "y", "x"}, {"a", "b", "c", "d"}), 0);
+  EXPECT_EQ(rank({"x", "x", "x", "y", "y"}, {"a", "a", "a", "b", "c"}), 3) << "two nodes of three";
+  EXPECT_EQ(rank({"x", "y", "y"}, {"a", "b", "b"}), 1) << "as many nodes, more ranks";
 }
 
 // Runs compare_start on a world of threads whose rank `odd` has another value of `name`.
@@ -51,13 +68,13 @@ TEST(AgreedStart, EveryRankHearsWhichOneDiffers) {
   }
 }
 
-// All others differ from rank 0 then: the first of them is named, with both values.
-TEST(AgreedStart, AnOddRank0IsSeenByTheOthers) {
+TEST(AgreedStart, AnOddRank0IsTheOddOne) {
   for (const Status& status : compare_with(3, 0, "batch.sequences")) {
     EXPECT_EQ(status.code(), Code::kBadConfig);
-    EXPECT_NE(status.message().find("batch.sequences is 8 here and another on rank 0"),
+    EXPECT_NE(status.message().find("node n0: batch.sequences is another here and 8 on rank 1"),
               std::string::npos)
         << status.message();
+    EXPECT_EQ(ranks_named(status.message()), std::vector<int>{0}) << status.message();
   }
 }
 

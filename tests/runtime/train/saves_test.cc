@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <filesystem>
+#include <thread>
 
 #include "tests/runtime/train/trainer_fixture.h"
 #include "tests/support/faulty_files.h"
@@ -83,6 +84,41 @@ TEST_F(SavesTest, ALastSaveThatFailsIsTriedAgainAndThenTold) {
   EXPECT_EQ(generation("drained", settings, files).code(), Code::kDrained);
 }
 
+// 75 is said where a checkpoint of the newest step exists, and only there: 74 where it could not be
+// written. With snapshots and without, in whichever phase the drain is asked for.
+TEST_F(SavesTest, ADrainWhoseSaveFailsIsNone) {
+  ASSERT_TRUE(generation("undisturbed", {}).ok());
+  for (const SnapshotMode snapshot : {SnapshotMode::kOff, SnapshotMode::kEvery}) {
+    for (const bool at_start : {false, true}) {
+      FullFiles files;
+      files.full = true;
+      RunSettings settings = {.ranks = 2, .snapshot = snapshot, .nodes = {"a", "b"}};
+      settings.drain_at_start = at_start;
+      settings.on_step = [&](const StepMetrics& metrics, DrainRequest& drain) {
+        if (metrics.step >= 4) drain.request(10);
+      };
+      const std::string name = fmt::format("drain-{}-{}", static_cast<int>(snapshot), at_start);
+      const Status failed = generation(name, settings, files);
+      EXPECT_EQ(failed.exit_code(), 74) << failed.message();
+      EXPECT_NE(failed.message().find("is in no checkpoint"), std::string::npos)
+          << failed.message();
+      EXPECT_EQ(events(name).find("\"drained\""), std::string::npos) << events(name);
+      files.full = false;
+      const Status drained = generation(name, settings, files);
+      EXPECT_EQ(drained.exit_code(), 75) << drained.message();
+      const std::string newest = checkpoints(name).back();
+      EXPECT_NE(drained.message().find(
+                    fmt::format("after step {} of", parse_checkpoint_name(newest).value())),
+                std::string::npos)
+          << newest << ": " << drained.message();
+      EXPECT_EQ(newest == "step-00000000", at_start);
+      EXPECT_TRUE(generation(name, {}).ok());
+      EXPECT_EQ(metrics(name), metrics("undisturbed"));
+      EXPECT_EQ(state(name), state("undisturbed"));
+    }
+  }
+}
+
 TEST_F(SavesTest, InTheBackgroundAFirstSaveThatFailsIsTriedAgain) {
   FullFiles files;
   files.full = true;
@@ -138,6 +174,39 @@ TEST_F(SavesTest, ASaveThatHangsCostsThatSaveOnly) {
   EXPECT_NE(log.find("periodic, in the background", failed), std::string::npos) << log;
   EXPECT_EQ(metrics("hung"), metrics("undisturbed"));
   EXPECT_EQ(state("hung", kManySteps), state("undisturbed", kManySteps));
+}
+
+// The save before the ranks leave waits for one that was given up, and hangs still, as long as for
+// its own files.
+TEST_F(SavesTest, ALastSaveWaitsForAnEarlierOneThatHangs) {
+  FullFiles files;
+  files.hold("shard-00001");
+  SleeplessClock clock;
+  std::thread storage;
+  RunSettings settings = {.ranks = 2,
+                          .checkpoint_every = 2,
+                          .snapshot = SnapshotMode::kEvery,
+                          .nodes = {"a", "b"},
+                          .steps = 1000,
+                          .stall_s = 1};
+  settings.validate_every = 0;
+  settings.clock = &clock;
+  settings.on_step = [&](const StepMetrics&, DrainRequest& drain) {
+    system_clock().sleep_s(0.02);
+    if (storage.joinable() || events("last").find("save_failed") == std::string::npos) return;
+    storage = std::thread([&] {
+      system_clock().sleep_s(0.5);
+      files.release();
+    });
+    drain.request(10);
+  };
+  const Status drained = generation("last", settings, files);
+  files.release();
+  ASSERT_TRUE(storage.joinable());
+  storage.join();
+  EXPECT_EQ(drained.code(), Code::kDrained) << drained.message() << events("last");
+  const std::string log = events("last");
+  EXPECT_NE(log.find("checkpoint_saved", log.find("save_failed")), std::string::npos) << log;
 }
 
 // For longer than the deadline of a collective the other rank has nothing to do.

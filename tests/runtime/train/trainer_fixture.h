@@ -40,6 +40,7 @@ struct RunSettings {
   bool repeats_bits = true;  // replays
   bool skip_nonfinite = false;
   int64_t max_skipped = 100;
+  bool drain_at_start = false;  // asked of rank 0 before it runs
   // Called on rank 0 after each step.
   std::function<void(const StepMetrics&, Engine&)> touch = [](const StepMetrics&, Engine&) {};
   // Called on rank 0 with each step's metrics.
@@ -123,6 +124,7 @@ class TrainerTest : public testing::Test {
     options.job.identity = {{"optimizer.lr", fmt::format("{}", settings.lr)}};
     options.job.model = to_map(job.model);
     DrainRequest drain;
+    if (settings.drain_at_start && world.rank() == 0) drain.request(10);
     RunProgress progress;
     RunObserver observer;
     observer.on_step = [&](const StepMetrics& metrics) {

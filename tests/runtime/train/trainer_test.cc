@@ -1,6 +1,9 @@
 // A whole run over thread ranks: stopped and resumed on other numbers of ranks it leaves the same
 // metrics and the same state as the run that nobody disturbed.
+#include <filesystem>
+
 #include "tests/runtime/train/trainer_fixture.h"
+#include "tests/support/held_files.h"
 
 namespace leasehold {
 namespace {
@@ -113,6 +116,61 @@ TEST_F(TrainerTest, APowerLossLeavesNoGapInTheLog) {
     ASSERT_EQ(now, metrics("whole")) << "power lost at change " << n << events("run", files);
   }
   EXPECT_GT(num_losses, 3);
+}
+
+// Rank 0's machine loses its power between two syncs of the log, and the state comes from its
+// partner's memory, which is newer than the log's durable lines.
+TEST_F(TrainerTest, APartnersMemoryBringsTheLinesThatThePowerTook) {
+  constexpr int64_t kManySteps = 24;
+  const RunSettings whole = {.validate_every = 6, .steps = kManySteps};
+  ASSERT_TRUE(generation("whole", whole).ok());
+  FaultyFiles disk;
+  HeldFiles files(disk);
+  files.slow_down("metrics.jsonl", 0.02);  // at 2% of the time no second sync comes for 50 steps
+  RunSettings settings = whole;
+  settings.ranks = 2;
+  settings.snapshot = SnapshotMode::kEvery;
+  settings.nodes = {"a", "b"};
+  settings.on_step = [&](const StepMetrics& step, DrainRequest&) {
+    if (step.step == 20) disk.crash_now();
+  };
+  EXPECT_EQ(generation("run", settings, files).code(), Code::kStorage);
+  for (const auto& entry : std::filesystem::directory_iterator(memory())) {
+    if (entry.path().string().find("@a") != std::string::npos)
+      std::filesystem::remove(entry.path());
+  }
+  disk.restart(FaultyFiles::Loss::kUnsynced);
+  settings.ranks = 1;
+  settings.nodes = {"b"};
+  settings.on_step = [](const StepMetrics&, DrainRequest&) {};
+  const Status done = generation("run", settings, disk);
+  ASSERT_TRUE(done.ok()) << done.message();
+  const std::string told = events("run", disk);
+  EXPECT_NE(told.find("memory: "), std::string::npos) << told;
+  EXPECT_EQ(told.find("metrics_gap"), std::string::npos) << told;
+  EXPECT_EQ(metrics("run", disk), metrics("whole"));
+}
+
+// A disk that is full for so long that hundreds of lines wait keeps no snapshot from being taken.
+TEST_F(TrainerTest, SnapshotsHaveRoomForTheLinesThatWait) {
+  constexpr int64_t kManySteps = 150;
+  FaultyFiles files;
+  RunSettings settings = {.ranks = 2,
+                          .validate_every = 0,
+                          .snapshot = SnapshotMode::kEvery,
+                          .nodes = {"a", "b"},
+                          .steps = kManySteps};
+  settings.on_step = [&](const StepMetrics& step, DrainRequest&) {
+    if (step.step == 3) files.set_capacity(0);
+  };
+  EXPECT_EQ(generation("full", settings, files).code(), Code::kStorage);
+  files.remove_capacity_limit();
+  settings.on_step = [](const StepMetrics&, DrainRequest&) {};
+  ASSERT_TRUE(generation("full", settings, files).ok());
+  const std::string told = events("full", files);
+  EXPECT_EQ(told.find("snapshot_failed"), std::string::npos) << told;
+  EXPECT_EQ(told.find("metrics_gap"), std::string::npos) << told;
+  EXPECT_EQ(metrics("full", files).size(), static_cast<size_t>(kManySteps));
 }
 
 // A disk that is full for a while costs no line and ends nothing.
