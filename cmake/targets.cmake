@@ -105,7 +105,8 @@ function(leasehold_kernels name)
     set_target_properties(leasehold_${name} PROPERTIES LEASEHOLD_NO_HOST_TOUCH ON)
   else()
     # --fmad=false as -ffp-contract=off: a vector's kernel and a scalar's would fuse other multiplications.
-    target_compile_options(leasehold_${name} PRIVATE --threads=2 --fmad=false -Xcompiler=-Wall)
+    # The host's part of a file is compiled with the host's own rules, and AArch64 has fused multiply-adds.
+    target_compile_options(leasehold_${name} PRIVATE --threads=2 --fmad=false -Xcompiler=-Wall,-ffp-contract=off,-fsigned-char)
     if(LEASEHOLD_WARNINGS_AS_ERRORS)
       target_compile_options(leasehold_${name} PRIVATE --Werror=all-warnings)
     endif()
