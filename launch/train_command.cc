@@ -13,6 +13,7 @@
 #include "models/gpt.h"
 #include "runtime/checkpoint/snapshot_room.h"
 #include "runtime/comm/host_exchange.h"
+#include "runtime/base/resource_exhausted.h"
 
 namespace leasehold {
 
@@ -208,7 +209,8 @@ Status run_train(const TrainCommand& command, ProcessGroup& processes, DrainRequ
                                open_kernel_set(job, may_change, processes, *stream, timeout_s));
   }
   Result<ComputeDevice> made = make_compute(command, job, processes);
-  LEASEHOLD_RETURN_IF_ERROR(agree(world, *stream, made.status(), after_group_timeout(timeout_s)));
+  LEASEHOLD_RETURN_IF_ERROR(
+      as_refusal(agree(world, *stream, made.status(), after_group_timeout(timeout_s))));
   ComputeDevice& compute = *made;
 
   const bool only_forecasts = command.dry_run || !command.forecasts.empty();
@@ -234,7 +236,10 @@ Status run_train(const TrainCommand& command, ProcessGroup& processes, DrainRequ
   const MeshShape shape = make_mesh_shape(job.parallel, num_ranks);
   const ModelSource source = gpt_source(job.model);
   const EngineOptions engine_options = make_engine_options(job);
-  LEASEHOLD_ASSIGN_OR_RETURN(Mesh mesh, Mesh::create(world, shape, compute.make_group));
+  auto meshed = Mesh::create(world, shape, compute.make_group);
+  LEASEHOLD_RETURN_IF_ERROR(
+      as_refusal(agree(world, *stream, meshed.status(), after_group_timeout(timeout_s))));
+  Mesh& mesh = *meshed;
   const auto digest = [&] {
     return digest_arithmetic(*compute.device, *compute.kernels,
                              make_probe(job.model, job.batch.microbatch, job.parallel.tensor),
@@ -242,9 +247,10 @@ Status run_train(const TrainCommand& command, ProcessGroup& processes, DrainRequ
   };
   const auto digests = digest();
   LEASEHOLD_RETURN_IF_ERROR(
-      agree(world, *stream, digests.status(), after_group_timeout(timeout_s)));
+      as_refusal(agree(world, *stream, digests.status(), after_group_timeout(timeout_s))));
   auto engine = Engine::create(*compute.device, *compute.kernels, mesh, source, engine_options);
-  LEASEHOLD_RETURN_IF_ERROR(agree(world, *stream, engine.status(), after_group_timeout(timeout_s)));
+  LEASEHOLD_RETURN_IF_ERROR(
+      as_refusal(agree(world, *stream, engine.status(), after_group_timeout(timeout_s))));
 
   TrainerOptions options =
       make_trainer_options(job, prepared->inputs.train_digest, processes.node());

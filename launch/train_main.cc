@@ -22,6 +22,9 @@
 #include "launch/train_command.h"
 #include "runtime/base/broken_host.h"
 #include "runtime/base/rank_list.h"
+#include "runtime/base/resource_exhausted.h"
+#include "runtime/device/cuda.h"
+#include "runtime/tensor/blas/blas.h"
 
 namespace leasehold {
 
@@ -47,7 +50,7 @@ int report(const Status& status) {
 [[noreturn]] void leave(ProcessGroup& processes, const Status& status) {
   const int rank = processes.world().rank();
   const bool alone = status.code() == Code::kUnavailable || status.code() == Code::kInternal ||
-                     status.code() == kBrokenHost;
+                     status.code() == kBrokenHost || status.code() == kResourceExhausted;
   if (!status.ok() && (alone || rank == 0)) {
     // A rank that lost a peer is not to blame, and says nothing of it.
     std::vector<int> ranks;

@@ -26,8 +26,10 @@ Result<std::vector<std::string>> all_gather_bytes(Communicator& group, Stream& s
 Result<std::string> broadcast_bytes(Communicator& group, Stream& stream, const std::string& mine,
                                     int root, Deadline deadline);
 // Collective. Returns ok if every rank's status is ok. Otherwise returns, on every rank, the
-// failure of the lowest failing rank, prefixed by the ranks that failed with its code ("ranks 2-3:
-// ", runtime/base/rank_list.h) unless all ranks did. This is how ranks leave a phase together.
+// failure of the lowest failing rank, or if some failed otherwise than by the loss of a peer
+// (kUnavailable), of the lowest of those. It is prefixed by the ranks that failed with its code
+// ("ranks 2-3: ", runtime/base/rank_list.h) unless all ranks did. This is how ranks leave a phase
+// together.
 Status agree(Communicator& group, Stream& stream, const Status& mine, Deadline deadline);
 // Collective. Waits until `done` has been true on every rank, however long that takes: it must
 // become true by itself, or by the limits of what it waits for. Meanwhile the ranks meet in short

@@ -85,7 +85,7 @@ class Engine {
  public:
   // Allocates everything; no memory is allocated inside a step. Local, except that every rank must
   // call it. References must outlive the engine. kBadConfig when the batch does not fit the mesh,
-  // kUnavailable when memory does not suffice.
+  // kResourceExhausted when memory does not suffice.
   static Result<std::unique_ptr<Engine>> create(Device& device, Kernels& kernels, Mesh& mesh,
                                                 const ModelSource& source,
                                                 const EngineOptions& options);

@@ -2,6 +2,7 @@
 #include "runtime/base/broken_host.h"
 #include "runtime/device/cuda_device.h"
 #include "tests/emulated_gpu/emulation.h"
+#include "runtime/base/resource_exhausted.h"
 #include "tests/runtime/device/cuda_under_test.h"
 
 namespace leasehold {
@@ -33,11 +34,11 @@ TEST_F(CudaFaults, MemoryThatRunsOutNamesPurposeAndWhatIsFree) {
   CudaUnderTest under_test;
   emulation::set_memory_limit(0, 1 << 20);
   const auto memory = under_test.device().allocate(2 << 20, MemoryKind::kDevice, "activations");
-  expect_parts(memory.status(), Code::kUnavailable,
+  expect_parts(memory.status(), kResourceExhausted,
                {"no memory for activations (2097152 bytes)", "cuda:0", "free", "batch.microbatch"});
   emulation::fail_call("cudaHostAlloc", 1, cudaErrorMemoryAllocation);
   const auto pinned = under_test.device().allocate(100, MemoryKind::kPinned, "staging");
-  expect_parts(pinned.status(), Code::kUnavailable,
+  expect_parts(pinned.status(), kResourceExhausted,
                {"no pinned host memory for staging", "ulimit"});
 }
 
