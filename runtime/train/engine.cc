@@ -122,14 +122,17 @@ class EngineImplementation : public Engine {
       }
       result.lr = learning_rate(options_.optimizer, step, options_.steps);
       // Both are the same numbers on every rank.
-      if (std::isfinite(result.loss) && std::isfinite(result.gradient_norm)) {
+      if (std::isfinite(result.loss) && is_usable(options_.optimizer, result.gradient_norm)) {
         LEASEHOLD_RETURN_IF_ERROR(update(step, request, result));
       } else if (request.skip_nonfinite) {
         result.skipped = true;
       } else {
         failed_alike_ = true;
-        return error(Code::kBadData, "step {}: loss {} and gradient norm {} are not finite",
-                     step + 1, result.loss, result.gradient_norm);
+        return error(Code::kBadData, "step {}: loss {} and gradient norm {} are {}", step + 1,
+                     result.loss, result.gradient_norm,
+                     std::isfinite(result.loss) && std::isfinite(result.gradient_norm)
+                         ? "too large for AdamW's second moment: set optimizer.grad_clip"
+                         : "not finite");
       }
       result.communication = streams_.meter->end();
       result.num_tokens = options_.batch.num_microbatches * options_.B * options_.T;
