@@ -1,6 +1,5 @@
 #include "launch/compose.h"
 
-#include <cstdlib>
 #include <optional>
 #include <sched.h>
 #include <unistd.h>
@@ -27,11 +26,10 @@ DType dtype_of(const DeviceSection& section) {
 
 Result<ComputeDevice> make_cuda_device(DType dtype, const NodePlace& place, double timeout_s,
                                        double wait_limit_s) {
-  // Streams share the device's queues of work, 8 unless told otherwise: then what waits for a peer
-  // would hold up streams that do not. Read when the driver starts.
-  ::setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", 0);
   ComputeDevice made;
-  auto device = create_cuda_device(place.rank, wait_limit_s);
+  const auto index = cuda_device_of_rank(place.rank);
+  auto device = index.ok() ? create_cuda_device(*index, wait_limit_s)
+                           : Result<std::unique_ptr<Device>>(index.status());
   if (!device.ok() && place.node.empty()) return device.status();
   if (!device.ok()) {
     return device.status().annotated(

@@ -5,6 +5,7 @@
 #include <map>
 
 #include "launch/compose.h"
+#include "launch/gpu_places.h"
 #include "launch/kernel_sets.h"
 #include "launch/progress.h"
 #include "launch/start_facts.h"
@@ -225,6 +226,10 @@ Status run_train(const TrainCommand& command, ProcessGroup& processes, DrainRequ
   }
   if (only_forecasts) {
     Status printed;
+  if (!is_planned(command)) {
+    LEASEHOLD_RETURN_IF_ERROR(
+        check_own_gpus(*compute.device, processes, *stream, after_group_timeout(timeout_s)));
+  }
     if (world.rank() == 0 && command.forecasts.empty()) {
       printed = print_memory(job, make_mesh_shape(job.parallel, num_ranks), kernel_set,
                              count_nodes(command, processes), compute);

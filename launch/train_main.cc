@@ -210,6 +210,9 @@ int run_train_main(int argc, char** argv) {
 }  // namespace leasehold
 
 int main(int argc, char** argv) {
+  // Before MPI starts threads that read the environment, or a driver that does.
+  leasehold::set_cuda_environment();
+  leasehold::blas::reserve_environment();
   try {
     const std::string_view command = argc > 1 ? argv[1] : "";
     if (command == "evaluate") return leasehold::run_evaluate_main(argc - 1, argv + 1);

@@ -1,8 +1,10 @@
 // What the CUDA device says where calls of the runtime fail: failures that the emulation injects.
+#include <cstdlib>
+
 #include "runtime/base/broken_host.h"
+#include "runtime/base/resource_exhausted.h"
 #include "runtime/device/cuda_device.h"
 #include "tests/emulated_gpu/emulation.h"
-#include "runtime/base/resource_exhausted.h"
 #include "tests/runtime/device/cuda_under_test.h"
 
 namespace leasehold {
@@ -28,6 +30,19 @@ TEST_F(CudaFaults, NoDriverAndNoDeviceAreBadConfigurationWithTheWayOut) {
   emulation::fail_call("cudaGetDeviceCount", 1, cudaErrorNoDevice);
   expect_parts(CudaDevice::create({}).status(), Code::kBadConfig,
                {"no device", "CUDA_VISIBLE_DEVICES", "write \"cpu\""});
+}
+
+// As when MPI started the driver before this program could say how it wants its kernels loaded.
+TEST_F(CudaFaults, ADriverThatLoadsLazilyUnaskedIsRefused) {
+  emulation::set_lazy_loading(true);
+  expect_parts(CudaDevice::create({}).status(), Code::kBadConfig,
+               {"cuda:0", "first launched", "CUDA_MODULE_LOADING=EAGER",
+                "CUDA_DEVICE_MAX_CONNECTIONS=32", "mpirun -x"});
+  ::setenv("CUDA_MODULE_LOADING", "LAZY", 1);
+  EXPECT_TRUE(CudaDevice::create({}).ok()) << "it was asked for";
+  ::setenv("CUDA_MODULE_LOADING", "EAGER", 1);
+  emulation::set_lazy_loading(false);
+  EXPECT_TRUE(CudaDevice::create({}).ok());
 }
 
 TEST_F(CudaFaults, MemoryThatRunsOutNamesPurposeAndWhatIsFree) {
