@@ -140,7 +140,8 @@ EngineOptions make_engine_options(const JobFile& job) {
           .num_chunks = static_cast<int>(job.parallel.chunks),
           .reduction = job.parallel.reduction == "fast" ? Reduction::kFast : Reduction::kCanonical,
           .recompute = recompute_of(job.parallel.recompute),
-          .timeout_s = job.launch.stuck_timeout_s};
+          .timeout_s = job.launch.stuck_timeout_s,
+          .rehearse = job.device.kind == "cuda"};
 }
 
 TrainerOptions make_trainer_options(const JobFile& job, const std::string& data_digest,

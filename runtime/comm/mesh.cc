@@ -73,18 +73,25 @@ Result<Mesh> Mesh::create(Communicator& world, const MeshShape& shape, const Gro
 }
 
 Mesh Mesh::planned(const MeshShape& shape, int rank) {
-  auto world = create_planned_communicator(rank, shape.num_ranks(), "world");
+  return of_stubs(shape, rank, create_planned_communicator);
+}
+
+Mesh Mesh::idle(const MeshShape& shape, int rank) {
+  return of_stubs(shape, rank, create_idle_communicator);
+}
+
+Mesh Mesh::of_stubs(const MeshShape& shape, int rank, Stub create) {
+  auto world = create(rank, shape.num_ranks(), "world");
   Mesh mesh(*world, shape);
   mesh.planned_world_ = std::move(world);
   const MeshCoordinates& at = mesh.coordinates_;
   const auto plan = [&](Axis axis, int place) {
-    mesh.groups_[static_cast<size_t>(axis)] =
-        create_planned_communicator(place, shape.size(axis), axis_name(axis));
+    mesh.groups_[static_cast<size_t>(axis)] = create(place, shape.size(axis), axis_name(axis));
   };
   plan(Axis::kData, at.data);
   plan(Axis::kPipeline, at.pipeline);
   plan(Axis::kTensor, at.tensor);
-  mesh.pipeline_back_ = create_planned_communicator(at.pipeline, shape.pipeline, "pipeline, back");
+  mesh.pipeline_back_ = create(at.pipeline, shape.pipeline, "pipeline, back");
   return mesh;
 }
 

@@ -57,6 +57,9 @@ class Mesh {
   Communicator& group(Axis axis) const { return *groups_[static_cast<size_t>(axis)]; }
   // Returns a second group along the pipeline axis, for data that flows back from later stages: it
   // does not queue after data that flows ahead.
+  // The same for rehearsals: operations are done at once and move nothing
+  // (create_idle_communicator).
+  static Mesh idle(const MeshShape& shape, int rank);
   Communicator& pipeline_back() const { return *pipeline_back_; }
 
  private:
@@ -72,4 +75,5 @@ class Mesh {
   std::unique_ptr<Communicator> pipeline_back_;
 };
 
+  static Mesh of_stubs(const MeshShape& shape, int rank, Stub create);
 }  // namespace leasehold
