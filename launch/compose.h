@@ -2,7 +2,6 @@
 // runtime's options.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <string>
 
@@ -21,8 +20,9 @@ struct ComputeDevice {
   std::unique_ptr<Kernels> kernels;
   // Makes the groups whose operations run on the device's streams of groups of host memory; empty
   // where those serve themselves.
-  std::function<Result<std::unique_ptr<Communicator>>(Communicator& host_group)> make_group;
+  Mesh::GroupMaker make_group;
 };
+
 // Where a rank stands among those of its node.
 struct NodePlace {
   std::string node;  // "": the process is no rank of a job

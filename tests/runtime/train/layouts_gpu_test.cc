@@ -3,6 +3,7 @@
 #include <chrono>
 #include <gtest/gtest.h>
 
+#include "collectives/nccl_forecast.h"
 #include "models/gpt.h"
 #include "runtime/device/cuda.h"
 #include "runtime/device/planned_device.h"
@@ -107,7 +108,6 @@ TEST_P(LayoutsGpuTest, IsForecastWithoutAGpu) {
   });
 }
 
-std::vector<LayoutCase> table() {
 // A library that meets a product for the first time chooses, and may load what waits for all that
 // runs, while a peer waits for this rank.
 TEST_P(LayoutsGpuTest, ARehearsalMeetsEveryProductAndChangesNoBit) {
@@ -147,6 +147,7 @@ TEST_P(LayoutsGpuTest, MakesTheCommunicatorsThatWereForecast) {
   });
 }
 
+std::vector<LayoutCase> table() {
   const auto bf16 = DType::kBf16;
   std::vector<LayoutCase> table = {{.data = 2, .zero = 1},
                                    {.data = 2, .zero = 1, .precision = bf16},
