@@ -32,6 +32,7 @@ class NcclCommunicator : public Communicator {
   Status health() const override { return group_->health(); }
   void abort(const Status& reason) override { group_->give_up(reason); }
   double busy_s() override { return group_->busy_s(); }
+  int num_device_communicators() const override { return group_->num_communicators(); }
 
   // A new NCCL communicator with an id of its own: one that ncclCommSplit made would share what its
   // parent holds, and could not be aborted without it.
@@ -44,16 +45,17 @@ class NcclCommunicator : public Communicator {
       return group_->health();
     }
     if (*host == nullptr) return std::unique_ptr<Communicator>();
-    return make(std::move(*host), device_, name, group_->timeout_s(), watch_);
+    return make(std::move(*host), device_, name, group_->timeout_s(), {}, watch_);
   }
 
   static Result<std::unique_ptr<Communicator>> make(std::unique_ptr<Communicator> host,
                                                     CudaDevice& device, const std::string& name,
-                                                    double timeout_s,
+                                                    double timeout_s, const NcclOptions& options,
                                                     const std::shared_ptr<NcclWatch>& watch) {
     if (host->size() == 1) return create_self_communicator(name, device);
-    LEASEHOLD_ASSIGN_OR_RETURN(std::shared_ptr<NcclGroup> group,
-                               NcclGroup::create(std::move(host), device, name, timeout_s));
+    LEASEHOLD_ASSIGN_OR_RETURN(
+        std::shared_ptr<NcclGroup> group,
+        NcclGroup::create(std::move(host), device, name, timeout_s, options));
     return std::unique_ptr<Communicator>(
         std::make_unique<NcclCommunicator>(std::move(group), device, watch));
   }
@@ -104,6 +106,8 @@ class NcclCommunicator : public Communicator {
   }
 
   Work start(const std::shared_ptr<NcclOperation>& operation, Stream& stream) {
+    LEASEHOLD_CHECK(group_->use() == GroupUse::kAll || is_message(operation->summary),
+                    "{}: {} in a group for messages", name(), to_string(operation->summary));
     group_->issue(operation, stream);
     watch_->wake();
     return Work(operation);
@@ -127,9 +131,11 @@ class NcclCommunicator : public Communicator {
 
 Result<std::unique_ptr<Communicator>> create_over(Communicator& bootstrap, Device& device,
                                                   const std::string& name, double timeout_s,
+                                                  const NcclOptions& options,
                                                   const std::shared_ptr<NcclWatch>& watch) {
   LEASEHOLD_ASSIGN_OR_RETURN(auto host, bootstrap.split(0, bootstrap.rank(), name));
-  return NcclCommunicator::make(std::move(host), CudaDevice::from(device), name, timeout_s, watch);
+  return NcclCommunicator::make(std::move(host), CudaDevice::from(device), name, timeout_s, options,
+                                watch);
 }
 
 }  // namespace
@@ -143,16 +149,16 @@ void fail_cuda_stream(Stream& stream, const Status& status) {
 Result<std::unique_ptr<Communicator>> create_nccl_communicator(Communicator& bootstrap,
                                                                Device& device,
                                                                const std::string& name,
-                                                               double timeout_s) {
-  return create_over(bootstrap, device, name, timeout_s,
+                                                               double timeout_s,
+                                                               const NcclOptions& options) {
+  return create_over(bootstrap, device, name, timeout_s, options,
                      std::make_shared<NcclWatch>(kClosingLimitS));
 }
 
-std::function<Result<std::unique_ptr<Communicator>>(Communicator& host_group)> nccl_group_maker(
-    Device& device, double timeout_s) {
+Mesh::GroupMaker nccl_group_maker(Device& device, double timeout_s) {
   const auto watch = std::make_shared<NcclWatch>(kClosingLimitS);
-  return [watch, &device, timeout_s](Communicator& host_group) {
-    return create_over(host_group, device, host_group.name(), timeout_s, watch);
+  return [watch, &device, timeout_s](Communicator& host_group, GroupUse use) {
+    return create_over(host_group, device, host_group.name(), timeout_s, {.use = use}, watch);
   };
 }
 

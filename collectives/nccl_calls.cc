@@ -1,6 +1,9 @@
 #include "collectives/nccl_calls.h"
 
+#include <string_view>
+
 #include "runtime/base/check.h"
+#include "runtime/base/resource_exhausted.h"
 
 namespace leasehold {
 
@@ -20,6 +23,15 @@ Status nccl_status(ncclResult_t result, const char* call) {
   }
   const char* last = ncclGetLastError(nullptr);
   const bool told = last != nullptr && *last != '\0';
+  const bool lacks_memory = result == ncclUnhandledCudaError && told &&
+                            std::string_view(last).find("out of memory") != std::string_view::npos;
+  if (lacks_memory) {
+    return error(kResourceExhausted,
+                 "{}: {}: NCCL takes memory of the device for each communicator, besides what the "
+                 "forecast counts; use more ranks, a smaller batch.microbatch or fewer axes, or "
+                 "less of NCCL_BUFFSIZE",
+                 call, last);
+  }
   return error(code, "{}: {}{}{}", call, ncclGetErrorString(result), told ? ": " : "",
                told ? last : "");
 }
@@ -52,10 +64,11 @@ ncclRedOp_t nccl_operation(ReduceOp op) {
   LEASEHOLD_CHECK(false, "no NCCL operation {}", static_cast<int>(op));
 }
 
-ncclConfig_t non_blocking_config(const std::string& name) {
+ncclConfig_t communicator_config(const std::string& name, int max_ctas) {
   ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
-  config.blocking = 0;
+  config.blocking = 1;
   config.commName = name.c_str();
+  if (max_ctas > 0) config.maxCTAs = max_ctas;
   return config;
 }
 

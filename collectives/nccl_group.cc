@@ -1,13 +1,10 @@
 #include "collectives/nccl_group.h"
 
 #include <chrono>
-#include <cstring>
 #include <sched.h>
 #include <thread>
 
-#include "collectives/nccl_calls.h"
 #include "runtime/base/check.h"
-#include "runtime/comm/host_exchange.h"
 #include "runtime/device/cpu_stream.h"
 #include "runtime/device/cuda_event.h"
 
@@ -47,10 +44,11 @@ bool NcclOperation::ready() const { return group->ready(const_cast<NcclOperation
 Status NcclOperation::wait(Deadline deadline) { return group->wait(*this, deadline); }
 
 NcclGroup::NcclGroup(std::unique_ptr<Communicator> host, std::shared_ptr<CudaContext> context,
-                     std::string name, double timeout_s)
+                     std::string name, double timeout_s, const NcclOptions& options)
     : context_(std::move(context)),
       name_(std::move(name)),
       timeout_s_(timeout_s),
+      options_(options),
       rank_(host->rank()),
       size_(host->size()),
       host_(std::move(host)),
@@ -61,15 +59,16 @@ NcclGroup::NcclGroup(std::unique_ptr<Communicator> host, std::shared_ptr<CudaCon
       num_received_(static_cast<size_t>(size_)),
       newest_at_(Steady::now()) {
   report_.known = true;
+  main_.messages_per_call = options.messages_per_call;
 }
 
 NcclGroup::~NcclGroup() = default;
 
 Result<std::shared_ptr<NcclGroup>> NcclGroup::create(std::unique_ptr<Communicator> host,
                                                      CudaDevice& device, const std::string& name,
-                                                     double timeout_s) {
+                                                     double timeout_s, const NcclOptions& options) {
   const std::shared_ptr<NcclGroup> group(
-      new NcclGroup(std::move(host), device.context(), name, timeout_s));
+      new NcclGroup(std::move(host), device.context(), name, timeout_s, options));
   if (group->reporting_ == nullptr) {
     return error(Code::kInternal, "{}: an NCCL group stands on a group of MPI or of threads", name);
   }
@@ -80,67 +79,6 @@ Result<std::shared_ptr<NcclGroup>> NcclGroup::create(std::unique_ptr<Communicato
   group->leave();
   group->release_host();  // the end of NCCL's part may outlive what `host` stands on
   return status;
-}
-
-Status NcclGroup::connect(CudaDevice& device) {
-  const Deadline deadline = Deadline::after_s(timeout_s_);
-  LEASEHOLD_RETURN_IF_ERROR(context_->make_current());
-  LEASEHOLD_ASSIGN_OR_RETURN(main_.stream, device.create_stream("nccl " + name_));
-  constexpr int64_t kFirstByteSpace = 256;
-  LEASEHOLD_ASSIGN_OR_RETURN(first_byte_, device.allocate(kFirstByteSpace, MemoryKind::kDevice,
-                                                          "connecting group " + name_));
-  LEASEHOLD_ASSIGN_OR_RETURN(const ncclUniqueId id, exchange_id(deadline));
-  ncclConfig_t config = non_blocking_config(name_);
-  ncclComm_t comm = nullptr;
-  const ncclResult_t begun = ncclCommInitRankConfig(&comm, size_, id, rank_, &config);
-  main_.comm = comm;
-  LEASEHOLD_RETURN_IF_ERROR(
-      nccl_status(begun, "ncclCommInitRankConfig").annotated("group " + name_));
-  return wait_until_made(deadline);
-}
-
-// Rank 0's, or why it has none.
-Result<ncclUniqueId> NcclGroup::exchange_id(Deadline deadline) {
-  ncclUniqueId id{};
-  std::string mine;
-  if (rank_ == 0) {
-    const Status made = nccl_status(ncclGetUniqueId(&id), "ncclGetUniqueId");
-    mine = made.ok() ? std::string(id.internal, sizeof id.internal) : made.message();
-  }
-  LEASEHOLD_ASSIGN_OR_RETURN(const std::string text,
-                             broadcast_bytes(*host_, *host_stream_, mine, 0, deadline));
-  if (text.size() != sizeof id.internal) {
-    return error(Code::kUnavailable, "group {}: rank 0: {}", name_, text);
-  }
-  std::memcpy(id.internal, text.data(), text.size());
-  return id;
-}
-
-Status NcclGroup::wait_until_made(Deadline deadline) {
-  Pause pause;
-  while (true) {
-    ncclResult_t state = ncclSuccess;
-    const ncclResult_t asked = ncclCommGetAsyncError(main_.comm, &state);
-    LEASEHOLD_RETURN_IF_ERROR(
-        nccl_status(asked, "ncclCommGetAsyncError").annotated("group " + name_));
-    if (state != ncclInProgress)
-      return nccl_status(state, "making the communicator").annotated("group " + name_);
-    LEASEHOLD_RETURN_IF_ERROR(host_->health());
-    if (deadline.passed()) break;
-    pause();
-  }
-  std::string missing;
-  const auto answers = reporting_->ask_members(kAnswerLimitS);
-  for (size_t member = 0; member < answers.size(); ++member) {
-    if (answers[member].answered && answers[member].report.known) continue;
-    missing += fmt::format("{}{} {}", missing.empty() ? "" : "; ",
-                           reporting_->describe_member(static_cast<int>(member)),
-                           answers[member].answered ? "did not come" : "does not answer");
-  }
-  return error(
-      Code::kUnavailable, "group {}: NCCL did not make a communicator of {} ranks in {} s: {}",
-      name_, size_, timeout_s_,
-      missing.empty() ? "every rank is there, so the network between them may not work" : missing);
 }
 
 Result<std::shared_ptr<NcclOperation>> NcclGroup::make_operation() {
@@ -234,26 +172,7 @@ Status NcclGroup::hand_over(NcclChannel& channel, NcclOperation& operation) {
     channel.stream->record(*operation.begun);
   LEASEHOLD_RETURN_IF_ERROR(begin_operation(operation, channel));
   LEASEHOLD_RETURN_IF_ERROR(launch(operation, channel));
-  LEASEHOLD_RETURN_IF_ERROR(settle(channel));
   return end_operation(operation, channel);
-}
-
-// A call of a non-blocking communicator may have returned before it enqueued anything; an event
-// that is recorded meanwhile would come too early. The first operations wait here until the peers
-// issue theirs, because NCCL connects then; the watch ends what is late.
-Status NcclGroup::settle(NcclChannel& channel) {
-  const Deadline deadline = Deadline::after_s(2 * timeout_s_ + kAnswerLimitS);
-  Pause pause;
-  while (true) {
-    if (failed_) return health();
-    ncclResult_t state = ncclSuccess;
-    LEASEHOLD_RETURN_IF_ERROR(
-        nccl_status(ncclCommGetAsyncError(channel.comm, &state), "ncclCommGetAsyncError"));
-    if (state != ncclInProgress) return nccl_status(state, "NCCL");
-    if (deadline.passed())
-      return error(Code::kUnavailable, "NCCL did not enqueue it in {} s", 2 * timeout_s_);
-    pause();
-  }
 }
 
 bool NcclGroup::ready(NcclOperation& operation) {

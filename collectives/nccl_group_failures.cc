@@ -15,8 +15,9 @@ using Steady = std::chrono::steady_clock;
 
 // How long NCCL may take to end operations before it is left to itself.
 constexpr double kAbortLimitS = 10;
-// How long a thread may be inside a call of NCCL when its communicator is to be aborted.
-constexpr double kCallLimitS = 1;
+// How long a thread may be inside a call of NCCL when its communicator is to be aborted. One that
+// waits for peers there comes out by the abort alone.
+constexpr double kCallLimitS = 0.1;
 
 Steady::duration seconds(double value) {
   return std::chrono::duration_cast<Steady::duration>(std::chrono::duration<double>(value));
@@ -25,7 +26,8 @@ Steady::duration seconds(double value) {
 }  // namespace
 
 std::vector<NcclChannel*> NcclGroup::channels() {
-  std::vector<NcclChannel*> all = {&main_};
+  std::vector<NcclChannel*> all;
+  if (main_.stream != nullptr) all.push_back(&main_);
   std::lock_guard lock(mutex_);
   for (const auto& lane : lanes_) {
     if (lane) all.push_back(&lane->channel);
@@ -46,7 +48,7 @@ void NcclGroup::note_busy(const NcclOperation& done) {
 
 double NcclGroup::busy_s() {
   measures_ = true;
-  if (!failed_) retire(main_);
+  if (!failed_ && main_.stream != nullptr) retire(main_);
   std::lock_guard lock(mutex_);
   return busy_s_;
 }
@@ -151,7 +153,7 @@ bool NcclGroup::look() {
     return false;
   }
   bool busy = false;
-  const auto look_at = [&](NcclChannel& channel) {
+  const auto look_at_channel = [&](NcclChannel& channel) {
     retire(channel);
     const Status error = find_error(channel);
     if (!error.ok()) return give_up(error.annotated(describe_under_way(channel)));
@@ -160,7 +162,7 @@ bool NcclGroup::look() {
     std::lock_guard lock(mutex_);
     busy = busy || !channel.in_flight.empty();
   };
-  look_at(main_);
+  if (main_.stream != nullptr) look_at_channel(main_);
   for (size_t i = 0; i < lanes_.size() && !failed_; ++i) {
     NcclLane* lane = nullptr;
     {
@@ -168,8 +170,11 @@ bool NcclGroup::look() {
       lane = lanes_[i].get();
     }
     if (lane == nullptr) continue;
-    busy = advance(*lane) || busy;
-    if (!failed_) look_at(lane->channel);
+    if (look_at(*lane)) {
+      busy = true;
+    } else {
+      look_at_channel(lane->channel);
+    }
   }
   return busy && !failed_;
 }
@@ -211,7 +216,7 @@ void NcclGroup::abort_channel(NcclChannel& channel) {
   if (channel.comm == nullptr) return;
   {
     std::lock_guard lock(mutex_);
-    ++num_aborting_;
+    ++num_ending_;
   }
   std::thread([self = shared_from_this(), &channel] {
     (void)self->context_->make_current();
@@ -222,7 +227,29 @@ void NcclGroup::abort_channel(NcclChannel& channel) {
     ncclComm_t comm = channel.comm.exchange(nullptr);
     if (comm != nullptr) (void)ncclCommAbort(comm);
     std::lock_guard lock(self->mutex_);
-    --self->num_aborting_;
+    --self->num_ending_;
+    self->changed_.notify_all();
+  }).detach();
+}
+
+// Waits for the peers' ends of it, and for what is under way. abort_channel() ends that wait.
+void NcclGroup::end_channel(NcclChannel& channel) {
+  {
+    std::lock_guard lock(mutex_);
+    ++num_ending_;
+  }
+  std::thread([self = shared_from_this(), &channel] {
+    (void)self->context_->make_current();
+    {
+      std::lock_guard calls(channel.call_mutex);
+      ncclComm_t comm = channel.comm;
+      const ncclResult_t finalized = comm == nullptr ? ncclSuccess : ncclCommFinalize(comm);
+      comm = channel.comm.exchange(nullptr);
+      if (comm != nullptr)
+        (void)(finalized == ncclSuccess ? ncclCommDestroy(comm) : ncclCommAbort(comm));
+    }
+    std::lock_guard lock(self->mutex_);
+    --self->num_ending_;
     self->changed_.notify_all();
   }).detach();
 }
@@ -234,7 +261,7 @@ void NcclGroup::await_end_of_work(NcclChannel& channel) {
   while (context_->make_current().ok() && !limit.passed()) {
     {
       std::lock_guard lock(mutex_);
-      if (num_aborting_ == 0) return;
+      if (num_ending_ == 0) return;
     }
     if (cudaStreamQuery(stream) != cudaErrorNotReady) return;
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
@@ -261,36 +288,23 @@ void NcclGroup::leave() {
 }
 
 void NcclGroup::release_host() {
+  // Threads of lanes may still use it.
+  std::unique_lock lock(mutex_);
+  const auto exchanged = [this] { return num_exchanging_ == 0; };
+  if (!changed_.wait_for(lock, seconds(kAbortLimitS), exchanged)) return;
+  lock.unlock();
   reporting_ = nullptr;
   host_.reset();
 }
 
 bool NcclGroup::look_after_leaving() {
-  bool ended = true;
-  (void)context_->make_current();
   for (NcclChannel* channel : channels()) {
-    std::unique_lock calls(channel->call_mutex, std::try_to_lock);
-    ncclComm_t comm = channel->comm;
-    if (failed_ || !calls.owns_lock() || comm == nullptr) continue;
-    ncclResult_t state = ncclSuccess;
-    if (!channel->finalizing) state = ncclCommFinalize(comm);
-    channel->finalizing = true;
-    if (state == ncclSuccess || state == ncclInProgress) {
-      const ncclResult_t asked = ncclCommGetAsyncError(comm, &state);
-      if (asked != ncclSuccess) state = asked;
-    }
-    if (state == ncclInProgress) {
-      ended = false;
-    } else if (state == ncclSuccess) {
-      channel->comm = nullptr;
-      (void)ncclCommDestroy(comm);
-    } else {
-      calls.unlock();
-      abort_channel(*channel);
-    }
+    if (failed_ || channel->is_ending || channel->comm == nullptr) continue;
+    channel->is_ending = true;
+    end_channel(*channel);
   }
   std::lock_guard lock(mutex_);
-  return ended && num_aborting_ == 0;
+  return num_ending_ == 0;
 }
 
 void NcclGroup::abandon() {

@@ -1,5 +1,7 @@
 #include "collectives/nccl_operation.h"
 
+#include <algorithm>
+
 #include "collectives/nccl_calls.h"
 #include "runtime/base/check.h"
 #include "runtime/device/cuda_check.h"
@@ -12,25 +14,44 @@ namespace {
 
 size_t count_of(const Tensor& tensor) { return static_cast<size_t>(tensor.num_elements()); }
 
-// Sends and receives of one all_to_all go side by side. What is empty is left out on both ends.
-ncclResult_t exchange(const NcclOperation& operation, ncclComm_t comm, cudaStream_t stream) {
-  for (size_t p = 0; p < operation.sends.size(); ++p) {
-    const int peer = static_cast<int>(p);
-    const Tensor& send = operation.sends[p];
-    const Tensor& receive = operation.receives[p];
-    if (peer == operation.rank) continue;
+// Sends to the ranks [begin, end) after this one, and receives from as many before it, side by
+// side. What is empty is left out on both ends.
+ncclResult_t exchange(const NcclOperation& operation, int begin, int end, ncclComm_t comm,
+                      cudaStream_t stream) {
+  const auto size = static_cast<int>(operation.sends.size());
+  for (int distance = begin; distance < end; ++distance) {
+    const int to = (operation.rank + distance) % size;
+    const int from = (operation.rank + size - distance) % size;
+    const Tensor& send = operation.sends[static_cast<size_t>(to)];
+    const Tensor& receive = operation.receives[static_cast<size_t>(from)];
     ncclResult_t result = ncclSuccess;
     if (send.size_bytes() > 0) {
-      result = ncclSend(send.data(), count_of(send), nccl_type(send.dtype()), peer, comm, stream);
+      result = ncclSend(send.data(), count_of(send), nccl_type(send.dtype()), to, comm, stream);
     }
-    if (result != ncclSuccess && result != ncclInProgress) return result;
+    if (result != ncclSuccess) return result;
     if (receive.size_bytes() > 0) {
-      result = ncclRecv(receive.data(), count_of(receive), nccl_type(receive.dtype()), peer, comm,
+      result = ncclRecv(receive.data(), count_of(receive), nccl_type(receive.dtype()), from, comm,
                         stream);
     }
-    if (result != ncclSuccess && result != ncclInProgress) return result;
+    if (result != ncclSuccess) return result;
   }
   return ncclSuccess;
+}
+
+// All ranks cut alike, so what one sends in a call the other receives in the same.
+Status exchange_all(const NcclOperation& operation, int messages_per_call, ncclComm_t comm,
+                    cudaStream_t stream) {
+  const auto size = static_cast<int>(operation.sends.size());
+  const int step = std::max(messages_per_call / 2, 1);
+  for (int begin = 1; begin < size; begin += step) {
+    LEASEHOLD_RETURN_IF_ERROR(nccl_status(ncclGroupStart(), "ncclGroupStart"));
+    const ncclResult_t issued =
+        exchange(operation, begin, std::min(begin + step, size), comm, stream);
+    const ncclResult_t ended = ncclGroupEnd();
+    LEASEHOLD_RETURN_IF_ERROR(nccl_status(issued, "handing it to NCCL"));
+    LEASEHOLD_RETURN_IF_ERROR(nccl_status(ended, "ncclGroupEnd"));
+  }
+  return ok_status();
 }
 
 bool orders_numbers(const OperationSummary& summary) {
@@ -96,7 +117,6 @@ ncclResult_t perform(const NcclOperation& operation, ncclComm_t comm, cudaStream
     case OperationKind::kReceive:
       return ncclRecv(output, elements, type, 0, comm, stream);
     case OperationKind::kAllToAll:
-      return exchange(operation, comm, stream);
     case OperationKind::kSplit:
       break;
   }
@@ -129,15 +149,13 @@ Status begin_operation(NcclOperation& operation, NcclChannel& channel) {
 Status launch(const NcclOperation& operation, NcclChannel& channel) {
   const bool all_to_all = operation.summary.kind == OperationKind::kAllToAll;
   if (operation.summary.elements == 0 && !all_to_all) return ok_status();
+  ncclComm_t comm = channel.comm;
+  if (comm == nullptr) return error(Code::kUnavailable, "its communicator is aborted");
   CudaStream& stream = CudaStream::from(*channel.stream);
   Status status;
   stream.enqueue([&](cudaStream_t handle) {
-    status = nccl_status(ncclGroupStart(), "ncclGroupStart");
-    if (!status.ok()) return;
-    const ncclResult_t performed = perform(operation, channel.comm, handle);
-    const ncclResult_t ended = ncclGroupEnd();
-    status = nccl_status(performed, "handing it to NCCL");
-    if (status.ok()) status = nccl_status(ended, "ncclGroupEnd");
+    status = all_to_all ? exchange_all(operation, channel.messages_per_call, comm, handle)
+                        : nccl_status(perform(operation, comm, handle), "handing it to NCCL");
   });
   return status.ok() ? stream.failure() : status;
 }

@@ -25,7 +25,7 @@ class NcclOperation : public WorkState {
 
   enum class State {
     kQueued,   // its channel is not there yet
-    kIssuing,  // handed to NCCL, which has not enqueued everything
+    kIssuing,  // being handed to NCCL, which may have to connect its ranks first
     kIssued,   // `done` is recorded behind it
     kDone,     // with `status`
   };
@@ -61,7 +61,8 @@ struct NcclChannel {
   std::mutex call_mutex;
   std::atomic<ncclComm_t> comm{nullptr};  // null: not there yet, or given up
   std::unique_ptr<Stream> stream;
-  bool finalizing = false;          // of the watch
+  int messages_per_call = 0;        // the most that one call of NCCL holds
+  bool is_ending = false;           // of the watch
   std::unique_ptr<Memory> scratch;  // of begin_operation(); grows
   // Issued and not known to be done, in order. Guarded by the group's mutex.
   std::vector<std::shared_ptr<NcclOperation>> in_flight;
@@ -70,8 +71,8 @@ struct NcclChannel {
 // An operation is enqueued on its channel's stream in three parts. What comes before NCCL's: the
 // rank's message to itself; numbers made integers, for NCCL's maximum and minimum lose NaN.
 Status begin_operation(NcclOperation& operation, NcclChannel& channel);
-// Hands it to NCCL, all parts as one NCCL group. NCCL may go on with it behind this call's back:
-// ask ncclCommGetAsyncError.
+// Hands it to NCCL and returns when it is enqueued. Blocks while NCCL connects ranks that have not
+// had an operation of the kind, until all of them issue theirs or the communicator is aborted.
 Status launch(const NcclOperation& operation, NcclChannel& channel);
 // What comes after NCCL's part.
 Status end_operation(const NcclOperation& operation, NcclChannel& channel);

@@ -1,6 +1,5 @@
 #include "launch/compose.h"
 
-#include <cstdlib>
 #include <optional>
 #include <sched.h>
 #include <unistd.h>
@@ -27,11 +26,10 @@ DType dtype_of(const DeviceSection& section) {
 
 Result<ComputeDevice> make_cuda_device(DType dtype, const NodePlace& place, double timeout_s,
                                        double wait_limit_s) {
-  // Streams share the device's work queues, 8 by default, so that work that waits for a peer would
-  // hold up streams that do not. The driver reads the variable when it starts.
-  ::setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", 0);
   ComputeDevice made;
-  auto device = create_cuda_device(place.rank, wait_limit_s);
+  const auto index = cuda_device_of_rank(place.rank);
+  auto device = index.ok() ? create_cuda_device(*index, wait_limit_s)
+                           : Result<std::unique_ptr<Device>>(index.status());
   if (!device.ok() && place.node.empty()) return device.status();
   if (!device.ok()) {
     return device.status().annotated(
@@ -142,7 +140,8 @@ EngineOptions make_engine_options(const JobFile& job) {
           .num_chunks = static_cast<int>(job.parallel.chunks),
           .reduction = job.parallel.reduction == "fast" ? Reduction::kFast : Reduction::kCanonical,
           .recompute = recompute_of(job.parallel.recompute),
-          .timeout_s = job.launch.stuck_timeout_s};
+          .timeout_s = job.launch.stuck_timeout_s,
+          .rehearse = job.device.kind == "cuda"};
 }
 
 TrainerOptions make_trainer_options(const JobFile& job, const std::string& data_digest,

@@ -2,7 +2,6 @@
 // the runtime's options is here.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <string>
 
@@ -21,8 +20,9 @@ struct ComputeDevice {
   std::unique_ptr<Kernels> kernels;
   // Makes, from a group on host memory, the same group with operations on the device's streams.
   // Empty if groups on host memory serve the device themselves.
-  std::function<Result<std::unique_ptr<Communicator>>(Communicator& host_group)> make_group;
+  Mesh::GroupMaker make_group;
 };
+
 // The position of a rank among the ranks of its node.
 struct NodePlace {
   std::string node;  // "" if the process is no rank of a job

@@ -64,6 +64,8 @@ void add_prepare(CLI::App& app, PrepareCommand& prepare, Command& chosen, const 
       ->capture_default_str();
   prepare.options.num_threads = static_cast<int>(
       std::clamp<int64_t>(std::thread::hardware_concurrency(), 1, kThreadsRange.high));
+  add_number(*command, "--skip-bad-lines", prepare.options.most_bad_lines, kAnyCount,
+             "Leave out at most so many lines of JSON, or rows, that are no documents");
   add_number(*command, "--threads", prepare.options.num_threads, kThreadsRange, "How many encode");
   command->add_option("FILE", prepare.options.inputs, "What to read; -: standard input")
       ->required();

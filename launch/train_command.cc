@@ -5,12 +5,15 @@
 #include <map>
 
 #include "launch/compose.h"
+#include "launch/gpu_places.h"
 #include "launch/kernel_sets.h"
+#include "launch/outside_plan.h"
 #include "launch/progress.h"
 #include "launch/start_facts.h"
 #include "launch/supervision.h"
 #include "launch/supervisor/forecast_words.h"
 #include "models/gpt.h"
+#include "runtime/base/resource_exhausted.h"
 #include "runtime/checkpoint/snapshot_room.h"
 #include "runtime/comm/host_exchange.h"
 
@@ -81,6 +84,17 @@ void print_snapshots(const JobFile& job, const MeshShape& shape, const Nodes& no
       recovery_bytes(shares));
 }
 
+// Prints it for the rank with the most communicators.
+void print_outside_plan(const JobFile& job, const MeshShape& shape) {
+  NcclForecast most;
+  for (int stage = 0; stage < shape.pipeline; ++stage) {
+    const NcclForecast forecast = forecast_nccl(
+        shape, {.pipeline = stage}, static_cast<int>(job.parallel.chunks), job.model.tied);
+    if (forecast.lanes >= most.lanes) most = forecast;
+  }
+  fmt::print("{}\n", outside_plan_line(most));
+}
+
 Status print_memory(const JobFile& job, const MeshShape& shape, const ChosenKernelSet& kernel_set,
                     const Nodes& nodes, ComputeDevice& compute) {
   LEASEHOLD_ASSIGN_OR_RETURN(const StageSizes stages, forecast_stages(job, shape, compute));
@@ -103,6 +117,7 @@ Status print_memory(const JobFile& job, const MeshShape& shape, const ChosenKern
   fmt::print("  {:<14}", "total");
   for (const int64_t total : totals) fmt::print(" {:>16}", total);
   fmt::print("\n");
+  if (compute.device->kind() == DeviceKind::kCuda) print_outside_plan(job, shape);
   print_snapshots(job, shape, nodes);
   return ok_status();
 }
@@ -208,8 +223,13 @@ Status run_train(const TrainCommand& command, ProcessGroup& processes, DrainRequ
                                open_kernel_set(job, may_change, processes, *stream, timeout_s));
   }
   Result<ComputeDevice> made = make_compute(command, job, processes);
-  LEASEHOLD_RETURN_IF_ERROR(agree(world, *stream, made.status(), after_group_timeout(timeout_s)));
+  LEASEHOLD_RETURN_IF_ERROR(
+      as_refusal(agree(world, *stream, made.status(), after_group_timeout(timeout_s))));
   ComputeDevice& compute = *made;
+  if (!is_planned(command)) {
+    LEASEHOLD_RETURN_IF_ERROR(
+        check_own_gpus(*compute.device, processes, *stream, after_group_timeout(timeout_s)));
+  }
 
   const bool only_forecasts = command.dry_run || !command.forecasts.empty();
   RunProgress run_progress;
@@ -234,7 +254,10 @@ Status run_train(const TrainCommand& command, ProcessGroup& processes, DrainRequ
   const MeshShape shape = make_mesh_shape(job.parallel, num_ranks);
   const ModelSource source = gpt_source(job.model);
   const EngineOptions engine_options = make_engine_options(job);
-  LEASEHOLD_ASSIGN_OR_RETURN(Mesh mesh, Mesh::create(world, shape, compute.make_group));
+  auto meshed = Mesh::create(world, shape, compute.make_group);
+  LEASEHOLD_RETURN_IF_ERROR(
+      as_refusal(agree(world, *stream, meshed.status(), after_group_timeout(timeout_s))));
+  Mesh& mesh = *meshed;
   const auto digest = [&] {
     return digest_arithmetic(*compute.device, *compute.kernels,
                              make_probe(job.model, job.batch.microbatch, job.parallel.tensor),
@@ -242,9 +265,10 @@ Status run_train(const TrainCommand& command, ProcessGroup& processes, DrainRequ
   };
   const auto digests = digest();
   LEASEHOLD_RETURN_IF_ERROR(
-      agree(world, *stream, digests.status(), after_group_timeout(timeout_s)));
+      as_refusal(agree(world, *stream, digests.status(), after_group_timeout(timeout_s))));
   auto engine = Engine::create(*compute.device, *compute.kernels, mesh, source, engine_options);
-  LEASEHOLD_RETURN_IF_ERROR(agree(world, *stream, engine.status(), after_group_timeout(timeout_s)));
+  LEASEHOLD_RETURN_IF_ERROR(
+      as_refusal(agree(world, *stream, engine.status(), after_group_timeout(timeout_s))));
 
   TrainerOptions options =
       make_trainer_options(job, prepared->inputs.train_digest, processes.node());
@@ -253,6 +277,7 @@ Status run_train(const TrainCommand& command, ProcessGroup& processes, DrainRequ
   options.job.cpu_kernels = kernel_set.kernel_set;
   options.kernel_set_reason = kernel_set.reason;
   options.generation = prepared->supervision.generation;
+  options.count_communicators = [&mesh] { return mesh.num_device_communicators(); };
   LEASEHOLD_ASSIGN_OR_RETURN(
       options.ranks, read_failure_domains(posix_files(), job.run.dir, prepared->supervision,
                                           processes, *stream, after_group_timeout(timeout_s)));

@@ -22,6 +22,9 @@
 #include "launch/train_command.h"
 #include "runtime/base/broken_host.h"
 #include "runtime/base/rank_list.h"
+#include "runtime/base/resource_exhausted.h"
+#include "runtime/device/cuda.h"
+#include "runtime/tensor/blas/blas.h"
 
 namespace leasehold {
 
@@ -47,7 +50,7 @@ int report(const Status& status) {
 [[noreturn]] void leave(ProcessGroup& processes, const Status& status) {
   const int rank = processes.world().rank();
   const bool alone = status.code() == Code::kUnavailable || status.code() == Code::kInternal ||
-                     status.code() == kBrokenHost;
+                     status.code() == kBrokenHost || status.code() == kResourceExhausted;
   if (!status.ok() && (alone || rank == 0)) {
     // A rank that lost a peer is not to blame, and names nobody; one that cannot read its data in
     // time is named by all.
@@ -207,6 +210,9 @@ int run_train_main(int argc, char** argv) {
 }  // namespace leasehold
 
 int main(int argc, char** argv) {
+  // Before MPI starts threads that read the environment, or a driver that does.
+  leasehold::set_cuda_environment();
+  leasehold::blas::reserve_environment();
   try {
     const std::string_view command = argc > 1 ? argv[1] : "";
     if (command == "evaluate") return leasehold::run_evaluate_main(argc - 1, argv + 1);

@@ -24,7 +24,7 @@ struct SupervisorEvent {
 // How a generation's end is read:
 //   exit 0                 the job is done
 //   75                     drained: planned, whoever asked
-//   64, 65, 66, 71, 78     its hosts' fault (host_fault.h), and those are left out for a while, the
+//   64, 65, 66, 71, 72, 78 its hosts' fault (host_fault.h), and those are left out for a while, the
 //     longer the more often; or the job cannot go on: it stops with that code. A generation that
 //     found no good file (65) and lacked hosts whose memory holds the state excuses itself: they
 //     are waited for

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "runtime/base/broken_host.h"
+#include "runtime/base/resource_exhausted.h"
 
 namespace leasehold {
 
@@ -62,8 +63,8 @@ std::set<std::string> blamed(const std::vector<PlannedHost>& hosts, const Failur
 }  // namespace
 
 bool may_be_a_hosts_fault(int exit_code) {
-  for (const Code code :
-       {Code::kUsage, Code::kBadData, Code::kMissingInput, kBrokenHost, Code::kBadConfig}) {
+  for (const Code code : {Code::kUsage, Code::kBadData, Code::kMissingInput, kBrokenHost,
+                          kResourceExhausted, Code::kBadConfig}) {
     if (exit_code == static_cast<int>(code)) return true;
   }
   return exit_code == kCannotStart || exit_code == kNotFound;

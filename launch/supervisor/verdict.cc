@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "runtime/base/broken_host.h"
+#include "runtime/base/resource_exhausted.h"
 
 namespace leasehold {
 
@@ -37,7 +38,8 @@ std::optional<Verdict> judge_refusal(const SupervisorState& state, const Running
     verdict.kind = Verdict::Kind::kHostFault;
     return verdict;
   }
-  for (const Code fatal : {Code::kUsage, Code::kBadData, Code::kMissingInput, Code::kBadConfig}) {
+  for (const Code fatal :
+       {Code::kUsage, Code::kBadData, Code::kMissingInput, kResourceExhausted, Code::kBadConfig}) {
     if (code == static_cast<int>(fatal)) return verdict;
   }
   return std::nullopt;

@@ -103,6 +103,9 @@ class Communicator {
   // starts with the first call at the latest. 0 with one rank, NaN if a time could not be taken.
   // Only for the rank's own thread.
   virtual double busy_s() = 0;
+  // Returns how many communicators of a device's library (NCCL) the group has made so far on this
+  // rank. Each takes memory, threads and sockets. 0 for groups of host memory.
+  virtual int num_device_communicators() const { return 0; }
 
  protected:
   virtual Work do_all_reduce(Tensor data, ReduceOp op, Stream& stream) = 0;

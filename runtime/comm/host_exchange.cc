@@ -103,8 +103,11 @@ Status agree(Communicator& group, Stream& stream, const Status& mine, Deadline d
   const auto gathered = all_gather_i64(group, stream, mine.exit_code(), deadline);
   if (!gathered.ok()) return mine.ok() ? gathered.status() : mine;
   const std::vector<int64_t>& codes = *gathered;
-  const auto failed =
-      std::find_if(codes.begin(), codes.end(), [](int64_t code) { return code != 0; });
+  // A rank that lost a peer does not know why: what that one says goes first.
+  const auto lost = static_cast<int64_t>(Code::kUnavailable);
+  auto failed = std::find_if(codes.begin(), codes.end(),
+                             [&](int64_t code) { return code != 0 && code != lost; });
+  if (failed == codes.end()) failed = std::find(codes.begin(), codes.end(), lost);
   if (failed == codes.end()) return ok_status();
   const int rank = static_cast<int>(failed - codes.begin());
   LEASEHOLD_ASSIGN_OR_RETURN(const std::string message,

@@ -26,7 +26,8 @@ Result<std::vector<std::string>> all_gather_bytes(Communicator& group, Stream& s
 Result<std::string> broadcast_bytes(Communicator& group, Stream& stream, const std::string& mine,
                                     int root, Deadline deadline);
 // Returns ok if every rank's status is ok. Otherwise returns, on every rank, the failure of the
-// lowest failing rank. It is prefixed by the ranks that failed with its code ("ranks 2-3: ",
+// lowest failing rank, or, if some failed other than by the loss of a peer (kUnavailable), of the
+// lowest of those. It is prefixed by the ranks that failed with its code ("ranks 2-3: ",
 // runtime/base/rank_list.h) unless all ranks did. Collective: this is how ranks leave a phase
 // together.
 Status agree(Communicator& group, Stream& stream, const Status& mine, Deadline deadline);

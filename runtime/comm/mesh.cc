@@ -52,8 +52,8 @@ Result<Mesh> Mesh::create(Communicator& world, const MeshShape& shape, const Gro
                  world.size(), shape.data, shape.pipeline, shape.tensor, model_ranks);
   }
   Mesh mesh(world, shape);
-  const auto split = [&](Axis axis,
-                         const std::string& name) -> Result<std::unique_ptr<Communicator>> {
+  const auto split = [&](Axis axis, const std::string& name,
+                         GroupUse use) -> Result<std::unique_ptr<Communicator>> {
     // The group is named after its member at 0 along the axis.
     MeshCoordinates first = mesh.coordinates_;
     if (axis == Axis::kData) first.data = 0;
@@ -62,29 +62,44 @@ Result<Mesh> Mesh::create(Communicator& world, const MeshShape& shape, const Gro
     auto group = world.split(rank_of(first, shape), world.rank(), name);
     if (!group.ok() || !make) return group;
     mesh.host_groups_.push_back(std::move(group).value());
-    return make(*mesh.host_groups_.back());
+    return make(*mesh.host_groups_.back(), use);
   };
   for (const Axis axis : {Axis::kData, Axis::kPipeline, Axis::kTensor}) {
+    const GroupUse use = axis == Axis::kPipeline ? GroupUse::kMessagesAhead : GroupUse::kAll;
     LEASEHOLD_ASSIGN_OR_RETURN(mesh.groups_[static_cast<size_t>(axis)],
-                               split(axis, axis_name(axis)));
+                               split(axis, axis_name(axis), use));
   }
-  LEASEHOLD_ASSIGN_OR_RETURN(mesh.pipeline_back_, split(Axis::kPipeline, "pipeline, back"));
+  LEASEHOLD_ASSIGN_OR_RETURN(mesh.pipeline_back_,
+                             split(Axis::kPipeline, "pipeline, back", GroupUse::kMessagesBack));
   return mesh;
 }
 
+int Mesh::num_device_communicators() const {
+  int count = pipeline_back_->num_device_communicators();
+  for (const auto& group : groups_) count += group->num_device_communicators();
+  return count;
+}
+
 Mesh Mesh::planned(const MeshShape& shape, int rank) {
-  auto world = create_planned_communicator(rank, shape.num_ranks(), "world");
+  return of_stubs(shape, rank, create_planned_communicator);
+}
+
+Mesh Mesh::idle(const MeshShape& shape, int rank) {
+  return of_stubs(shape, rank, create_idle_communicator);
+}
+
+Mesh Mesh::of_stubs(const MeshShape& shape, int rank, Stub create) {
+  auto world = create(rank, shape.num_ranks(), "world");
   Mesh mesh(*world, shape);
   mesh.planned_world_ = std::move(world);
   const MeshCoordinates& at = mesh.coordinates_;
   const auto plan = [&](Axis axis, int place) {
-    mesh.groups_[static_cast<size_t>(axis)] =
-        create_planned_communicator(place, shape.size(axis), axis_name(axis));
+    mesh.groups_[static_cast<size_t>(axis)] = create(place, shape.size(axis), axis_name(axis));
   };
   plan(Axis::kData, at.data);
   plan(Axis::kPipeline, at.pipeline);
   plan(Axis::kTensor, at.tensor);
-  mesh.pipeline_back_ = create_planned_communicator(at.pipeline, shape.pipeline, "pipeline, back");
+  mesh.pipeline_back_ = create(at.pipeline, shape.pipeline, "pipeline, back");
   return mesh;
 }
 

@@ -1,5 +1,5 @@
 // Arranges the ranks of a job along named axes. A group of size 1 is never null: its operations do
-// nothing.
+// nothing. The groups of the pipeline axis carry messages alone.
 #pragma once
 
 #include <array>
@@ -34,11 +34,19 @@ struct MeshCoordinates {
 MeshCoordinates coordinates_of(int rank, const MeshShape& shape);
 int rank_of(const MeshCoordinates& coordinates, const MeshShape& shape);
 
+// The operations that a group is made for. One for messages refuses collectives.
+enum class GroupUse {
+  kAll,
+  kMessagesAhead,  // mostly to the next rank
+  kMessagesBack,   // mostly to the rank before
+};
+
 class Mesh {
  public:
   // Makes, from a group of host memory, the group of the same ranks whose operations run on a
   // device's streams. Collective over the host group, which must outlive the result.
-  using GroupMaker = std::function<Result<std::unique_ptr<Communicator>>(Communicator& host_group)>;
+  using GroupMaker =
+      std::function<Result<std::unique_ptr<Communicator>>(Communicator& host_group, GroupUse use)>;
 
   // Makes the mesh. Collective over `world`, whose size must be the product of the axes
   // (kBadConfig, with the sizes that fit). `world` must outlive the mesh. `make` makes the axes'
@@ -49,6 +57,9 @@ class Mesh {
   // Returns the place of rank `rank` without other ranks, for forecasts. The groups know their rank
   // and size but perform nothing (create_planned_communicator).
   static Mesh planned(const MeshShape& shape, int rank);
+  // The same for rehearsals: operations are done at once and move nothing
+  // (create_idle_communicator).
+  static Mesh idle(const MeshShape& shape, int rank);
 
   const MeshShape& shape() const { return shape_; }
   const MeshCoordinates& coordinates() const { return coordinates_; }
@@ -58,9 +69,13 @@ class Mesh {
   // Returns a second group along the pipeline axis, for data that flows back from later stages: it
   // does not queue after data that flows ahead.
   Communicator& pipeline_back() const { return *pipeline_back_; }
+  // Returns how many of the device's library (NCCL) this rank's groups have made so far.
+  int num_device_communicators() const;
 
  private:
+  using Stub = std::unique_ptr<Communicator> (*)(int rank, int size, const std::string& name);
   Mesh(Communicator& world, const MeshShape& shape);
+  static Mesh of_stubs(const MeshShape& shape, int rank, Stub create);
 
   std::unique_ptr<Communicator> planned_world_;
   Communicator* world_;

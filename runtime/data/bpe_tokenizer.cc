@@ -40,14 +40,18 @@ class BpeTokenizer : public Tokenizer {
     std::unique_ptr<Worker> worker = take_worker();
     std::vector<int32_t> ids;
     ids.reserve(text.size() / 3);
+    Status status;
     const auto encode_piece = [&](std::string_view piece) {
+      if (piece.size() > kMaxPieceBytes) status = too_long(piece);
+      if (!status.ok()) return;
       worker->cache.append(piece, ids, [&](std::string_view missed, std::vector<int32_t>& out) {
         vocabulary_.merge(missed, worker->merging, out);
       });
     };
-    Status status;
     const auto encode_text = [&](std::string_view part) {
-      if (status.ok()) status = splitter_.split(part, worker->splitting, encode_piece);
+      if (!status.ok()) return;
+      const Status split = splitter_.split(part, worker->splitting, encode_piece);
+      if (status.ok()) status = split;
     };
     const auto add = [&](int32_t id) { ids.push_back(id); };
     const auto encode_part = [&](std::string_view part) {
@@ -85,8 +89,20 @@ class BpeTokenizer : public Tokenizer {
   std::string description() const override { return json_; }
 
  private:
-  // Positions within a piece have 32 bits.
+  // Positions within a text are 32 bits.
   static constexpr size_t kMaxTextBytes = size_t{1} << 30;
+  // Merging takes about 32 bytes for each byte of a piece, on each thread.
+  static constexpr size_t kMaxPieceBytes = size_t{4} << 20;
+  static constexpr size_t kShownBytes = 24;
+
+  static Status too_long(std::string_view piece) {
+    std::string_view begin = piece.substr(0, kShownBytes);
+    while (!begin.empty() && utf8_prefix_bytes(begin) < begin.size()) begin.remove_suffix(1);
+    return error(Code::kBadData,
+                 "{} bytes that the tokenizer's pattern takes for one piece (it begins '{}'); at "
+                 "most {}: break it by spaces or lines, or leave it out",
+                 piece.size(), begin, kMaxPieceBytes);
+  }
 
   // The working memory of a call; reused, so that the cache stays warm.
   struct Worker {

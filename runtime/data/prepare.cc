@@ -11,6 +11,62 @@ namespace leasehold {
 
 namespace {
 
+// The files of an earlier preparation, which give way to new ones together or not at all.
+class EarlierSet {
+ public:
+  EarlierSet(FileSystem& files, std::vector<std::string> paths)
+      : files_(files), paths_(std::move(paths)) {}
+
+  // Renames those that exist to names of this process.
+  Status set_aside() {
+    for (const std::string& path : paths_) {
+      if (!files_.exists(path)) continue;
+      LEASEHOLD_RETURN_IF_ERROR(files_.rename(path, aside(path)));
+      aside_.push_back(path);
+    }
+    is_aside_ = true;
+    return ok_status();
+  }
+
+  // Removes what took their places and puts them back. Returns `failure`, with what could not be
+  // undone.
+  Status bring_back(const Status& failure) {
+    Status undone;
+    const auto note = [&](const Status& status) {
+      if (undone.ok()) undone = status;
+    };
+    for (const std::string& path : paths_) {
+      const bool was_there = std::ranges::count(aside_, path) > 0;
+      if (was_there) {
+        note(files_.rename(aside(path), path));
+      } else if (is_aside_) {  // else nothing was published, and this is an earlier file
+        note(files_.remove_all(path));
+      }
+    }
+    return undone.ok() ? failure : failure.annotated("the earlier files: " + undone.message());
+  }
+
+  // Returns the first failure, after having tried all.
+  Status remove() {
+    Status first;
+    for (const std::string& path : aside_) {
+      const Status removed = files_.remove_all(aside(path));
+      if (first.ok()) first = removed;
+    }
+    return first;
+  }
+
+ private:
+  static std::string aside(const std::string& path) {
+    return fmt::format("{}.before.{}.tmp", path, ::getpid());
+  }
+
+  FileSystem& files_;
+  std::vector<std::string> paths_;
+  std::vector<std::string> aside_;  // paths of those that were set aside
+  bool is_aside_ = false;           // all of them
+};
+
 class Preparation {
  public:
   Preparation(FileSystem& files, const Tokenizer& tokenizer, const PrepareOptions& options)
@@ -142,22 +198,21 @@ class Preparation {
         .field = options_.field,
         .begin_token = options_.begin_documents ? tokenizer_.beginning_of_document() : std::nullopt,
         .end_token = options_.end_documents ? tokenizer_.end_of_document() : std::nullopt,
+        .leave_out = [this](const Status& bad_line) { return leave_out(bad_line); },
         .advance = [this](int64_t bytes) { return advance(bytes); },
         .train = train,
         .validation = validation};
     for (const PrepareInput& input : inputs_) {
       LEASEHOLD_RETURN_IF_ERROR(prepare_input(input, context));
     }
+    if (num_bad_lines_ > 0) {
+      notify(fmt::format("{} line{} left out, the first: {}", num_bad_lines_,
+                         num_bad_lines_ == 1 ? "" : "s", first_bad_line_));
+    }
     LEASEHOLD_RETURN_IF_ERROR(check_split(train, validation));
     LEASEHOLD_RETURN_IF_ERROR(train.finish());
     if (options_.validation_fraction > 0) LEASEHOLD_RETURN_IF_ERROR(validation.finish());
-    const Status published = publish(train, validation);
-    if (!published.ok()) {
-      for (const char* name : {"train.bin", "validation.bin", "tokenizer.json"}) {
-        (void)files_.remove_all(output(name)).ok();
-      }
-      return published;
-    }
+    LEASEHOLD_RETURN_IF_ERROR(publish(train, validation));
     return PrepareSummary{input_bytes_, train.num_tokens(), validation.num_tokens()};
   }
 
@@ -194,6 +249,14 @@ class Preparation {
     return ok_status();
   }
 
+  Status leave_out(const Status& bad_line) {
+    if (bad_line.code() != Code::kBadData || options_.most_bad_lines == 0) return bad_line;
+    if (num_bad_lines_++ == 0) first_bad_line_ = bad_line.message();
+    if (num_bad_lines_ <= options_.most_bad_lines) return ok_status();
+    return error(Code::kBadData, "more than {} lines that are no documents; the first: {}",
+                 options_.most_bad_lines, first_bad_line_);
+  }
+
   Status advance(int64_t bytes) {
     if (options_.stopped != nullptr && options_.stopped->load()) {
       return error(Code::kDrained, "stopped on request; nothing was changed in {}",
@@ -205,16 +268,20 @@ class Preparation {
   }
 
   Status publish(TokenWriter& train, TokenWriter& validation) {
-    LEASEHOLD_RETURN_IF_ERROR(train.publish());
-    if (options_.validation_fraction > 0) {
-      LEASEHOLD_RETURN_IF_ERROR(validation.publish());
-    } else {
-      // One from an earlier preparation would be taken for this text's.
-      LEASEHOLD_RETURN_IF_ERROR(files_.remove_all(validation.path()));
-    }
-    // publish_file also makes the names of the others durable.
-    return publish_file(files_, output("tokenizer.json"), tokenizer_.to_json(),
-                        std::to_string(::getpid()));
+    EarlierSet earlier(files_, {train.path(), validation.path(), output("tokenizer.json")});
+    const auto replace = [&]() -> Status {
+      LEASEHOLD_RETURN_IF_ERROR(earlier.set_aside());
+      LEASEHOLD_RETURN_IF_ERROR(train.publish());
+      if (options_.validation_fraction > 0) LEASEHOLD_RETURN_IF_ERROR(validation.publish());
+      // publish_file also makes the names of the others durable.
+      return publish_file(files_, output("tokenizer.json"), tokenizer_.to_json(),
+                          std::to_string(::getpid()));
+    };
+    const Status replaced = replace();
+    if (!replaced.ok()) return earlier.bring_back(replaced);
+    const Status removed = earlier.remove();
+    if (!removed.ok()) notify(removed.message());
+    return ok_status();
   }
 
   FileSystem& files_;
@@ -226,6 +293,8 @@ class Preparation {
   int64_t input_bytes_ = 0;
   int64_t progress_bytes_ = 0;
   int64_t done_bytes_ = 0;
+  int64_t num_bad_lines_ = 0;
+  std::string first_bad_line_;
 };
 
 }  // namespace

@@ -26,6 +26,7 @@ struct PrepareOptions {
   const std::atomic<bool>* stopped =
       nullptr;                          // looked at between chunks; when it turns true, kDrained
   std::string field = "text";           // of documents: a name, or names joined by dots
+  int64_t most_bad_lines = 0;           // of JSON lines, that are left out instead of refused
   bool begin_documents = false;         // puts the tokenizer's beginning_of_document() before each
   bool end_documents = true;            // puts the tokenizer's end_of_document() after each
   bool document_options_given = false;  // the user's own words: then some input must have documents
@@ -50,8 +51,8 @@ struct PrepareSummary {
 // each id checked against the tokenizer. Streams, and the rows of Parquet files, are copied to
 // temporary files in output_dir first. All is written to temporaries, made
 // durable, and renamed at the end: on an error none of the three has changed and no temporary is
-// left, except that a failure of the renaming itself leaves none of the three rather than a
-// mixture. Errors, each naming the file: kUsage (no inputs, fraction out of range, one dataset
+// left. What the three replace is set aside until all of them are in place, and put back if one
+// cannot be. Errors, each naming the file: kUsage (no inputs, fraction out of range, one dataset
 // or standard input twice, a field where no input has fields), kMissingInput (no such input, or not
 // readable), kBadData (an empty or damaged input, too little for validation), kStorage (unwritable
 // output, disk full), kDrained.

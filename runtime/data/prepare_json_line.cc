@@ -12,6 +12,29 @@ namespace {
 
 constexpr size_t kShownFields = 12;
 constexpr size_t kShownBytes = 40;
+// A value takes tens of bytes of memory for each level that it is nested, and the parser's stack.
+constexpr int kMostLevels = 512;
+
+// Returns true when objects and arrays of the line are open inside each other to more levels. Looks
+// at brackets outside strings alone: a line that is no JSON is the parser's to refuse.
+bool nests_deeper(std::string_view line, int most) {
+  int level = 0;
+  bool in_string = false;
+  for (size_t i = 0; i < line.size(); ++i) {
+    const char c = line[i];
+    if (in_string) {
+      if (c == '\\') ++i;
+      if (c == '"') in_string = false;
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '{' || c == '[') {
+      if (++level > most) return true;
+    } else if (c == '}' || c == ']') {
+      --level;
+    }
+  }
+  return false;
+}
 
 std::string fields_in_words(const nlohmann::json& object) {
   if (object.empty()) return "it has no fields";
@@ -63,6 +86,8 @@ Status encode_json_line(std::string_view line, const PrepareContext& context,
                  "one; say --format text if this is no JSON lines file)",
                  what, context.field);
   };
+  if (nests_deeper(line, kMostLevels))
+    return bad(fmt::format("nested deeper than {} levels", kMostLevels));
   nlohmann::json root;
   try {
     root = nlohmann::json::parse(line);

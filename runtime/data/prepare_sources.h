@@ -65,6 +65,8 @@ struct PrepareContext {
   // Around each document.
   std::optional<int32_t> begin_token;
   std::optional<int32_t> end_token;
+  // Told of a line or row that is no document, in order; returns ok where it may be left out.
+  std::function<Status(const Status& bad_line)> leave_out;
   // Told how many more bytes of input are done; an error ends the preparation.
   std::function<Status(int64_t)> advance;
   TokenWriter& train;

@@ -23,6 +23,7 @@ struct Chunk {
   int64_t first_line = 1;
   bool begins = true;  // a text, which the chunks behind go on with
   std::vector<int32_t> tokens;
+  std::vector<Status> bad_lines;
   Status status;
 };
 
@@ -46,6 +47,8 @@ class OrderedEncoder {
     });
     for (const Chunk& chunk : chunks_) {
       LEASEHOLD_RETURN_IF_ERROR(chunk.status);
+      for (const Status& bad_line : chunk.bad_lines)
+        LEASEHOLD_RETURN_IF_ERROR(context_.leave_out(bad_line));
       LEASEHOLD_RETURN_IF_ERROR(writer.append(chunk.tokens));
       LEASEHOLD_RETURN_IF_ERROR(context_.advance(chunk.read_bytes));
     }
@@ -214,7 +217,9 @@ Status prepare_text(const PrepareInput& input, const PrepareContext& context) {
                     [&](Chunk& chunk) {
                       auto tokens = chunk.begins ? tokenizer.encode(chunk.text)
                                                  : tokenizer.encode_rest(chunk.text);
-                      if (!tokens.ok()) return tokens.status().annotated("input " + input.name);
+                      if (!tokens.ok())
+                        return tokens.status().annotated(
+                            fmt::format("input {}: from line {}", input.name, chunk.first_line));
                       chunk.tokens = std::move(tokens).value();
                       return ok_status();
                     })
@@ -232,10 +237,11 @@ Status prepare_json_lines(const PrepareInput& input, const PrepareContext& conte
                         const size_t end = std::min(left.find('\n'), left.size());
                         const Status status =
                             encode_json_line(left.substr(0, end), context, chunk.tokens);
-                        if (!status.ok())
-                          return status.annotated(fmt::format(
+                        if (!status.ok()) {
+                          chunk.bad_lines.push_back(status.annotated(fmt::format(
                               "input {}: {} {}", input.name,
-                              input.format == PrepareFormat::kParquet ? "row" : "line", line));
+                              input.format == PrepareFormat::kParquet ? "row" : "line", line)));
+                        }
                         left.remove_prefix(std::min(end + 1, left.size()));
                       }
                       return ok_status();

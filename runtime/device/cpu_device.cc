@@ -5,6 +5,7 @@
 #include <cstring>
 #include <sys/mman.h>
 
+#include "runtime/base/resource_exhausted.h"
 #include "runtime/device/cpu_event.h"
 #include "runtime/device/cpu_stream.h"
 
@@ -64,7 +65,7 @@ class CpuDeviceImplementation : public CpuDevice {
     void* data = ::mmap(nullptr, static_cast<size_t>(size_bytes), PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (data == MAP_FAILED) {
-      return error(Code::kUnavailable,
+      return error(kResourceExhausted,
                    "no memory for {} ({} bytes): {}; use more ranks or a smaller batch.microbatch",
                    purpose, size_bytes, std::strerror(errno));
     }

@@ -7,8 +7,8 @@
 namespace leasehold {
 
 // Throws StatusError that names the call, CUDA's name and text of the error, and the current
-// device: kUnavailable for lack of memory and for broken parts, else kInternal. `call` is the
-// function's name, with what it was called for where that helps.
+// device: kResourceExhausted for lack of memory, kBrokenHost for broken parts, else kInternal.
+// `call` is the function's name, with what it was called for where that helps.
 void check_cuda(cudaError_t result, const char* call);
 
 }  // namespace leasehold

@@ -6,13 +6,14 @@
 #include <thread>
 
 #include "runtime/base/broken_host.h"
+#include "runtime/base/resource_exhausted.h"
 #include "runtime/device/cuda_check.h"
 
 namespace leasehold {
 
 namespace {
 
-// Returns what a failure means for the job: it may go on without this host, with more hosts, or
+// Returns what a failure means for the job: it may go on without this host, it does not fit, or
 // there is a bug.
 Code code_of(cudaError_t result) {
   switch (result) {
@@ -22,7 +23,7 @@ Code code_of(cudaError_t result) {
     case cudaErrorHardwareStackError:
       return kBrokenHost;
     case cudaErrorMemoryAllocation:
-      return Code::kUnavailable;
+      return kResourceExhausted;
     default:
       return Code::kInternal;
   }

@@ -19,6 +19,7 @@ struct CudaDeviceOptions {
 // What the part is, and what drives it.
 struct CudaDeviceProperties {
   std::string name;  // "NVIDIA GB300"
+  std::string uuid;  // 32 hexadecimal digits: which part it is, whatever else a process sees
   int compute_capability_major = 0;
   int compute_capability_minor = 0;
   int num_multiprocessors = 0;
@@ -30,8 +31,8 @@ struct CudaDeviceProperties {
 class CudaDevice : public Device {
  public:
   // kBadConfig, with the way out, without a driver, a device for that rank, or one that the
-  // kernels are built for. The first of a process sets CUDA_MODULE_LOADING to EAGER, unless it is
-  // set.
+  // kernels are built for, and where the driver loads kernels lazily without being told to. Calls
+  // set_cuda_environment(), for programs whose main() did not.
   static Result<std::unique_ptr<CudaDevice>> create(const CudaDeviceOptions& options);
   // Every Device of kind kCuda is one. Checks.
   static CudaDevice& from(Device& device);

@@ -3,6 +3,8 @@
 #include <cstring>
 #include <utility>
 
+#include "runtime/base/resource_exhausted.h"
+
 namespace leasehold {
 
 namespace {
@@ -52,7 +54,7 @@ Status no_memory(const CudaContext& context, int64_t size_bytes, MemoryKind kind
   }
   if (kind == MemoryKind::kPinned) {
     return error(
-        Code::kUnavailable,
+        kResourceExhausted,
         "no pinned host memory for {} ({} bytes): the host is short of memory, or a limit on "
         "locked memory holds (ulimit -l)",
         purpose, size_bytes);
@@ -60,9 +62,10 @@ Status no_memory(const CudaContext& context, int64_t size_bytes, MemoryKind kind
   size_t free_bytes = 0;
   size_t all_bytes = 0;
   LEASEHOLD_RETURN_IF_ERROR(cuda_status(cudaMemGetInfo(&free_bytes, &all_bytes), "cudaMemGetInfo"));
-  return error(Code::kUnavailable,
-               "no memory for {} ({} bytes): {} has {} of its {} bytes free; use more ranks or a "
-               "smaller batch.microbatch",
+  return error(kResourceExhausted,
+               "no memory for {} ({} bytes): {} has {} of its {} bytes free; use more ranks, a "
+               "higher parallel.zero, parallel.recompute or a smaller batch.microbatch "
+               "(leasehold-train --dry-run says what a rank needs)",
                purpose, size_bytes, context.name(), free_bytes, all_bytes);
 }
 

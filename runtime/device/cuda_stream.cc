@@ -43,8 +43,9 @@ Status CudaStream::create_handles() {
   int greatest = 0;
   LEASEHOLD_RETURN_IF_ERROR(cuda_status(cudaDeviceGetStreamPriorityRange(&least, &greatest),
                                         "cudaDeviceGetStreamPriorityRange"));
-  // What computes goes first wherever blocks of both wait for a multiprocessor.
-  const int priority = name_ == "compute" ? greatest : least;
+  // What computes goes last wherever blocks of both wait for a multiprocessor: a collective has few
+  // of them, and all ranks wait for the last one's.
+  const int priority = name_ == "compute" ? least : greatest;
   LEASEHOLD_RETURN_IF_ERROR(
       cuda_status(cudaStreamCreateWithPriority(&handle_, cudaStreamNonBlocking, priority),
                   "cudaStreamCreateWithPriority"));

@@ -72,7 +72,7 @@ class Device {
   virtual Result<std::unique_ptr<Event>> create_event() = 0;
   // One that also takes the time at which its stream passes it, which costs a little more.
   virtual Result<std::unique_ptr<Event>> create_timed_event() = 0;
-  // kUnavailable, naming `purpose` and the size, when there is not enough memory.
+  // kResourceExhausted, naming `purpose` and the size, when there is not enough memory.
   virtual Result<std::unique_ptr<Memory>> allocate(int64_t size_bytes, MemoryKind kind,
                                                    const std::string& purpose) = 0;
 };

@@ -19,8 +19,8 @@ class Arena {
 
   // Counts only.
   static Arena measuring(const std::string& name);
-  // Zero-filled memory of the device; kUnavailable, naming the arena and its size, when there is
-  // not enough.
+  // Zero-filled memory of the device; kResourceExhausted, naming the arena and its size, when there
+  // is not enough.
   static Result<Arena> create(Device& device, const std::string& name, int64_t capacity_bytes,
                               MemoryKind kind = MemoryKind::kDevice);
 

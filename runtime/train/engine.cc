@@ -67,6 +67,19 @@ class EngineImplementation : public Engine {
     return ok_status();
   }
 
+  // What a step and a validation enqueue, on zeros, and nothing of it to the host.
+  Status rehearse() {
+    try {
+      for (size_t i = 0; i < own_microbatches().size(); ++i) batch_->clear(static_cast<int64_t>(i));
+      batch_->upload(*streams_.compute);
+      parts_->compute_gradients(0, *batch_);
+      parts_->compute_losses(1, *batch_);
+      return streams_.compute->synchronize(deadline());
+    } catch (const StatusError& caught) {
+      return caught.status();
+    }
+  }
+
   Status initialize() override {
     for (RankPart* part : parts_->all()) part->state->initialize(options_.seed, *streams_.compute);
     return streams_.compute->synchronize(deadline());
@@ -122,14 +135,17 @@ class EngineImplementation : public Engine {
       }
       result.lr = learning_rate(options_.optimizer, step, options_.steps);
       // Both are the same numbers on every rank.
-      if (std::isfinite(result.loss) && std::isfinite(result.gradient_norm)) {
+      if (std::isfinite(result.loss) && is_usable(options_.optimizer, result.gradient_norm)) {
         LEASEHOLD_RETURN_IF_ERROR(update(step, request, result));
       } else if (request.skip_nonfinite) {
         result.skipped = true;
       } else {
         failed_alike_ = true;
-        return error(Code::kBadData, "step {}: loss {} and gradient norm {} are not finite",
-                     step + 1, result.loss, result.gradient_norm);
+        return error(Code::kBadData, "step {}: loss {} and gradient norm {} are {}", step + 1,
+                     result.loss, result.gradient_norm,
+                     std::isfinite(result.loss) && std::isfinite(result.gradient_norm)
+                         ? "too large for AdamW's second moment: set optimizer.grad_clip"
+                         : "not finite");
       }
       result.communication = streams_.meter->end();
       result.num_tokens = options_.batch.num_microbatches * options_.B * options_.T;
@@ -303,6 +319,28 @@ Result<Arenas> measure(Device& device, Kernels& kernels, Mesh& mesh, const Model
   return measured;
 }
 
+// The same with a microbatch a rank, or as many as an interleaved schedule wants.
+EngineOptions smallest_batch(EngineOptions options, const MeshShape& shape) {
+  const int64_t each = options.num_chunks > 1 ? shape.pipeline : 1;
+  const int64_t all = each * shape.data;
+  if (all < options.batch.num_microbatches)
+    options.batch = {.num_microbatches = all, .num_lanes = all};
+  return options;
+}
+
+// Its memory is free again when it returns.
+Status rehearse(Device& device, Kernels& kernels, const Mesh& mesh, const ModelSource& source,
+                const EngineOptions& options) {
+  const EngineOptions small = smallest_batch(options, mesh.shape());
+  Mesh idle = Mesh::idle(mesh.shape(), mesh.world().rank());
+  LEASEHOLD_ASSIGN_OR_RETURN(const Arenas measured, measure(device, kernels, idle, source, small));
+  LEASEHOLD_ASSIGN_OR_RETURN(Streams streams, Streams::create(device));
+  LEASEHOLD_ASSIGN_OR_RETURN(Arenas arenas, Arenas::create(device, measured));
+  EngineImplementation rehearsal(kernels, idle, small, streams, arenas);
+  LEASEHOLD_RETURN_IF_ERROR(rehearsal.build(source));
+  return rehearsal.rehearse().annotated("a rehearsal of the first step");
+}
+
 }  // namespace
 
 int64_t device_bytes(const std::vector<ArenaSize>& arenas, DeviceKind kind) {
@@ -326,6 +364,7 @@ Result<std::unique_ptr<Engine>> Engine::create(Device& device, Kernels& kernels,
                                                const EngineOptions& options) {
   LEASEHOLD_ASSIGN_OR_RETURN(const Arenas measured,
                              measure(device, kernels, mesh, source, options));
+  if (options.rehearse) LEASEHOLD_RETURN_IF_ERROR(rehearse(device, kernels, mesh, source, options));
   LEASEHOLD_ASSIGN_OR_RETURN(Streams streams, Streams::create(device));
   LEASEHOLD_ASSIGN_OR_RETURN(Arenas arenas, Arenas::create(device, measured));
   auto engine =

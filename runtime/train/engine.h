@@ -39,6 +39,10 @@ struct EngineOptions {
   Recompute recompute = Recompute::kNone;
   double timeout_s = 300;                    // for every wait
   int64_t bucket_bytes = int64_t{32} << 20;  // of gradients exchanged at a time
+  // Computes a microbatch on memory of its own and without other ranks before the engine is made:
+  // what libraries choose and load when they first meet a product is there before anything waits
+  // for a peer.
+  bool rehearse = false;
 };
 
 // What a rank says to the others along with a step's scalars; each hears the minimum over ranks.
@@ -85,7 +89,7 @@ class Engine {
  public:
   // Allocates everything; no memory is allocated inside a step. Local, except that every rank must
   // call it. References must outlive the engine. kBadConfig when the batch does not fit the mesh,
-  // kUnavailable when memory does not suffice.
+  // kResourceExhausted when memory does not suffice.
   static Result<std::unique_ptr<Engine>> create(Device& device, Kernels& kernels, Mesh& mesh,
                                                 const ModelSource& source,
                                                 const EngineOptions& options);

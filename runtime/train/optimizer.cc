@@ -22,6 +22,13 @@ double clip_factor(const OptimizerOptions& options, double gradient_norm) {
   return std::min(1.0, options.grad_clip / (gradient_norm + 1e-6));
 }
 
+bool is_usable(const OptimizerOptions& options, double gradient_norm) {
+  // Less than the root of the largest float; no element is larger than the norm.
+  constexpr double kMostGradient = 1.8e19;
+  return std::isfinite(gradient_norm) &&
+         gradient_norm * clip_factor(options, gradient_norm) <= kMostGradient;
+}
+
 AdamWStep adamw_step(const OptimizerOptions& options, double lr, int64_t step, bool decay,
                      double gradient_scale, double clip) {
   const auto t = static_cast<double>(step + 1);

@@ -26,6 +26,10 @@ double learning_rate(const OptimizerOptions& options, int64_t step, int64_t step
 // min(1, grad_clip / (norm + 1e-6)), as torch.nn.utils.clip_grad_norm_; 1 without clipping.
 double clip_factor(const OptimizerOptions& options, double gradient_norm);
 
+// Returns true when AdamW can use gradients of this norm: it is finite, and no element's square
+// overflows the second moment's fp32, which would keep the parameter as it is for ever.
+bool is_usable(const OptimizerOptions& options, double gradient_norm);
+
 // The kernel's arguments of step `step` (0-based) for parameters with or without decay. Corrections
 // in double.
 AdamWStep adamw_step(const OptimizerOptions& options, double lr, int64_t step, bool decay,

@@ -95,11 +95,16 @@ void Trainer::show_progress() {
 }
 
 std::vector<std::pair<std::string, std::string>> Trainer::communication_details() const {
+  std::vector<std::pair<std::string, std::string>> details;
+  const int communicators =
+      options_.count_communicators == nullptr ? 0 : options_.count_communicators();
+  if (communicators > 0) details.push_back({"communicators", std::to_string(communicators)});
   const std::optional<double> hidden = communication_.hidden_share();
-  if (!hidden) return {};
-  return {{"communication_s", fmt::format("{:.6f}", communication_.busy_s)},
-          {"communication_exposed_s", fmt::format("{:.6f}", communication_.exposed_s)},
-          {"communication_hidden", fmt::format("{:.3f}", *hidden)}};
+  if (!hidden) return details;
+  details.push_back({"communication_s", fmt::format("{:.6f}", communication_.busy_s)});
+  details.push_back({"communication_exposed_s", fmt::format("{:.6f}", communication_.exposed_s)});
+  details.push_back({"communication_hidden", fmt::format("{:.3f}", *hidden)});
+  return details;
 }
 
 Status Trainer::train() {

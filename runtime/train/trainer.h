@@ -53,6 +53,8 @@ struct TrainerOptions {
   // The job as checkpoints describe it: seed, identity, model, tokenizer, cpu_kernels.
   CheckpointInfo job;
   std::string kernel_set_reason;  // why job.cpu_kernels was chosen, for people
+  // Returns how many communicators of the device's library this rank has made; null: none.
+  std::function<int()> count_communicators;
 };
 
 // What a person sees while the run goes on; called on rank 0 only.

@@ -421,6 +421,17 @@ void host_exchange(Communicator& group, ConformanceDevice& on) {
   // Agreeing again on an agreed failure does not change it.
   EXPECT_EQ(agree(group, *stream, agreed.annotated("saving"), deadline()).message(),
             "saving: " + who + message);
+  // A rank that only lost a peer does not hide what another one knows.
+  if (group.size() > 1) {
+    const bool knows = group.rank() == group.size() - 1;
+    const Status told =
+        agree(group, *stream,
+              error(knows ? Code::kBadConfig : Code::kUnavailable, "of rank {}", group.rank()),
+              deadline());
+    EXPECT_EQ(told.code(), Code::kBadConfig);
+    EXPECT_EQ(told.message(),
+              fmt::format("rank {}: of rank {}", group.size() - 1, group.size() - 1));
+  }
   EXPECT_TRUE(barrier(group, *stream, deadline()).ok());
 }
 

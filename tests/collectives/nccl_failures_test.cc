@@ -126,7 +126,7 @@ TEST_F(NcclFailuresTest, ALateOperationFailsTheStreamThatWaitsForIt) {
 }
 
 TEST_F(NcclFailuresTest, ACallThatNcclNeverSawEndsByTheDeadlineOnTheOthers) {
-  emulation::inject_nccl("skip@world:1:2");
+  emulation::inject_nccl("skip@world:1:3");
   run_nccl_ranks(3, 0.3, [&](NcclRank& rank) {
     Actor actor(rank);
     Status status;
@@ -140,7 +140,7 @@ TEST_F(NcclFailuresTest, ACallThatNcclNeverSawEndsByTheDeadlineOnTheOthers) {
 }
 
 TEST_F(NcclFailuresTest, AnOperationThatHangsOnTheDeviceIsAborted) {
-  emulation::inject_nccl("hang@world:1:1");
+  emulation::inject_nccl("hang@world:1:2");
   run_nccl_ranks(2, 0.3, [&](NcclRank& rank) {
     Actor actor(rank);
     ASSERT_TRUE(actor.wait(actor.all_reduce()).ok());
@@ -153,7 +153,7 @@ TEST_F(NcclFailuresTest, AnOperationThatHangsOnTheDeviceIsAborted) {
 }
 
 TEST_F(NcclFailuresTest, AnAsynchronousErrorIsEverybodys) {
-  emulation::inject_nccl("error@world:1:1");
+  emulation::inject_nccl("error@world:1:2");
   const auto begin = std::chrono::steady_clock::now();
   run_nccl_ranks(3, 20, [&](NcclRank& rank) {
     Actor actor(rank);

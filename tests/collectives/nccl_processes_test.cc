@@ -54,7 +54,7 @@ void expect_words(const Told& told, const std::vector<std::string>& words) {
 
 TEST(NcclProcessesTest, AKilledRankIsSeenAtOnceAndNothingStaysBehind) {
   const std::set<std::string> before = shared_memory();
-  const auto told = run_scenario("killed", 20, "kill@world:1:1");
+  const auto told = run_scenario("killed", 20, "kill@world:1:2");
   ASSERT_EQ(told[1].size(), 1u) << "rank 1 dies in its second operation";
   ASSERT_EQ(told[0].size(), 2u);
   EXPECT_EQ(told[0][0].message, "ok");
@@ -74,7 +74,7 @@ TEST(NcclProcessesTest, AFrozenProcessDoesNotAnswer) {
 }
 
 TEST(NcclProcessesTest, ASkippedCallEndsByTheDeadline) {
-  const auto told = run_scenario("skipped", 0.4, "skip@world:1:2");
+  const auto told = run_scenario("skipped", 0.4, "skip@world:1:3");
   ASSERT_EQ(told[0].size(), 3u);
   expect_words(told[0][2],
                {"all_reduce of 16 F32 (operation 2 of rank 0)", "did not complete in 0.4 s"});

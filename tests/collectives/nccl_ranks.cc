@@ -28,11 +28,12 @@ ConformanceDevice conformance_device(CudaDevice& device) {
   return {device, add};
 }
 
-void run_nccl_ranks(int num_ranks, double timeout_s, const std::function<void(NcclRank&)>& body) {
+void run_nccl_ranks(int num_ranks, double timeout_s, const std::function<void(NcclRank&)>& body,
+                    const NcclOptions& options) {
   constexpr double kHostTimeoutS = 30;
   run_ranks(num_ranks, {.timeout_s = kHostTimeoutS}, [&](Communicator& host) {
     const auto device = make_cuda_device(host.rank());
-    auto world = create_nccl_communicator(host, *device, "world", timeout_s);
+    auto world = create_nccl_communicator(host, *device, "world", timeout_s, options);
     throw_if_error(world.status());
     NcclRank rank{host, **world, *device};
     body(rank);

@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "collectives/nccl.h"
 #include "runtime/device/cuda_device.h"
 #include "tests/collectives/conformance.h"
 
@@ -25,6 +26,7 @@ struct NcclRank {
   CudaDevice& device;
 };
 // Runs `body` on `num_ranks` threads. `timeout_s` is the timeout of the world; the host's is 30 s.
-void run_nccl_ranks(int num_ranks, double timeout_s, const std::function<void(NcclRank&)>& body);
+void run_nccl_ranks(int num_ranks, double timeout_s, const std::function<void(NcclRank&)>& body,
+                    const NcclOptions& options = {});
 
 }  // namespace leasehold

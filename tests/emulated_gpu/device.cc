@@ -2,13 +2,18 @@
 
 #include <cstdio>
 #include <cstring>
+#include <cuda.h>
 
 #include "tests/emulated_gpu/device_state.h"
+#include "tests/emulated_gpu/emulation.h"
+#include "tests/emulated_gpu/processors.h"
 
 using leasehold::emulation::begin_call;
 using leasehold::emulation::remember;
 using leasehold::emulation::settings;
 using leasehold::emulation::shared_limit;
+
+int leasehold::emulation::number_of_device(int device) { return settings().first_device + device; }
 
 cudaError_t cudaDriverGetVersion(int* version) {
   *version = CUDART_VERSION;
@@ -33,7 +38,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   const int capability = settings().capability;
   snprintf(properties->name, sizeof properties->name, "emulated GPU (sm_%d)", capability);
   memcpy(properties->uuid.bytes, "emulated-gpu", 12);
-  properties->uuid.bytes[15] = static_cast<char>(device);
+  properties->uuid.bytes[15] = static_cast<char>(settings().first_device + device);
   properties->totalGlobalMem = static_cast<size_t>(settings().memory_bytes);
   properties->sharedMemPerBlock = size_t{48} << 10;
   properties->sharedMemPerBlockOptin = shared_limit();
@@ -87,9 +92,24 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
   }
 }
 
+// Of the driver's own functions only the one that Leasehold asks for.
+cudaError_t cudaGetDriverEntryPointByVersion(const char* symbol, void** function, unsigned,
+                                             unsigned long long,
+                                             cudaDriverEntryPointQueryResult* found) {
+  using Get = CUresult (*)(CUmoduleLoadingMode*);
+  const Get get = [](CUmoduleLoadingMode* mode) {
+    *mode = leasehold::emulation::loads_lazily() ? CU_MODULE_LAZY_LOADING : CU_MODULE_EAGER_LOADING;
+    return CUDA_SUCCESS;
+  };
+  const bool known = strcmp(symbol, "cuModuleGetLoadingMode") == 0;
+  *function = known ? reinterpret_cast<void*>(get) : nullptr;
+  *found = known ? cudaDriverEntryPointSuccess : cudaDriverEntryPointSymbolNotFound;
+  return begin_call("cudaGetDriverEntryPointByVersion");
+}
+
 cudaError_t cudaDeviceGetStreamPriorityRange(int* least, int* greatest) {
   *least = 0;
-  *greatest = -5;
+  *greatest = 1 - leasehold::emulation::Processors::kPriorities;
   return begin_call("cudaDeviceGetStreamPriorityRange");
 }
 

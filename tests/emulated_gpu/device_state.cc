@@ -12,11 +12,14 @@ namespace leasehold::emulation {
 namespace {
 
 constinit thread_local int t_device = 0;
+constinit thread_local HostCounts t_counts = {};
+constinit thread_local const void* t_waits_for = nullptr;
 constinit thread_local cudaError_t t_last_error = cudaSuccess;
 
 FutexMutex g_mutex;
 std::atomic<uint64_t> g_seed{0};
 std::atomic<bool> g_injections{false};
+std::atomic<int> g_loading{-1};  // 0: eager, 1: lazy, -1: no call yet
 
 // A bounded log and list: no allocation, and nothing that the program's own code shares.
 char g_reports[1 << 14];
@@ -51,6 +54,15 @@ Settings read_settings() {
   read.seed = static_cast<uint64_t>(number("LEASEHOLD_EMULATION_SEED", 0, 0, INT64_MAX));
   read.num_devices =
       static_cast<int>(number("LEASEHOLD_EMULATED_GPUS", kMaxDevices, 0, kMaxDevices));
+  const char* visible = getenv("CUDA_VISIBLE_DEVICES");
+  if (visible != nullptr && *visible != '\0') {  // one, or a list of consecutive ones
+    char* end = nullptr;
+    read.first_device =
+        static_cast<int>(number_from("CUDA_VISIBLE_DEVICES", visible, 0, kMaxDevices - 1, &end));
+    int count = 1;
+    for (; *end == ','; ++count) strtol(end + 1, &end, 10);
+    if (count < read.num_devices) read.num_devices = count;
+  }
   read.memory_bytes = number("LEASEHOLD_EMULATED_GPU_MEMORY", read.memory_bytes, 1 << 20,
                              static_cast<int64_t>(kMaxDeviceBytes));
   read.capability = static_cast<int>(number("LEASEHOLD_EMULATED_GPU_CAPABILITY", 80, 80, 103));
@@ -103,7 +115,21 @@ cudaError_t remember(cudaError_t error) {
   return error;
 }
 
+bool loads_lazily() {
+  int loading = g_loading.load();
+  if (loading < 0) {
+    const char* asked = getenv("CUDA_MODULE_LOADING");
+    const int lazy = asked == nullptr || strcmp(asked, "EAGER") != 0 ? 1 : 0;
+    g_loading.compare_exchange_strong(loading, lazy);
+    loading = g_loading.load();
+  }
+  return loading == 1;
+}
+
+void set_lazy_loading(bool lazy) { g_loading = lazy ? 1 : 0; }
+
 cudaError_t begin_call(const char* function) {
+  (void)loads_lazily();
   if (g_injections.load()) {
     FutexGuard guard(g_mutex);
     for (int i = 0; i < g_num_injected; ++i) {
@@ -115,6 +141,15 @@ cudaError_t begin_call(const char* function) {
     }
   }
   return remember(static_cast<cudaError_t>(device_state(t_device).fault.load()));
+}
+
+HostCounts& counts_of_thread() { return t_counts; }
+HostCounts host_counts() { return t_counts; }
+
+void count_poll(const void* what, bool done) {
+  if (!done) ++t_counts.polls;
+  if (!done && t_waits_for != what) ++t_counts.waits;
+  t_waits_for = done ? nullptr : what;
 }
 
 void set_fault(int device, cudaError_t error) {

@@ -16,6 +16,7 @@ constexpr size_t kMaxDeviceBytes = size_t{16} << 30;
 struct Settings {
   uint64_t seed = 0;
   int num_devices = kMaxDevices;
+  int first_device = 0;  // the number that the first of them has for other processes
   int64_t memory_bytes = int64_t{2} << 30;
   int capability = 80;
   int fault_device = -1;
@@ -51,6 +52,14 @@ cudaError_t remember(cudaError_t error);
 // An injected error for this call of the function, or the current device's sticky fault, or
 // success. Every emulated function that can fail begins with it.
 cudaError_t begin_call(const char* function);
+// Returns true when kernels are loaded when they are first launched: as the environment said at the
+// process's first call, when a driver reads it.
+bool loads_lazily();
+// For host_counts(), by the calling thread.
+struct HostCounts;
+HostCounts& counts_of_thread();
+// The thread asked whether `what` is done.
+void count_poll(const void* what, bool done);
 // Makes `error` the device's sticky fault unless it has one.
 void set_fault(int device, cudaError_t error);
 

@@ -119,6 +119,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
         usable->device);
     return remember(cudaErrorInvalidResourceHandle);
   }
+  ++leasehold::emulation::counts_of_thread().records;
   auto* record = new EventRecord;
   record->stream = usable;
   auto* operation = new leasehold::emulation::RecordOperation(record);
@@ -146,6 +147,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
 cudaError_t cudaEventQuery(cudaEvent_t event) {
   EventRecord* record = leasehold::emulation::newest(event);
   const bool done = record == nullptr || leasehold::emulation::poll(record);
+  leasehold::emulation::count_poll(event, done);
   leasehold::emulation::release(record);
   const cudaError_t error = begin_call("cudaEventQuery");
   if (error != cudaSuccess) return error;

@@ -9,6 +9,7 @@
 #include "tests/emulated_gpu/emulation.h"
 #include "tests/emulated_gpu/grid.h"
 #include "tests/emulated_gpu/kernel.h"
+#include "tests/emulated_gpu/processors.h"
 #include "tests/emulated_gpu/stream.h"
 
 // Where the compiler notes functions whose entry is preceded by no-operations. The dialect's twin
@@ -64,16 +65,6 @@ Kernel& kernel_at(const void* address) {
   return kernel;
 }
 
-// The driver loads a kernel when it is first launched, and may wait for the whole device then,
-// unless the environment told it before the first call to load all at once.
-bool loads_at_launch() {
-  static const bool eager = [] {
-    const char* loading = getenv("CUDA_MODULE_LOADING");
-    return loading != nullptr && strcmp(loading, "EAGER") == 0;
-  }();
-  return !eager;
-}
-
 class LaunchOperation : public Operation {
  public:
   LaunchOperation(const Kernel& kernel, const cudaLaunchConfig_t& config, void** arguments)
@@ -86,7 +77,18 @@ class LaunchOperation : public Operation {
     launch_.dynamic_bytes = config.dynamicSmemBytes;
   }
   ~LaunchOperation() override { signature_->destroy(arguments_); }
+  bool takes_processors() const override { return true; }
   cudaError_t run(CUstream_st& stream) override {
+    const uint64_t blocks = uint64_t{launch_.grid.x} * launch_.grid.y * launch_.grid.z;
+    const int most = blocks < Processors::kPlaces ? static_cast<int>(blocks) : Processors::kPlaces;
+    const int taken = stream.take_processors(1, most);
+    const cudaError_t result = run_blocks(stream);
+    stream.give_back_processors(taken);
+    return result;
+  }
+
+ private:
+  cudaError_t run_blocks(CUstream_st& stream) {
     DeviceState& device = device_state(stream.device);
     if (device.launches.fetch_add(1) + 1 == device.fault_at) {
       return static_cast<cudaError_t>(device.fault_error.load());
@@ -103,7 +105,6 @@ class LaunchOperation : public Operation {
     return device_memory_overrun(stream.device) ? cudaErrorIllegalAddress : cudaSuccess;
   }
 
- private:
   Launch launch_{};
   const KernelSignature* signature_;
   void* arguments_;
@@ -247,9 +248,11 @@ cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t* config, const void* fu
   }
   const cudaError_t invalid = leasehold::emulation::check_launch(*config, kernel);
   if (invalid != cudaSuccess) return remember(invalid);
-  if (!kernel.loaded[device] && leasehold::emulation::loads_at_launch()) {
+  // A driver that loads lazily may wait for the whole device then.
+  if (!kernel.loaded[device] && leasehold::emulation::loads_lazily()) {
     leasehold::emulation::wait_for_device(device);
   }
+  ++leasehold::emulation::counts_of_thread().launches;
   stream->enqueue(new leasehold::emulation::LaunchOperation(kernel, *config, arguments));
   return cudaSuccess;
 }

@@ -15,6 +15,14 @@ namespace leasehold::emulation {
 namespace {
 
 std::atomic<int> num_communicators{0};
+std::atomic<int> messages_per_group{2048};
+std::atomic<int64_t> communicators_made{0}, operations{0}, bytes_read{0}, questions{0};
+
+// The CTAs of an operation where the configuration says nothing, and the memory of the device that
+// a communicator takes.
+constexpr int kDefaultCtas = 16;
+constexpr size_t kOwnBytes = size_t{1} << 20;
+constexpr size_t kPeerBytesOfCta = size_t{16} << 10;
 
 thread_local char last_error[256] = "";
 
@@ -67,9 +75,12 @@ class CallWork : public HostWork {
     ++comm.num_enqueued;
   }
   ~CallWork() override { --comm_.num_enqueued; }
+  bool takes_processors() const override { return true; }
   cudaError_t run() override {
+    take_processors(comm_.num_ctas);
     while (hangs_ && !comm_.aborted) nap();
     if (!comm_.aborted) run_nccl_call(comm_, call_);
+    give_back_processors(comm_.num_ctas);
     return cudaSuccess;
   }
   static void* operator new(size_t bytes) { return std::malloc(bytes); }
@@ -81,44 +92,120 @@ class CallWork : public HostWork {
   bool hangs_;
 };
 
-// Whether NCCL has connected what the pending call needs: both ends have come to need it.
-bool is_connected(const ncclComm& comm) {
-  for (int i = 0; i < comm.pending.num_parts; ++i) {
-    const NcclPart& part = comm.pending.parts[static_cast<size_t>(i)];
-    const bool message = part.kind == NcclKind::kSend || part.kind == NcclKind::kRecv;
+// Memory of the communicator's device, until the communicator ends.
+ncclResult_t allocate(ncclComm& comm, size_t bytes) {
+  int device = 0;
+  (void)cudaGetDevice(&device);
+  (void)cudaSetDevice(comm.device);
+  void*& place = comm.memory[static_cast<size_t>(comm.num_memory)];
+  const cudaError_t allocated = cudaMalloc(&place, bytes);
+  if (allocated != cudaSuccess) (void)cudaGetLastError();
+  (void)cudaSetDevice(device);
+  if (allocated == cudaSuccess) {
+    ++comm.num_memory;
+    return ncclSuccess;
+  }
+  std::snprintf(last_error, sizeof last_error, "Cuda failure %d '%s'", allocated,
+                cudaGetErrorString(allocated));
+  comm.error = ncclUnhandledCudaError;
+  return ncclUnhandledCudaError;
+}
+
+void free_memory(ncclComm& comm) {
+  int device = 0;
+  (void)cudaGetDevice(&device);
+  (void)cudaSetDevice(comm.device);
+  for (int i = 0; i < comm.num_memory; ++i) cudaFree(comm.memory[static_cast<size_t>(i)]);
+  comm.num_memory = 0;
+  (void)cudaSetDevice(device);
+}
+
+bool is_message(const NcclPart& part) {
+  return part.kind == NcclKind::kSend || part.kind == NcclKind::kRecv;
+}
+
+// Returns true when both ends have come to need what the call needs, so that NCCL connects them.
+bool is_connected(const ncclComm& comm, const NcclCall& call) {
+  for (int i = 0; i < call.num_parts; ++i) {
+    const NcclPart& part = call.parts[static_cast<size_t>(i)];
     for (int peer = 0; peer < comm.size; ++peer) {
       const NcclRankState& other = comm.membership.state(peer);
-      if (message ? peer == part.peer && !other.met[comm.rank] : !other.met_all) return false;
+      if (is_message(part) ? peer == part.peer && !other.met[comm.rank] : !other.met_all)
+        return false;
     }
   }
   return true;
 }
 
-void meet(const ncclComm& comm, const NcclPart& part) {
+// Says to the others what this rank needs, and takes the memory for what is new.
+ncclResult_t meet(ncclComm& comm, const NcclPart& part) {
   NcclRankState& own = comm.membership.state(comm.rank);
-  if (part.kind == NcclKind::kSend || part.kind == NcclKind::kRecv) {
-    own.met[part.peer] = true;
-  } else {
-    own.met_all = true;
+  std::atomic<bool>& met = is_message(part) ? own.met[part.peer] : own.met_all;
+  if (met) return ncclSuccess;
+  const ncclResult_t allocated =
+      allocate(comm, kPeerBytesOfCta * static_cast<size_t>(comm.num_ctas));
+  if (allocated == ncclSuccess) met = true;
+  return allocated;
+}
+
+// An error that this rank has, or all.
+ncclResult_t error_of(const ncclComm& comm) {
+  if (comm.error != ncclSuccess) return static_cast<ncclResult_t>(comm.error.load());
+  const NcclSegment& segment = comm.membership.segment();
+  const int all = segment.error;
+  if (all == ncclSuccess || all == ncclInProgress) return ncclSuccess;
+  std::snprintf(last_error, sizeof last_error, "%s", segment.error_text);
+  return static_cast<ncclResult_t>(all);
+}
+
+// A process that is gone will never come.
+void look_for_the_dead(const ncclComm& comm) {
+  for (int peer = 0; peer < comm.size; ++peer) {
+    if (!comm.membership.is_dead(peer)) continue;
+    char text[120];
+    std::snprintf(text, sizeof text, "%s: the process of rank %d is gone", comm.name.c_str(), peer);
+    comm.membership.fail(ncclRemoteError, text);
   }
 }
 
-ncclResult_t enqueue_pending(ncclComm& comm, bool hangs) {
-  comm.is_pending = false;
+// Blocks until `done`; the error that comes before it.
+template <typename Done>
+ncclResult_t wait_for(ncclComm& comm, const Done& done) {
+  while (!done()) {
+    if (comm.aborted) return ncclInternalError;
+    const ncclResult_t error = error_of(comm);
+    if (error != ncclSuccess) return error;
+    look_for_the_dead(comm);
+    nap();
+  }
+  return ncclSuccess;
+}
+
+ncclResult_t enqueue_call(ncclComm& comm, const NcclCall& call, bool hangs) {
   int device = 0;
   (void)cudaGetDevice(&device);
   (void)cudaSetDevice(comm.device);
-  const cudaError_t enqueued =
-      enqueue(comm.pending.stream, new CallWork(comm, comm.pending, hangs));
+  const cudaError_t enqueued = enqueue(call.stream, new CallWork(comm, call, hangs));
   (void)cudaSetDevice(device);
   if (enqueued != cudaSuccess) comm.error = ncclUnhandledCudaError;
   return enqueued == cudaSuccess ? ncclSuccess : ncclUnhandledCudaError;
 }
 
+void count(const ncclComm& comm, const NcclCall& call) {
+  ++operations;
+  for (int i = 0; i < call.num_parts; ++i) {
+    const NcclPart& part = call.parts[static_cast<size_t>(i)];
+    const bool reads = part.kind != NcclKind::kRecv &&
+                       (part.kind != NcclKind::kBroadcast || part.peer == comm.rank);
+    const size_t times = part.kind == NcclKind::kReduceScatter ? static_cast<size_t>(comm.size) : 1;
+    if (reads)
+      bytes_read += static_cast<int64_t>(times * part.count * size_of_nccl_type(part.type));
+  }
+}
+
 ncclResult_t issue(ncclComm& comm, const NcclCall& call) {
-  if (comm.phase != ncclComm::Phase::kReady || comm.is_pending) {
-    return refuse(ncclInvalidArgument, "%s: an operation while the communicator is in progress",
-                  comm.name.c_str());
+  if (comm.phase != ncclComm::Phase::kReady) {
+    return refuse(ncclInvalidArgument, "%s: an operation after the end", comm.name.c_str());
   }
   const NcclFault fault = take_nccl_fault(comm, comm.num_calls++);
   switch (fault) {
@@ -128,21 +215,21 @@ ncclResult_t issue(ncclComm& comm, const NcclCall& call) {
       comm.error = ncclSystemError;
       std::snprintf(last_error, sizeof last_error, "%s: injected on rank %d", comm.name.c_str(),
                     comm.rank);
-      return ncclInProgress;
+      return enqueue_call(comm, call, true);
     case NcclFault::kKill:
       ::kill(::getpid(), SIGKILL);
       break;
     default:
       break;
   }
-  comm.pending = call;
-  for (int i = 0; i < call.num_parts; ++i) meet(comm, call.parts[static_cast<size_t>(i)]);
-  if (fault == NcclFault::kHang) return enqueue_pending(comm, true);
-  comm.is_pending = true;
-  constexpr int kMostLooks = 4;
-  comm.looks_left = 1 + static_cast<int>((seed() * 7 + static_cast<uint64_t>(comm.num_calls)) %
-                                         (seed() == 0 ? 1 : kMostLooks));
-  return ncclInProgress;
+  count(comm, call);
+  for (int i = 0; i < call.num_parts; ++i) {
+    const ncclResult_t met = meet(comm, call.parts[static_cast<size_t>(i)]);
+    if (met != ncclSuccess) return met;
+  }
+  if (fault == NcclFault::kHang) return enqueue_call(comm, call, true);
+  const ncclResult_t connected = wait_for(comm, [&] { return is_connected(comm, call); });
+  return connected == ncclSuccess ? enqueue_call(comm, call, false) : connected;
 }
 
 bool on_device(const ncclComm& comm, const void* memory, size_t bytes) {
@@ -172,8 +259,12 @@ ncclResult_t add(ncclComm_t comm, cudaStream_t stream, const NcclPart& part, siz
   if (alone) group = {.comm = comm};
   if (group.comm == nullptr) group.comm = comm;
   NcclCall& call = group.call;
-  if (group.comm != comm || call.num_parts == NcclCall::kMaxParts ||
-      (call.num_parts > 0 && call.stream != stream)) {
+  if (call.num_parts >= messages_per_group || call.num_parts == NcclCall::kMaxParts) {
+    group.error = refuse(ncclInvalidUsage, "%s: more than %d messages in a group",
+                         comm->name.c_str(), call.num_parts);
+    return group.error;
+  }
+  if (group.comm != comm || (call.num_parts > 0 && call.stream != stream)) {
     group.error = refuse(ncclInvalidUsage, "%s: a group of several communicators or streams",
                          comm->name.c_str());
     return group.error;
@@ -183,44 +274,11 @@ ncclResult_t add(ncclComm_t comm, cudaStream_t stream, const NcclPart& part, siz
   return alone ? issue(*comm, call) : ncclSuccess;
 }
 
-ncclResult_t look(ncclComm& comm) {
-  NcclSegment& segment = comm.membership.segment();
-  const int all = segment.error;
-  if (comm.error != ncclSuccess) return static_cast<ncclResult_t>(comm.error.load());
-  if (all != ncclSuccess && all != ncclInProgress) {
-    std::snprintf(last_error, sizeof last_error, "%s", segment.error_text);
-    return static_cast<ncclResult_t>(all);
-  }
-  switch (comm.phase) {
-    case ncclComm::Phase::kMaking: {
-      if (!comm.membership.all_joined()) return ncclInProgress;
-      char text[128];
-      if (*comm.membership.find_shared_device(text, sizeof text) != '\0') {
-        comm.error = refuse(ncclInvalidUsage, "%s", text);
-        return ncclInvalidUsage;
-      }
-      comm.phase = ncclComm::Phase::kReady;
-      return ncclSuccess;
-    }
-    case ncclComm::Phase::kReady:
-      if (!comm.is_pending) return ncclSuccess;
-      if (comm.looks_left-- > 0 || !is_connected(comm)) return ncclInProgress;
-      return enqueue_pending(comm, false);
-    case ncclComm::Phase::kFinalizing:
-      if (comm.num_enqueued > 0 || !comm.membership.others_reached(NcclStage::kFinalizing))
-        return ncclInProgress;
-      comm.phase = ncclComm::Phase::kFinalized;
-      return ncclSuccess;
-    case ncclComm::Phase::kFinalized:
-      break;
-  }
-  return ncclSuccess;
-}
-
 void end(ncclComm* comm) {
   comm->membership.state(comm->rank).stage = NcclStage::kLeft;
   while (!comm->membership.others_reached(NcclStage::kLeft)) nap();
   while (comm->num_inside > 0) nap();
+  free_memory(*comm);
   delete comm;
   --num_communicators;
 }
@@ -228,6 +286,10 @@ void end(ncclComm* comm) {
 }  // namespace
 
 int num_nccl_communicators() { return num_communicators; }
+
+void set_nccl_messages_per_group(int most) { messages_per_group = most; }
+
+NcclCounts nccl_counts() { return {communicators_made, operations, bytes_read, questions}; }
 
 size_t size_of_nccl_type(ncclDataType_t type) {
   switch (type) {
@@ -293,21 +355,37 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t* made, int num_ranks, ncclUniqueI
                                     ncclConfig_t* config) {
   if (config == nullptr || config->magic != 0xcafebeef || config->size != sizeof *config)
     return refuse(ncclInvalidArgument, "a configuration that was not initialised");
-  if (config->blocking != 0)
-    return refuse(ncclInvalidArgument, "only communicators that do not block are emulated");
+  if (config->blocking == 0)
+    return refuse(ncclInvalidArgument, "only communicators that block are emulated");
   auto* comm = new ncclComm();
   comm->rank = rank;
   comm->size = num_ranks;
   comm->name = config->commName == nullptr ? "" : config->commName;
+  comm->num_ctas =
+      config->maxCTAs > 0 && config->maxCTAs < kDefaultCtas ? config->maxCTAs : kDefaultCtas;
   (void)cudaGetDevice(&comm->device);
-  const ncclResult_t joined = comm->membership.join(id, num_ranks, rank, comm->device);
-  if (joined != ncclSuccess) {
-    delete comm;
-    return joined;
+  ncclResult_t result = comm->membership.join(id, num_ranks, rank, number_of_device(comm->device));
+  if (result == ncclSuccess) {
+    ++num_communicators;
+    ++communicators_made;
+    result = wait_for(*comm, [&] { return comm->membership.all_joined(); });
+    char text[128];
+    if (result == ncclSuccess && *comm->membership.find_shared_device(text, sizeof text) != '\0')
+      result = refuse(ncclInvalidUsage, "%s", text);
+    if (result == ncclSuccess) result = allocate(*comm, kOwnBytes);
+    if (result != ncclSuccess) {
+      comm->membership.state(rank).stage = NcclStage::kLeft;
+      --num_communicators;
+    }
   }
-  ++num_communicators;
+  if (result != ncclSuccess) {
+    free_memory(*comm);
+    delete comm;
+    return result;
+  }
+  comm->phase = ncclComm::Phase::kReady;
   *made = comm;
-  return ncclInProgress;
+  return ncclSuccess;
 }
 
 ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t* error) {
@@ -316,16 +394,22 @@ ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t* error) {
   if (!inside.alone()) {
     return refuse(ncclInvalidUsage, "%s: two threads in one communicator", comm->name.c_str());
   }
-  *error = look(*comm);
+  ++questions;
+  *error = error_of(*comm);
   return ncclSuccess;
 }
 
+// Blocks until the operations of all ranks are over.
 ncclResult_t ncclCommFinalize(ncclComm_t comm) {
-  if (comm->phase != ncclComm::Phase::kReady || comm->is_pending || comm->error != ncclSuccess)
-    return refuse(ncclInvalidArgument, "%s: ended while in progress", comm->name.c_str());
-  comm->phase = ncclComm::Phase::kFinalizing;
+  const Inside inside(*comm);
+  if (comm->phase != ncclComm::Phase::kReady || comm->error != ncclSuccess)
+    return refuse(ncclInvalidArgument, "%s: ended in another state", comm->name.c_str());
   comm->membership.state(comm->rank).stage = NcclStage::kFinalizing;
-  return ncclInProgress;
+  const ncclResult_t result = wait_for(*comm, [&] {
+    return comm->num_enqueued == 0 && comm->membership.others_reached(NcclStage::kFinalizing);
+  });
+  if (result == ncclSuccess) comm->phase = ncclComm::Phase::kFinalized;
+  return result;
 }
 
 ncclResult_t ncclCommDestroy(ncclComm_t comm) {
@@ -333,6 +417,7 @@ ncclResult_t ncclCommDestroy(ncclComm_t comm) {
     return refuse(ncclInvalidUsage, "%s: destroyed without having been finalized: blocks",
                   comm->name.c_str());
   comm->membership.state(comm->rank).stage = NcclStage::kLeft;
+  free_memory(*comm);
   delete comm;
   --num_communicators;
   return ncclSuccess;

@@ -25,7 +25,8 @@ struct NcclPart {
   int peer = -1;  // or root
 };
 
-// What is issued as one. No memory is allocated for it.
+// What is issued as one. No memory is allocated for it. NCCL takes 2048 messages in one; this takes
+// what an exchange of all ranks needs.
 struct NcclCall {
   static constexpr int kMaxParts = 2 * kMaxNcclRanks;
   std::array<NcclPart, kMaxParts> parts;
@@ -39,7 +40,7 @@ size_t size_of_nccl_type(ncclDataType_t type);  // 0: not one that is emulated
 
 // The vendor's opaque type.
 struct ncclComm {
-  enum class Phase { kMaking, kReady, kFinalizing, kFinalized };
+  enum class Phase { kMaking, kReady, kFinalized };
 
   int rank = 0;
   int size = 0;
@@ -47,15 +48,14 @@ struct ncclComm {
   std::string name;
   leasehold::emulation::NcclMembership membership;
   Phase phase = Phase::kMaking;
+  int num_ctas = 0;  // that an operation takes of the device
+  std::array<void*, 2 + leasehold::emulation::kMaxNcclRanks> memory{};  // of the device
+  int num_memory = 0;
   std::atomic<bool> aborted{false};
   std::atomic<int> error{ncclSuccess};  // of this rank
   std::atomic<int> num_enqueued{0};     // on streams, and not over
   std::atomic<int> num_inside{0};       // threads in a call of it
 
-  // Issued, and not enqueued yet.
-  leasehold::emulation::NcclCall pending;
-  bool is_pending = false;
-  int looks_left = 0;  // of ncclCommGetAsyncError, before it is
   int64_t num_calls = 0;
 };
 

@@ -10,6 +10,7 @@
 #include "tests/emulated_gpu/emulation.h"
 #include "tests/emulated_gpu/grid.h"
 #include "tests/emulated_gpu/host_touch.h"
+#include "tests/emulated_gpu/processors.h"
 
 namespace leasehold::emulation {
 namespace {
@@ -65,6 +66,7 @@ class HostOperation : public Operation {
  public:
   explicit HostOperation(HostWork* work) : work_(work) {}
   ~HostOperation() override { delete work_; }
+  bool takes_processors() const override { return work_->takes_processors(); }
   cudaError_t run(CUstream_st&) override { return work_->run(); }
 
  private:
@@ -109,6 +111,9 @@ void wait_for_device(int device) {
 
 bool on_stream_thread() { return t_stream != nullptr; }
 
+void take_processors(int count) { t_stream->take_processors(count, count); }
+void give_back_processors(int count) { t_stream->give_back_processors(count); }
+
 cudaError_t enqueue(cudaStream_t stream, HostWork* work) {
   auto* operation = new HostOperation(work);
   const auto fault = static_cast<cudaError_t>(device_state(current_device()).fault.load());
@@ -118,6 +123,7 @@ cudaError_t enqueue(cudaStream_t stream, HostWork* work) {
     return remember(fault != cudaSuccess ? fault : cudaErrorInvalidResourceHandle);
   }
   usable->enqueue(operation);
+  ++counts_of_thread().libraries;
   return cudaSuccess;
 }
 
@@ -126,8 +132,8 @@ cudaError_t enqueue(cudaStream_t stream, HostWork* work) {
 using leasehold::emulation::FutexGuard;
 using leasehold::emulation::Operation;
 
-CUstream_st::CUstream_st(int on_device)
-    : device(on_device), id(leasehold::emulation::add_stream(this)) {
+CUstream_st::CUstream_st(int on_device, int with_priority)
+    : device(on_device), priority(with_priority), id(leasehold::emulation::add_stream(this)) {
   pthread_t thread;
   const int failed = pthread_create(
       &thread, nullptr,
@@ -148,6 +154,21 @@ CUstream_st::~CUstream_st() { delete runner_; }
 leasehold::emulation::GridRunner& CUstream_st::runner() {
   if (runner_ == nullptr) runner_ = new leasehold::emulation::GridRunner;
   return *runner_;
+}
+
+int CUstream_st::take_processors(int least, int most) {
+  leasehold::emulation::Processors& processors = leasehold::emulation::processors_of(device);
+  if (!claims_) processors.claim(priority);
+  claims_ = false;
+  return processors.take(priority, least, most);
+}
+
+void CUstream_st::give_back_processors(int count) {
+  {
+    FutexGuard guard(mutex_);
+    claims_ = first_ != nullptr && first_->takes_processors();
+  }
+  leasehold::emulation::processors_of(device).give_back(count, priority, claims_);
 }
 
 void CUstream_st::enqueue(Operation* operation, uint64_t* sequence) {
@@ -234,6 +255,9 @@ void CUstream_st::run() {
         operation->runs_after_fault()) {
       const cudaError_t error = operation->run(*this);
       if (error != cudaSuccess) leasehold::emulation::set_fault(device, error);
+    } else if (claims_) {
+      claims_ = false;
+      leasehold::emulation::processors_of(device).disclaim(priority);
     }
     const uint64_t sequence = operation->sequence;
     delete operation;
@@ -250,14 +274,17 @@ using leasehold::emulation::remember;
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
   const cudaError_t error = begin_call("cudaStreamCreateWithFlags");
   if (error != cudaSuccess) return error;
-  *stream = new CUstream_st(leasehold::emulation::current_device());
+  *stream = new CUstream_st(leasehold::emulation::current_device(), 0);
   return cudaSuccess;
 }
 
-cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned, int) {
+cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned, int priority) {
   const cudaError_t error = begin_call("cudaStreamCreateWithPriority");
   if (error != cudaSuccess) return error;
-  *stream = new CUstream_st(leasehold::emulation::current_device());
+  // As the runtime numbers them: 0 the lowest, the highest below; others become the nearest.
+  constexpr int kHighest = leasehold::emulation::Processors::kPriorities - 1;
+  const int level = priority > 0 ? 0 : (-priority > kHighest ? kHighest : -priority);
+  *stream = new CUstream_st(leasehold::emulation::current_device(), level);
   return cudaSuccess;
 }
 
@@ -276,6 +303,7 @@ cudaError_t cudaStreamQuery(cudaStream_t stream) {
   CUstream_st* usable = leasehold::emulation::usable_stream(stream, "cudaStreamQuery");
   if (usable == nullptr) return remember(cudaErrorInvalidResourceHandle);
   const bool idle = usable->idle();
+  leasehold::emulation::count_poll(stream, idle);
   const cudaError_t error = begin_call("cudaStreamQuery");
   if (error != cudaSuccess) return error;
   return idle ? cudaSuccess : cudaErrorNotReady;

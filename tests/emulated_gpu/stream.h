@@ -32,6 +32,8 @@ class Operation : public Uncounted {
   virtual ~Operation() = default;
   // On the stream's thread. An error becomes the device's sticky fault.
   virtual cudaError_t run(CUstream_st& stream) = 0;
+  // Returns true when it takes multiprocessors of the device.
+  virtual bool takes_processors() const { return false; }
   // Whether it runs on a device with a sticky fault.
   virtual bool runs_after_fault() const { return false; }
 
@@ -62,7 +64,7 @@ CUstream_st* usable_stream(cudaStream_t stream, const char* function);
 // The vendor's name for what cudaStream_t points at.
 // NOLINTNEXTLINE(readability-identifier-naming)
 struct CUstream_st {
-  explicit CUstream_st(int on_device);
+  CUstream_st(int on_device, int with_priority);
   ~CUstream_st();
   CUstream_st(const CUstream_st&) = delete;
   CUstream_st& operator=(const CUstream_st&) = delete;
@@ -78,9 +80,13 @@ struct CUstream_st {
   // No more work will come; the thread ends, and the stream with it, when all is done.
   void close();
   leasehold::emulation::GridRunner& runner();
+  // By the stream's own thread, around what takes the device's multiprocessors.
+  int take_processors(int least, int most);
+  void give_back_processors(int count);
 
   const int device;
-  const uint64_t id;  // in order of creation
+  const int priority;  // 0: the lowest
+  const uint64_t id;   // in order of creation
 
  private:
   void run();
@@ -94,5 +100,6 @@ struct CUstream_st {
   uint64_t completed_ = 0;
   uint64_t wanted_ = 0;
   bool closing_ = false;
+  bool claims_ = false;  // has claimed processors for its next operation; of the stream's thread
   leasehold::emulation::GridRunner* runner_ = nullptr;
 };

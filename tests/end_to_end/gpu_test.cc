@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdlib>
+#include <fmt/format.h>
 
+#include "runtime/base/files.h"
 #include "tests/end_to_end/launch_fixture.h"
 
 namespace leasehold {
@@ -134,6 +136,45 @@ TEST_P(GpuTest, EvaluatesAndSamples) {
 }
 
 using GpuMoveTest = GpuTest;
+
+// A lost peer (69) would be started again and again.
+TEST_P(GpuMoveTest, AJobThatDoesNotFitIsRefusedAtTheStart) {
+  if (!LEASEHOLD_HAS_GPUS) GTEST_SKIP() << "only an emulated GPU can be made small";
+  std::vector<std::string> environment = mpi_environment();
+  environment.emplace_back("LEASEHOLD_EMULATED_GPU_MEMORY=2000000");
+  const Finished finished =
+      run_program(train_command(2, "small", on_gpus()), directory_.path(), 60, environment);
+  expect_ended(finished, 78, {"no memory for ", "use more ranks", "batch.microbatch", "--dry-run"});
+}
+
+// Slurm with --gpus-per-task shows each task one GPU: its own, or where it was told wrongly the
+// same.
+TEST_P(GpuMoveTest, ARankMaySeeItsOwnGpuAlone) {
+  if (a_node_each_) GTEST_SKIP() << "this machine has not two GPUs";
+  const auto run = [&](const std::string& name, const char* visible) {
+    std::vector<std::string> command = train_command(2, name, on_gpus({"run.steps=2"}));
+    command.insert(command.begin() + 3,
+                   {"sh", "-c", fmt::format("CUDA_VISIBLE_DEVICES={} exec \"$@\"", visible), "sh"});
+    return run_program(command, directory_.path(), 60, mpi_environment());
+  };
+  const Finished own = run("own", "$OMPI_COMM_WORLD_LOCAL_RANK");
+  EXPECT_EQ(own.exit_code, 0) << own.errors;
+  ASSERT_EQ(train(2, "all", on_gpus({"run.steps=2"})).exit_code, 0);
+  expect_equal("own", "all");
+  expect_ended(run("same", "0"), 78, {"ranks 0 and 1 of node ", "the same GPU"});
+}
+
+// An MPI that knows CUDA starts the driver, which reads these then and never again.
+TEST_P(GpuMoveTest, TheDriversEnvironmentStandsBeforeMpiStarts) {
+  const std::string noted = directory_ / "mpi_start";
+  std::vector<std::string> environment = mpi_environment();
+  environment.insert(environment.end(),
+                     {"LEASEHOLD_MPI_START=" + noted, "LD_PRELOAD=" LEASEHOLD_PRELOAD_MPI_START});
+  const Finished finished = run_program(train_command(1, "dry", on_gpus({"run.steps=1"})),
+                                        directory_.path(), 60, environment);
+  ASSERT_EQ(finished.exit_code, 0) << finished.errors;
+  EXPECT_EQ(read_file(posix_files(), noted).value(), "loading=EAGER connections=32\n");
+}
 
 // Allows a difference in rounding, which must be reported; otherwise the training is the same.
 TEST_P(GpuMoveTest, ARunMovesBetweenGpusAndCpus) {

@@ -63,8 +63,8 @@ std::unique_ptr<Kernels> make_kernels(const SmallJob& job, Device& device) {
 
 Mesh::GroupMaker make_groups(const SmallJob& job, Device& device) {
   if (job.device_kind == DeviceKind::kCpu) return nullptr;
-  return [&device, timeout_s = job.options.timeout_s](Communicator& group) {
-    return create_nccl_communicator(group, device, group.name(), timeout_s);
+  return [&device, timeout_s = job.options.timeout_s](Communicator& group, GroupUse use) {
+    return create_nccl_communicator(group, device, group.name(), timeout_s, {.use = use});
   };
 }
 

@@ -40,6 +40,7 @@ class SmallRank {
   Engine& engine() { return *engine_; }
   Device& device() { return *device_; }
   Kernels& kernels() { return *kernels_; }
+  const Mesh& mesh() const { return mesh_; }
   const WindowLoader& loader() const { return loader_; }
   Stream& stream() { return *stream_; }  // of the CPU, for the world
   // Runs steps [begin, end). Returns "loss gradient_norm" with 17 digits per step. Collective.

@@ -16,14 +16,20 @@ namespace {
 
 constexpr const char* kFile = "libopenblas.so.0";
 constexpr const char* kCoreType = "OPENBLAS_CORETYPE";
+constexpr const char* kNumThreads = "OPENBLAS_NUM_THREADS";
 
-// Sets an environment variable while it lives; "" leaves the variable alone. The library reads its
-// variables when it is opened, and programs that this process starts later should not see them.
+// Sets an environment variable while it lives; "" leaves the variable alone, but for an empty one,
+// which the library would take for a name. The library reads its variables when it is opened, and
+// programs that this process starts later should not see them.
 class VariableForNow {
  public:
   VariableForNow(const char* name, const std::string& value) : name_(name) {
     if (const char* before = std::getenv(name)) before_ = before;
-    if (!value.empty()) ::setenv(name, value.c_str(), 1);
+    if (!value.empty()) {
+      ::setenv(name, value.c_str(), 1);
+    } else if (before_ && before_->empty()) {
+      ::unsetenv(name);
+    }
   }
   ~VariableForNow() { before_ ? ::setenv(name_, before_->c_str(), 1) : ::unsetenv(name_); }
   VariableForNow(const VariableForNow&) = delete;
@@ -67,7 +73,7 @@ Result<std::string> open_locked(Opened& state, const std::string& kernel_set) {
   close_locked(state);
   {
     const VariableForNow core_type(kCoreType, kernel_set);
-    const VariableForNow num_threads("OPENBLAS_NUM_THREADS", "1");  // starts none of its own
+    const VariableForNow num_threads(kNumThreads, "1");  // starts none of its own
     state.handle = ::dlopen(kFile, RTLD_NOW | RTLD_LOCAL);
   }
   if (state.handle == nullptr) {
@@ -105,6 +111,11 @@ Result<std::string> open_first_locked(Opened& state, const std::vector<std::stri
 }
 
 }  // namespace
+
+void reserve_environment() {
+  constexpr int kKeep = 0;
+  for (const char* name : {kCoreType, kNumThreads}) ::setenv(name, "", kKeep);
+}
 
 Result<OfferedKernelSets> offered_kernel_sets() {
   const Processor processor = this_processor();

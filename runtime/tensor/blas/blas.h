@@ -20,6 +20,11 @@ struct Library {
   decltype(&::openblas_set_num_threads) set_num_threads = nullptr;
 };
 
+// Makes room in the environment for the variables that opening the library sets for a moment, so
+// that it moves nothing that another thread may read. To be called first in main() of a program
+// with such threads (MPI's).
+void reserve_environment();
+
 // The kernel sets that this process may ask for, best first: those that its processor runs, or the
 // one that the variable OPENBLAS_CORETYPE names. Empty where the library is left to choose
 // (neither x86 nor AArch64).

@@ -376,6 +376,13 @@ TEST_F(BookkeepingTest, ABrokenHostIsLeftOutAtOnceAndAloneItIsAFailureLikeOthers
   EXPECT_EQ(state_.end->exit_code, 71);
 }
 
+// Starting it again would end alike.
+TEST_F(BookkeepingTest, MemoryThatNobodyHasStopsTheJobAtOnce) {
+  const FailureReport said{.own_code = 72, .message = "no memory for activations"};
+  EXPECT_TRUE(fail({"a", "b"}, 72, {}, said));
+  EXPECT_EQ(state_.end->exit_code, 72);
+}
+
 // --- The newest state ---
 
 TEST_F(BookkeepingTest, KnowsWhereTheNewestStateIs) {

@@ -241,7 +241,7 @@ const std::string kThreeOwned = lease("a", 2) + lease("b", 2) + lease("c", 2);
 
 TEST(Supervisor, AHostThatCannotTakePartIsLeftOutAndTriedAgain) {
   for (const bool is_said : {true, false}) {
-    for (const int code : {64, 65, 66, 71, 78, 127}) {
+    for (const int code : {64, 65, 66, 71, 72, 78, 127}) {
       SCOPED_TRACE(fmt::format("code {}, {}", code, is_said ? "said" : "not said"));
       Simulation world(kThreeOwned, {.steps = 200});
       world.misfit("b", {.exit_code = code, .until_s = 100, .is_said = is_said});

@@ -192,6 +192,17 @@ TEST_F(PrepareFormatsTest, AreThoseOfTheDocumentation) {
       << documented << " is not in: " << status.message();
 }
 
+// Each byte of a piece takes tens of bytes of memory while it is merged.
+TEST_F(PrepareFormatsTest, APieceOfMegabytesIsRefusedWithItsLine) {
+  const std::string longest(4 << 20, '='), longer = longest + "=";
+  expect_error(prepare(*gpt2_, {write("a.txt", "a\n" + longer + "\nb\n")}), Code::kBadData,
+               {"a.txt: from line ", "4194305 bytes", "it begins '====", "at most 4194304"});
+  expect_error(
+      prepare(*gpt2_, {write("a.jsonl", "{\"text\": \"a\"}\n{\"text\": \"" + longer + "\"}\n")}),
+      Code::kBadData, {"a.jsonl: line 2", "4194305 bytes"});
+  EXPECT_TRUE(prepare(*gpt2_, {write("a.txt", "a\n" + longest + "\nb\n")}).ok());
+}
+
 TEST_F(PrepareFormatsTest, ATextWithoutAPlaceToCutIsRefused) {
   options_.chunk_bytes = 16 << 20;
   expect_error(prepare(*gpt2_, {write("a.txt", std::string(90 << 20, '='))}), Code::kBadData,

@@ -264,6 +264,38 @@ TEST_F(PrepareInputsTest, JsonThatIsNoneSaysColumnAndReason) {
   EXPECT_NE(notices_.find("an HTML page"), std::string::npos) << notices_;
 }
 
+TEST_F(PrepareInputsTest, BadLinesAreLeftOutAndCountedWhereThatIsAllowed) {
+  std::string lines;
+  for (int i = 0; i < 50; ++i) lines += i % 20 == 7 ? "{\"text\": 5}\n" : "{\"text\": \"a\"}\n";
+  for (const int threads : {1, 3}) {
+    options_.num_threads = threads;
+    options_.chunk_bytes = 40;
+    options_.most_bad_lines = 0;
+    expect_refused("a.jsonl", lines, {"line 8", "not a string"});
+    options_.most_bad_lines = 2;
+    expect_refused("a.jsonl", lines, {"more than 2 lines", "line 8", "not a string"});
+  }
+  options_.most_bad_lines = 3;
+  ASSERT_TRUE(prepare(*byte_, {write("a.jsonl", lines)}).ok());
+  EXPECT_EQ(text("train.bin"), std::string(47, 'a'));
+  EXPECT_NE(notices_.find("3 lines left out, the first: input "), std::string::npos) << notices_;
+  EXPECT_NE(notices_.find("line 8"), std::string::npos) << notices_;
+}
+
+// A line of brackets alone would become gigabytes of values before it proves to be no JSON.
+TEST_F(PrepareInputsTest, JsonThatNestsDeeplyIsRefusedBeforeItIsRead) {
+  const auto nested = [](int levels) {
+    return "{\"text\": \"a\", \"more\": " + std::string(levels, '[') + std::string(levels, ']') +
+           "}\n";
+  };
+  expect_refused("a.jsonl", nested(1) + nested(512), {"line 2", "nested deeper than 512 levels"});
+  expect_refused("a.jsonl", std::string(1 << 20, '['), {"line 1", "nested deeper than 512 levels"});
+  // Brackets in strings count for nothing.
+  const std::string text = "{\"text\": \"" + std::string(2000, '[') + "\\\"[\"}\n";
+  EXPECT_TRUE(prepare(*byte_, {write("brackets.jsonl", text)}).ok());
+  EXPECT_TRUE(prepare(*byte_, {write("deep.jsonl", nested(511) + nested(3))}).ok());
+}
+
 TEST_F(PrepareInputsTest, DocumentsStandBetweenTheirTokens) {
   const std::string path =
       write("a.jsonl", "{\"text\": \"a\"}\n{\"text\": \"\"}\n{\"text\": \"b\"}\n");

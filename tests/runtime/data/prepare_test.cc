@@ -194,6 +194,7 @@ class PrepareOnFaultyFilesTest : public ::testing::Test {
     options.output_dir = "out";
     options.validation_fraction = 0.25;
     options.chunk_bytes = 3;
+    options.on_notice = [this](const std::string& notice) { notices_ += notice + "\n"; };
     return prepare_tokens(files_, *byte_, options).status();
   }
 
@@ -218,26 +219,47 @@ class PrepareOnFaultyFilesTest : public ::testing::Test {
   }
 
   const std::vector<std::string> all_outputs_ = {"tokenizer.json", "train.bin", "validation.bin"};
+  std::string notices_;
   FaultyFiles files_;
   std::unique_ptr<Tokenizer> byte_ = create_tokenizer("byte").value();
 };
 
-// No temporary file stays. The old set exists, or, if a rename failed, none.
+// No temporary file stays, and the old set exists, whichever change fails. The last changes remove
+// what was replaced: by then the new set is complete, and a failure is told.
 TEST_F(PrepareOnFaultyFilesTest, AFailureLeavesNothingHalf) {
   const int64_t num_changes = changes_of_a_preparation();
-  ASSERT_GT(num_changes, 15);
-  int64_t kept_old = 0;
-  for (int64_t n = 0; n < num_changes; ++n) {
+  constexpr int64_t kRemovals = 3;
+  ASSERT_GT(num_changes, 18);
+  for (int64_t n = 0; n < num_changes - kRemovals; ++n) {
     ASSERT_TRUE(prepare("old").ok());
     files_.fail_change(files_.num_changes() + n);
     ASSERT_EQ(prepare("new").code(), Code::kStorage) << "change " << n;
-    if (outputs().empty()) continue;
     ASSERT_EQ(outputs(), all_outputs_) << "change " << n;
     ASSERT_EQ(text(), "OLDTEXT!") << "change " << n;
-    ++kept_old;
   }
-  EXPECT_GT(kept_old, 10);
-  EXPECT_LT(kept_old, num_changes);
+  for (int64_t n = num_changes - kRemovals; n < num_changes; ++n) {
+    ASSERT_TRUE(prepare("old").ok());
+    files_.fail_change(files_.num_changes() + n);
+    notices_.clear();
+    ASSERT_TRUE(prepare("new").ok()) << "change " << n;
+    EXPECT_EQ(text(), "abcdefgh") << "change " << n;
+    EXPECT_NE(notices_.find(".before."), std::string::npos) << notices_;
+  }
+}
+
+// Where there was no set, a failure leaves none.
+TEST_F(PrepareOnFaultyFilesTest, AFailureOfTheFirstPreparationLeavesNone) {
+  const int64_t begin = files_.num_changes();
+  ASSERT_TRUE(prepare("new").ok());
+  const int64_t num_changes = files_.num_changes() - begin;
+  ASSERT_GT(num_changes, 10);
+  for (int64_t n = 0; n < num_changes; ++n) {
+    ASSERT_TRUE(files_.remove_all("out").ok());
+    files_.fail_change(files_.num_changes() + n);
+    ASSERT_EQ(prepare("new").code(), Code::kStorage) << "change " << n;
+    EXPECT_FALSE(files_.exists("out/train.bin")) << "change " << n;
+    EXPECT_FALSE(files_.exists("out/tokenizer.json")) << "change " << n;
+  }
 }
 
 TEST_F(PrepareOnFaultyFilesTest, AFullDiskKeepsWhatWasThere) {

@@ -1,5 +1,8 @@
 // What the CUDA device says where calls of the runtime fail: failures that the emulation injects.
+#include <cstdlib>
+
 #include "runtime/base/broken_host.h"
+#include "runtime/base/resource_exhausted.h"
 #include "runtime/device/cuda_device.h"
 #include "tests/emulated_gpu/emulation.h"
 #include "tests/runtime/device/cuda_under_test.h"
@@ -29,15 +32,28 @@ TEST_F(CudaFaults, NoDriverAndNoDeviceAreBadConfigurationWithTheWayOut) {
                {"no device", "CUDA_VISIBLE_DEVICES", "write \"cpu\""});
 }
 
+// As when MPI started the driver before this program could say how it wants its kernels loaded.
+TEST_F(CudaFaults, ADriverThatLoadsLazilyUnaskedIsRefused) {
+  emulation::set_lazy_loading(true);
+  expect_parts(CudaDevice::create({}).status(), Code::kBadConfig,
+               {"cuda:0", "first launched", "CUDA_MODULE_LOADING=EAGER",
+                "CUDA_DEVICE_MAX_CONNECTIONS=32", "mpirun -x"});
+  ::setenv("CUDA_MODULE_LOADING", "LAZY", 1);
+  EXPECT_TRUE(CudaDevice::create({}).ok()) << "it was asked for";
+  ::setenv("CUDA_MODULE_LOADING", "EAGER", 1);
+  emulation::set_lazy_loading(false);
+  EXPECT_TRUE(CudaDevice::create({}).ok());
+}
+
 TEST_F(CudaFaults, MemoryThatRunsOutNamesPurposeAndWhatIsFree) {
   CudaUnderTest under_test;
   emulation::set_memory_limit(0, 1 << 20);
   const auto memory = under_test.device().allocate(2 << 20, MemoryKind::kDevice, "activations");
-  expect_parts(memory.status(), Code::kUnavailable,
+  expect_parts(memory.status(), kResourceExhausted,
                {"no memory for activations (2097152 bytes)", "cuda:0", "free", "batch.microbatch"});
   emulation::fail_call("cudaHostAlloc", 1, cudaErrorMemoryAllocation);
   const auto pinned = under_test.device().allocate(100, MemoryKind::kPinned, "staging");
-  expect_parts(pinned.status(), Code::kUnavailable,
+  expect_parts(pinned.status(), kResourceExhausted,
                {"no pinned host memory for staging", "ulimit"});
 }
 

@@ -5,6 +5,8 @@
 #include <cstring>
 #include <vector>
 
+#include "runtime/base/resource_exhausted.h"
+
 namespace leasehold {
 
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(DeviceContract);
@@ -309,7 +311,7 @@ TEST_P(DeviceContract, TooMuchMemoryIsRefusedByName) {
   Device& device = under_test_->device();
   const auto memory = device.allocate(int64_t{1} << 60, MemoryKind::kDevice, "activations");
   ASSERT_FALSE(memory.ok());
-  EXPECT_EQ(memory.status().code(), Code::kUnavailable);
+  EXPECT_EQ(memory.status().code(), kResourceExhausted);
   for (const char* part : {"activations", "1152921504606846976"}) {
     EXPECT_NE(memory.status().message().find(part), std::string::npos) << memory.status().message();
   }

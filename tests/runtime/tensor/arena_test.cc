@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <gtest/gtest.h>
 
+#include "runtime/base/resource_exhausted.h"
 #include "runtime/device/cpu_device.h"
 
 namespace leasehold {
@@ -76,7 +77,7 @@ TEST(Arena, NoMemoryIsAnErrorThatNamesTheArena) {
   auto device = CpuDevice::create({});
   const auto arena = Arena::create(*device, "activations", int64_t{1} << 60);
   ASSERT_FALSE(arena.ok());
-  EXPECT_EQ(arena.status().code(), Code::kUnavailable);
+  EXPECT_EQ(arena.status().code(), kResourceExhausted);
   EXPECT_NE(arena.status().message().find("activations"), std::string::npos);
 }
 

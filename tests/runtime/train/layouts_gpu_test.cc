@@ -3,6 +3,7 @@
 #include <chrono>
 #include <gtest/gtest.h>
 
+#include "collectives/nccl_forecast.h"
 #include "models/gpt.h"
 #include "runtime/device/cuda.h"
 #include "runtime/device/planned_device.h"
@@ -104,6 +105,45 @@ TEST_P(LayoutsGpuTest, IsForecastWithoutAGpu) {
       EXPECT_EQ(forecast[i].bytes, allocated[i].bytes)
           << allocated[i].name << " of rank " << world.rank();
     }
+  });
+}
+
+// A library that meets a product for the first time chooses, and may load what waits for all that
+// runs, while a peer waits for this rank.
+TEST_P(LayoutsGpuTest, ARehearsalMeetsEveryProductAndChangesNoBit) {
+  const LayoutCase& layout = GetParam();
+  const std::string why_not = why_no_devices(layout.num_ranks());
+  if (!why_not.empty()) GTEST_SKIP() << why_not;
+  const LayoutTrace plain = train(layout, DeviceKind::kCuda, 2);
+  SmallJob job = job_of(layout);
+  job.device_kind = DeviceKind::kCuda;
+  job.options.rehearse = true;
+  EXPECT_EQ(train_layout(job, tokens_, layout.num_ranks(), 2), plain);
+  run_ranks(layout.num_ranks(), {}, [&](Communicator& world) {
+    SmallRank rank(job, tokens_, world);
+    const int64_t chosen = rank.kernels().num_choices();
+    EXPECT_GT(chosen, 0);
+    throw_if_error(rank.engine().run_step(0, rank.loader(), {}).status());
+    throw_if_error(rank.engine().evaluate(rank.loader(), [] { return false; }).status());
+    EXPECT_EQ(rank.kernels().num_choices(), chosen);
+  });
+}
+
+// Each direction that messages take has one, and each axis with collectives; none is made besides.
+TEST_P(LayoutsGpuTest, MakesTheCommunicatorsThatWereForecast) {
+  const LayoutCase& layout = GetParam();
+  const std::string why_not = why_no_devices(layout.num_ranks());
+  if (!why_not.empty()) GTEST_SKIP() << why_not;
+  SmallJob job = job_of(layout);
+  job.device_kind = DeviceKind::kCuda;
+  run_ranks(layout.num_ranks(), {}, [&](Communicator& world) {
+    SmallRank rank(job, tokens_, world);
+    throw_if_error(rank.engine().run_step(0, rank.loader(), {}).status());
+    const Mesh& mesh = rank.mesh();
+    const NcclForecast forecast =
+        forecast_nccl(mesh.shape(), mesh.coordinates(), layout.chunks, job.model.tied);
+    EXPECT_EQ(mesh.num_device_communicators(), forecast.axes + forecast.lanes)
+        << "rank " << world.rank();
   });
 }
 

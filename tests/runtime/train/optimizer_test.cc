@@ -35,6 +35,15 @@ TEST(ClipFactor, ScalesDownOnly) {
   EXPECT_DOUBLE_EQ(clip_factor({.grad_clip = 0}, 1e9), 1.0);
 }
 
+TEST(AdamW, RefusesGradientsWhoseSquareOverflows) {
+  const OptimizerOptions unclipped{.grad_clip = 0};
+  EXPECT_TRUE(is_usable(unclipped, 1e19));
+  EXPECT_FALSE(is_usable(unclipped, 2e19));
+  EXPECT_FALSE(is_usable(unclipped, std::nan("")));
+  EXPECT_FALSE(is_usable(unclipped, HUGE_VAL));
+  EXPECT_TRUE(is_usable(kOptions, 2e19)) << "clipped to 2";
+}
+
 TEST(AdamW, CorrectsBiasByTheNumberOfStepsAndDecaysWhatItShould) {
   const AdamWStep first = adamw_step(kOptions, 1e-3, 0, true, 0.125, 0.5);
   EXPECT_NEAR(first.correction1, 0.1, 1e-7);

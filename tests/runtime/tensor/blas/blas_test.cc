@@ -5,7 +5,10 @@
 #include <cstdlib>
 #include <cstring>
 #include <gtest/gtest.h>
+#include <string_view>
 #include <thread>
+#include <unistd.h>
+#include <vector>
 
 #include "runtime/tensor/blas/processor.h"
 
@@ -50,6 +53,34 @@ class BlasTest : public testing::Test {
 
   std::string before_;
 };
+
+// Threads of MPI's read the environment meanwhile.
+TEST_F(BlasTest, OpeningMovesNothingInAReservedEnvironment) {
+  const auto offered = offered_kernel_sets();
+  ASSERT_TRUE(offered.ok()) << offered.status().message();
+  const std::string set = offered->sets.empty() ? "" : offered->sets.back();
+  close_library();
+  reserve_environment();
+  char** const environment = environ;
+  std::vector<const char*> names;
+  for (char** at = environ; *at != nullptr; ++at) names.push_back(*at);
+  ASSERT_TRUE(open_library(set).ok());
+  EXPECT_EQ(environ, environment);
+  if (!set.empty()) {
+    size_t moved = 0;
+    for (size_t i = 0; i < names.size(); ++i) {
+      const bool is_own = std::string_view(names[i]).starts_with("OPENBLAS_");
+      if (!is_own && environ[i] != names[i]) ++moved;
+    }
+    EXPECT_EQ(moved, 0u);
+  }
+  // What is empty names no set.
+  close_library();
+  ASSERT_TRUE(open_library("").ok());
+  EXPECT_EQ(offered_kernel_sets()->pinned, false);
+  ::unsetenv("OPENBLAS_CORETYPE");
+  ::unsetenv("OPENBLAS_NUM_THREADS");
+}
 
 TEST_F(BlasTest, ComputesByTheSetThatItWasOpenedWith) {
   const auto offered = offered_kernel_sets();
