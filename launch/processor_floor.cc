@@ -1,7 +1,7 @@
 // Ends a program with a message if it was built for newer processors than this one, before the
 // first newer instruction ends it with SIGILL. Compiled for any processor of the architecture; runs
-// before other code of the program. A rank names itself (launchers/last_words.h): it ends before
-// MPI begins, and Open MPI 4 does not always say which rank ended first.
+// before other code of the program. A rank names itself (launchers/last_words.h), since it ends
+// before MPI begins and not every launcher says which rank ended first.
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>

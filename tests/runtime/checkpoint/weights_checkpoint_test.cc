@@ -20,7 +20,8 @@ std::map<std::string, Shape> shapes() {
 
 int64_t bytes_in(FaultyFiles& files, const std::string& path) {
   int64_t bytes = 0;
-  for (const std::string& name : files.list(path).value())
+  const std::vector<std::string> names = files.list(path).value();
+  for (const std::string& name : names)
     bytes += files.open(join_path(path, name)).value()->size_bytes();
   return bytes;
 }
