@@ -4,9 +4,9 @@
 #include <cstring>
 #include <cuda.h>
 
+#include "tests/emulated_gpu/block_places.h"
 #include "tests/emulated_gpu/device_state.h"
 #include "tests/emulated_gpu/emulation.h"
-#include "tests/emulated_gpu/processors.h"
 
 using leasehold::emulation::begin_call;
 using leasehold::emulation::remember;
@@ -109,7 +109,7 @@ cudaError_t cudaGetDriverEntryPointByVersion(const char* symbol, void** function
 
 cudaError_t cudaDeviceGetStreamPriorityRange(int* least, int* greatest) {
   *least = 0;
-  *greatest = 1 - leasehold::emulation::Processors::kPriorities;
+  *greatest = 1 - leasehold::emulation::BlockPlaces::kPriorities;
   return begin_call("cudaDeviceGetStreamPriorityRange");
 }
 

@@ -6,7 +6,7 @@
 // What is emulated: streams are threads, really asynchronous; events order only what they order;
 // device memory is apart from host memory and starts as 0xFF; a kernel's blocks run one after the
 // other, their threads as fibers (block.h); kernels and collectives share the device's places for
-// blocks, by the priorities of their streams (processors.h). What is not: performance, the memory
+// blocks, by the priorities of their streams (block_places.h). What is not: performance, the memory
 // model of the hardware, its rounding in approximate functions.
 //
 // Environment, read once:
@@ -44,12 +44,12 @@ class HostWork {
   virtual ~HostWork() = default;
   virtual cudaError_t run() = 0;
   // Returns true when run() takes processors.
-  virtual bool takes_processors() const { return false; }
+  virtual bool takes_places() const { return false; }
 };
 // For run(): waits until the stream gets so many of the device's places for blocks, of 64, by its
 // priority; and returns them.
-void take_processors(int count);
-void give_back_processors(int count);
+void take_places(int count);
+void give_back_places(int count);
 // cudaErrorInvalidResourceHandle, and `work` deleted, when `stream` is no stream of the calling
 // thread's current device; the device's sticky fault if it has one.
 cudaError_t enqueue(cudaStream_t stream, HostWork* work);

@@ -5,11 +5,11 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "tests/emulated_gpu/block_places.h"
 #include "tests/emulated_gpu/device_state.h"
 #include "tests/emulated_gpu/emulation.h"
 #include "tests/emulated_gpu/grid.h"
 #include "tests/emulated_gpu/kernel.h"
-#include "tests/emulated_gpu/processors.h"
 #include "tests/emulated_gpu/stream.h"
 
 // Where the compiler notes functions whose entry is preceded by no-operations. The dialect's twin
@@ -77,13 +77,14 @@ class LaunchOperation : public Operation {
     launch_.dynamic_bytes = config.dynamicSmemBytes;
   }
   ~LaunchOperation() override { signature_->destroy(arguments_); }
-  bool takes_processors() const override { return true; }
+  bool takes_places() const override { return true; }
   cudaError_t run(CUstream_st& stream) override {
     const uint64_t blocks = uint64_t{launch_.grid.x} * launch_.grid.y * launch_.grid.z;
-    const int most = blocks < Processors::kPlaces ? static_cast<int>(blocks) : Processors::kPlaces;
-    const int taken = stream.take_processors(1, most);
+    const int most =
+        blocks < BlockPlaces::kPlaces ? static_cast<int>(blocks) : BlockPlaces::kPlaces;
+    const int taken = stream.take_places(1, most);
     const cudaError_t result = run_blocks(stream);
-    stream.give_back_processors(taken);
+    stream.give_back_places(taken);
     return result;
   }
 

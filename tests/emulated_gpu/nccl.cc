@@ -75,12 +75,12 @@ class CallWork : public HostWork {
     ++comm.num_enqueued;
   }
   ~CallWork() override { --comm_.num_enqueued; }
-  bool takes_processors() const override { return true; }
+  bool takes_places() const override { return true; }
   cudaError_t run() override {
-    take_processors(comm_.num_ctas);
+    take_places(comm_.num_ctas);
     while (hangs_ && !comm_.aborted) nap();
     if (!comm_.aborted) run_nccl_call(comm_, call_);
-    give_back_processors(comm_.num_ctas);
+    give_back_places(comm_.num_ctas);
     return cudaSuccess;
   }
   static void* operator new(size_t bytes) { return std::malloc(bytes); }

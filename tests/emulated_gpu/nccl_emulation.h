@@ -10,7 +10,7 @@
 //   - a communicator takes memory of the device when it is made, and for each peer that it is
 //     connected to, as much as its CTAs want; where there is none, ncclUnhandledCudaError;
 //   - an operation holds as many of the device's processors as its communicator has CTAs (config
-//     maxCTAs, else 16 of 64), also while it waits for peers (processors.h);
+//     maxCTAs, else 16 of 64), also while it waits for peers (block_places.h);
 //   - two threads in one communicator, memory that is not the device's, two ranks on one device,
 //     more than one stream in a group: refused, reported;
 //   - a send is done when its receiver has taken everything; sums have an order of their own; a

@@ -6,11 +6,11 @@
 #include <pthread.h>
 
 #include "tests/emulated_gpu/annotate.h"
+#include "tests/emulated_gpu/block_places.h"
 #include "tests/emulated_gpu/device_state.h"
 #include "tests/emulated_gpu/emulation.h"
 #include "tests/emulated_gpu/grid.h"
 #include "tests/emulated_gpu/host_touch.h"
-#include "tests/emulated_gpu/processors.h"
 
 namespace leasehold::emulation {
 namespace {
@@ -66,7 +66,7 @@ class HostOperation : public Operation {
  public:
   explicit HostOperation(HostWork* work) : work_(work) {}
   ~HostOperation() override { delete work_; }
-  bool takes_processors() const override { return work_->takes_processors(); }
+  bool takes_places() const override { return work_->takes_places(); }
   cudaError_t run(CUstream_st&) override { return work_->run(); }
 
  private:
@@ -111,8 +111,8 @@ void wait_for_device(int device) {
 
 bool on_stream_thread() { return t_stream != nullptr; }
 
-void take_processors(int count) { t_stream->take_processors(count, count); }
-void give_back_processors(int count) { t_stream->give_back_processors(count); }
+void take_places(int count) { t_stream->take_places(count, count); }
+void give_back_places(int count) { t_stream->give_back_places(count); }
 
 cudaError_t enqueue(cudaStream_t stream, HostWork* work) {
   auto* operation = new HostOperation(work);
@@ -156,19 +156,19 @@ leasehold::emulation::GridRunner& CUstream_st::runner() {
   return *runner_;
 }
 
-int CUstream_st::take_processors(int least, int most) {
-  leasehold::emulation::Processors& processors = leasehold::emulation::processors_of(device);
+int CUstream_st::take_places(int least, int most) {
+  leasehold::emulation::BlockPlaces& processors = leasehold::emulation::block_places_of(device);
   if (!claims_) processors.claim(priority);
   claims_ = false;
   return processors.take(priority, least, most);
 }
 
-void CUstream_st::give_back_processors(int count) {
+void CUstream_st::give_back_places(int count) {
   {
     FutexGuard guard(mutex_);
-    claims_ = first_ != nullptr && first_->takes_processors();
+    claims_ = first_ != nullptr && first_->takes_places();
   }
-  leasehold::emulation::processors_of(device).give_back(count, priority, claims_);
+  leasehold::emulation::block_places_of(device).give_back(count, priority, claims_);
 }
 
 void CUstream_st::enqueue(Operation* operation, uint64_t* sequence) {
@@ -257,7 +257,7 @@ void CUstream_st::run() {
       if (error != cudaSuccess) leasehold::emulation::set_fault(device, error);
     } else if (claims_) {
       claims_ = false;
-      leasehold::emulation::processors_of(device).disclaim(priority);
+      leasehold::emulation::block_places_of(device).disclaim(priority);
     }
     const uint64_t sequence = operation->sequence;
     delete operation;
@@ -282,7 +282,7 @@ cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned, int pri
   const cudaError_t error = begin_call("cudaStreamCreateWithPriority");
   if (error != cudaSuccess) return error;
   // As the runtime numbers them: 0 the lowest, the highest below; others become the nearest.
-  constexpr int kHighest = leasehold::emulation::Processors::kPriorities - 1;
+  constexpr int kHighest = leasehold::emulation::BlockPlaces::kPriorities - 1;
   const int level = priority > 0 ? 0 : (-priority > kHighest ? kHighest : -priority);
   *stream = new CUstream_st(leasehold::emulation::current_device(), level);
   return cudaSuccess;

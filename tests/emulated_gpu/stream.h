@@ -33,7 +33,7 @@ class Operation : public Uncounted {
   // On the stream's thread. An error becomes the device's sticky fault.
   virtual cudaError_t run(CUstream_st& stream) = 0;
   // Returns true when it takes multiprocessors of the device.
-  virtual bool takes_processors() const { return false; }
+  virtual bool takes_places() const { return false; }
   // Whether it runs on a device with a sticky fault.
   virtual bool runs_after_fault() const { return false; }
 
@@ -81,8 +81,8 @@ struct CUstream_st {
   void close();
   leasehold::emulation::GridRunner& runner();
   // By the stream's own thread, around what takes the device's multiprocessors.
-  int take_processors(int least, int most);
-  void give_back_processors(int count);
+  int take_places(int least, int most);
+  void give_back_places(int count);
 
   const int device;
   const int priority;  // 0: the lowest

@@ -8,7 +8,7 @@
 
 namespace leasehold::emulation {
 
-class Processors {
+class BlockPlaces {
  public:
   static constexpr int kPlaces = 64;
   static constexpr int kPriorities = 6;  // 0: the lowest
@@ -32,6 +32,6 @@ class Processors {
   int wanting_[kPriorities] = {};
 };
 
-Processors& processors_of(int device);
+BlockPlaces& block_places_of(int device);
 
 }  // namespace leasehold::emulation
