@@ -63,6 +63,8 @@ class Supervisor {
   // state's and `listen`'s errors. Whoever is refused has changed nothing (but who last held the
   // lock), and the generation that runs has not heard of him.
   static Result<std::unique_ptr<Supervisor>> open(SupervisorOptions options, SupervisorParts parts);
+  // Removes the lock file of the calendar, which is a user's folder.
+  ~Supervisor();
 
   // Turns until the job ends (exit code 0 or that of what stopped it), or an operator stops it
   // (75).

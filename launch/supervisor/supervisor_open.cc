@@ -120,6 +120,10 @@ Result<std::unique_ptr<Supervisor>> Supervisor::open(SupervisorOptions options,
   return supervisor;
 }
 
+Supervisor::~Supervisor() {
+  if (hosts_lock_) (void)parts_.files.remove_all(options_.hosts_lock);
+}
+
 void Supervisor::brief_board() {
   listening_since_s_ = clock_.look().now_s;
   if (!state_.running) return parts_.board.begin(state_.newest_generation, {});

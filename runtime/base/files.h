@@ -113,7 +113,8 @@ class FileSystem {
   // Fails with kMissingInput if the directory does not exist.
   virtual Result<std::unique_ptr<OpenDirectory>> open_directory(const std::string& path) = 0;
   // Takes the lock without waiting and writes `owner` into the file. If the lock is taken, fails
-  // with kBadConfig and quotes what the present owner wrote.
+  // with kBadConfig and quotes what the present owner wrote. The holder may remove the file before
+  // it releases the lock: whoever opened it meanwhile takes the lock of the new file instead.
   virtual Result<std::unique_ptr<FileLock>> lock(const std::string& path,
                                                  std::string_view owner) = 0;
 };

@@ -172,6 +172,11 @@ class PosixFiles : public FileSystem {
       return error(Code::kBadConfig, "{} is held by {}", path,
                    got > 0 ? std::string(text, static_cast<size_t>(got)) : "another process");
     }
+    struct stat locked {}, present {};
+    const bool was_removed = ::fstat(fd.get(), &locked) == 0 &&
+                             (::stat(path.c_str(), &present) != 0 ||
+                              present.st_ino != locked.st_ino || present.st_dev != locked.st_dev);
+    if (was_removed) return lock(path, owner);
     if (::ftruncate(fd.get(), 0) != 0) return write_error("writing", path, errno);
     LEASEHOLD_RETURN_IF_ERROR(
         write_all(fd.get(), path, owner.data(), static_cast<int64_t>(owner.size())));

@@ -186,7 +186,7 @@ TEST_F(LaunchCommandTest, ASecondSignalLeavesTheGenerationAlone) {
   launch.signal(SIGINT);
   ASSERT_TRUE(launch.wait_for_text("draining", 20)) << launch.errors();
   launch.signal(SIGINT);
-  expect(launch.wait(20), 75, {"generation 1 goes on without a supervisor"});
+  expect(launch.wait(20), 69, {"generation 1 goes on without a supervisor"});
   expect(run({"clean", run_dir()}), 78, {"a generation runs without a supervisor"});
   expect(run({"status", run_dir()}), 0, {"its generation goes on"});
   // The next one takes it up; with a shorter patience it ends it.

@@ -329,6 +329,29 @@ TEST_F(Files, ALockExcludesWithinTheProcessUntilReleased) {
 }
 
 // The child reports by its exit code; it must not run gtest's or the parent's destructors.
+// Whoever opened the file before it was removed must not hold a lock that nobody else can see.
+TEST_F(Files, ALockWhoseFileIsRemovedByItsHolderExcludesStill) {
+  const std::string place = path("lock");
+  std::atomic<int> holders = 0, most = 0, taken = 0;
+  std::vector<std::thread> threads;
+  for (int thread = 0; thread < 4; ++thread) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < 2000; ++i) {
+        const auto lock = files_.lock(place, "me");
+        if (!lock.ok()) continue;
+        ++taken;
+        most = std::max<int>(most, ++holders);
+        std::this_thread::yield();
+        --holders;
+        EXPECT_TRUE(files_.remove_all(place).ok());
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(most, 1);
+  EXPECT_GT(taken, 100);
+}
+
 TEST_F(Files, ALockExcludesOtherProcessesAndDiesWithItsOwner) {
   int ready[2];
   int leave[2];

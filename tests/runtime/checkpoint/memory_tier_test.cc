@@ -70,7 +70,7 @@ TEST(MemoryTier, HasRoomForAlgorithmsOfProductsThatAreMetLater) {
 TEST(MemoryTier, ADescriptionThatOutgrowsItsRoomFailsTheSnapshotAndSaysSo) {
   CheckpointInfo like = sample_info(6), info = sample_info(7);
   like.algorithms = table(1);
-  info.algorithms = table(MemoryTier::kAlgorithmBytes + 10000);
+  info.algorithms = table(MemoryTier::kAlgorithmBytes + MemoryTier::kLinesBytes + 10000);
   const Status failed = snapshot(like, info);
   EXPECT_EQ(failed.code(), Code::kStorage);
   EXPECT_NE(failed.message().find("algorithms of matrix products"), std::string::npos)

@@ -278,6 +278,9 @@ TEST(RunDirectory, WhatWaitsIsCarriedByTheCheckpoint) {
   EXPECT_EQ(run->carried_metrics(1, line(1)), line(1));
   ASSERT_TRUE(run->publish_metrics(1, line(1)).ok());
   EXPECT_EQ(run->carried_metrics(1, line(1)), line(1)) << "as a checkpoint always did";
+  EXPECT_EQ(run->carried_metrics(2, line(2)) + "\n", lines(1, 2)) << "a power loss may take line 1";
+  ASSERT_TRUE(run->sync_metrics().ok());
+  EXPECT_EQ(run->carried_metrics(2, line(2)), line(2));
   fixture.files.set_capacity(0);
   ASSERT_TRUE(run->publish_metrics(2, line(2)).ok());
   ASSERT_TRUE(run->publish_metrics(3, line(3)).ok());

@@ -219,8 +219,8 @@ TEST_F(SnapshotsTest, ARecoveryFitsWhereTheStartDid) {
   EXPECT_TRUE(generation("full", settings).ok());
   ASSERT_GT(full, 0);
   RunSettings small = two_nodes();
-  // 1.29 shares of 5: what is missing in the files' sizes is room for descriptions.
-  small.memory = limited(full * 62 / 48);
+  // 1.29 shares of 5: the files' sizes lack the room for descriptions and for lines of the log.
+  small.memory = limited(full * 62 / 48 + 5 * MemoryTier::kLinesBytes);
   for (const int64_t step : {4, 6, 8, 10}) {
     EXPECT_EQ(generation("small", crashing_after(small, step)).code(), Code::kUnavailable);
     EXPECT_EQ(restored("small").find("memory: ") == std::string::npos, step == 4) << step;
@@ -255,7 +255,7 @@ TEST_F(SnapshotsTest, WithTwoSlotsTheRunIsTheSame) {
   EXPECT_TRUE(generation("full", settings).ok());
   EXPECT_EQ(generation("lean", crashing_after(two_nodes(), 4)).code(), Code::kUnavailable);
   RunSettings lean = two_nodes();
-  lean.memory = limited(full * 95 / 100);
+  lean.memory = limited(full * 95 / 100 + 5 * MemoryTier::kLinesBytes);
   lean.checkpoint_every = 2;
   EXPECT_TRUE(generation("lean", lean).ok());
   EXPECT_NE(events("lean").find("snapshots_fewer"), std::string::npos) << events("lean");
