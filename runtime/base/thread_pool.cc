@@ -7,6 +7,7 @@
 #include <thread>
 #include <vector>
 
+#include "runtime/base/pause.h"
 #include "runtime/base/status.h"
 
 namespace leasehold {
@@ -14,8 +15,6 @@ namespace leasehold {
 namespace {
 
 constexpr int kSpins = 2000;
-
-void pause_cpu() { __builtin_ia32_pause(); }
 
 }  // namespace
 

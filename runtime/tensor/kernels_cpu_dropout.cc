@@ -1,62 +1,57 @@
 #include "runtime/tensor/kernels_cpu_dropout.h"
 
-#include <immintrin.h>
-
-#ifndef __AVX2__
-#error "the CPU kernels need AVX2: set LEASEHOLD_MARCH to x86-64-v3 or later"
-#endif
+#include "runtime/base/vectors.h"
 
 namespace leasehold::cpu {
 
 namespace {
 
-// Philox blocks computed side by side: four to a register, a 64-bit lane for each word, since the
-// 32 x 32 -> 64 bit product reads the low halves of such lanes. High halves hold anything.
-constexpr int64_t kRegisters = 4;
-constexpr int64_t kBlocks = 4 * kRegisters;
+using vectors::kLanes;
+using vectors::splat;
+using vectors::U64s;
+
+// Philox blocks computed side by side: a lane for each word of a block, since the 32 x 32 -> 64 bit
+// product reads the low halves of 64-bit lanes. High halves hold anything.
+constexpr int64_t kRegisters = 3;  // for each word: with four the loop spills AVX2's registers
+constexpr int64_t kBlocks = kLanes * kRegisters;
 
 struct Words {
-  __m256i w[4];  // of four blocks
+  U64s w[4];  // of kLanes blocks
 };
 
-__m256i splat(uint32_t value) { return _mm256_set1_epi64x(value); }
-
 // One round as in philox4x32 (runtime/base/random.cc).
-void run_round(Words& words, __m256i key0, __m256i key1) {
-  const __m256i product0 = _mm256_mul_epu32(splat(0xD2511F53), words.w[0]);
-  const __m256i product1 = _mm256_mul_epu32(splat(0xCD9E8D57), words.w[2]);
-  const auto high = [](__m256i product) { return _mm256_srli_epi64(product, 32); };
-  words.w[0] = _mm256_xor_si256(_mm256_xor_si256(high(product1), words.w[1]), key0);
-  words.w[2] = _mm256_xor_si256(_mm256_xor_si256(high(product0), words.w[3]), key1);
+void run_round(Words& words, U64s key0, U64s key1) {
+  const U64s product0 = vectors::multiply_low_halves(splat(0xD2511F53), words.w[0]);
+  const U64s product1 = vectors::multiply_low_halves(splat(0xCD9E8D57), words.w[2]);
+  words.w[0] = (product1 >> 32) ^ words.w[1] ^ key0;
+  words.w[2] = (product0 >> 32) ^ words.w[3] ^ key1;
   words.w[1] = product1;
   words.w[3] = product0;
 }
 
-// uniforms[0, 16): four blocks in order.
+// uniforms[0, 2 kLanes): those of as many words.
+void store_uniforms(U64s words, float* uniforms) {
+  const auto integers =
+      reinterpret_cast<vectors::I32s>(reinterpret_cast<vectors::U32s>(words) >> 8);
+  vectors::store(__builtin_convertvector(integers, vectors::F32s) * 0x1p-24F, uniforms);
+}
+
+// uniforms[0, 4 kLanes): those of kLanes blocks in order.
 void store_uniforms(const Words& words, float* uniforms) {
-  const auto pair = [](__m256i low, __m256i high) {
-    return _mm256_blend_epi32(low, _mm256_slli_epi64(high, 32), 0b10101010);
-  };
-  const __m256i first = pair(words.w[0], words.w[1]);
-  const __m256i second = pair(words.w[2], words.w[3]);
-  const __m256i even = _mm256_unpacklo_epi64(first, second);  // blocks 0 and 2
-  const __m256i odd = _mm256_unpackhi_epi64(first, second);   // blocks 1 and 3
-  const auto store = [](float* to, __m256i four_and_four) {
-    const __m256 integers = _mm256_cvtepi32_ps(_mm256_srli_epi32(four_and_four, 8));
-    _mm256_storeu_ps(to, _mm256_mul_ps(integers, _mm256_set1_ps(0x1p-24F)));
-  };
-  store(uniforms, _mm256_permute2x128_si256(even, odd, 0x20));
-  store(uniforms + 8, _mm256_permute2x128_si256(even, odd, 0x31));
+  const auto [low, high] = vectors::take_turns(vectors::join_low_halves(words.w[0], words.w[1]),
+                                               vectors::join_low_halves(words.w[2], words.w[3]));
+  store_uniforms(low, uniforms);
+  store_uniforms(high, uniforms + 2 * kLanes);
 }
 
 // uniforms[0, 4 kBlocks): the numbers of blocks first_block ..., as RandomSite::uniform.
 void draw_uniforms(const RandomSite& site, uint64_t first_block, float* uniforms) {
+  U64s block = splat(first_block);
+  for (int lane = 0; lane < kLanes; ++lane) block[lane] += static_cast<uint64_t>(lane);
   Words words[kRegisters];
-  for (int64_t i = 0; i < kRegisters; ++i) {
-    const __m256i block =
-        _mm256_add_epi64(_mm256_set1_epi64x(static_cast<int64_t>(first_block) + 4 * i),
-                         _mm256_set_epi64x(3, 2, 1, 0));
-    words[i] = {{block, _mm256_srli_epi64(block, 32), splat(site.microbatch), splat(site.step)}};
+  for (Words& of_register : words) {
+    of_register = {{block, block >> 32, splat(site.microbatch), splat(site.step)}};
+    block += kLanes;
   }
   auto key0 = static_cast<uint32_t>(site.key);
   auto key1 = static_cast<uint32_t>(site.key >> 32);
@@ -65,7 +60,7 @@ void draw_uniforms(const RandomSite& site, uint64_t first_block, float* uniforms
     key0 += 0x9E3779B9;
     key1 += 0xBB67AE85;
   }
-  for (int64_t i = 0; i < kRegisters; ++i) store_uniforms(words[i], uniforms + 16 * i);
+  for (int64_t i = 0; i < kRegisters; ++i) store_uniforms(words[i], uniforms + 4 * kLanes * i);
 }
 
 }  // namespace
