@@ -13,6 +13,8 @@
 namespace leasehold::cpu {
 
 // e^x with an error below 1.01 ulp for x in [-87.33, 88.02]; 0 below, 1.68e38 above, NaN for NaN.
+// Stays finite above, which keeps the derivatives below finite: sigmoid is never 0 times infinity.
+// It hides no infinity: silu(-infinity) = gelu(-infinity) = -infinity.
 // Range reduction x = n ln 2 + r with ln 2 in two parts (Cody and Waite), polynomial of Cephes'
 // expf.c (Moshier).
 inline float exp_f32(float x) {
@@ -29,8 +31,8 @@ inline float exp_f32(float x) {
   polynomial = std::fma(polynomial, r, 1.6666665459e-1F);
   polynomial = std::fma(polynomial, r, 5.0000001201e-1F);
   const float mantissa = std::fma(r * r, polynomial, r) + 1.0F;
-  const int32_t exponent =
-      std::bit_cast<int32_t>(shifted) - std::bit_cast<int32_t>(kRounder);  // in [-126, 127]
+  // In [-126, 127] modulo 2^32; any number outside the range.
+  const uint32_t exponent = std::bit_cast<uint32_t>(shifted) - std::bit_cast<uint32_t>(kRounder);
   const float result = mantissa * std::bit_cast<float>((exponent + 127) << 23);
   // Outside the range `result` is garbage; choosing last is cheaper than clamping first.
   const float bounded = x > kHigh ? 0x1.fap126F : result;

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "runtime/device/cpu_device.h"
+#include "tests/runtime/tensor/extreme_activations.h"
 #include "tests/runtime/tensor/operation_cases.h"
 #include "tests/support/reference_kernels.h"
 
@@ -69,6 +70,14 @@ TEST_P(KernelsConformance, GivesTheSameBitsAgainWhateverLiesInItsOutputs) {
   for (const OperationCase& operation : cases()) {
     SCOPED_TRACE(operation.name());
     expect_equal_bits(run_case(operation, backend, {.poison = 1e30}), run_case(operation, backend));
+  }
+}
+
+TEST(CpuKernelsExtremes, ActivationsSaturateAndShowInfinities) {
+  for (const Implementation& implementation : kImplementations) {
+    SCOPED_TRACE(implementation.name);
+    Backend backend = implementation.create();
+    expect_sound_extremes(backend);
   }
 }
 

@@ -2,10 +2,12 @@
 
 #include <cmath>
 #include <gtest/gtest.h>
+#include <limits>
 #include <numeric>
 #include <vector>
 
 #include "runtime/tensor/kernels_cpu_dropout.h"
+#include "tests/runtime/tensor/plain_dropout.h"
 
 namespace leasehold::cpu {
 
@@ -29,6 +31,30 @@ TEST(CpuMath, ExponentialIsWithinItsStatedError) {
   EXPECT_EQ(exp_f32(-HUGE_VALF), 0.0F);
   EXPECT_GT(exp_f32(HUGE_VALF), 1.6e38F);
   EXPECT_TRUE(std::isnan(exp_f32(std::nanf(""))));
+}
+
+// Around both ends of the range, where the integers in it wrap (below -8.7e6), and at the ends of
+// fp32. Numbers that a compiler does not see, and a loop that it makes vector code of.
+TEST(CpuMath, ExponentialOutsideOfItsRangeIsDefined) {
+  const std::vector<float> low = {-HUGE_VALF, -std::numeric_limits<float>::max(),
+                                  -1e30F,     -3.3e7F,
+                                  -1.75e7F,   -1.74e7F,
+                                  -1.73e7F,   -1e7F,
+                                  -8.8e6F,    -8.7e6F,
+                                  -1e4F,      -88.0F,
+                                  -87.34F};
+  const std::vector<float> high = {88.03F,   89.0F,  1e4F,  8.7e6F,
+                                   1.75e7F,  3.3e7F, 1e30F, std::numeric_limits<float>::max(),
+                                   HUGE_VALF};
+  for (const auto& [values, expected] : {std::pair{low, 0.0F}, std::pair{high, 0x1.fap126F}}) {
+    std::vector<float> results(values.size());
+    for (size_t i = 0; i < values.size(); ++i) results[i] = exp_f32(values[i]);
+    for (size_t i = 0; i < values.size(); ++i) {
+      volatile float alone = values[i];
+      EXPECT_EQ(results[i], expected) << values[i];
+      EXPECT_EQ(exp_f32(alone), expected) << values[i];
+    }
+  }
 }
 
 TEST(CpuMath, LogarithmIsWithinItsStatedError) {
@@ -122,6 +148,9 @@ TEST(CpuDropout, FactorsAreThoseOfTheSite) {
       for (const int64_t count : {int64_t{1}, int64_t{3}, int64_t{33}, kDropoutBlock}) {
         std::vector<float> factors(static_cast<size_t>(count));
         dropout_factors(dropout, first, count, factors.data());
+        std::vector<float> plain(static_cast<size_t>(count));
+        plain_dropout_factors(dropout, first, count, plain.data());
+        EXPECT_EQ(plain, factors);
         for (int64_t i = 0; i < count; ++i) {
           const bool dropped =
               site.uniform(static_cast<uint64_t>(first_element + first + i)) < 0.3F;

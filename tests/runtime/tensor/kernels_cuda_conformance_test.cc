@@ -6,6 +6,7 @@
 #include "runtime/device/cpu_device.h"
 #include "runtime/device/cuda.h"
 #include "runtime/tensor/kernels_cuda.h"
+#include "tests/runtime/tensor/extreme_activations.h"
 #include "tests/runtime/tensor/operation_cases.h"
 #include "tests/runtime/tensor/schedules.h"
 #include "tests/support/reference_kernels.h"
@@ -28,24 +29,44 @@ const Family kFamilies[] = {
     {"swiglu", swiglu_cases},           {"rotary", rotary_cases},
 };
 
-class CudaKernelsConformance : public testing::TestWithParam<std::tuple<DType, Family>> {
+class CudaKernelsTest : public testing::Test {
  protected:
-  void SetUp() override {
+  void TearDown() override { use_schedule(0); }
+
+  // Makes backend_, or skips the test where there is no GPU.
+  void create(DType dtype) {
     use_schedule(0);
     auto device = create_cuda_device(0);
     if (!device.ok() && !always_has_gpu()) GTEST_SKIP() << device.status().message();
     ASSERT_TRUE(device.ok()) << device.status().message();
     backend_.device = std::move(device).value();
-    auto kernels = create_cuda_kernels(*backend_.device, std::get<0>(GetParam()));
+    auto kernels = create_cuda_kernels(*backend_.device, dtype);
     ASSERT_TRUE(kernels.ok()) << kernels.status().message();
     backend_.kernels = std::move(kernels).value();
   }
-  void TearDown() override { use_schedule(0); }
-
-  const Family& family() { return std::get<1>(GetParam()); }
 
   Backend backend_;
 };
+
+class CudaKernelsConformance : public CudaKernelsTest,
+                               public testing::WithParamInterface<std::tuple<DType, Family>> {
+ protected:
+  void SetUp() override { create(std::get<0>(GetParam())); }
+
+  const Family& family() { return std::get<1>(GetParam()); }
+};
+
+class CudaKernelsExtremes : public CudaKernelsTest, public testing::WithParamInterface<DType> {
+ protected:
+  void SetUp() override { create(GetParam()); }
+};
+
+TEST_P(CudaKernelsExtremes, ActivationsSaturateAndShowInfinities) {
+  expect_sound_extremes(backend_);
+}
+
+INSTANTIATE_TEST_SUITE_P(, CudaKernelsExtremes, testing::Values(DType::kF32, DType::kBf16),
+                         [](const auto& tested) { return dtype_name(tested.param); });
 
 TEST_P(CudaKernelsConformance, AgreesWithTheReference) {
   Backend reference{CpuDevice::create({}), create_reference_kernels()};
