@@ -363,7 +363,8 @@ const JobKey kKeys[] = {
          "Kernel set of OpenBLAS, by which all ranks compute; sets give different bits. `auto`: "
          "the one that the run has been computed with, at its start the best that every rank's "
          "processor runs. A resumed run refuses another one.",
-     .choices = {"auto", "SkylakeX", "Haswell", "Sandybridge", "Nehalem", "Prescott", "Cooperlake",
+     .choices = {"auto", "SkylakeX", "Haswell", "Sandybridge", "Nehalem", "Prescott", "neoversev2",
+                 "neoversen2", "neoversev1", "neoversen1", "armv8sve", "armv8", "Cooperlake",
                  "SapphireRapids", "Zen"}},
     {.table = "device",
      .name = "mode",

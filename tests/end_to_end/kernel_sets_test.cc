@@ -24,7 +24,7 @@ class KernelSetsTest : public JobFixture {
 };
 
 TEST_F(KernelSetsTest, ARunThatIsMovedToAnotherSetIsRefusedByNameAndGoesOnWithItsOwn) {
-  if (!has_sets()) GTEST_SKIP() << "no x86: the library chooses";
+  if (!has_sets()) GTEST_SKIP() << "no known sets: the library chooses";
   expect_ended(alone("moved", with("Nehalem", {"--stop-after", "3"})), 75,
                {"cpu_kernels: Nehalem of OpenBLAS: device.cpu_kernels names it"});
   EXPECT_NE(tool({"inspect", run_dir("moved")}).output.find("Nehalem of OpenBLAS"),
@@ -44,7 +44,7 @@ TEST_F(KernelSetsTest, ARunThatIsMovedToAnotherSetIsRefusedByNameAndGoesOnWithIt
 }
 
 TEST_F(KernelSetsTest, OtherBitsAreForThoseWhoAskForThem) {
-  if (!has_sets()) GTEST_SKIP() << "no x86: the library chooses";
+  if (!has_sets()) GTEST_SKIP() << "no known sets: the library chooses";
   for (const char* name : {"forked", "reported"})
     ASSERT_EQ(alone(name, with("Nehalem", {"--stop-after", "3"})).exit_code, 75);
   EXPECT_EQ(alone("forked", with("Haswell", {"--fork"})).exit_code, 0);
@@ -53,7 +53,7 @@ TEST_F(KernelSetsTest, OtherBitsAreForThoseWhoAskForThem) {
 }
 
 TEST_F(KernelSetsTest, RanksThatAreGivenDifferentSetsAreRefused) {
-  if (!has_sets()) GTEST_SKIP() << "no x86: the library chooses";
+  if (!has_sets()) GTEST_SKIP() << "no known sets: the library chooses";
   std::vector<std::string> command = train_command(1, "mixed", with("Haswell"));
   const std::vector<std::string> second = train_command(1, "mixed", with("Nehalem"));
   command.emplace_back(":");

@@ -21,8 +21,8 @@ struct Library {
 };
 
 // The kernel sets that this process may ask for, best first: those that its processor runs, or the
-// one that the variable OPENBLAS_CORETYPE names. Empty where the library is left to choose (no
-// x86).
+// one that the variable OPENBLAS_CORETYPE names. Empty where the library is left to choose
+// (neither x86 nor AArch64).
 struct OfferedKernelSets {
   std::string processor;  // its name
   std::vector<std::string> sets;

@@ -42,13 +42,20 @@ constexpr int kOsxsave = 27;  // of leaf_1_ecx: xgetbv exists and xcr0 means som
 
 // SkylakeX comes before its descendants: they have the same fp32 kernels, and builds of the library
 // leave them out or refuse them (0.3.21 of Debian 12 has no SapphireRapids). Haswell comes before
-// Zen: their products have the same bits and speed, and Haswell is in every build.
+// Zen: their products have the same bits and speed, and Haswell is in every build. Sets of AArch64
+// come after: no processor runs sets of both.
 const KernelSet kKernelSets[] = {
     {"SkylakeX", {"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl", "avx2", "fma"}},
     {"Haswell", {"avx2", "fma"}},
     {"Sandybridge", {"avx"}},
     {"Nehalem", {"sse4_2"}},
     {"Prescott", {"sse3"}},
+    {"neoversev2", {"sve2", "svebf16", "bf16", "sve", "fcma", "asimddp", "atomics"}},
+    {"neoversen2", {"sve2", "svebf16", "bf16", "sve", "fcma", "asimddp", "atomics"}},
+    {"neoversev1", {"svebf16", "bf16", "sve", "fcma", "asimddp", "atomics"}},
+    {"neoversen1", {"asimddp", "atomics"}},
+    {"armv8sve", {"sve"}},
+    {"armv8", {"asimd"}},
     {"Cooperlake",
      {"avx512_bf16", "avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl", "avx2", "fma"},
      false},

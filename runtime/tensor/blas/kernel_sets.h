@@ -1,4 +1,5 @@
-// The kernel sets of OpenBLAS on x86, and the features that each wants of a processor. Pure.
+// The kernel sets of OpenBLAS on x86 and AArch64, and the features that each wants of a processor.
+// Pure.
 //
 // A kernel set is all code that the library computes by on one family of processors. Products of
 // two sets differ in their last bits, so a run keeps to one of them.
@@ -17,7 +18,7 @@ namespace leasehold::blas {
 // Instructions by the names of /proc/cpuinfo ("avx2"; "sse3" for pni).
 using Features = std::set<std::string, std::less<>>;
 
-// The answers of cpuid and xgetbv that decide about features.
+// The answers of cpuid and xgetbv that decide about features. For AArch64: arm_features.h.
 struct ProcessorRegisters {
   uint32_t leaf_1_ecx = 0;
   uint32_t leaf_7_ebx = 0;

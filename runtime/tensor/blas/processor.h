@@ -9,7 +9,8 @@ namespace leasehold::blas {
 
 struct Processor {
   std::string name;  // "AMD EPYC 7763 64-Core Processor"; "" where it does not say
-  // False: the library's kernel sets are not known here (no x86), and the choice is its own.
+  // False: the library's kernel sets are not known here (neither x86 nor AArch64), and the choice
+  // is its own.
   bool has_known_sets = false;
   Features features;
 };

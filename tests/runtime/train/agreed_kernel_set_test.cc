@@ -29,7 +29,7 @@ TEST(KernelSetChoice, AutoTakesTheBestThatAllRun) {
   EXPECT_EQ(choose_kernel_set(std::vector{strong, strong}, false)->kernel_set, "SkylakeX");
   EXPECT_EQ(choose_kernel_set(std::vector{strong, weak}, false)->kernel_set, "Haswell");
   EXPECT_EQ(choose_kernel_set(std::vector{weak, strong}, false)->kernel_set, "Haswell");
-  // No x86: the library's choice, on all of them or not at all.
+  // No known sets: the library's choice, on all of them or not at all.
   const KernelSetOffer other = offer("c", {});
   EXPECT_EQ(choose_kernel_set(std::vector{other, other}, false)->kernel_set, "");
   expect_refused(choose_kernel_set(std::vector{strong, other}, false).status(),
@@ -79,6 +79,19 @@ TEST(KernelSetChoice, ARunKeepsItsSetOrSaysWhoCannot) {
   // A set that an older table named and this one does not.
   weak.recorded = {12, "Excavator", "run/step-12"};
   expect_refused(choose_kernel_set(std::vector{strong, weak}, false).status(), {"Excavator"});
+}
+
+TEST(KernelSetChoice, ProcessorsOfTwoArchitecturesShareNoSet) {
+  const std::vector<std::string> arm_sets = {"neoversev2", "neoversen1", "armv8"};
+  KernelSetOffer x86 = offer("a", kAvx512Sets), arm = offer("grace", arm_sets);
+  arm.processor = "Neoverse V2";
+  expect_refused(choose_kernel_set(std::vector{x86, arm}, true).status(),
+                 {"rank 0 on node a: SkylakeX", "rank 1 on node grace: neoversev2"});
+  // A run that moves takes a set of its new processor, and only where other bits are allowed.
+  arm.recorded = {12, "SkylakeX", "run/step-12"};
+  expect_refused(choose_kernel_set(std::vector{arm}, false).status(),
+                 {"SkylakeX", "grace (Neoverse V2) does not run it", "run.identity"});
+  EXPECT_EQ(choose_kernel_set(std::vector{arm}, true)->kernel_set, "neoversev2");
 }
 
 TEST(KernelSetChoice, AVariableOfOneRankBindsAll) {

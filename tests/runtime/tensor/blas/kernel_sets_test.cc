@@ -162,6 +162,9 @@ TEST(ThisProcessor, RunsWhatTheBuildWants) {
 #endif
   EXPECT_EQ(processor.features.contains("avx512f"), __builtin_cpu_supports("avx512f") != 0);
   EXPECT_EQ(processor.features.contains("fma"), __builtin_cpu_supports("fma") != 0);
+#elif defined(__aarch64__)
+  EXPECT_TRUE(processor.has_known_sets);
+  EXPECT_TRUE(missing_features(*find_kernel_set("armv8"), processor.features).empty());
 #else
   EXPECT_FALSE(processor.has_known_sets);
 #endif
