@@ -61,9 +61,4 @@ inline void asan_start_switch(void**, const void*, size_t) {}
 inline void asan_finish_switch(void*, const void**, size_t*) {}
 #endif
 
-// Fills memory unseen by any sanitizer.
-inline void fill_bytes(void* to, unsigned char value, size_t bytes) {
-  asm volatile("rep stosb" : "+D"(to), "+c"(bytes) : "a"(value) : "memory");
-}
-
 }  // namespace leasehold::emulation

@@ -1,5 +1,5 @@
-// Stacks to run a block's threads on, and the switch between them: thirteen instructions instead
-// of the system call that swapcontext makes. x86-64 only. A fiber stays on its OS thread.
+// Stacks to run a block's threads on, and the switch between them: a few instructions
+// (processor.h) instead of the system call that swapcontext makes. A fiber stays on its OS thread.
 #pragma once
 
 #include <cstddef>

@@ -13,6 +13,7 @@
 #include "tests/emulated_gpu/device_state.h"
 #include "tests/emulated_gpu/emulation.h"
 #include "tests/emulated_gpu/host_touch.h"
+#include "tests/emulated_gpu/processor.h"
 
 namespace leasehold::emulation {
 namespace {
@@ -22,7 +23,7 @@ constexpr size_t kGap = 4096;
 // Of the gaps, what is looked at after kernels; the address sanitizer sees all of them.
 constexpr size_t kGuard = 256;
 constexpr unsigned char kPattern = 0xFB;
-constexpr size_t kPage = 4096;
+constexpr size_t kPinnedAlignment = 4096;
 
 // Not by mmap(): the sanitizers would clear shadow memory for all of it.
 char* reserve() {
@@ -183,9 +184,9 @@ cudaError_t cudaFree(void* memory) {
   leasehold::emulation::poison(memory, bytes);
   leasehold::emulation::fill_bytes(memory, 0xFF, bytes);
   // Whole pages go back to the system.
-  constexpr uintptr_t kPage = leasehold::emulation::kPage;
-  const uintptr_t first = (reinterpret_cast<uintptr_t>(memory) + kPage - 1) / kPage * kPage;
-  const uintptr_t last = (reinterpret_cast<uintptr_t>(memory) + bytes) / kPage * kPage;
+  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const uintptr_t first = (reinterpret_cast<uintptr_t>(memory) + page - 1) / page * page;
+  const uintptr_t last = (reinterpret_cast<uintptr_t>(memory) + bytes) / page * page;
   if (first < last) madvise(std::bit_cast<void*>(first), last - first, MADV_DONTNEED);
   return cudaSuccess;
 }
@@ -206,7 +207,7 @@ cudaError_t cudaHostAlloc(void** memory, size_t bytes, unsigned flags) {
   *memory = nullptr;
   if (bytes == 0) return cudaSuccess;
   void* start = nullptr;
-  if (posix_memalign(&start, leasehold::emulation::kPage, bytes) != 0) {
+  if (posix_memalign(&start, leasehold::emulation::kPinnedAlignment, bytes) != 0) {
     return remember(cudaErrorMemoryAllocation);
   }
   leasehold::emulation::fill_bytes(start, 0xFF, bytes);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "tests/emulated_gpu/annotate.h"
+#include "tests/emulated_gpu/processor.h"
 
 namespace leasehold::emulation {
 namespace {
