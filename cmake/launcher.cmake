@@ -3,7 +3,8 @@
 # cores, possibly as root. The script execs the launcher, so a signal sent to it arrives.
 # LEASEHOLD_BIND=core binds ranks to cores. For several nodes run `mpirun -np 3 leasehold node
 # a:2,b:1 -- PROGRAM...`.
-execute_process(COMMAND ${MPIEXEC_EXECUTABLE} --version OUTPUT_VARIABLE version ERROR_VARIABLE version)
+# Cross builds ask the launcher of the other machine (cmake/debian_arm64.cmake).
+execute_process(COMMAND ${LEASEHOLD_RUN_THERE} ${CMAKE_SYSROOT}${MPIEXEC_EXECUTABLE} --version OUTPUT_VARIABLE version ERROR_VARIABLE version)
 if(version MATCHES "\\((Open MPI|OpenRTE)\\) 4\\.")
   set(LEASEHOLD_LAUNCHER_FLAGS "--oversubscribe --bind-to \${LEASEHOLD_BIND:-none}")
 elseif(version MATCHES "\\(Open MPI\\) 5\\.")

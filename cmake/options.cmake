@@ -2,7 +2,17 @@
 option(LEASEHOLD_BUILD_TESTS "Build the tests" ON)
 option(LEASEHOLD_BUILD_BENCH "Build the benchmarks" ON)
 option(LEASEHOLD_WARNINGS_AS_ERRORS "Treat compiler warnings as errors" ON)
-set(LEASEHOLD_MARCH "x86-64-v3" CACHE STRING
+# On AArch64 every processor runs armv8-a, which has NEON and fused multiply-adds. The build does
+# without SVE: its vectors are as long as the machine's, and the loops have a fixed number of lanes.
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|amd64|AMD64)$")
+  set(march x86-64-v3)
+elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
+  set(march armv8-a)
+elseif(NOT LEASEHOLD_MARCH)
+  message(FATAL_ERROR "Leasehold is built and tested for x86-64 and AArch64, and this is ${CMAKE_SYSTEM_PROCESSOR}: name its "
+    "instruction set with -DLEASEHOLD_MARCH to try; it must have fused multiply-adds")
+endif()
+set(LEASEHOLD_MARCH "${march}" CACHE STRING
     "Instruction set of the build; part of the arithmetic class, so never 'native' for a job that moves")
 set(LEASEHOLD_SANITIZE "" CACHE STRING "Sanitizers to build with: empty, 'address,undefined' or 'thread'")
 option(LEASEHOLD_SANITIZER_LINES "Sanitizers report lines as well as functions; takes longer to build" ON)
@@ -60,6 +70,10 @@ set(flags
   -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Wno-missing-field-initializers $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>
   $<$<CXX_COMPILER_ID:Clang>:-Wno-unknown-pragmas>
   -ffp-contract=off -fno-math-errno -fno-trapping-math -march=${LEASEHOLD_MARCH} -mtune=generic)
+# Makes char signed as on x86; AArch64's own choice is unsigned.
+if(NOT CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|amd64|AMD64)$")
+  list(APPEND flags -fsigned-char)
+endif()
 if(LEASEHOLD_WARNINGS_AS_ERRORS)
   list(APPEND flags -Werror)
 endif()

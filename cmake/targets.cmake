@@ -112,8 +112,9 @@ function(leasehold_kernels name)
     set_target_properties(leasehold_${name} PROPERTIES LEASEHOLD_NO_HOST_TOUCH ON)
   else()
     # --fmad=false has the reason of -ffp-contract=off: a vectorised kernel and a scalar one would
-    # fuse different multiplications.
-    target_compile_options(leasehold_${name} PRIVATE --threads=2 --fmad=false -Xcompiler=-Wall)
+    # fuse different multiplications. The host's part of a file is compiled with the host's own
+    # rules, and AArch64 has fused multiply-adds.
+    target_compile_options(leasehold_${name} PRIVATE --threads=2 --fmad=false -Xcompiler=-Wall,-ffp-contract=off,-fsigned-char)
     if(LEASEHOLD_WARNINGS_AS_ERRORS)
       target_compile_options(leasehold_${name} PRIVATE --Werror=all-warnings)
     endif()

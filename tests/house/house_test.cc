@@ -27,6 +27,7 @@ TEST_F(House, IncludesPointDownwards) { expect_none(include_direction_offences(t
 TEST_F(House, IncludesStartAtTheRoot) { expect_none(include_path_offences(tree_)); }
 TEST_F(House, FilesOpenWithTheirPurpose) { expect_none(opening_offences(tree_)); }
 TEST_F(House, LibrariesNeitherExitNorPrint) { expect_none(library_conduct_offences(tree_)); }
+TEST_F(House, InstructionsOfOneProcessorHaveTheirPlace) { expect_none(processor_offences(tree_)); }
 TEST_F(House, FilesAreShort) { expect_none(size_offences(tree_)); }
 TEST_F(House, NothingIsLeftUnfinished) { expect_none(unfinished_offences(tree_)); }
 TEST_F(House, RepositoryStandsAlone) { expect_none(surroundings_offences(tree_)); }

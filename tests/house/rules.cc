@@ -190,6 +190,47 @@ Offences library_conduct_offences(const SourceTree& tree) {
   return offences;
 }
 
+Offences processor_offences(const SourceTree& tree) {
+  struct Form {
+    const char* hint;
+    std::regex pattern;
+  };
+  static const std::regex kArmVector(R"(\b(u?int|float)\d+x\d+_t\b)");
+  static const std::vector<Form> kForms = {
+      {"intrin.h", std::regex(R"(\b[a-z]mmintrin\.h)")},
+      {"arm_", std::regex(R"(\barm_(neon|sve)\.h)")},
+      {"cpuid.h", std::regex(R"(\bcpuid\.h)")},
+      {"__builtin_ia32_", std::regex(R"(\b__builtin_ia32_\w+)")},
+      {"__builtin_aarch64_", std::regex(R"(\b__builtin_aarch64_\w+)")},
+      {"_mm", std::regex(R"(\b_mm\d*_\w+)")},
+      {"__m", std::regex(R"(\b__m(128|256|512)[id]?\b)")},
+      {"x2_t", kArmVector},
+      {"x4_t", kArmVector},
+      {"x8_t", kArmVector},
+      {"x16_t", kArmVector},
+  };
+  static const std::regex kBearsItsName(R"(_(x86|x86_64|arm|aarch64)\.(cc|h)$)");
+  static const std::set<std::string> kForAll = {"runtime/base/vectors.h", "runtime/base/pause.h"};
+  Offences offences;
+  for (const auto& [path, text] : tree) {
+    if (!is_cpp(path) || kForAll.count(path) != 0 || std::regex_search(path, kBearsItsName))
+      continue;
+    const std::string code = code_of(text);
+    for (const Form& form : kForms) {
+      if (code.find(form.hint) == std::string::npos) continue;
+      find_in_lines(
+          path, code, form.pattern, form.hint,
+          [](const std::smatch& match) {
+            return fmt::format(
+                "`{}` is of one family of processors; use or extend runtime/base/vectors.h",
+                match.str());
+          },
+          offences);
+    }
+  }
+  return offences;
+}
+
 Offences size_offences(const SourceTree& tree) {
   Offences offences;
   for (const auto& [path, text] : tree) {

@@ -28,6 +28,10 @@ Offences opening_offences(const SourceTree& tree);
 // Checks that runtime/, collectives/ and models/ neither end the process nor write to stdout.
 Offences library_conduct_offences(const SourceTree& tree);
 
+// Checks that instructions of one family of processors are named in runtime/base/vectors.h,
+// runtime/base/pause.h and files that bear its name (processor_x86.cc) alone.
+Offences processor_offences(const SourceTree& tree);
+
 // Checks that no source has more than 600 lines.
 Offences size_offences(const SourceTree& tree);
 

@@ -160,6 +160,21 @@ TEST(LibraryConduct, LeavesAloneWhatOnlyLooksLikeIt) {
                            "a.cc:9: "));
 }
 
+TEST(Processor, ItsInstructionsOffendOutsideOfTheirPlace) {
+  for (const std::string line :
+       {"#include <immintrin.h>", "#include <arm_neon.h>", "#include <cpuid.h>",
+        "__builtin_ia32_pause();", "x = _mm256_add_epi64(x, y);", "__m256i x;", "uint64x2_t x;",
+        "float32x4_t x;"}) {
+    const std::string code = "// Purpose.\n" + line + "\n";
+    EXPECT_TRUE(offends_once(processor_offences({{"models/a.cc", code}}), "models/a.cc:2")) << line;
+    for (const char* path : {"runtime/base/vectors.h", "runtime/tensor/blas/processor_x86.cc",
+                             "tests/emulated_gpu/processor_aarch64.cc"})
+      EXPECT_TRUE(processor_offences({{path, code}}).empty()) << line;
+  }
+  EXPECT_TRUE(processor_offences({{"a.cc", "// _mm256_add_epi64\nint32_t mma_x2; f_mma_sync();\n"}})
+                  .empty());
+}
+
 TEST(Size, CountsLines) {
   std::string text;
   for (int i = 0; i < 600; ++i) text += "int x;\n";

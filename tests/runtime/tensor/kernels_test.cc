@@ -48,7 +48,12 @@ TEST_F(KernelsChecks, CpuKernelsTellWhatDecidesTheirBits) {
   EXPECT_EQ(kernels_->dtype(), DType::kF32);
   EXPECT_STREQ(kernels_->name(), "cpu");
   const std::string arithmetic_class = kernels_->arithmetic_class();
-  for (const char* part : {"OpenBLAS", "core ", "x86-64", "tiles", "cpu kernels"}) {
+#if defined(__x86_64__)
+  constexpr const char* kInstructions = "; x86-64";
+#elif defined(__aarch64__)
+  constexpr const char* kInstructions = "; armv8";
+#endif
+  for (const char* part : {"OpenBLAS", "core ", kInstructions, "tiles", "cpu kernels"}) {
     EXPECT_NE(arithmetic_class.find(part), std::string::npos) << arithmetic_class;
   }
   EXPECT_EQ(arithmetic_class.find('\n'), std::string::npos);
