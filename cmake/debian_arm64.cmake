@@ -1,8 +1,9 @@
-# Toolchain file: compiles here for AArch64, against a root of Debian arm64 that has the packages of launch/install_packages.
-#   LEASEHOLD_ROOT=/path/of/root cmake --preset release -DCMAKE_TOOLCHAIN_FILE=cmake/debian_arm64.cmake
-# Wants g++-aarch64-linux-gnu and qemu-user-static (launch/install_packages distributions), both of the root's release or an
-# older one. Links in the root must be relative, since they are followed from outside of it. tests/distributions --arch arm64
-# makes such a root and runs the tests in it.
+# Toolchain file: compiles on x86-64 for AArch64, against a root of Debian arm64 that has the
+# packages of launch/install_packages.
+#   LEASEHOLD_ROOT=ROOT cmake --preset release -DCMAKE_TOOLCHAIN_FILE=cmake/debian_arm64.cmake
+# Needs g++-aarch64-linux-gnu and qemu-user-static (launch/install_packages distributions), both of
+# the root's release or an older one. Links in the root must be relative, since they are followed
+# from outside of it.
 set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR aarch64)
 set(LEASEHOLD_ROOT "$ENV{LEASEHOLD_ROOT}" CACHE PATH "Root of Debian arm64 to compile against")
@@ -22,12 +23,14 @@ set(ENV{PKG_CONFIG_SYSROOT_DIR} "${LEASEHOLD_ROOT}")
 set(ENV{PKG_CONFIG_LIBDIR}
   "${LEASEHOLD_ROOT}/usr/lib/aarch64-linux-gnu/pkgconfig:${LEASEHOLD_ROOT}/usr/share/pkgconfig")
 
-# Debian's cross compiler keeps the C++ library's headers apart; below CMAKE_SYSROOT it does not find them.
+# Debian's cross compiler keeps the C++ library's headers apart, and does not find them below
+# CMAKE_SYSROOT.
 execute_process(COMMAND ${CMAKE_CXX_COMPILER} -dumpversion OUTPUT_VARIABLE gcc_version OUTPUT_STRIP_TRAILING_WHITESPACE)
 set(headers /usr/aarch64-linux-gnu/include/c++/${gcc_version})
 set(CMAKE_CXX_FLAGS_INIT "-isystem ${headers} -isystem ${headers}/aarch64-linux-gnu -isystem ${headers}/backward")
 
-# MPI's compiler wrapper runs on the other machine only, so its answers are given here. mpirun is the path there.
+# MPI's compiler wrapper runs on the other machine only, so its answers are given here.
+# MPIEXEC_EXECUTABLE is a path of the other machine.
 set(MPI_CXX_LIB_NAMES mpi)
 set(MPI_mpi_LIBRARY "${LEASEHOLD_ROOT}/usr/lib/aarch64-linux-gnu/libmpi.so")
 set(MPI_CXX_COMPILER_INCLUDE_DIRS "${LEASEHOLD_ROOT}/usr/lib/aarch64-linux-gnu/openmpi/include")

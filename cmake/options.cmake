@@ -2,8 +2,8 @@
 option(LEASEHOLD_BUILD_TESTS "Build the tests" ON)
 option(LEASEHOLD_BUILD_BENCH "Build the benchmarks" ON)
 option(LEASEHOLD_WARNINGS_AS_ERRORS "Treat compiler warnings as errors" ON)
-# For AArch64 what every such processor has, NEON and fused multiply-adds among it. No SVE: its vectors are as long as the
-# machine's, and the loops are written for lanes of a fixed number.
+# On AArch64 every processor runs armv8-a, which has NEON and fused multiply-adds. The build does
+# without SVE: its vectors are as long as the machine's, and the loops have a fixed number of lanes.
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|amd64|AMD64)$")
   set(march x86-64-v3)
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
@@ -70,7 +70,7 @@ set(flags
   -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Wno-missing-field-initializers $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>
   $<$<CXX_COMPILER_ID:Clang>:-Wno-unknown-pragmas>
   -ffp-contract=off -fno-math-errno -fno-trapping-math -march=${LEASEHOLD_MARCH} -mtune=generic)
-# As on x86, where all code was written and tested; AArch64's own choice is unsigned.
+# Makes char signed as on x86; AArch64's own choice is unsigned.
 if(NOT CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|amd64|AMD64)$")
   list(APPEND flags -fsigned-char)
 endif()
