@@ -137,6 +137,7 @@ void add_launch(CLI::App& app, LaunchCommand& launch, Command& chosen, const Log
 void add_plan(CLI::App& app, PlanCommand& plan, Command& chosen, const Logger& logger) {
   constexpr NumberRange<int64_t> kRanks{1, 1 << 20};
   constexpr NumberRange<int64_t> kTokens{1, int64_t{1} << 60};
+  constexpr NumberRange<double> kDollars{0.01, 1e15};
   CLI::App* command = app.add_subcommand(
       "plan",
       "Tell how long a job's step takes on given hardware, and in which layout, before anything is "
@@ -152,6 +153,11 @@ void add_plan(CLI::App& app, PlanCommand& plan, Command& chosen, const Logger& l
              "How many ranks; else the most that the calendar has at once");
   add_number(*command, "--tokens", plan.tokens, kTokens,
              "How many to train; else those of run.steps");
+  command->add_option("--until", plan.until,
+                      "With a calendar: tell the tokens by this time, \"2027-03-01T00:00:00Z\" or "
+                      "\"+30d\" from now");
+  add_number(*command, "--budget", plan.budget, kDollars,
+             "With a calendar: USD that leases may cost, used or not; tells the tokens by then");
   command->add_flag("--json", plan.json, "One JSON object instead of text");
   command->add_option("--rows", plan.rows,
                       "Instead of a job: a table of published steps; prints id, seconds, and the "

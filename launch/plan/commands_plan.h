@@ -17,6 +17,8 @@ struct PlanCommand {
   std::string hardware;                // a name or a file; empty: by the job or the row
   std::optional<int64_t> world;        // ranks; else the calendar's most
   std::optional<int64_t> tokens;       // to train; else run.steps says
+  std::string until;                   // a time as calendars write it; empty: up to the target
+  std::optional<double> budget;        // USD that leases may cost
   bool json = false;
   std::string rows;       // a file of published steps
   std::string calibrate;  // measured ones

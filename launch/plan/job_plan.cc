@@ -76,12 +76,26 @@ std::vector<int64_t> divisors_up_to(int64_t number, int64_t most) {
   return divisors;
 }
 
-// Layouts to weigh, the job's own among them.
+// The divisors of `number`, and the powers of two that somebody would try.
+std::vector<int64_t> degrees_up_to(int64_t number, int64_t most) {
+  std::vector<int64_t> degrees = divisors_up_to(number, most);
+  for (int64_t i = 1; i <= most; i *= 2) degrees.push_back(i);
+  std::sort(degrees.begin(), degrees.end());
+  degrees.erase(std::unique(degrees.begin(), degrees.end()), degrees.end());
+  return degrees;
+}
+
+// Layouts to weigh, the job's own among them. Of pipelines that do not divide the layers one each,
+// to be refused.
 std::vector<JobLayout> layouts_to_weigh(const JobFile& job, const Hardware& hardware,
                                         int64_t world) {
   std::vector<JobLayout> layouts = {own_job_layout(job)};
-  for (const int64_t tensor : divisors_up_to(job.model.heads, std::min(world, hardware.domain))) {
-    for (const int64_t pipeline : divisors_up_to(job.model.layers, world / tensor)) {
+  for (const int64_t tensor : degrees_up_to(job.model.heads, std::min(world, hardware.domain))) {
+    for (const int64_t pipeline : degrees_up_to(job.model.layers, world / tensor)) {
+      if (job.model.layers % pipeline != 0 || job.model.heads % tensor != 0) {
+        layouts.push_back({tensor, {.pipeline = pipeline}});
+        continue;
+      }
       for (const int64_t chunks :
            divisors_up_to(job.model.layers / pipeline, pipeline == 1 ? 1 : kMostChunks)) {
         for (int64_t zero = 0; zero <= 3; ++zero) {

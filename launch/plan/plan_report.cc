@@ -161,6 +161,7 @@ std::string plan_text(const PlanReport& report) {
                                                : "; the job's own cannot train here, see rejected");
   text += step_text(report, planned) + memory_text(report, planned) + target_text(report, planned);
   text += ranked_text(report) + rejected_text(report);
+  if (report.calendar) text += calendar_text(*report.calendar);
   for (const std::string& remark : report.remarks) text += fmt::format("note        {}\n", remark);
   return text;
 }
@@ -193,6 +194,7 @@ std::string plan_json(const PlanReport& report) {
     of["why"] = one.why;
     json["rejected"].push_back(std::move(of));
   }
+  if (report.calendar) json["calendar"] = calendar_json(*report.calendar);
   json["notes"] = report.remarks;
   return json.dump(2) + "\n";
 }

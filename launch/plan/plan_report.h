@@ -2,9 +2,11 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "launch/plan/calendar_report.h"
 #include "launch/plan/job_plan.h"
 
 namespace leasehold {
@@ -25,6 +27,7 @@ struct PlanReport {
   PlannedMemory memory;
   int64_t memory_limit_bytes = 0;  // of a rank
   std::string no_memory;           // why memory is not known; empty when it was asked for
+  std::optional<CalendarReport> calendar;
   std::vector<std::string> remarks;
 };
 

@@ -262,6 +262,28 @@ precision = "bf16"
           "not been timed"});
   expect(leasehold_tool("plan --json --tokens 2048000 --hardware H100 --world 4 " + job), 0,
          {"\"terms\"", "\"target_tokens\": 2048000.0", "\"rejected\"", "\"why\""});
+  expect(leasehold_tool("plan --hardware H100 --world 4 --budget 5 " + job), 64,
+         {"--until and --budget are about a calendar"});
+  const std::string leases = file("leases.toml", R"([[lease]]
+id = "owned"
+hosts = ["a"]
+slots = 2
+[[lease]]
+id = "texas"
+hosts = ["b"]
+slots = 2
+begin = "+1d"
+end = "+3d"
+price_per_slot_hour = 2.5
+)");
+  const std::string with = " --set lease.calendar=" + leases + " --tokens 9000000000000 " + job;
+  expect(leasehold_tool("plan --hardware H100 --until +4d" + with), 0,
+         {"4 x H100", "trains 2 ranks", "trains 4 ranks", "240.00 USD", "--until ends the plan"});
+  expect(leasehold_tool("plan --hardware H100 --budget 120" + with), 0,
+         {"120 USD are spent there", "120.00 USD"});
+  expect(leasehold_tool("plan --hardware H100 --until yesterday" + with), 64, {"'yesterday'"});
+  expect(leasehold_tool("plan --json --hardware H100 --until +4d" + with), 0,
+         {"\"periods\"", "\"trained_slot_hours\"", "\"usd\": 240"});
   const std::string small = file("small.toml", R"(name = "Small"
 units = 10
 [memory]

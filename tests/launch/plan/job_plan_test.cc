@@ -50,8 +50,17 @@ TEST_F(JobPlanTest, LayoutsAreRankedByTheirStep) {
     EXPECT_LE(planned.ranks, 4);
     EXPECT_LT(planned.step.low_s, planned.step.seconds);
   }
-  EXPECT_FALSE(plan.refused.empty());
-  for (const RefusedLayout& refused : plan.refused) EXPECT_FALSE(refused.why.empty());
+}
+
+TEST_F(JobPlanTest, LayoutsThatDoNotDivideAreRefusedWithTheReason) {
+  const JobPlan plan = plan_job(job_, h100_, 8).value();
+  ASSERT_FALSE(plan.refused.empty());
+  for (const RefusedLayout& refused : plan.refused) {
+    EXPECT_TRUE(refused.layout.tensor == 8 || refused.layout.layout.pipeline == 8);
+    EXPECT_NE(refused.why.find(refused.layout.tensor == 8 ? "tensor" : "pipeline"),
+              std::string::npos)
+        << refused.why;
+  }
 }
 
 TEST_F(JobPlanTest, LanesThatDoNotDivideMakeTheSlowestRankTheStep) {
