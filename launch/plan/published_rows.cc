@@ -226,6 +226,14 @@ Status read_row(const TableCells& cells, PublishedRow& row) {
   return ok_status();
 }
 
+// The part of a row. Tables write H100 for the one with HBM2e and 500 W too, and say so in a note.
+std::string part_of(const TableCells& cells) {
+  const std::string_view part = cells.at("gpu");
+  const std::string_view note = cells.at("note");
+  const bool is_slower = holds(note, "HBM2e") || holds(note, "500 W") || holds(note, "500W");
+  return part == "H100" && is_slower ? "H100-HBM2e" : std::string(part);
+}
+
 // Months since the year 0, from the start of a date; nothing where there is no year.
 std::optional<int64_t> month_of(std::string_view date) {
   if (date.starts_with('v')) date.remove_prefix(1);
@@ -279,7 +287,7 @@ Result<PublishedRows> parse_published_rows(std::string_view text, const std::str
     row.line = line.number;
     row.id = cells.at("id");
     row.source = cells.at("source");
-    row.part = cells.at("gpu");
+    row.part = part_of(cells);
     if (row.id.empty()) return error(Code::kBadData, "{}:{}: id is empty", path, line.number);
     if (!ids.insert(cells.at("id")).second) {
       return error(Code::kBadData, "{}:{}: id '{}' stands twice", path, line.number, row.id);

@@ -46,7 +46,7 @@ TEST(Hardware, ReadsFigures) {
 TEST(Hardware, EveryShippedFileIsFine) {
   const auto names = shipped_hardware_names();
   EXPECT_EQ(names, (std::vector<std::string>{"A100", "B200", "B300", "CPU", "GB200", "GB300",
-                                             "H100", "H200", "MI300X", "MI355X"}));
+                                             "H100", "H100-HBM2e", "H200", "MI300X", "MI355X"}));
   for (const std::string& name : names) {
     const auto hardware = shipped_hardware(name);
     ASSERT_TRUE(hardware.ok()) << hardware.status().message();

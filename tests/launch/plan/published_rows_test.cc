@@ -50,6 +50,18 @@ TEST(PublishedRows, TokensASecondGiveTheStep) {
   EXPECT_DOUBLE_EQ(*row.step_s, 64.0 * 8192 / (1000.0 * 16));
 }
 
+TEST(PublishedRows, ANoteTellsTheSlowerH100) {
+  const auto part_of = [](const std::string& gpu, const std::string& note) {
+    const std::string text =
+        replaced(replaced(kHead, "\n", "\tnote\n") + replaced(kRow, "\n", "\t" + note + "\n"),
+                 "\tH100\t", "\t" + gpu + "\t");
+    return parse_published_rows(text, "t.tsv")->rows.front().part;
+  };
+  EXPECT_EQ(part_of("H100", ""), "H100");
+  EXPECT_EQ(part_of("H100", "96 GB HBM2e, eager"), "H100-HBM2e");
+  EXPECT_EQ(part_of("H200", "HBM2e"), "H200");
+}
+
 TEST(PublishedRows, ShardingAndRecomputing) {
   const PublishedRow row =
       row_of(replaced(replaced(kRow, "z1\t\t", "fsdp4\tfull\t"), "\t2\t4\t", "\t\t\t"));
