@@ -25,6 +25,9 @@ struct Lease {
   double end_s = kNever;  // kNever: the hosts are owned
   // The span before `end_s` in which the provider may ask the hosts back.
   double notice_s = 0;
+  // How much later than `begin_s` it begins in half of the cases and in one of ten, for plans.
+  double slip_p50_s = 0;
+  double slip_p90_s = 0;
   double price_per_slot_hour = 0;
   int64_t memory_per_slot_bytes = 0;  // of the device that a rank computes on; 0: unknown
 };

@@ -156,6 +156,8 @@ const Key<Lease> kLeaseKeys[] = {
     {.name = "begin", .read = LEASEHOLD_TIME(Lease, begin_s)},
     {.name = "end", .read = LEASEHOLD_TIME(Lease, end_s)},
     {.name = "notice", .read = LEASEHOLD_KEY(Lease, read_duration, notice_s)},
+    {.name = "slip_p50", .read = LEASEHOLD_KEY(Lease, read_duration, slip_p50_s)},
+    {.name = "slip_p90", .read = LEASEHOLD_KEY(Lease, read_duration, slip_p90_s)},
     {.name = "price_per_slot_hour", .read = LEASEHOLD_KEY(Lease, read_amount, price_per_slot_hour)},
     {.name = "memory_per_slot_gib",
      .read = LEASEHOLD_KEY(Lease, read_memory, memory_per_slot_bytes)},
@@ -208,6 +210,22 @@ Result<Entry> make_entry(const LeaseTable& given, std::string_view table,
   return entry;
 }
 
+// A tranche that may come late has a date to be late for.
+Status check_slips(const Lease& lease) {
+  if (lease.slip_p90_s == 0 && lease.slip_p50_s == 0) return ok_status();
+  if (lease.begin_s == -kNever) {
+    return error(Code::kBadConfig,
+                 "lease.slip_p50 and slip_p90: '{}' has no begin that it could be late for; write "
+                 "lease.begin, or leave them out",
+                 lease.id);
+  }
+  if (lease.slip_p90_s >= lease.slip_p50_s) return ok_status();
+  return error(Code::kBadConfig,
+               "lease.slip_p90 of '{}', {:.0f} s, is less than slip_p50, {:.0f} s: one case of ten "
+               "is at least as late as one of two; write the longer one as slip_p90",
+               lease.id, lease.slip_p90_s, lease.slip_p50_s);
+}
+
 }  // namespace
 
 Result<Lease> make_lease(const LeaseTable& table, const std::string& path, double first_launch_s) {
@@ -219,6 +237,7 @@ Result<Lease> make_lease(const LeaseTable& table, const std::string& path, doubl
                  "lease.end, or leave lease.notice out",
                  path, table.line, lease.id);
   }
+  LEASEHOLD_RETURN_IF_ERROR(check_slips(lease).annotated(fmt::format("{}:{}", path, table.line)));
   return lease;
 }
 

@@ -65,6 +65,29 @@ std::string periods_text(const CalendarReport& report) {
   return text;
 }
 
+std::string_view in_words(Delivery delivery) {
+  switch (delivery) {
+    case Delivery::kPlanned:
+      return "as planned";
+    case Delivery::kMedian:
+      return "late as in half of the cases (P50)";
+    case Delivery::kOneOfTen:
+      return "late as in one of ten (P10 of tokens)";
+  }
+  return "";
+}
+
+std::string late_text(const CalendarReport& report) {
+  if (report.late.empty()) return {};
+  std::string text = "tranches\n";
+  for (const LateOutcome& outcome : report.late) {
+    text += fmt::format("  {:<40} {:.4g} tokens {}{}\n", in_words(outcome.delivery),
+                        outcome.steps * report.tokens_of_step,
+                        outcome.reached_target ? "at " : "by ", utc_text(outcome.end_s));
+  }
+  return text;
+}
+
 std::string money_text(const CalendarReport& report) {
   const Sums sums = sums_of(report.costs);
   if (sums.usd <= 0) return "money       no lease has a price_per_slot_hour\n";
@@ -94,7 +117,7 @@ nlohmann::ordered_json time_json(double unix_s) {
 std::string calendar_text(const CalendarReport& report) {
   return fmt::format("calendar    {}, as the supervisor would decide from {} on\n", report.calendar,
                      utc_text(report.from_s)) +
-         periods_text(report) + end_text(report) + money_text(report);
+         periods_text(report) + end_text(report) + late_text(report) + money_text(report);
 }
 
 nlohmann::ordered_json calendar_json(const CalendarReport& report) {
@@ -114,6 +137,13 @@ nlohmann::ordered_json calendar_json(const CalendarReport& report) {
                                {"zero", period.layout.zero},
                                {"tokens", period.steps * report.tokens_of_step},
                                {"why", period.why}});
+  }
+  json["deliveries"] = nlohmann::ordered_json::array();
+  for (const LateOutcome& outcome : report.late) {
+    json["deliveries"].push_back({{"tranches", in_words(outcome.delivery)},
+                                  {"end", time_json(outcome.end_s)},
+                                  {"tokens", outcome.steps * report.tokens_of_step},
+                                  {"reached_target", outcome.reached_target}});
   }
   json["leases"] = nlohmann::ordered_json::array();
   for (const LeaseCost& cost : report.costs) {

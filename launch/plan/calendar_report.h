@@ -10,6 +10,14 @@
 
 namespace leasehold {
 
+// Where the same walk ends when tranches come late.
+struct LateOutcome {
+  Delivery delivery = Delivery::kPlanned;
+  double end_s = 0;
+  double steps = 0;
+  bool reached_target = false;
+};
+
 struct CalendarReport {
   std::string calendar;  // its path
   double from_s = 0;
@@ -17,6 +25,7 @@ struct CalendarReport {
   double target_tokens = 0;
   CalendarWalk walk;
   std::vector<LeaseCost> costs;
+  std::vector<LateOutcome> late;  // empty: no lease names a slip
   std::string ends;  // why the walk ends where it does, where neither target nor calendar end it
 };
 

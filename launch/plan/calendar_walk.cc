@@ -149,14 +149,27 @@ std::string_view in_words(WalkPeriod::Kind kind) {
 
 Result<CalendarWalk> walk_calendar(const WalkInput& input) { return Walker(input).run(); }
 
+LeaseCalendar delivered(const LeaseCalendar& calendar, Delivery delivery, double now_s) {
+  LeaseCalendar late = calendar;
+  if (delivery == Delivery::kPlanned) return late;
+  for (Lease& lease : late.leases) {
+    if (lease.begin_s <= now_s) continue;
+    lease.begin_s += delivery == Delivery::kMedian ? lease.slip_p50_s : lease.slip_p90_s;
+  }
+  std::erase_if(late.leases, [](const Lease& lease) { return lease.begin_s >= lease.end_s; });
+  return late;
+}
+
 std::vector<LeaseCost> lease_costs(const LeaseCalendar& calendar, const CalendarWalk& walk,
                                    double from_s) {
+  // What comes after the last step of a walk that waits for ever is not counted.
+  const double to_s = walk.end_s == kNever ? walk.periods.back().begin_s : walk.end_s;
   std::vector<LeaseCost> costs;
   for (const Lease& lease : calendar.leases) {
     LeaseCost cost;
     cost.lease = lease.id;
     cost.provider = lease.provider;
-    cost.slot_hours = leased_slot_hours(lease, from_s, walk.end_s);
+    cost.slot_hours = leased_slot_hours(lease, from_s, to_s);
     cost.usd = cost.slot_hours * lease.price_per_slot_hour;
     for (const WalkPeriod& period : walk.periods) {
       const auto slots = period.slots_of_leases.find(lease.id);

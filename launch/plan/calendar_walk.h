@@ -50,6 +50,15 @@ struct CalendarWalk {
 // do.
 Result<CalendarWalk> walk_calendar(const WalkInput& input);
 
+// How late tranches come.
+enum class Delivery { kPlanned, kMedian, kOneOfTen };
+
+// Returns the calendar in which every lease that has not begun at `now_s` begins as late as it does
+// then (slip_p50, slip_p90).
+// Ends stay; a lease that would begin after its end is left out. All slip together: the worst that
+// one provider's delay can do.
+LeaseCalendar delivered(const LeaseCalendar& calendar, Delivery delivery, double now_s);
+
 // What leases cost, used or not.
 struct LeaseCost {
   std::string lease;

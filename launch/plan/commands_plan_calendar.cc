@@ -45,6 +45,47 @@ Result<WalkEnd> walk_end(const PlanCommand& command, const LeaseCalendar& calend
   return end;
 }
 
+// Slots of GPUs have the part's memory where their lease names none.
+LeaseCalendar with_memory(LeaseCalendar calendar, const Hardware& hardware) {
+  for (Lease& lease : calendar.leases) {
+    if (lease.memory_per_slot_bytes > 0 || hardware.per_thread) continue;
+    lease.memory_per_slot_bytes = usable_memory_bytes(hardware);
+  }
+  return calendar;
+}
+
+bool has_slips(const LeaseCalendar& calendar) {
+  return std::any_of(calendar.leases.begin(), calendar.leases.end(),
+                     [](const Lease& lease) { return lease.slip_p90_s > 0; });
+}
+
+Result<CalendarWalk> walk_one(const PlanCommand& command, const JobFile& job,
+                              const Hardware& hardware, const LeaseCalendar& calendar, double now_s,
+                              double until_s, double target_steps) {
+  const auto step_s = [&](const Layout& layout, int64_t world) -> Result<double> {
+    const JobFile in_layout = with_layout(job, {job.parallel.tensor, layout});
+    LEASEHOLD_ASSIGN_OR_RETURN(const PlannedLayout planned,
+                               plan_layout(in_layout, hardware, world));
+    return planned.step.seconds;
+  };
+  const auto ask = [&](const std::vector<LayoutOfWorld>& questions) {
+    return ask_memory(command, job.parallel.tensor, questions);
+  };
+  return walk_calendar({.calendar = calendar,
+                        .limits = {{.min_world = job.launch.min_world,
+                                    .lanes = job.batch.lanes,
+                                    .tensor = job.parallel.tensor,
+                                    .layouts = layout_candidates(job)},
+                                   job.launch.margin_s},
+                        .start_s = unmeasured_s(job),
+                        .save_s = unmeasured_s(job),
+                        .from_s = now_s,
+                        .until_s = until_s,
+                        .target_steps = target_steps,
+                        .step_s = step_s,
+                        .forecast = ask});
+}
+
 }  // namespace
 
 double unmeasured_s(const JobFile& job) {
@@ -92,41 +133,24 @@ Result<CalendarReport> report_calendar(const PlanCommand& command, const JobFile
                              ? static_cast<double>(*command.tokens)
                              : report.tokens_of_step * static_cast<double>(job.run.steps);
   LEASEHOLD_ASSIGN_OR_RETURN(const WalkEnd end, walk_end(command, calendar, now_s));
-  LeaseCalendar known = calendar;
-  for (Lease& lease : known.leases) {
-    if (lease.memory_per_slot_bytes > 0 || hardware.per_thread) continue;
-    lease.memory_per_slot_bytes = usable_memory_bytes(hardware);
-  }
   report.ends = end.why;
-  const auto step_s = [&](const Layout& layout, int64_t world) -> Result<double> {
-    const JobFile in_layout = with_layout(job, {job.parallel.tensor, layout});
-    LEASEHOLD_ASSIGN_OR_RETURN(const PlannedLayout planned,
-                               plan_layout(in_layout, hardware, world));
-    return planned.step.seconds;
-  };
-  const auto ask = [&](const std::vector<LayoutOfWorld>& questions) {
-    return ask_memory(command, job.parallel.tensor, questions);
-  };
+  const double target_steps = report.target_tokens / report.tokens_of_step;
+  const LeaseCalendar known = with_memory(calendar, hardware);
   LEASEHOLD_ASSIGN_OR_RETURN(
-      report.walk, walk_calendar({.calendar = known,
-                                  .limits = {{.min_world = job.launch.min_world,
-                                              .lanes = job.batch.lanes,
-                                              .tensor = job.parallel.tensor,
-                                              .layouts = layout_candidates(job)},
-                                             job.launch.margin_s},
-                                  .start_s = unmeasured_s(job),
-                                  .save_s = unmeasured_s(job),
-                                  .from_s = now_s,
-                                  .until_s = end.at_s,
-                                  .target_steps = report.target_tokens / report.tokens_of_step,
-                                  .step_s = step_s,
-                                  .forecast = ask}));
-  report.costs = lease_costs(calendar, report.walk, now_s);
+      report.walk, walk_one(command, job, hardware, known, now_s, end.at_s, target_steps));
+  report.costs = lease_costs(known, report.walk, now_s);
   if (command.budget && report.walk.steps <= 0) {
     return error(Code::kBadConfig,
                  "--budget {}: buys no step: the leases have cost it at {}, and until then none "
                  "is made; raise it, or end leases that begin before the job can use them",
                  *command.budget, utc_text(end.at_s));
+  }
+  if (!has_slips(known)) return report;
+  for (const Delivery delivery : {Delivery::kPlanned, Delivery::kMedian, Delivery::kOneOfTen}) {
+    LEASEHOLD_ASSIGN_OR_RETURN(const CalendarWalk walk,
+                               walk_one(command, job, hardware, delivered(known, delivery, now_s),
+                                        now_s, end.at_s, target_steps));
+    report.late.push_back({delivery, walk.end_s, walk.steps, walk.reached_target});
   }
   return report;
 }

@@ -90,6 +90,20 @@ reason = "power is short"
   EXPECT_EQ(curtailment.reason, "power is short");
 }
 
+TEST(ParseLeaseCalendar, TranchesMayComeLate) {
+  const std::string lease = "[[lease]]\nid = \"a\"\nhosts = [\"a\"]\nslots = 1\n";
+  const std::string begin = "begin = \"+1d\"\n";
+  const LeaseCalendar calendar =
+      parse(lease + begin + "slip_p50 = \"30d\"\nslip_p90 = \"90d\"\n").value();
+  EXPECT_EQ(calendar.leases[0].slip_p50_s, 30 * 86400.0);
+  EXPECT_EQ(calendar.leases[0].slip_p90_s, 90 * 86400.0);
+  const auto refusal = [&](const std::string& text) { return parse(text).status().message(); };
+  EXPECT_NE(refusal(lease + "slip_p90 = \"90d\"\n").find("no begin"), std::string::npos);
+  EXPECT_NE(refusal(lease + begin + "slip_p50 = \"2d\"\n").find("less than slip_p50"),
+            std::string::npos);
+  EXPECT_NE(refusal(lease + begin + "slip_p50 = 3\n").find("no duration"), std::string::npos);
+}
+
 TEST(ParseLeaseCalendar, KeepsTheOrderOfTheFile) {
   const LeaseCalendar calendar = parse(R"(
 [[lease]]

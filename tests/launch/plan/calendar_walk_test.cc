@@ -98,6 +98,32 @@ TEST_F(CalendarWalkTest, LeasesCostUsedOrNot) {
   EXPECT_LT(costs[1].trained_hours, 8 * 240);
 }
 
+TEST_F(CalendarWalkTest, TranchesThatComeLateMakeFewerTokens) {
+  std::string text = kCalendar;
+  text += "slip_p50 = \"2d\"\nslip_p90 = \"20d\"\n";
+  const LeaseCalendar calendar = parse_lease_calendar(text, "leases.toml", 0).value();
+  EXPECT_DOUBLE_EQ(delivered(calendar, Delivery::kPlanned, 0).leases[1].begin_s, 5 * kDay);
+  EXPECT_DOUBLE_EQ(delivered(calendar, Delivery::kMedian, 0).leases[1].begin_s, 7 * kDay);
+  EXPECT_EQ(delivered(calendar, Delivery::kOneOfTen, 0).leases.size(), 1);
+  EXPECT_DOUBLE_EQ(delivered(calendar, Delivery::kMedian, 6 * kDay).leases[1].begin_s, 5 * kDay);
+  const WalkInput planned = input(20 * kDay, 1e9);
+  const auto steps = [&](Delivery delivery) {
+    const LeaseCalendar late = delivered(calendar, delivery, 0);
+    return walk_calendar({.calendar = late,
+                          .limits = planned.limits,
+                          .start_s = planned.start_s,
+                          .save_s = planned.save_s,
+                          .from_s = 0,
+                          .until_s = planned.until_s,
+                          .target_steps = planned.target_steps,
+                          .step_s = planned.step_s,
+                          .forecast = planned.forecast})
+        ->steps;
+  };
+  EXPECT_NEAR(steps(Delivery::kPlanned) - steps(Delivery::kMedian), 2 * kDay / 10, 5);
+  EXPECT_NEAR(steps(Delivery::kOneOfTen), (20 * kDay - 300) / 10, 1);
+}
+
 TEST_F(CalendarWalkTest, ABudgetEndsWhereTheLeasesHaveCostIt) {
   EXPECT_NEAR(budget_end_s(calendar_, 0, 16 * 24), 6 * kDay, 2);
   EXPECT_EQ(budget_end_s(calendar_, 0, 1e6), kNever);
