@@ -170,6 +170,12 @@ const Key<Curtailment> kCurtailmentKeys[] = {
     {.name = "reason", .read = LEASEHOLD_KEY(Curtailment, read_text, reason)},
 };
 
+const Key<Contract> kContractKeys[] = {
+    {.name = "provider", .read = LEASEHOLD_KEY(Contract, read_text, provider), .required = true},
+    {.name = "prepaid_usd", .read = LEASEHOLD_KEY(Contract, read_amount, prepaid_usd)},
+    {.name = "minimum_usd", .read = LEASEHOLD_KEY(Contract, read_amount, minimum_usd)},
+};
+
 #undef LEASEHOLD_TIME
 #undef LEASEHOLD_KEY
 
@@ -203,9 +209,11 @@ Result<Entry> make_entry(const LeaseTable& given, std::string_view table,
     return error(Code::kBadConfig, "{}:{}: {}.{} is required and missing; write it below [[{}]]",
                  path, given.line, table, key.name, table);
   }
-  if (!(entry.begin_s < entry.end_s)) {
-    return error(Code::kBadConfig, "{}:{}: {}: the end, {}, does not lie behind the begin, {}",
-                 path, given.line, table, utc_text(entry.end_s), utc_text(entry.begin_s));
+  if constexpr (requires { entry.end_s; }) {
+    if (!(entry.begin_s < entry.end_s)) {
+      return error(Code::kBadConfig, "{}:{}: {}: the end, {}, does not lie behind the begin, {}",
+                   path, given.line, table, utc_text(entry.end_s), utc_text(entry.begin_s));
+    }
   }
   return entry;
 }
@@ -244,6 +252,24 @@ Result<Lease> make_lease(const LeaseTable& table, const std::string& path, doubl
 Result<Curtailment> make_curtailment(const LeaseTable& table, const std::string& path,
                                      double first_launch_s) {
   return make_entry<Curtailment>(table, "curtailment", kCurtailmentKeys, path, first_launch_s);
+}
+
+Result<Contract> make_contract(const LeaseTable& table, const std::string& path) {
+  LEASEHOLD_ASSIGN_OR_RETURN(Contract contract,
+                             make_entry<Contract>(table, "contract", kContractKeys, path, 0));
+  const std::string place = fmt::format("{}:{}", path, table.line);
+  if (contract.prepaid_usd == 0 && contract.minimum_usd == 0) {
+    return error(Code::kBadConfig,
+                 "{}: the contract with '{}' says nothing: write prepaid_usd or minimum_usd", place,
+                 contract.provider);
+  }
+  if (contract.minimum_usd > 0 && contract.prepaid_usd > contract.minimum_usd) {
+    return error(Code::kBadConfig,
+                 "{}: the contract with '{}' is paid ahead with {} USD, more than the {} USD that "
+                 "are owed in all: correct prepaid_usd or minimum_usd",
+                 place, contract.provider, contract.prepaid_usd, contract.minimum_usd);
+  }
+  return contract;
 }
 
 }  // namespace leasehold

@@ -88,6 +88,24 @@ std::string late_text(const CalendarReport& report) {
   return text;
 }
 
+// Where the time of the walk goes.
+std::string shares_text(const CalendarReport& report) {
+  std::map<WalkPeriod::Kind, double> seconds;
+  double all_s = 0;
+  for (const WalkPeriod& period : report.walk.periods) {
+    if (period.end_s == kNever) continue;
+    seconds[period.kind] += period.end_s - period.begin_s;
+    all_s += period.end_s - period.begin_s;
+  }
+  if (all_s <= 0) return {};
+  std::string text;
+  for (const auto& [kind, of_kind_s] : seconds) {
+    text += fmt::format("{}{} {:.2f}%", text.empty() ? "time        " : ", ", in_words(kind),
+                        100 * of_kind_s / all_s);
+  }
+  return text + "\n";
+}
+
 std::string money_text(const CalendarReport& report) {
   const Sums sums = sums_of(report.costs);
   if (sums.usd <= 0) return "money       no lease has a price_per_slot_hour\n";
@@ -106,6 +124,27 @@ std::string money_text(const CalendarReport& report) {
   return text;
 }
 
+std::string books_text(const CalendarReport& report) {
+  if (report.books.empty()) return {};
+  std::string text = "contracts\n";
+  for (const ContractBook& book : report.books) {
+    text += fmt::format("  {:<24} {:.2f} USD used", book.provider, book.used_usd);
+    if (book.prepaid_usd > 0) {
+      text +=
+          fmt::format("; of {:.2f} USD paid ahead {:.2f} are left if used first, {:.2f} pro rata",
+                      book.prepaid_usd, book.first_in_left_usd, book.pro_rata_left_usd);
+    }
+    if (book.minimum_usd > 0) {
+      text += book.owed_usd > 0
+                  ? fmt::format("; {:.2f} of the minimum of {:.2f} USD are owed beyond all leases",
+                                book.owed_usd, book.minimum_usd)
+                  : fmt::format("; the leases come to the minimum of {:.2f} USD", book.minimum_usd);
+    }
+    text += "\n";
+  }
+  return text;
+}
+
 // JSON has no infinity.
 nlohmann::ordered_json time_json(double unix_s) {
   return unix_s == kNever ? nlohmann::ordered_json(nullptr)
@@ -117,7 +156,8 @@ nlohmann::ordered_json time_json(double unix_s) {
 std::string calendar_text(const CalendarReport& report) {
   return fmt::format("calendar    {}, as the supervisor would decide from {} on\n", report.calendar,
                      utc_text(report.from_s)) +
-         periods_text(report) + end_text(report) + late_text(report) + money_text(report);
+         periods_text(report) + end_text(report) + shares_text(report) + late_text(report) +
+         money_text(report) + books_text(report);
 }
 
 nlohmann::ordered_json calendar_json(const CalendarReport& report) {
@@ -152,6 +192,16 @@ nlohmann::ordered_json calendar_json(const CalendarReport& report) {
                               {"slot_hours", cost.slot_hours},
                               {"trained_slot_hours", cost.trained_hours},
                               {"usd", cost.usd}});
+  }
+  json["contracts"] = nlohmann::ordered_json::array();
+  for (const ContractBook& book : report.books) {
+    json["contracts"].push_back({{"provider", book.provider},
+                                 {"used_usd", book.used_usd},
+                                 {"prepaid_usd", book.prepaid_usd},
+                                 {"prepaid_left_first_in_usd", book.first_in_left_usd},
+                                 {"prepaid_left_pro_rata_usd", book.pro_rata_left_usd},
+                                 {"minimum_usd", book.minimum_usd},
+                                 {"owed_beyond_leases_usd", book.owed_usd}});
   }
   return json;
 }

@@ -25,6 +25,7 @@ struct CalendarReport {
   double target_tokens = 0;
   CalendarWalk walk;
   std::vector<LeaseCost> costs;
+  std::vector<ContractBook> books;
   std::vector<LateOutcome> late;  // empty: no lease names a slip
   std::string ends;  // why the walk ends where it does, where neither target nor calendar end it
 };

@@ -149,6 +149,10 @@ std::string_view in_words(WalkPeriod::Kind kind) {
 
 Result<CalendarWalk> walk_calendar(const WalkInput& input) { return Walker(input).run(); }
 
+double counted_end_s(const CalendarWalk& walk) {
+  return walk.end_s == kNever ? walk.periods.back().begin_s : walk.end_s;
+}
+
 LeaseCalendar delivered(const LeaseCalendar& calendar, Delivery delivery, double now_s) {
   LeaseCalendar late = calendar;
   if (delivery == Delivery::kPlanned) return late;
@@ -162,8 +166,7 @@ LeaseCalendar delivered(const LeaseCalendar& calendar, Delivery delivery, double
 
 std::vector<LeaseCost> lease_costs(const LeaseCalendar& calendar, const CalendarWalk& walk,
                                    double from_s) {
-  // What comes after the last step of a walk that waits for ever is not counted.
-  const double to_s = walk.end_s == kNever ? walk.periods.back().begin_s : walk.end_s;
+  const double to_s = counted_end_s(walk);
   std::vector<LeaseCost> costs;
   for (const Lease& lease : calendar.leases) {
     LeaseCost cost;
@@ -180,6 +183,32 @@ std::vector<LeaseCost> lease_costs(const LeaseCalendar& calendar, const Calendar
     costs.push_back(std::move(cost));
   }
   return costs;
+}
+
+std::vector<ContractBook> contract_books(const LeaseCalendar& calendar, double from_s,
+                                         double to_s) {
+  std::vector<ContractBook> books;
+  for (const Contract& contract : calendar.contracts) {
+    ContractBook book;
+    book.provider = contract.provider;
+    book.prepaid_usd = contract.prepaid_usd;
+    book.minimum_usd = contract.minimum_usd;
+    double in_all_usd = 0;
+    for (const Lease& lease : calendar.leases) {
+      if (lease.provider != contract.provider || lease.price_per_slot_hour <= 0) continue;
+      book.used_usd += leased_slot_hours(lease, from_s, to_s) * lease.price_per_slot_hour;
+      in_all_usd += leased_slot_hours(lease, from_s, kNever) * lease.price_per_slot_hour;
+    }
+    book.first_in_left_usd = std::max(0.0, book.prepaid_usd - book.used_usd);
+    book.pro_rata_left_usd = book.first_in_left_usd;
+    if (book.minimum_usd > 0) {
+      const double share = std::min(1.0, book.used_usd / book.minimum_usd);
+      book.pro_rata_left_usd = book.prepaid_usd * (1 - share);
+      book.owed_usd = std::max(0.0, book.minimum_usd - in_all_usd);
+    }
+    books.push_back(std::move(book));
+  }
+  return books;
 }
 
 double cost_usd(const LeaseCalendar& calendar, double from_s, double to_s) {

@@ -50,6 +50,9 @@ struct CalendarWalk {
 // do.
 Result<CalendarWalk> walk_calendar(const WalkInput& input);
 
+// Up to when money counts: a walk that waits for ever counts up to where it begins to.
+double counted_end_s(const CalendarWalk& walk);
+
 // How late tranches come.
 enum class Delivery { kPlanned, kMedian, kOneOfTen };
 
@@ -69,6 +72,19 @@ struct LeaseCost {
 };
 std::vector<LeaseCost> lease_costs(const LeaseCalendar& calendar, const CalendarWalk& walk,
                                    double from_s);
+
+// What is left of a contract after its provider's leases have cost so much.
+struct ContractBook {
+  std::string provider;
+  double used_usd = 0;  // by leases, up to the walk's end
+  double prepaid_usd = 0;
+  double first_in_left_usd = 0;  // of it, when it is used up before anything is paid
+  double pro_rata_left_usd = 0;  // of it, when each invoice takes its share of the minimum; as
+                                 // first_in where there is no minimum
+  double minimum_usd = 0;
+  double owed_usd = 0;  // of the minimum, beyond what leases have cost and will cost
+};
+std::vector<ContractBook> contract_books(const LeaseCalendar& calendar, double from_s, double to_s);
 
 // Dollars of all leases between two moments.
 double cost_usd(const LeaseCalendar& calendar, double from_s, double to_s);

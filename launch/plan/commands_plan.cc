@@ -51,6 +51,14 @@ void add_remarks(const JobFile& job, PlanReport& report) {
   report.remarks.push_back("a run keeps its tensor degree for ever; pipeline and ZeRO may change");
 }
 
+JobFailures failures_of(const JobFile& job) {
+  const bool snapshots = job.checkpoint.snapshot != "off";
+  return {.restart_s = unmeasured_s(job),
+          .steps_of_interval = snapshots ? 1 : job.checkpoint.every_steps,
+          .snapshots = snapshots,
+          .save_s = unmeasured_s(job)};
+}
+
 Status plan_one_job(const PlanCommand& command) {
   const double now_s = system_clock().unix_s();
   LEASEHOLD_ASSIGN_OR_RETURN(const JobFile job,
@@ -66,6 +74,7 @@ Status plan_one_job(const PlanCommand& command) {
   report.world = world.ranks;
   report.world_is = world.from;
   report.own = own_job_layout(job);
+  report.failures = failures_of(job);
   report.tokens_of_step = static_cast<double>(job.batch.sequences * job.model.sequence);
   report.target_tokens = command.tokens
                              ? static_cast<double>(*command.tokens)

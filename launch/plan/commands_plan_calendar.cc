@@ -139,6 +139,7 @@ Result<CalendarReport> report_calendar(const PlanCommand& command, const JobFile
   LEASEHOLD_ASSIGN_OR_RETURN(
       report.walk, walk_one(command, job, hardware, known, now_s, end.at_s, target_steps));
   report.costs = lease_costs(known, report.walk, now_s);
+  report.books = contract_books(known, now_s, counted_end_s(report.walk));
   if (command.budget && report.walk.steps <= 0) {
     return error(Code::kBadConfig,
                  "--budget {}: buys no step: the leases have cost it at {}, and until then none "

@@ -67,6 +67,33 @@ std::string target_text(const PlanReport& report, const PlannedLayout& planned) 
       duration_words(steps * step.low_s), duration_words(steps * step.high_s));
 }
 
+std::string goodput_text(const PlanReport& report, const PlannedLayout& planned) {
+  const JobFailures& failures = report.failures;
+  const double usual = goodput_of(report, planned, kUsualFailures);
+  const double seconds = steps_to_target(report) * planned.step.seconds;
+  std::string text = fmt::format(
+      "goodput     {:.2f}% at {} failures of a node of 8 slots in 1000 days ({:.2f}% at {}, "
+      "{:.2f}% "
+      "at {}); the target then takes {}\n",
+      100 * usual, kUsualFailures, 100 * goodput_of(report, planned, kUsualFailures / 2),
+      kUsualFailures / 2, 100 * goodput_of(report, planned, 2 * kUsualFailures), 2 * kUsualFailures,
+      duration_words(seconds / usual));
+  const std::string lost =
+      failures.steps_of_interval == 0
+          ? "half of what was trained: nothing is kept before the end (checkpoint.every_steps = 0)"
+          : fmt::format("half of {} step{}", failures.steps_of_interval,
+                        failures.steps_of_interval == 1 ? ", as snapshots keep each" : "s");
+  text += fmt::format("            a failure costs {:.0f} s to start again, and {}\n",
+                      failures.restart_s, lost);
+  if (failures.snapshots) return text;
+  const double rate = FailureModel{}.rate(planned.ranks);
+  const double best = best_interval_s(rate, failures.save_s) / planned.step.seconds;
+  return text + fmt::format(
+                    "            without snapshots, checkpoint.every_steps = {:.0f} costs the "
+                    "least for saves of {:.0f} s\n",
+                    std::max(1.0, best), failures.save_s);
+}
+
 std::string memory_text(const PlanReport& report, const PlannedLayout& planned) {
   if (!report.no_memory.empty())
     return fmt::format("memory      not known: {}\n", report.no_memory);
@@ -142,6 +169,15 @@ nlohmann::ordered_json planned_json(const PlanReport& report, const PlannedLayou
 
 }  // namespace
 
+double goodput_of(const PlanReport& report, const PlannedLayout& planned, double failures_of_node) {
+  const double steps = report.failures.steps_of_interval == 0
+                           ? steps_to_target(report)
+                           : static_cast<double>(report.failures.steps_of_interval);
+  return goodput(
+      FailureModel{.failures_of_node = failures_of_node}.rate(planned.ranks),
+      {.restart_s = report.failures.restart_s, .interval_s = steps * planned.step.seconds});
+}
+
 std::vector<const PlannedLayout*> layouts_that_fit(const PlanReport& report) {
   std::vector<const PlannedLayout*> fitting;
   for (const PlannedLayout& planned : report.plan.layouts) {
@@ -159,7 +195,8 @@ std::string plan_text(const PlanReport& report) {
       fmt::format("layout      {}{}\n", in_words(planned.layout),
                   planned.layout == report.own ? ", the job's own"
                                                : "; the job's own cannot train here, see rejected");
-  text += step_text(report, planned) + memory_text(report, planned) + target_text(report, planned);
+  text += step_text(report, planned) + memory_text(report, planned) + target_text(report, planned) +
+          goodput_text(report, planned);
   text += ranked_text(report) + rejected_text(report);
   if (report.calendar) text += calendar_text(*report.calendar);
   for (const std::string& remark : report.remarks) text += fmt::format("note        {}\n", remark);
@@ -182,6 +219,11 @@ std::string plan_json(const PlanReport& report) {
                              {"seconds", planned.time.seconds[i]},
                              {"meaning", words.meaning},
                              {"source", words.source}});
+  }
+  json["goodput"] = nlohmann::ordered_json::array();
+  for (const double failures : {kUsualFailures / 2, kUsualFailures, 2 * kUsualFailures}) {
+    json["goodput"].push_back({{"failures_of_node_in_1000_days", failures},
+                               {"share", goodput_of(report, planned, failures)}});
   }
   json["memory_limit_bytes"] = report.memory_limit_bytes;
   json["layouts"] = nlohmann::ordered_json::array();

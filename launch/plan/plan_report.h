@@ -7,12 +7,21 @@
 #include <vector>
 
 #include "launch/plan/calendar_report.h"
+#include "launch/plan/goodput.h"
 #include "launch/plan/job_plan.h"
 
 namespace leasehold {
 
 // Device memory of the fullest rank, as leasehold-train forecasts it.
 using PlannedMemory = std::map<JobLayout, int64_t>;
+
+// How a job survives failures.
+struct JobFailures {
+  double restart_s = 0;
+  int64_t steps_of_interval = 0;  // between two kept states; 0: none before the end
+  bool snapshots = false;         // in memory, after every step
+  double save_s = 0;              // of a checkpoint without snapshots
+};
 
 struct PlanReport {
   std::string job_name;
@@ -27,6 +36,7 @@ struct PlanReport {
   PlannedMemory memory;
   int64_t memory_limit_bytes = 0;  // of a rank
   std::string no_memory;           // why memory is not known; empty when it was asked for
+  JobFailures failures;
   std::optional<CalendarReport> calendar;
   std::vector<std::string> remarks;
 };
@@ -34,6 +44,9 @@ struct PlanReport {
 // Layouts that were weighed and fit, fastest first; those that do not fit are rejected with how
 // much they lack. A layout whose memory is not known counts as one that fits.
 std::vector<const PlannedLayout*> layouts_that_fit(const PlanReport& report);
+
+// Share of the time that makes steps, with so many failures of a node in 1000 days.
+double goodput_of(const PlanReport& report, const PlannedLayout& planned, double failures_of_node);
 
 std::string plan_text(const PlanReport& report);
 std::string plan_json(const PlanReport& report);

@@ -66,6 +66,12 @@ std::string to_toml(const LeaseCalendar& calendar) {
     write("end", in_quotes(utc_text(curtailment.end_s)));
     write_text("reason", curtailment.reason);
   }
+  for (const Contract& contract : calendar.contracts) {
+    text += "[[contract]]\n";
+    write_text("provider", contract.provider);
+    write("prepaid_usd", fmt::format("{:e}", contract.prepaid_usd));
+    write("minimum_usd", fmt::format("{:e}", contract.minimum_usd));
+  }
   return text;
 }
 

@@ -124,6 +124,24 @@ TEST_F(CalendarWalkTest, TranchesThatComeLateMakeFewerTokens) {
   EXPECT_NEAR(steps(Delivery::kOneOfTen), (20 * kDay - 300) / 10, 1);
 }
 
+TEST_F(CalendarWalkTest, ContractsAreKeptInTwoBooks) {
+  const auto books = [](const std::string& keys) {
+    const std::string text =
+        std::string(kCalendar) + "[[contract]]\nprovider = \"lone-star\"\n" + keys;
+    const LeaseCalendar calendar = parse_lease_calendar(text, "leases.toml", 0).value();
+    // Five of the ten days: 16 USD an hour.
+    return contract_books(calendar, 0, 10 * kDay).front();
+  };
+  const ContractBook both = books("prepaid_usd = 2400\nminimum_usd = 4800\n");
+  EXPECT_NEAR(both.used_usd, 1920, 1e-6);
+  EXPECT_NEAR(both.first_in_left_usd, 480, 1e-6);
+  EXPECT_NEAR(both.pro_rata_left_usd, 2400 * (1 - 1920.0 / 4800), 1e-6);
+  EXPECT_NEAR(both.owed_usd, 4800 - 3840, 1e-6);
+  const ContractBook prepaid = books("prepaid_usd = 1000\n");
+  EXPECT_EQ(prepaid.first_in_left_usd, 0);
+  EXPECT_EQ(prepaid.owed_usd, 0);
+}
+
 TEST_F(CalendarWalkTest, ABudgetEndsWhereTheLeasesHaveCostIt) {
   EXPECT_NEAR(budget_end_s(calendar_, 0, 16 * 24), 6 * kDay, 2);
   EXPECT_EQ(budget_end_s(calendar_, 0, 1e6), kNever);

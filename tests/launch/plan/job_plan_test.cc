@@ -99,6 +99,20 @@ TEST_F(JobPlanTest, TermsOfTheJsonSumToTheStep) {
   EXPECT_NEAR(json["target_s"].get<double>(), 100 * sum, 1e-9);
 }
 
+TEST_F(JobPlanTest, GoodputFollowsFromWhatAFailureCosts) {
+  PlanReport report = this->report();
+  const PlannedLayout& planned = report.plan.layouts.front();
+  report.failures = {.restart_s = 600, .steps_of_interval = 1, .snapshots = true, .save_s = 60};
+  const double with_snapshots = goodput_of(report, planned, 4000);
+  report.failures.snapshots = false;
+  report.failures.steps_of_interval = 100000;
+  EXPECT_LT(goodput_of(report, planned, 4000), with_snapshots);
+  EXPECT_LT(with_snapshots, 1);
+  EXPECT_NE(plan_text(report).find("checkpoint.every_steps = "), std::string::npos);
+  report.failures.steps_of_interval = 0;
+  EXPECT_NE(plan_text(report).find("nothing is kept before the end"), std::string::npos);
+}
+
 TEST_F(JobPlanTest, WhatDoesNotFitIsRejectedWithWhatItLacks) {
   PlanReport report = this->report();
   const JobLayout fastest = report.plan.layouts.front().layout;
