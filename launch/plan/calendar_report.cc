@@ -88,7 +88,7 @@ std::string late_text(const CalendarReport& report) {
   return text;
 }
 
-// Where the time of the walk goes.
+// Divides the time of the walk by what the job does.
 std::string shares_text(const CalendarReport& report) {
   std::map<WalkPeriod::Kind, double> seconds;
   double all_s = 0;

@@ -1,4 +1,4 @@
-// What a calendar makes of a job, as text and as JSON: worlds, tokens by date, money. Pure.
+// Writes what a calendar makes of a job as text and as JSON: worlds, tokens by date, money. Pure.
 #pragma once
 
 #include <string>
@@ -10,7 +10,7 @@
 
 namespace leasehold {
 
-// Where the same walk ends when tranches come late.
+// The end of the same walk when tranches come late.
 struct LateOutcome {
   Delivery delivery = Delivery::kPlanned;
   double end_s = 0;

@@ -1,4 +1,4 @@
-// What a lease calendar makes of a job: the supervisor's own decisions (launch/leases/planner.h),
+// Walks a job through its lease calendar: the supervisor's own decisions (launch/leases/planner.h),
 // taken one after the other with a clock that jumps. No host fails, and every start, step and save
 // takes its planned time. Pure.
 #pragma once
@@ -22,7 +22,7 @@ struct WalkInput {
   double target_steps = 0;
   // Seconds of a step in a layout on so many ranks.
   std::function<Result<double>(const Layout& layout, int64_t world)> step_s;
-  // What leases that name their memory make the planner ask.
+  // Answers the planner, which asks where leases name their memory.
   std::function<Result<MemoryForecasts>(const std::vector<LayoutOfWorld>& questions)> forecast;
 };
 
@@ -50,10 +50,11 @@ struct CalendarWalk {
 // do.
 Result<CalendarWalk> walk_calendar(const WalkInput& input);
 
-// Up to when money counts: a walk that waits for ever counts up to where it begins to.
+// Returns the moment up to which money counts: a walk that waits for ever counts up to where it
+// begins to.
 double counted_end_s(const CalendarWalk& walk);
 
-// How late tranches come.
+// A lateness of tranches.
 enum class Delivery { kPlanned, kMedian, kOneOfTen };
 
 // Returns the calendar in which every lease that has not begun at `now_s` begins as late as it does
@@ -62,7 +63,7 @@ enum class Delivery { kPlanned, kMedian, kOneOfTen };
 // one provider's delay can do.
 LeaseCalendar delivered(const LeaseCalendar& calendar, Delivery delivery, double now_s);
 
-// What leases cost, used or not.
+// The cost of a lease, used or not.
 struct LeaseCost {
   std::string lease;
   std::string provider;
@@ -73,7 +74,7 @@ struct LeaseCost {
 std::vector<LeaseCost> lease_costs(const LeaseCalendar& calendar, const CalendarWalk& walk,
                                    double from_s);
 
-// What is left of a contract after its provider's leases have cost so much.
+// The rest of a contract after its provider's leases have cost so much.
 struct ContractBook {
   std::string provider;
   double used_usd = 0;  // by leases, up to the walk's end
@@ -86,10 +87,10 @@ struct ContractBook {
 };
 std::vector<ContractBook> contract_books(const LeaseCalendar& calendar, double from_s, double to_s);
 
-// Dollars of all leases between two moments.
+// Returns the dollars of all leases between two moments.
 double cost_usd(const LeaseCalendar& calendar, double from_s, double to_s);
 
-// When all leases together have cost `budget_usd`; kNever when they never do.
+// Returns when all leases together have cost `budget_usd`; kNever when they never do.
 double budget_end_s(const LeaseCalendar& calendar, double from_s, double budget_usd);
 
 }  // namespace leasehold

@@ -45,7 +45,7 @@ class Calibration {
   std::vector<CalibrationRow> rows_;
 };
 
-// A100 and H100: the parts of the rows in tests/launch/plan/published_rows.tsv.
+// Tells whether published rows of the part are in tests/launch/plan/published_rows.tsv.
 bool is_known_part(const std::string& part);
 
 }  // namespace leasehold

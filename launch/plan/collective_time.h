@@ -1,4 +1,4 @@
-// How long collectives take, by the tier of links that their group spans.
+// Tells how long collectives take, by the tier of links that their group spans.
 #pragma once
 
 #include "launch/plan/hardware.h"
@@ -13,16 +13,16 @@ struct RankGroup {
   int64_t stride = 1;
 };
 
-// Members of the group that share a domain; at least 1.
+// Counts the members of the group that share a domain; at least 1.
 int64_t members_in_domain(const RankGroup& group, const Hardware& hardware);
 
-// Seconds of a reduce-scatter or an all-gather whose whole buffer has `bytes`: latency of a ring,
-// and bytes (size - 1) / size over the bus bandwidth. A group that leaves its domain has the
-// network of its members there, at most the domain's bandwidth.
+// Returns the seconds of a reduce-scatter or an all-gather whose whole buffer has `bytes`: latency
+// of a ring, and bytes (size - 1) / size over the bus bandwidth. A group that leaves its domain has
+// the network of its members there, at most the domain's bandwidth.
 double ring_s(const RankGroup& group, double bytes, const Hardware& hardware,
               const StepMethod& method);
 
-// Seconds of sending `bytes` to the next member.
+// Returns the seconds of sending `bytes` to the next member.
 double send_s(const RankGroup& group, double bytes, const Hardware& hardware,
               const StepMethod& method);
 

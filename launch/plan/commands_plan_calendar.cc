@@ -1,4 +1,4 @@
-// Of commands_plan.h: the job over its lease calendar.
+// Part of commands_plan.h: the job over its lease calendar.
 #include <algorithm>
 #include <fmt/format.h>
 

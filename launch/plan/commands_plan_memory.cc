@@ -1,4 +1,4 @@
-// Of commands_plan.h: what layouts need, asked of leasehold-train.
+// Part of commands_plan.h: what layouts need, asked of leasehold-train.
 #include <algorithm>
 #include <filesystem>
 #include <fmt/format.h>

@@ -1,4 +1,4 @@
-// What the sources of `leasehold plan` share.
+// Functions that the sources of `leasehold plan` share.
 #pragma once
 
 #include <optional>
@@ -18,32 +18,33 @@ Result<Hardware> plan_hardware(const std::string& name_or_path);
 // Predicts the rows of `command.rows`.
 Status plan_rows(const PlanCommand& command, const Logger& logger);
 
-// How many ranks a plan is for, and who says so.
+// The number of ranks that a plan is for, and who gave it.
 struct PlannedWorld {
   int64_t ranks = 1;
   std::string from;
 };
 
-// Bytes of a part's memory that a rank may fill: the driver, libraries and fragments take the rest.
+// Returns the bytes of a part's memory that a rank may fill: the driver, libraries and fragments
+// take the rest.
 int64_t usable_memory_bytes(const Hardware& hardware);
 
-// The job's calendar, times after its first launch counted from now; nothing where --world gives
-// the ranks or the job has none. kUsage for --until and --budget without one.
+// Loads the job's calendar, times after its first launch counted from now; nothing where --world
+// gives the ranks or the job has none. kUsage for --until and --budget without one.
 Result<std::optional<LeaseCalendar>> calendar_of(const PlanCommand& command, const JobFile& job,
                                                  double now_s);
 
-// The most slots that the calendar's leases have at once, from now on.
+// Returns the most slots that the calendar's leases have at once, from now on.
 Result<PlannedWorld> world_of_calendar(const JobFile& job, const LeaseCalendar& calendar,
                                        double now_s);
 
-// The supervisor's decisions over the calendar with the steps of this part, to the target, --until
-// or the end of --budget. Slots of GPUs whose lease names no memory have the part's. kUsage for a
-// time that cannot be, kBadConfig for a budget without prices or one that buys no step.
+// Walks the supervisor's decisions over the calendar with the steps of this part, to the target,
+// --until or the end of --budget. Slots of GPUs whose lease names no memory have the part's. kUsage
+// for a time that cannot be, kBadConfig for a budget without prices or one that buys no step.
 Result<CalendarReport> report_calendar(const PlanCommand& command, const JobFile& job,
                                        const Hardware& hardware, const LeaseCalendar& calendar,
                                        double now_s);
 
-// Seconds that a start, and a save, count for while none was measured.
+// Returns the seconds that a start, and a save, count for while none was measured.
 double unmeasured_s(const JobFile& job);
 
 // Blocks while leasehold-train forecasts what layouts of one tensor degree need.

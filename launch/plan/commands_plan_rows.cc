@@ -1,4 +1,4 @@
-// Of commands_plan.h: tables of published steps.
+// Part of commands_plan.h: tables of published steps.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>

@@ -1,4 +1,4 @@
-// What failures cost a run: the share of the time that makes steps. Pure.
+// Tells what failures cost a run: the share of the time that makes steps. Pure.
 #pragma once
 
 #include <cstdint>
@@ -15,25 +15,25 @@ struct FailureModel {
   double failures_of_node = kUsualFailures;  // in 1000 days
   double slots_of_node = 8;
 
-  // Failures a second of so many slots.
+  // Returns the failures a second of so many slots.
   double rate(int64_t slots) const;
 };
 
-// What one failure takes: the start again, and what was trained since the last state that is kept.
+// The cost of one failure: a start, and what was trained since the last state that is kept.
 struct FailureCost {
   double restart_s = 0;
   double interval_s = 0;  // between two kept states: half of it is lost in the mean
 };
 
-// Share of the time that makes steps, where failures come at `rate` a second, independent of each
-// other. Of the time between two failures the restart u is lost, and what was trained since the
-// last kept state; a restart may fail as well:
+// Returns the share of the time that makes steps, where failures come at `rate` a second,
+// independent of each other. Of the time between two failures the restart u is lost, and what was
+// trained since the last kept state; a restart may fail as well:
 //   exp(-r u) r D / (exp(r D) - 1)   for an interval of D
 // For small r this is Meta's ETTR without the stall of saves, 1 - r (u + D / 2).
 double goodput(double rate, const FailureCost& cost);
 
-// Seconds between saves that cost `save_s` each, with which saves and lost steps together cost the
-// least: sqrt(2 save_s / rate) (Young, CACM 17(9), 1974).
+// Returns the seconds between saves that cost `save_s` each, with which saves and lost steps
+// together cost the least: sqrt(2 save_s / rate) (Young, CACM 17(9), 1974).
 double best_interval_s(double rate, double save_s);
 
 }  // namespace leasehold

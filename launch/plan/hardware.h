@@ -47,7 +47,7 @@ struct Hardware {
 // nearest one), a wrong type, a value that is not positive, and a key that is needed and missing.
 Result<Hardware> parse_hardware(std::string_view text, const std::string& path);
 
-// Names of the parts whose files belong to the program, sorted.
+// Lists the parts whose files belong to the program, sorted.
 std::vector<std::string> shipped_hardware_names();
 
 // Returns the shipped part that is called so, in any case; kBadConfig lists those that are known.

@@ -1,4 +1,4 @@
-// What a hardware file says, as values of our own: the one place that knows toml++.
+// Reads a hardware file into values of our own: the one place that knows toml++.
 #pragma once
 
 #include <cstdint>

@@ -33,8 +33,8 @@ ModelShape shape_of(const ModelConfig& model) {
           .gated = model.family == "llama"};
 }
 
-// What Leasehold does, as ARCHITECTURE.md says: attention by mma.sync, which is the instruction of
-// FlashAttention-2; two more gathers in a block's backward; gradients in fp32.
+// Describes Leasehold: attention by mma.sync, which is the instruction of FlashAttention-2; two
+// more gathers in a block's backward; gradients in fp32.
 Software own_software() {
   return {.attention = AttentionKernel::kFlash2,
           .overlaps = true,

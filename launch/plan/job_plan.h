@@ -1,4 +1,4 @@
-// What a job will do on given hardware, before it runs: the step of every layout that it could
+// Plans a job on given hardware before it runs: the step of every layout that it could
 // train in. Pure; memory is asked of leasehold-train by the caller.
 #pragma once
 
@@ -24,9 +24,10 @@ struct JobLayout {
   }
 };
 
-std::string in_words(const JobLayout& layout);  // "tensor 2, pipeline 4, ZeRO 1"
+// Returns "tensor 2, pipeline 4, ZeRO 1".
+std::string in_words(const JobLayout& layout);
 JobLayout own_job_layout(const JobFile& job);
-// The job in another layout.
+// Returns the job in another layout.
 JobFile with_layout(JobFile job, const JobLayout& layout);
 
 // A layout that the job may train in, and its step.
@@ -48,18 +49,18 @@ struct JobPlan {
   std::vector<RefusedLayout> refused;
 };
 
-// The figures of one rank: those of one thread of a CPU times device.threads.
+// Returns the figures of one rank: those of one thread of a CPU times device.threads.
 Hardware hardware_of_rank(const JobFile& job, const Hardware& hardware);
 
-// The step of `job` in its own layout on `world` ranks: the model's terms with what Leasehold does
-// (products and attention by its own kernels, tensor exchanges that do not overlap, fp32
+// Plans the step of `job` in its own layout on `world` ranks: the model's terms with what Leasehold
+// does (products and attention by its own kernels, tensor exchanges that do not overlap, fp32
 // gradients). kBadConfig when the hardware lacks a figure. Wants a completed job that is valid on
 // `world`.
 Result<PlannedLayout> plan_layout(const JobFile& job, const Hardware& hardware, int64_t world);
 
-// Every layout of tensor degrees up to a domain of fast links, pipeline depths and chunks that
-// divide the layers, and stages of ZeRO. Fails as plan_layout, and with kBadConfig when the job
-// fits into none.
+// Plans every layout of tensor degrees up to a domain of fast links, pipeline depths and chunks
+// that divide the layers, and stages of ZeRO. Fails as plan_layout, and with kBadConfig when the
+// job fits into none.
 Result<JobPlan> plan_job(const JobFile& job, const Hardware& hardware, int64_t world);
 
 }  // namespace leasehold

@@ -40,10 +40,10 @@ struct StepMethod {
   // Gradients and weights of the data ranks, once a step, over links that compute does not use.
   double data_exposed = 0.15;
   double context_exposed = 0.10;  // of the ring's time while attention computes
-  double pipeline_exposed = 0.2;  // of what stages send, beside the next microbatch
+  double pipeline_exposed = 0.2;  // of what stages send, during the next microbatch
   double network_share = 0.85;    // of the sheet's network: 192 to 430 of 200 to 400 GB/s a node
                                   // (NVIDIA/nccl#1576, #1221)
-  // Half of a ring's latency hides behind the ring before it.
+  // The ring before hides half of a ring's latency.
   double hop_share = 0.5;
 
   // Passes over the matrix of scores, in bytes an element, of attention that is not fused: four

@@ -1,4 +1,4 @@
-// How long a pipeline takes whose parts take unequally long: Leasehold's own schedules
+// Tells how long a pipeline of unequal parts takes: Leasehold's own schedules
 // (runtime/train/pipeline_schedule.h), executed symbolically.
 #pragma once
 
@@ -14,8 +14,8 @@ struct PartTime {
   double backward_s = 0;
 };
 
-// Seconds from the first action to the last. `parts` has num_stages * num_chunks members. An action
-// begins when its stage is free and its input has been there for `send_s`.
+// Returns the seconds from the first action to the last. `parts` has num_stages * num_chunks
+// members. An action begins when its stage is free and its input has been there for `send_s`.
 double pipeline_s(PipelineSchedule schedule, const PipelineShape& shape,
                   const std::vector<PartTime>& parts, double send_s);
 

@@ -15,7 +15,7 @@ namespace leasehold {
 // Device memory of the fullest rank, as leasehold-train forecasts it.
 using PlannedMemory = std::map<JobLayout, int64_t>;
 
-// How a job survives failures.
+// A job's ways to survive failures.
 struct JobFailures {
   double restart_s = 0;
   int64_t steps_of_interval = 0;  // between two kept states; 0: none before the end
@@ -41,11 +41,11 @@ struct PlanReport {
   std::vector<std::string> remarks;
 };
 
-// Layouts that were weighed and fit, fastest first; those that do not fit are rejected with how
-// much they lack. A layout whose memory is not known counts as one that fits.
+// Returns the layouts that were weighed and fit, fastest first; those that do not fit are rejected
+// with how much they lack. A layout whose memory is not known counts as one that fits.
 std::vector<const PlannedLayout*> layouts_that_fit(const PlanReport& report);
 
-// Share of the time that makes steps, with so many failures of a node in 1000 days.
+// Returns the share of the time that makes steps, with so many failures of a node in 1000 days.
 double goodput_of(const PlanReport& report, const PlannedLayout& planned, double failures_of_node);
 
 std::string plan_text(const PlanReport& report);

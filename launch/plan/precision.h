@@ -11,14 +11,14 @@ namespace leasehold {
 enum class Precision { kFp32, kBf16, kFp8, kFp4 };
 inline constexpr size_t kNumPrecisions = 4;
 
-// "fp32", "bf16", "fp8", "fp4": the names of hardware files.
+// Returns "fp32", "bf16", "fp8" or "fp4", as hardware files have it.
 std::string_view precision_name(Precision precision);
 
 // Understands what tables of measured steps write, in any case: FP16 counts as bf16 (tensor cores
 // are as fast in both), FP8, FP8-CS and MXFP8 as fp8, NVFP4 and MXFP4 as fp4.
 std::optional<Precision> parse_precision(std::string_view text);
 
-// Bytes of an element as products read it.
+// Returns the bytes of an element as products read it.
 double element_bytes(Precision precision);
 
 // One value for each precision.

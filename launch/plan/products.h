@@ -1,4 +1,4 @@
-// How long matrix products take.
+// Tells how long matrix products take.
 #pragma once
 
 #include "launch/plan/hardware.h"
@@ -12,17 +12,18 @@ struct ProductShape {
   int64_t k = 0;  // summed over
 };
 
-// Share of the multiprocessors' time that tiles of tile_m x tile_n fill: tiles run in waves of
-// `units`, and the last wave is not full.
+// Returns the share of the multiprocessors' time that tiles of tile_m x tile_n fill: tiles run in
+// waves of `units`, and the last wave is not full.
 double wave_share(int64_t m, int64_t n, int64_t tile_m, int64_t tile_n, int64_t units);
 
-// Seconds of one product: 2 m n k operations at the sustained ceiling, less what a short k and a
-// last wave cost, by the best of three tile sizes; at least the time of reading and writing.
+// Returns the seconds of one product: 2 m n k operations at the sustained ceiling, less what a
+// short k and a last wave cost, by the best of three tile sizes; at least the time of reading and
+// writing.
 double product_s(const ProductShape& shape, Precision precision, const Hardware& hardware,
                  const StepMethod& method);
 
-// A linear of `tokens` rows from `inputs` to `outputs` channels: forward, and backward's two
-// products (gradients of inputs and of weights).
+// Returns the time of a linear of `tokens` rows from `inputs` to `outputs` channels: forward, and
+// backward's two products (gradients of inputs and of weights).
 struct LinearTime {
   double forward_s = 0;
   double backward_s = 0;

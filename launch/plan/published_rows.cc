@@ -221,7 +221,7 @@ Status read_row(const TableCells& cells, PublishedRow& row) {
   row.question.recomputing =
       recomputing_of(lower(cells.at("recompute")), row.question.sharding, row.notices);
   row.question.software = software_of(cells.at("date"));
-  // What shards weights is PyTorch or JAX, which leave out what nobody needs.
+  // Programs that shard weights use PyTorch or JAX, which leave out what nobody needs.
   row.question.software.recomputes_last_product = row.question.sharding != Sharding::kWeights;
   return ok_status();
 }

@@ -46,9 +46,10 @@ struct PublishedRows {
 // one.
 Result<PublishedRows> parse_published_rows(std::string_view text, const std::string& path);
 
-// What software of `date` ("2024-07", "v24.11.1", "2021", "2023-24") trains with. Fused attention
-// came in 2023 (FlashAttention), 2024 (FlashAttention-2, arXiv:2307.08691) and in the middle of
-// 2024 (cuDNN 9, FlashAttention-3); before 2023 exchanges did not overlap. Other text: the newest.
+// Returns what software of `date` ("2024-07", "v24.11.1", "2021", "2023-24") trains with. Fused
+// attention came in 2023 (FlashAttention), 2024 (FlashAttention-2, arXiv:2307.08691) and in the
+// middle of 2024 (cuDNN 9, FlashAttention-3); before 2023 exchanges did not overlap. Other text:
+// the newest.
 Software software_of(std::string_view date);
 
 }  // namespace leasehold

@@ -1,4 +1,4 @@
-// What a step is, for the model of its time: sizes, layout and software, without tensors or ranks.
+// Describes a step for the model of its time: sizes, layout and software, without tensors or ranks.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +25,7 @@ struct ModelShape {
   double table_weights() const;                                 // of a token table or a head
 };
 
-// What the data ranks share between them: stages 0 to 3 of ZeRO.
+// The parts of the state that data ranks share: stages 0 to 3 of ZeRO.
 enum class Sharding { kNothing, kOptimizer, kGradients, kWeights };
 
 enum class Recomputing {
@@ -38,10 +38,11 @@ enum class Recomputing {
 
 enum class AttentionKernel { kUnfused, kFlash1, kFlash2, kFastest };
 
-// What the program that trains does. The defaults are those of the programs that published rows.
+// The habits of the program that trains. The defaults are those of the programs that published
+// rows.
 struct Software {
   AttentionKernel attention = AttentionKernel::kFastest;
-  bool overlaps = true;         // exchanges run beside compute
+  bool overlaps = true;         // exchanges run during compute
   bool overlaps_tensor = true;  // also those of the tensor axis
   int tensor_exchanges = 9;     // gathers and scatters of a layer, forward and backward
   // Under ZeRO 2 gradients are scattered for every microbatch, not once a step.

@@ -165,9 +165,9 @@ double rank_weights(const StepQuestion& question) {
          as_double(question.tensor);
 }
 
-// Gradients are scattered beside the last microbatch's backward (ZeRO 2 of some programs: beside
-// every one) and weights gathered beside the next first forward; what the window does not hold, and
-// the first layer's share, wait.
+// Gradients are scattered during the last microbatch's backward (ZeRO 2 of some programs: during
+// every one), and weights gathered during the next first forward. The rest that the window does not
+// hold, and the first layer's share, wait.
 double data_s(const StepQuestion& question, const Layer& layer, const Hardware& hardware,
               const StepMethod& method) {
   if (question.replicas() == 1 || question.sharding == Sharding::kWeights) return 0;

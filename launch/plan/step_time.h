@@ -1,5 +1,5 @@
-// How long a training step takes: the sum of terms, each with its formula. Pure; microseconds to
-// compute without a pipeline, milliseconds with a deep one.
+// Tells how long a training step takes: the sum of terms, each with its formula. Pure; microseconds
+// to compute without a pipeline, milliseconds with a deep one.
 #pragma once
 
 #include <array>
@@ -44,7 +44,8 @@ struct StepTime {
   double total_s() const;
 };
 
-// The hardware must have the figures that the question needs: see missing_figures.
+// Returns the terms of a step. The hardware must have the figures that the question needs: see
+// missing_figures.
 StepTime step_time(const StepQuestion& question, const Hardware& hardware,
                    const StepMethod& method = {});
 

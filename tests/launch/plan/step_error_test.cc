@@ -1,4 +1,4 @@
-// How far the step model is from measured steps: 371 published rows of 15 classes (source x part x
+// Compares the step model with measured steps: 371 published rows of 15 classes (source x part x
 // precision), none of which has a constant of its own. The bounds are what the planner promises
 // (docs/planning.md has the table that this prints).
 #include <algorithm>
@@ -156,7 +156,8 @@ TEST_F(StepError, TheBandHoldsFourFifthsOfTheRows) {
   EXPECT_LE(mean(is_inside), 0.90);
 }
 
-// What stays the same along a scaling curve: all but the number of slots (and the batch with it).
+// Returns what stays the same along a scaling curve: all but the number of slots (and the batch
+// with it).
 auto curve_of(const ModelledRow& row) {
   const StepQuestion& question = row.row.question;
   const ModelShape& model = question.model;
