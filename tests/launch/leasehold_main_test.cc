@@ -186,7 +186,7 @@ class PlanCommandTest : public testing::Test {
     return directory_ / name;
   }
 
-  const TemporaryDirectory directory_{"plan_command"};
+  const TemporaryDirectory directory_;
 };
 
 TEST_F(PlanCommandTest, RowsArePredictedOneALine) {
@@ -215,7 +215,7 @@ TEST_F(PlanCommandTest, BadRowsAreNamedAndTheOthersPrinted) {
   const std::string unknown = "b\tV100\t8\tBF16\t32\t4096\t32\t50000\t2048\t64\ts\t\n";
   const std::string rows = file("rows.tsv", kRows + unknown + good);
   expect(leasehold_tool("plan --rows " + rows), 65,
-         {"\na\t", "rows.tsv:2: b: there are no figures for 'V100'", "1 of 2 rows"});
+         {"a\t1.", "rows.tsv:2: b: there are no figures for 'V100'", "1 of 2 rows"});
   expect(leasehold_tool("plan --rows " + rows + " --calibrate " + rows), 65,
          {"rows.tsv:2: b: step_s and tok_s_gpu are both empty"});
   expect(leasehold_tool("plan --rows " + (directory_ / "gone")), 66, {"gone"});
@@ -260,7 +260,7 @@ precision = "bf16"
   expect(leasehold_tool("plan --hardware H100 --world 4 " + job), 0,
          {"step  ", "products", "memory  ", "GiB", "target  ", "1.024e+05 tokens", "fastest",
           "not been timed"});
-  expect(leasehold_tool("plan --json --tokens 2048000 --hardware H100 --world 4 " + job), 0,
+  expect(leasehold_tool("plan --json --tokens 2048000 --hardware H100 --world 8 " + job), 0,
          {"\"terms\"", "\"target_tokens\": 2048000.0", "\"rejected\"", "\"why\""});
   expect(leasehold_tool("plan --hardware H100 --world 4 --budget 5 " + job), 64,
          {"--until and --budget are about a calendar"});
