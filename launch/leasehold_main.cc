@@ -15,6 +15,7 @@
 #include "launch/job_schema.h"
 #include "launch/launchers/node_command.h"
 #include "launch/number_options.h"
+#include "launch/plan/commands_plan.h"
 
 namespace leasehold {
 
@@ -135,6 +136,39 @@ void add_launch(CLI::App& app, LaunchCommand& launch, Command& chosen, const Log
   command->callback([&] { chosen = [&] { return run_launch(launch, logger); }; });
 }
 
+void add_plan(CLI::App& app, PlanCommand& plan, Command& chosen, const Logger& logger) {
+  constexpr NumberRange<int64_t> kRanks{1, 1 << 20};
+  constexpr NumberRange<int64_t> kTokens{1, int64_t{1} << 60};
+  constexpr NumberRange<double> kDollars{0.01, 1e15};
+  CLI::App* command = app.add_subcommand(
+      "plan",
+      "Tell how long a job's step takes on given hardware, and in which layout, before anything is "
+      "rented; docs/planning.md says how far it is from measured steps");
+  command->add_option("JOB", plan.job_path, "Job file (TOML)");
+  command
+      ->add_option("--set", plan.overrides,
+                   "table.key=value: overrides the job file; may be repeated")
+      ->allow_extra_args(false);
+  command->add_option("--hardware", plan.hardware,
+                      "A part's name, or a file with its figures (TOML); CPU for jobs on CPUs");
+  add_number(*command, "--world", plan.world, kRanks,
+             "How many ranks; else the most that the calendar has at once");
+  add_number(*command, "--tokens", plan.tokens, kTokens,
+             "How many to train; else those of run.steps");
+  command->add_option("--until", plan.until,
+                      "With a calendar: tell the tokens by this time, \"2027-03-01T00:00:00Z\" or "
+                      "\"+30d\" from now");
+  add_number(*command, "--budget", plan.budget, kDollars,
+             "With a calendar: USD that leases may cost, used or not; tells the tokens by then");
+  command->add_flag("--json", plan.json, "One JSON object instead of text");
+  command->add_option("--rows", plan.rows,
+                      "Instead of a job: a table of published steps; prints id, seconds, and the "
+                      "low and high end of the 80% band, separated by tabs");
+  command->add_option("--calibrate", plan.calibrate,
+                      "With --rows: measured rows of the same parts");
+  command->callback([&] { chosen = [&] { return run_plan(plan, logger); }; });
+}
+
 // The arguments of the commands about one run.
 struct RunCommand {
   std::string run_dir;
@@ -211,6 +245,8 @@ int run(int argc, char** argv) {
   add_inspect(app, inspection, chosen);
   LaunchCommand launch;
   add_launch(app, launch, chosen, logger);
+  PlanCommand plan;
+  add_plan(app, plan, chosen, logger);
   RunCommand run_command;
   add_run_commands(app, run_command, chosen, logger);
   add_job_keys(app, chosen);

@@ -85,6 +85,36 @@ Status check_curtailed(const LeaseCalendar& calendar, const std::vector<int64_t>
   return ok_status();
 }
 
+// A contract is with a provider of leases that have a price, and there is one with each.
+Status check_contract(const LeaseCalendar& calendar, const Contract& contract,
+                      const std::string& place) {
+  std::vector<std::string_view> providers;
+  bool has_price = false;
+  for (const Lease& lease : calendar.leases) {
+    if (!lease.provider.empty()) providers.push_back(lease.provider);
+    if (lease.provider == contract.provider && lease.price_per_slot_hour > 0) has_price = true;
+  }
+  if (std::find(providers.begin(), providers.end(), contract.provider) == providers.end()) {
+    return error(
+        Code::kBadConfig, "{}: contract.provider: no lease is of '{}'{}", place, contract.provider,
+        providers.empty()
+            ? std::string("; write lease.provider")
+            : fmt::format("; did you mean '{}'?", nearest_name(contract.provider, providers)));
+  }
+  if (!has_price) {
+    return error(Code::kBadConfig,
+                 "{}: no lease of '{}' has a price that its contract could be drawn down by; write "
+                 "lease.price_per_slot_hour (USD)",
+                 place, contract.provider);
+  }
+  const auto same = [&](const Contract& other) { return other.provider == contract.provider; };
+  if (std::count_if(calendar.contracts.begin(), calendar.contracts.end(), same) == 0) {
+    return ok_status();
+  }
+  return error(Code::kBadConfig, "{}: there is a contract with '{}' already; join the two", place,
+               contract.provider);
+}
+
 }  // namespace
 
 Result<LeaseCalendar> parse_lease_calendar(std::string_view text, const std::string& path,
@@ -106,6 +136,12 @@ Result<LeaseCalendar> parse_lease_calendar(std::string_view text, const std::str
                                make_curtailment(table, path, first_launch_s));
     calendar.curtailments.push_back(std::move(curtailment));
     lines.push_back(table.line);
+  }
+  for (const LeaseTable& table : tables.contracts) {
+    LEASEHOLD_ASSIGN_OR_RETURN(Contract contract, make_contract(table, path));
+    LEASEHOLD_RETURN_IF_ERROR(
+        check_contract(calendar, contract, fmt::format("{}:{}", path, table.line)));
+    calendar.contracts.push_back(std::move(contract));
   }
   std::vector<Placed> placed;
   for (size_t i = 0; i < calendar.leases.size(); ++i) {

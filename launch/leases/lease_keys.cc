@@ -156,6 +156,8 @@ const Key<Lease> kLeaseKeys[] = {
     {.name = "begin", .read = LEASEHOLD_TIME(Lease, begin_s)},
     {.name = "end", .read = LEASEHOLD_TIME(Lease, end_s)},
     {.name = "notice", .read = LEASEHOLD_KEY(Lease, read_duration, notice_s)},
+    {.name = "slip_p50", .read = LEASEHOLD_KEY(Lease, read_duration, slip_p50_s)},
+    {.name = "slip_p90", .read = LEASEHOLD_KEY(Lease, read_duration, slip_p90_s)},
     {.name = "price_per_slot_hour", .read = LEASEHOLD_KEY(Lease, read_amount, price_per_slot_hour)},
     {.name = "memory_per_slot_gib",
      .read = LEASEHOLD_KEY(Lease, read_memory, memory_per_slot_bytes)},
@@ -166,6 +168,12 @@ const Key<Curtailment> kCurtailmentKeys[] = {
     {.name = "begin", .read = LEASEHOLD_TIME(Curtailment, begin_s), .required = true},
     {.name = "end", .read = LEASEHOLD_TIME(Curtailment, end_s), .required = true},
     {.name = "reason", .read = LEASEHOLD_KEY(Curtailment, read_text, reason)},
+};
+
+const Key<Contract> kContractKeys[] = {
+    {.name = "provider", .read = LEASEHOLD_KEY(Contract, read_text, provider), .required = true},
+    {.name = "prepaid_usd", .read = LEASEHOLD_KEY(Contract, read_amount, prepaid_usd)},
+    {.name = "minimum_usd", .read = LEASEHOLD_KEY(Contract, read_amount, minimum_usd)},
 };
 
 #undef LEASEHOLD_TIME
@@ -201,11 +209,29 @@ Result<Entry> make_entry(const LeaseTable& given, std::string_view table,
     return error(Code::kBadConfig, "{}:{}: {}.{} is required and missing; write it below [[{}]]",
                  path, given.line, table, key.name, table);
   }
-  if (!(entry.begin_s < entry.end_s)) {
-    return error(Code::kBadConfig, "{}:{}: {}: the end, {}, does not lie behind the begin, {}",
-                 path, given.line, table, utc_text(entry.end_s), utc_text(entry.begin_s));
+  if constexpr (requires { entry.end_s; }) {
+    if (!(entry.begin_s < entry.end_s)) {
+      return error(Code::kBadConfig, "{}:{}: {}: the end, {}, does not lie behind the begin, {}",
+                   path, given.line, table, utc_text(entry.end_s), utc_text(entry.begin_s));
+    }
   }
   return entry;
+}
+
+// A tranche that may come late has a date to be late for.
+Status check_slips(const Lease& lease) {
+  if (lease.slip_p90_s == 0 && lease.slip_p50_s == 0) return ok_status();
+  if (lease.begin_s == -kNever) {
+    return error(Code::kBadConfig,
+                 "lease.slip_p50 and slip_p90: '{}' has no begin that it could be late for; write "
+                 "lease.begin, or leave them out",
+                 lease.id);
+  }
+  if (lease.slip_p90_s >= lease.slip_p50_s) return ok_status();
+  return error(Code::kBadConfig,
+               "lease.slip_p90 of '{}', {:.0f} s, is less than slip_p50, {:.0f} s: one case of ten "
+               "is at least as late as one of two; write the longer one as slip_p90",
+               lease.id, lease.slip_p90_s, lease.slip_p50_s);
 }
 
 }  // namespace
@@ -219,12 +245,31 @@ Result<Lease> make_lease(const LeaseTable& table, const std::string& path, doubl
                  "lease.end, or leave lease.notice out",
                  path, table.line, lease.id);
   }
+  LEASEHOLD_RETURN_IF_ERROR(check_slips(lease).annotated(fmt::format("{}:{}", path, table.line)));
   return lease;
 }
 
 Result<Curtailment> make_curtailment(const LeaseTable& table, const std::string& path,
                                      double first_launch_s) {
   return make_entry<Curtailment>(table, "curtailment", kCurtailmentKeys, path, first_launch_s);
+}
+
+Result<Contract> make_contract(const LeaseTable& table, const std::string& path) {
+  LEASEHOLD_ASSIGN_OR_RETURN(Contract contract,
+                             make_entry<Contract>(table, "contract", kContractKeys, path, 0));
+  const std::string place = fmt::format("{}:{}", path, table.line);
+  if (contract.prepaid_usd == 0 && contract.minimum_usd == 0) {
+    return error(Code::kBadConfig,
+                 "{}: the contract with '{}' says nothing: write prepaid_usd or minimum_usd", place,
+                 contract.provider);
+  }
+  if (contract.minimum_usd > 0 && contract.prepaid_usd > contract.minimum_usd) {
+    return error(Code::kBadConfig,
+                 "{}: the contract with '{}' is paid ahead with {} USD, more than the {} USD that "
+                 "are owed in all: correct prepaid_usd or minimum_usd",
+                 place, contract.provider, contract.prepaid_usd, contract.minimum_usd);
+  }
+  return contract;
 }
 
 }  // namespace leasehold

@@ -14,7 +14,7 @@ namespace leasehold {
 
 namespace {
 
-constexpr std::array<std::string_view, 2> kTables = {"lease", "curtailment"};
+constexpr std::array<std::string_view, 3> kTables = {"lease", "curtailment", "contract"};
 
 std::string_view type_in_words(toml::node_type type) {
   switch (type) {
@@ -129,13 +129,17 @@ Result<LeaseTables> read_lease_toml(std::string_view text, const std::string& pa
       LEASEHOLD_ASSIGN_OR_RETURN(tables.leases, tables_of(node, name, path));
     } else if (name == "curtailment") {
       LEASEHOLD_ASSIGN_OR_RETURN(tables.curtailments, tables_of(node, name, path));
+    } else if (name == "contract") {
+      LEASEHOLD_ASSIGN_OR_RETURN(tables.contracts, tables_of(node, name, path));
     } else if (node.is_table() || node.is_array_of_tables()) {
       return error(Code::kBadConfig, "{}:{}: there is no [[{}]]; did you mean [[{}]]?", path,
                    line_of(node), name, nearest_name(name, kTables));
     } else {
-      return error(Code::kBadConfig,
-                   "{}:{}: '{}' stands outside of [[lease]] and [[curtailment]]; move it below one",
-                   path, line_of(node), name);
+      return error(
+          Code::kBadConfig,
+          "{}:{}: '{}' stands outside of [[lease]], [[curtailment]] and [[contract]]; move "
+          "it below one",
+          path, line_of(node), name);
     }
   }
   return tables;

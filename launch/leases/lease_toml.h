@@ -38,6 +38,7 @@ struct LeaseTable {
 struct LeaseTables {
   std::vector<LeaseTable> leases;  // [[lease]], in the order of the file
   std::vector<LeaseTable> curtailments;
+  std::vector<LeaseTable> contracts;
 };
 
 // Reads a calendar. kBadConfig, naming file and line, for text that is not TOML, for any other

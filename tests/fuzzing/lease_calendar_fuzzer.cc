@@ -53,6 +53,10 @@ std::string to_toml(const LeaseCalendar& calendar) {
     if (std::isfinite(lease.begin_s)) write("begin", in_quotes(utc_text(lease.begin_s)));
     if (std::isfinite(lease.end_s)) write("end", utc_text(lease.end_s));
     if (lease.notice_s > 0) write("notice", in_quotes(fmt::format("{:.0f}s", lease.notice_s)));
+    if (lease.slip_p90_s > 0) {
+      write("slip_p50", in_quotes(fmt::format("{:.0f}s", lease.slip_p50_s)));
+      write("slip_p90", in_quotes(fmt::format("{:.0f}s", lease.slip_p90_s)));
+    }
     write("price_per_slot_hour", fmt::format("{:e}", lease.price_per_slot_hour));
   }
   for (const Curtailment& curtailment : calendar.curtailments) {
@@ -61,6 +65,12 @@ std::string to_toml(const LeaseCalendar& calendar) {
     write("begin", utc_text(curtailment.begin_s));
     write("end", in_quotes(utc_text(curtailment.end_s)));
     write_text("reason", curtailment.reason);
+  }
+  for (const Contract& contract : calendar.contracts) {
+    text += "[[contract]]\n";
+    write_text("provider", contract.provider);
+    write("prepaid_usd", fmt::format("{:e}", contract.prepaid_usd));
+    write("minimum_usd", fmt::format("{:e}", contract.minimum_usd));
   }
   return text;
 }
@@ -91,6 +101,7 @@ void require_promises(const LeaseCalendar& calendar) {
     LEASEHOLD_FUZZ_REQUIRE(!lease.hosts.empty() && lease.slots >= 1);
     LEASEHOLD_FUZZ_REQUIRE(lease.begin_s < lease.end_s && lease.notice_s >= 0);
     LEASEHOLD_FUZZ_REQUIRE(lease.price_per_slot_hour >= 0);
+    LEASEHOLD_FUZZ_REQUIRE(0 <= lease.slip_p50_s && lease.slip_p50_s <= lease.slip_p90_s);
     for (const std::string& host : lease.hosts) {
       LEASEHOLD_FUZZ_REQUIRE(!host.empty() && std::isalnum(static_cast<unsigned char>(host[0])));
       LEASEHOLD_FUZZ_REQUIRE(host.find_first_of("/ \"'$;\n") == std::string::npos);

@@ -176,5 +176,131 @@ TEST_F(PrepareCommandTest, AFullDiskIsAStorageErrorAndLeavesNothing) {
   EXPECT_FALSE(std::filesystem::exists(out));
 }
 
+class PlanCommandTest : public testing::Test {
+ protected:
+  static constexpr const char* kRows =
+      "id\tgpu\tnum_gpus\tprecision\tlayers\thidden\theads\tvocab\tseq\tgbs\tsource\tstep_s\n";
+
+  std::string file(const std::string& name, const std::string& text) {
+    std::ofstream(directory_ / name) << text;
+    return directory_ / name;
+  }
+
+  const TemporaryDirectory directory_;
+};
+
+TEST_F(PlanCommandTest, RowsArePredictedOneALine) {
+  const std::string row = "a\tH100\t8\tBF16\t32\t4096\t32\t50000\t2048\t64\ts\t\n";
+  const std::string rows = file("rows.tsv", kRows + row);
+  const Outcome outcome = leasehold_tool("plan --rows " + rows);
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
+  double seconds = 0;
+  double low = 0;
+  double high = 0;
+  ASSERT_EQ(std::sscanf(outcome.output.c_str(), "a\t%lf\t%lf\t%lf\n", &seconds, &low, &high), 3)
+      << outcome.output;
+  EXPECT_LT(low, seconds);
+  EXPECT_LT(seconds, high);
+  const std::string measured =
+      file("measured.tsv",
+           kRows + std::string("b\tH100\t8\tBF16\t32\t4096\t32\t50000\t2048\t64\ts\t100\n"));
+  const Outcome scaled = leasehold_tool("plan --rows " + rows + " --calibrate " + measured);
+  double scaled_s = 0;
+  ASSERT_EQ(std::sscanf(scaled.output.c_str(), "a\t%lf", &scaled_s), 1) << scaled.output;
+  EXPECT_GT(scaled_s, 10 * seconds);
+}
+
+TEST_F(PlanCommandTest, BadRowsAreNamedAndTheOthersPrinted) {
+  const std::string good = "a\tH100\t8\tBF16\t32\t4096\t32\t50000\t2048\t64\ts\t\n";
+  const std::string unknown = "b\tV100\t8\tBF16\t32\t4096\t32\t50000\t2048\t64\ts\t\n";
+  const std::string rows = file("rows.tsv", kRows + unknown + good);
+  expect(leasehold_tool("plan --rows " + rows), 65,
+         {"a\t1.", "rows.tsv:2: b: there are no figures for 'V100'", "1 of 2 rows"});
+  expect(leasehold_tool("plan --rows " + rows + " --calibrate " + rows), 65,
+         {"rows.tsv:2: b: step_s and tok_s_gpu are both empty"});
+  expect(leasehold_tool("plan --rows " + (directory_ / "gone")), 66, {"gone"});
+}
+
+TEST_F(PlanCommandTest, OptionsThatDoNotGoTogether) {
+  expect(leasehold_tool("plan"), 64, {"a job file, or --rows"});
+  expect(leasehold_tool("plan --rows x --json"), 64, {"--json"});
+  expect(leasehold_tool("plan job.toml --calibrate x"), 64, {"--calibrate"});
+  expect(leasehold_tool("plan job.toml --world 0"), 64, {"--world"});
+  expect(leasehold_tool("plan " + (directory_ / "gone.toml")), 66, {"gone.toml"});
+}
+
+TEST_F(PlanCommandTest, AJobIsPlannedBeforeItRuns) {
+  file("text", std::string(4096, 'x'));
+  expect(leasehold_tool("prepare --tokenizer byte --output " + (directory_ / "data") + " " +
+                        (directory_ / "text")),
+         0, {});
+  const std::string job = file("job.toml", R"([run]
+dir = "run"
+steps = 100
+[model]
+family = "llama"
+layers = 4
+hidden = 128
+heads = 4
+sequence = 64
+[data]
+train = "data/train.bin"
+[batch]
+sequences = 16
+microbatch = 2
+[optimizer]
+lr = 1e-3
+[device]
+kind = "cuda"
+precision = "bf16"
+)");
+  expect(leasehold_tool("plan " + job), 64, {"--hardware is needed", "GB300"});
+  expect(leasehold_tool("plan --hardware H100 " + job), 64, {"--world is needed"});
+  expect(leasehold_tool("plan --hardware V100 --world 4 " + job), 78, {"'V100'", "GB300"});
+  expect(leasehold_tool("plan --hardware H100 --world 4 " + job), 0,
+         {"step  ", "products", "memory  ", "GiB", "target  ", "1.024e+05 tokens", "fastest",
+          "not been timed"});
+  expect(leasehold_tool("plan --json --tokens 2048000 --hardware H100 --world 8 " + job), 0,
+         {"\"terms\"", "\"target_tokens\": 2048000.0", "\"rejected\"", "\"why\""});
+  expect(leasehold_tool("plan --hardware H100 --world 4 --budget 5 " + job), 64,
+         {"--until and --budget are about a calendar"});
+  const std::string leases = file("leases.toml", R"([[lease]]
+id = "owned"
+hosts = ["a"]
+slots = 2
+[[lease]]
+id = "texas"
+hosts = ["b"]
+slots = 2
+begin = "+1d"
+end = "+3d"
+price_per_slot_hour = 2.5
+)");
+  const std::string with = " --set lease.calendar=" + leases + " --tokens 9000000000000 " + job;
+  expect(leasehold_tool("plan --hardware H100 --until +4d" + with), 0,
+         {"4 x H100", "trains 2 ranks", "trains 4 ranks", "240.00 USD", "--until ends the plan"});
+  expect(leasehold_tool("plan --hardware H100 --budget 120" + with), 0,
+         {"120 USD are spent there", "120.00 USD"});
+  expect(leasehold_tool("plan --hardware H100 --until yesterday" + with), 64, {"'yesterday'"});
+  expect(leasehold_tool("plan --json --hardware H100 --until +4d" + with), 0,
+         {"\"periods\"", "\"trained_slot_hours\"", "\"usd\": 240"});
+  const std::string small = file("small.toml", R"(name = "Small"
+units = 10
+[memory]
+gb = 0.0001
+gb_s = 100
+[products]
+bf16 = 10
+[attention]
+forward = 5
+backward = 5
+[links]
+domain_gb_s = 10
+network_gb_s = 1
+)");
+  expect(leasehold_tool("plan --hardware " + small + " --world 4 " + job), 78,
+         {"no layout of 4 ranks fits into Small", "parallel.recompute"});
+}
+
 }  // namespace
 }  // namespace leasehold

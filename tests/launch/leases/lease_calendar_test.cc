@@ -90,6 +90,45 @@ reason = "power is short"
   EXPECT_EQ(curtailment.reason, "power is short");
 }
 
+TEST(ParseLeaseCalendar, TranchesMayComeLate) {
+  const std::string lease = "[[lease]]\nid = \"a\"\nhosts = [\"a\"]\nslots = 1\n";
+  const std::string begin = "begin = \"+1d\"\n";
+  const LeaseCalendar calendar =
+      parse(lease + begin + "slip_p50 = \"30d\"\nslip_p90 = \"90d\"\n").value();
+  EXPECT_EQ(calendar.leases[0].slip_p50_s, 30 * 86400.0);
+  EXPECT_EQ(calendar.leases[0].slip_p90_s, 90 * 86400.0);
+  const auto refusal = [&](const std::string& text) { return parse(text).status().message(); };
+  EXPECT_NE(refusal(lease + "slip_p90 = \"90d\"\n").find("no begin"), std::string::npos);
+  EXPECT_NE(refusal(lease + begin + "slip_p50 = \"2d\"\n").find("less than slip_p50"),
+            std::string::npos);
+  EXPECT_NE(refusal(lease + begin + "slip_p50 = 3\n").find("no duration"), std::string::npos);
+}
+
+TEST(ParseLeaseCalendar, ContractsMustFitTheLeases) {
+  const std::string lease =
+      "[[lease]]\nid = \"a\"\nhosts = [\"a\"]\nslots = 1\nprovider = \"iris\"\n";
+  const std::string price = "price_per_slot_hour = 2\n";
+  const std::string contract = "[[contract]]\nprovider = \"iris\"\n";
+  const LeaseCalendar calendar =
+      parse(lease + price + contract + "prepaid_usd = 20\nminimum_usd = 100\n").value();
+  ASSERT_EQ(calendar.contracts.size(), 1u);
+  EXPECT_EQ(calendar.contracts[0].prepaid_usd, 20);
+  EXPECT_EQ(calendar.contracts[0].minimum_usd, 100);
+  const auto refused = [&](const std::string& text, const std::string& part) {
+    const Status status = parse(text).status();
+    EXPECT_EQ(status.code(), Code::kBadConfig);
+    EXPECT_NE(status.message().find(part), std::string::npos) << status.message();
+  };
+  refused(lease + price + contract, "says nothing");
+  refused(lease + price + contract + "prepaid_usd = 20\nminimum_usd = 10\n", "more than the 10");
+  refused(lease + price + contract + "prepaid = 20\n", "did you mean 'contract.prepaid_usd'");
+  refused(lease + contract + "prepaid_usd = 20\n", "has a price");
+  refused(lease + price + "[[contract]]\nprovider = \"irs\"\nprepaid_usd = 1\n",
+          "did you mean 'iris'");
+  const std::string full = contract + "prepaid_usd = 20\n";
+  refused(lease + price + full + full, "already");
+}
+
 TEST(ParseLeaseCalendar, KeepsTheOrderOfTheFile) {
   const LeaseCalendar calendar = parse(R"(
 [[lease]]
