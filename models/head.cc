@@ -10,6 +10,11 @@ namespace leasehold {
 
 namespace {
 
+// Elements that rows of logits are a multiple of apart. Products and cross entropy run on aligned
+// rows at full speed, and an odd vocabulary (GPT-2's 50257) would make every second row begin in
+// the middle of a word.
+constexpr int64_t kRowUnit = 64;
+
 struct HeadSaved : Saved {
   bool training = false;
   int64_t rows_per_chunk = 0;
@@ -18,7 +23,7 @@ struct HeadSaved : Saved {
   Tensor normalised;  // (M, C); in backward its rows become their own gradient, chunk by chunk
   Norm::Statistics statistics;
   Boundary boundary;
-  Tensor logits;           // (rows_per_chunk, V)
+  Tensor logits;           // (rows_per_chunk, V), rows a multiple of kRowUnit apart
   Tensor loss_statistics;  // (t rows_per_chunk 3) f64; absent with one rank
   Tensor chunk_loss;       // (1) f64
   Tensor loss_workspace;   // u8
@@ -90,7 +95,9 @@ std::unique_ptr<Saved> Head::prepare(const PrepareContext& context) const {
   saved->normalised = context.scratch.allocate(dtype, {shard_rows(context), C});
   saved->statistics = norm_.allocate_statistics(context, context.scratch);
   saved->boundary = Boundary(context, C);
-  saved->logits = context.scratch.allocate(dtype, {saved->rows_per_chunk, V});
+  const int64_t row_stride = (V + kRowUnit - 1) / kRowUnit * kRowUnit;
+  saved->logits =
+      context.scratch.allocate(dtype, {saved->rows_per_chunk, row_stride}).columns(V);
   if (t > 1)
     saved->loss_statistics = context.scratch.allocate(DType::kF64, {t * saved->rows_per_chunk * 3});
   saved->chunk_loss = context.scratch.allocate(DType::kF64, {1});

@@ -14,7 +14,7 @@ namespace leasehold {
 namespace {
 
 // Raised when a kernel's order of operations changes, since bits change with it.
-constexpr int kRevision = 1;
+constexpr int kRevision = 2;
 
 // task(element) with a value of a floating element type.
 template <typename Task>

@@ -17,7 +17,37 @@ TEST(HeadTest, ChunksAreFewEqualAndSmallEnough) {
   EXPECT_EQ(Head::rows_per_chunk(5, 100, 10), 1);      // never less than a row
 }
 
-// With fp32 kernels the losses of chunks are added in double, and their gradients in fp32.
+// The logits of an odd vocabulary take the memory of the next multiple of 64: products and cross
+// entropy on a GPU then read and write whole words of 16 bytes.
+TEST(HeadTest, RowsOfLogitsBeginAtMultiplesOf64) {
+  const auto device = CpuDevice::create({});
+  const auto kernels = create_cpu_kernels(*device);
+  const auto scratch_bytes = [&](int64_t V) {
+    ModelConfig config;
+    config.layers = 1;
+    config.hidden = 16;
+    config.heads = 2;
+    config.sequence = 20;
+    config.vocab = V;
+    config = complete_model_config(config).value();
+    std::vector<ParameterSpec> specs;
+    for (const ParameterSpec& spec : describe_parameters(config)) {
+      if (spec.name.starts_with("norm.") || spec.name == "embedding.token.weight")
+        specs.push_back(spec);
+    }
+    const ModuleHarness harness(
+        *device, *kernels, specs,
+        [&](ParameterTable& parameters) {
+          return std::make_unique<Head>(config, parameters, "head");
+        },
+        2, 20);
+    return harness.scratch_bytes();
+  };
+  EXPECT_EQ(scratch_bytes(65), scratch_bytes(128));
+  EXPECT_EQ(scratch_bytes(128) - scratch_bytes(64), 40 * 64 * 4);
+}
+
+// With fp32 kernels the chunks' losses are added in double, and their gradients in fp32.
 TEST(HeadTest, ChunksAddUpOnCpuKernels) {
   constexpr int64_t kB = 2, kT = 20, kC = 16, kV = 33;
   ModelConfig config;

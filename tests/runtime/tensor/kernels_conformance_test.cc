@@ -102,6 +102,23 @@ TEST_P(CpuKernelsBits, DoNotDependOnThreadsModeOrAlignment) {
   }
 }
 
+// Earlier versions had no gaps, and what they trained is continued.
+TEST_P(CpuKernelsBits, DoNotDependOnGapsBetweenRows) {
+  Backend backend = create_cpu({.num_threads = 2}, std::get<0>(GetParam()));
+  int num_cases = 0;
+  for (const OperationCase& apart : std::get<1>(GetParam()).cases()) {
+    OperationCase dense = apart;
+    for (Operand& operand : dense.operands) {
+      num_cases += operand.row_gap > 0 ? 1 : 0;
+      operand.row_gap = 0;
+    }
+    SCOPED_TRACE(apart.name());
+    expect_equal_bits(run_case(apart, backend), run_case(dense, backend));
+  }
+  const std::string family = std::get<1>(GetParam()).name;
+  EXPECT_EQ(num_cases > 0, family == "linear" || family == "cross_entropy");
+}
+
 INSTANTIATE_TEST_SUITE_P(, CpuKernelsBits,
                          testing::Combine(testing::Values(DType::kF32, DType::kBf16),
                                           testing::ValuesIn(kFamilies)),

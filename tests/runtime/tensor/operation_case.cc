@@ -99,6 +99,12 @@ double input_value(const Operand& operand, const RandomSite& site, int64_t i, DT
   return rounded(value, inputs == DType::kF64 ? DType::kF64 : DType::kF32);
 }
 
+// A whole row of memory for each row: the elements and the gap after them.
+Shape shape_in_memory(const Operand& operand) {
+  if (operand.row_gap == 0) return operand.shape;
+  return {operand.shape[0], operand.shape[1] + operand.row_gap};
+}
+
 // One operand on the host, with guards around it, and its place in device memory.
 struct Placed {
   const Operand* operand = nullptr;
@@ -116,7 +122,7 @@ int64_t place_all(const OperationCase& operation, const Kernels& kernels, const 
       place.size_bytes = operand.workspace_bytes(kernels);
     } else {
       place.dtype = dtype_of(operand.element, kernels);
-      place.size_bytes = operand.shape.num_elements() * size_of(place.dtype);
+      place.size_bytes = operand.num_places() * size_of(place.dtype);
     }
     // As in an arena, then shifted; workspaces are never views of something, so they stay aligned.
     place.offset = (end + kGuardBytes + 255) / 256 * 256;
@@ -140,7 +146,7 @@ void fill(const OperationCase& operation, const Placed& place, const RunOptions&
   const RandomSite site = RandomSite::make(1, site_name);
   for (int64_t i = 0; i < operand.shape.num_elements(); ++i) {
     const bool is_output = operand.role == Role::kOutput;
-    store(bytes, place.dtype, i,
+    store(bytes, place.dtype, operand.place_of(i),
           is_output ? poison : input_value(operand, site, i, options.inputs));
   }
 }
@@ -154,6 +160,20 @@ void expect_guards(const Placed& place, const std::vector<unsigned char>& memory
   }
 }
 
+// What lies between the rows is as it was.
+void expect_gaps(const Placed& place, const std::vector<unsigned char>& memory) {
+  const Operand& operand = *place.operand;
+  if (operand.row_gap == 0) return;
+  const int64_t element_bytes = size_of(place.dtype), columns = operand.shape[1];
+  for (int64_t row = 0; row < operand.shape[0]; ++row) {
+    const auto* gap = memory.data() + place.offset +
+                      (operand.place_of(row * columns) + columns) * element_bytes;
+    EXPECT_TRUE(std::all_of(gap, gap + operand.row_gap * element_bytes,
+                            [](unsigned char c) { return c == kGuard; }))
+        << operand.name << ": memory after row " << row << " was written";
+  }
+}
+
 OperandResult result_of(const Placed& place, const std::vector<unsigned char>& memory,
                         DType inputs) {
   const auto* bytes = memory.data() + place.offset;
@@ -161,15 +181,25 @@ OperandResult result_of(const Placed& place, const std::vector<unsigned char>& m
                        place.dtype,
                        place.operand->exact,
                        place.operand->inner_roundings && inputs == DType::kBf16,
-                       std::vector<unsigned char>(bytes, bytes + place.size_bytes),
+                       {},
                        {}};
+  const int64_t element_bytes = size_of(place.dtype);
   for (int64_t i = 0; i < place.operand->shape.num_elements(); ++i) {
-    result.values.push_back(load(bytes, place.dtype, i));
+    const int64_t at = place.operand->place_of(i);
+    result.values.push_back(load(bytes, place.dtype, at));
+    result.bytes.insert(result.bytes.end(), bytes + at * element_bytes,
+                        bytes + (at + 1) * element_bytes);
   }
   return result;
 }
 
 }  // namespace
+
+int64_t Operand::num_places() const { return shape_in_memory(*this).num_elements(); }
+
+int64_t Operand::place_of(int64_t i) const {
+  return row_gap == 0 ? i : i + i / shape[1] * row_gap;
+}
 
 Tensor Operands::operator[](const std::string& name) const {
   const auto found = tensors_.find(name);
@@ -189,9 +219,11 @@ std::vector<OperandResult> run_case(const OperationCase& operation, Backend& bac
   for (const Placed& place : placed) {
     fill(operation, place, options, before.data() + place.offset);
     const bool is_workspace = place.operand->role == Role::kWorkspace;
-    operands.set(place.operand->name,
-                 {base + place.offset, is_workspace ? DType::kU8 : place.dtype,
-                  is_workspace ? Shape{place.size_bytes} : place.operand->shape});
+    const Tensor tensor(base + place.offset, is_workspace ? DType::kU8 : place.dtype,
+                        is_workspace ? Shape{place.size_bytes} : shape_in_memory(*place.operand));
+    operands.set(place.operand->name, place.operand->row_gap == 0
+                                          ? tensor
+                                          : tensor.columns(place.operand->shape[1]));
   }
   std::vector<unsigned char> after(before.size());
   if (backend.stream == nullptr)
@@ -206,6 +238,7 @@ std::vector<OperandResult> run_case(const OperationCase& operation, Backend& bac
   std::vector<OperandResult> results;
   for (const Placed& place : placed) {
     expect_guards(place, after);
+    expect_gaps(place, after);
     if (place.operand->role == Role::kInput) {
       EXPECT_EQ(std::memcmp(before.data() + place.offset, after.data() + place.offset,
                             static_cast<size_t>(place.size_bytes)),

@@ -41,6 +41,12 @@ struct Operand {
   // In bf16 it hangs on values that the contract rounds inside the operation, or lets be rounded,
   // or on an output of an earlier call of the case.
   bool inner_roundings = false;
+  // Of a (N, V): elements between the end of a row and the next one, which must stay as they are.
+  int64_t row_gap = 0;
+
+  // Elements of memory, and where element i lies among them.
+  int64_t num_places() const;
+  int64_t place_of(int64_t i) const;
 };
 
 // Tensors by operand name; absent for a name that has none.

@@ -14,6 +14,10 @@ std::string label_of(int64_t N, int64_t V, float gradient_scale, Targets targets
                      static_cast<int>(targets));
 }
 
+std::string label_of(int64_t row_gap) {
+  return row_gap == 0 ? "" : fmt::format(", rows {} apart", row_gap);
+}
+
 double target_of(int64_t V, Targets targets, int64_t row) {
   const bool left_out = targets == Targets::kNone || (targets == Targets::kSome && row % 3 == 1);
   return left_out ? -1.0 : static_cast<double>(row * 7919 % V);
@@ -25,10 +29,11 @@ double logit_of(int64_t V, int64_t i) {
          0.01 * static_cast<double>((i * 7919) % 1409 - 704);
 }
 
-OperationCase cross_entropy_case(int64_t N, int64_t V, float gradient_scale, Targets targets) {
+OperationCase cross_entropy_case(int64_t N, int64_t V, float gradient_scale, Targets targets,
+                                 int64_t row_gap = 0) {
   OperationCase result;
   result.operation = "cross_entropy";
-  result.label = label_of(N, V, gradient_scale, targets);
+  result.label = label_of(N, V, gradient_scale, targets) + label_of(row_gap);
   const bool in_place = gradient_scale != 0;
   result.operands = {{"logits",
                       in_place ? Role::kInPlace : Role::kInput,
@@ -46,6 +51,7 @@ OperationCase cross_entropy_case(int64_t N, int64_t V, float gradient_scale, Tar
                       .workspace_bytes = [N, V](const Kernels& kernels) {
                         return kernels.cross_entropy_workspace_bytes(N, V);
                       }}};
+  result.operands[0].row_gap = row_gap;
   result.call = [gradient_scale](Kernels& kernels, Stream& stream, const Operands& t) {
     kernels.cross_entropy(stream, t["logits"], t["targets"], gradient_scale, t["loss"],
                           t["workspace"]);
@@ -56,14 +62,16 @@ OperationCase cross_entropy_case(int64_t N, int64_t V, float gradient_scale, Tar
 // The vocabulary in `num_shards` parts, each of V columns, one after the other. Every shard's
 // largest logits are its own, some far below the row's.
 OperationCase cross_entropy_in_shards_case(int64_t N, int64_t V, int64_t num_shards,
-                                           float gradient_scale, Targets targets) {
+                                           float gradient_scale, Targets targets,
+                                           int64_t row_gap = 0) {
   OperationCase result;
   result.operation = "cross_entropy_in_shards";
-  result.label = label_of(N, V, gradient_scale, targets) + fmt::format(", {} shards", num_shards);
+  result.label = label_of(N, V, gradient_scale, targets) + fmt::format(", {} shards", num_shards) +
+                 label_of(row_gap);
   const bool in_place = gradient_scale != 0;
   result.operands = {{"logits",
                       in_place ? Role::kInPlace : Role::kInput,
-                      {num_shards, N, V},
+                      {num_shards * N, V},
                       Element::kCompute,
                       [N, V](int64_t i) {
                         const int64_t shard = i / (N * V), row = i / V % N;
@@ -82,14 +90,15 @@ OperationCase cross_entropy_in_shards_case(int64_t N, int64_t V, int64_t num_sha
                       .workspace_bytes = [N, V](const Kernels& kernels) {
                         return kernels.cross_entropy_workspace_bytes(N, V);
                       }}};
+  result.operands[0].row_gap = row_gap;
   result.call = [=](Kernels& kernels, Stream& stream, const Operands& t) {
     for (int64_t i = 0; i < num_shards; ++i) {
-      kernels.cross_entropy_statistics(stream, t["logits"].rows(i, 1).reshape({N, V}), t["targets"],
+      kernels.cross_entropy_statistics(stream, t["logits"].rows(i * N, N), t["targets"],
                                        {i, num_shards}, in_place,
                                        t["statistics"].rows(i, 1).reshape({N, 3}));
     }
     for (int64_t i = 0; i < num_shards; ++i) {
-      const Tensor logits = in_place ? t["logits"].rows(i, 1).reshape({N, V}) : Tensor();
+      const Tensor logits = in_place ? t["logits"].rows(i * N, N) : Tensor();
       kernels.cross_entropy_from_statistics(stream, t["statistics"], t["targets"], {i, num_shards},
                                             gradient_scale, logits, t["losses"].rows(i, 1),
                                             t["workspace"]);
@@ -109,12 +118,20 @@ std::vector<OperationCase> cross_entropy_cases() {
     cases.push_back(cross_entropy_case(N, V, 0.125F, Targets::kSome));
     cases.push_back(cross_entropy_case(N, V, 0, Targets::kSome));
     cases.push_back(cross_entropy_case(N, V, 1.0F, Targets::kNone));
+    // As the head has them, and with rows that begin nowhere in particular.
+    for (const int64_t row_gap : {(V + 63) / 64 * 64 - V, int64_t{3}}) {
+      cases.push_back(cross_entropy_case(N, V, 0, Targets::kAll, row_gap));
+      cases.push_back(cross_entropy_case(N, V, 0.125F, Targets::kSome, row_gap));
+    }
   }
   for (const auto& [N, V, num_shards] :
        {std::array<int64_t, 3>{1, 1, 1}, {5, 33, 2}, {17, 1025, 3}, {300, 64, 4}, {3, 1, 5}}) {
     cases.push_back(cross_entropy_in_shards_case(N, V, num_shards, 0, Targets::kAll));
     cases.push_back(cross_entropy_in_shards_case(N, V, num_shards, 0.125F, Targets::kSome));
     cases.push_back(cross_entropy_in_shards_case(N, V, num_shards, 1.0F, Targets::kNone));
+    cases.push_back(cross_entropy_in_shards_case(N, V, num_shards, 0, Targets::kSome, 7));
+    cases.push_back(cross_entropy_in_shards_case(N, V, num_shards, 0.125F, Targets::kSome,
+                                                 (V + 63) / 64 * 64 - V));
   }
   return cases;
 }

@@ -81,6 +81,15 @@ OperationCase backward_weight_case(const LinearExtents& e, bool has_bias, Write 
   return result;
 }
 
+// The same with the rows of the output, or of its gradient, further apart: what a head asks for.
+OperationCase with_gap(OperationCase operation, const std::string& name, int64_t row_gap) {
+  for (Operand& operand : operation.operands) {
+    if (operand.name == name) operand.row_gap = row_gap;
+  }
+  operation.label += fmt::format(", rows of {} {} apart", name, row_gap);
+  return operation;
+}
+
 }  // namespace
 
 std::vector<OperationCase> linear_cases() {
@@ -96,6 +105,15 @@ std::vector<OperationCase> linear_cases() {
       cases.push_back(backward_input_case(extents, Activation::kNone, write));
       cases.push_back(backward_weight_case(extents, true, write));
       cases.push_back(backward_weight_case(extents, false, write));
+      for (const int64_t row_gap : {(extents.O + 63) / 64 * 64 - extents.O, int64_t{3}}) {
+        cases.push_back(
+            with_gap(backward_input_case(extents, Activation::kNone, write), "dy", row_gap));
+        cases.push_back(with_gap(backward_weight_case(extents, false, write), "dy", row_gap));
+      }
+    }
+    for (const int64_t row_gap : {(extents.O + 63) / 64 * 64 - extents.O, int64_t{3}}) {
+      cases.push_back(
+          with_gap(forward_case(extents, false, Activation::kNone, false), "y", row_gap));
     }
   }
   // One wide row through the activation's whole range: K = 1 makes y = gelu(x weight).
