@@ -36,6 +36,7 @@ struct BatchSection {
   int64_t sequences = 0;   // in a step, over all ranks
   int64_t microbatch = 1;  // sequences that one forward and backward takes
   int64_t lanes = 0;       // 0 until completed
+  int64_t head_rows = 0;   // 0 until completed
 
   int64_t num_microbatches() const { return sequences / microbatch; }  // M
 };

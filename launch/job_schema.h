@@ -34,6 +34,8 @@ struct JobKey {
   // The value at which the key is left out of the identity: what runs that began before the key was
   // known are.
   std::string_view identity_without;
+  // What the identity says of it instead of its value; "" leaves it out. Null: its value.
+  std::string (*identity_text)(const JobFile&) = nullptr;
   JobRange range;                         // of numbers
   std::vector<std::string_view> choices;  // of strings; empty: any
   std::string_view computed_default;      // says a default that depends on other keys

@@ -53,7 +53,7 @@ using StageSizes = std::vector<std::vector<ArenaSize>>;
 // the first never has fewer than average.
 Result<StageSizes> forecast_stages(const JobFile& job, const MeshShape& shape,
                                    ComputeDevice& compute) {
-  const ModelSource source = gpt_source(job.model);
+  const ModelSource source = gpt_source(job.model, job.batch.head_rows);
   const EngineOptions options = make_engine_options(job);
   StageSizes stages;
   for (int stage = 0; stage < shape.pipeline; ++stage) {
@@ -232,7 +232,7 @@ Status run_train(const TrainCommand& command, ProcessGroup& processes, DrainRequ
     return agree(world, *stream, printed, after_group_timeout(timeout_s));
   }
   const MeshShape shape = make_mesh_shape(job.parallel, num_ranks);
-  const ModelSource source = gpt_source(job.model);
+  const ModelSource source = gpt_source(job.model, job.batch.head_rows);
   const EngineOptions engine_options = make_engine_options(job);
   LEASEHOLD_ASSIGN_OR_RETURN(Mesh mesh, Mesh::create(world, shape, compute.make_group));
   const auto digest = [&] {
