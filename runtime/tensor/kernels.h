@@ -111,6 +111,9 @@ class Kernels {
   // One line that names everything besides the inputs that decides bits: BLAS version and core,
   // instruction set, tile sizes. Part of the arithmetic class.
   virtual std::string arithmetic_class() const = 0;
+  // Raised when sums that no digest of a few rows shows (train/arithmetic_class.h) are added in
+  // another order. 0: they never were.
+  virtual uint64_t order_of_sums() const { return 0; }
   // What was chosen while running and decides bits (the algorithms of matrix products, by shape),
   // as text (algorithm_choices.h) of one library; empty where nothing ever is. use_algorithms()
   // takes such a text over and forgets what was chosen here: kBadConfig, and nothing changed, where

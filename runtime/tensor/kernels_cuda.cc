@@ -67,6 +67,8 @@ std::string CudaKernels::arithmetic_class() const {
                      properties.compute_capability_minor, linear_->arithmetic_class());
 }
 
+uint64_t CudaKernels::order_of_sums() const { return kRevision; }
+
 std::string CudaKernels::algorithms() const { return linear_->algorithms(); }
 
 int64_t CudaKernels::num_choices() const { return linear_->num_choices(); }

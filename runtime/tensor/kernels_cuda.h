@@ -24,6 +24,7 @@ class CudaKernels : public CudaKernelSizes {
 
   const char* name() const override { return "cuda"; }
   std::string arithmetic_class() const override;
+  uint64_t order_of_sums() const override;
   std::string algorithms() const override;
   Status use_algorithms(const std::string& text) override;
   int64_t num_choices() const override;

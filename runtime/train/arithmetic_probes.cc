@@ -296,6 +296,8 @@ void probe_operations(Prober& prober, const ArithmeticProbe& sizes) {
   sizes.tensor == 1 ? probe_loss(prober, rows, V) : probe_cut_loss(prober, rows, V, sizes.tensor);
   probe_optimizer(prober);
   probe_schedule(prober);
+  if (prober.kernels().order_of_sums() != 0)
+    prober.record(kOrderOfSums, prober.kernels().order_of_sums());
 }
 
 }  // namespace leasehold
