@@ -92,8 +92,7 @@ std::unique_ptr<Saved> Head::prepare(const PrepareContext& context) const {
   saved->statistics = norm_.allocate_statistics(context, context.scratch);
   saved->boundary = Boundary(context, C);
   const int64_t row_stride = (V + kRowUnit - 1) / kRowUnit * kRowUnit;
-  saved->logits =
-      context.scratch.allocate(dtype, {saved->rows_per_chunk, row_stride}).columns(V);
+  saved->logits = context.scratch.allocate(dtype, {saved->rows_per_chunk, row_stride}).columns(V);
   if (t > 1)
     saved->loss_statistics = context.scratch.allocate(DType::kF64, {t * saved->rows_per_chunk * 3});
   saved->chunk_loss = context.scratch.allocate(DType::kF64, {1});

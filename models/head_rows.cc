@@ -6,7 +6,7 @@ namespace leasehold {
 
 namespace {
 
-constexpr int64_t kUnit = 128;        // rows that products compute at once
+constexpr int64_t kUnit = 128;                     // rows that products compute at once
 constexpr int64_t kSmallChunk = int64_t{1} << 26;  // logits
 constexpr int64_t kLargeChunk = int64_t{1} << 28;
 constexpr int64_t kEnoughRows = 2048;

@@ -124,15 +124,15 @@ class Kernels {
   // text.
   virtual int64_t num_choices() const { return 0; }
 
-  // y (N, O) [r] = activation(x (N, K) weight (O, K)^T + bias (O) or absent). y is dense where there
-  // is a bias or an activation. With kGelu `pre` (N, O)
-  // receives the value before the activation, for backward; it may be absent when no backward
-  // follows. The activation is of the value that is not rounded yet: y has the same bits with and
-  // without `pre`, but in bf16 on a GPU, where an algorithm is chosen for either.
+  // y (N, O) [r] = activation(x (N, K) weight (O, K)^T + bias (O) or absent). y is dense where
+  // there is a bias or an activation. With kGelu `pre` (N, O) receives the value before the
+  // activation, for backward; it may be absent when no backward follows. The activation is of the
+  // value that is not rounded yet: y has the same bits with and without `pre`, but in bf16 on a
+  // GPU, where an algorithm is chosen for either.
   void linear_forward(Stream& stream, Tensor x, Tensor weight, Tensor bias, Activation activation,
                       Tensor pre, Tensor y);
-  // dx (N, K) = dy (N, O) [r] weight (O, K); with kGelu then times gelu'(pre (N, K)), pre being what
-  // the earlier linear kept. kAccumulate adds to dx (not with kGelu).
+  // dx (N, K) = dy (N, O) [r] weight (O, K); with kGelu then times gelu'(pre (N, K)), pre being
+  // what the earlier linear kept. kAccumulate adds to dx (not with kGelu).
   void linear_backward_input(Stream& stream, Tensor dy, Tensor weight, Activation activation,
                              Tensor pre, Tensor dx, Write write);
   // dweight (O, K) [g] = dy^T x; dbias (O) [g] or absent = column sums of dy, rows in a fixed tree
@@ -245,8 +245,9 @@ class Kernels {
                                 const VocabularyShard& shard, bool for_gradient, Tensor statistics);
   // loss (1) as cross_entropy's, from the statistics (shard.count, N, 3) of all shards in their
   // order, which sums over shards keep: ranks that are given the same compute the same bits. With
-  // gradient_scale != 0, `logits` (N, V) [r] holds what cross_entropy_statistics(for_gradient) left,
-  // and becomes the gradient; with 0 it must be absent. workspace: cross_entropy_workspace_bytes.
+  // gradient_scale != 0, `logits` (N, V) [r] holds what cross_entropy_statistics(for_gradient)
+  // left, and becomes the gradient; with 0 it must be absent. workspace:
+  // cross_entropy_workspace_bytes.
   void cross_entropy_from_statistics(Stream& stream, Tensor statistics, Tensor targets,
                                      const VocabularyShard& shard, float gradient_scale,
                                      Tensor logits, Tensor loss, Tensor workspace);

@@ -84,10 +84,9 @@ class CpuKernels : public Kernels {
   void do_linear_forward(Stream& stream, Tensor x, Tensor weight, Tensor bias,
                          Activation activation, Tensor pre, Tensor y) override {
     check_blas_extents(y);
-    enqueue(stream,
-            cpu::LinearForward<E>{x.dim(0), x.dim(1), weight.dim(0), y.row_stride(), elements(x),
-                                  elements(weight), elements(bias), activation, elements(pre),
-                                  elements(y), panels_.data()});
+    enqueue(stream, cpu::LinearForward<E>{x.dim(0), x.dim(1), weight.dim(0), y.row_stride(),
+                                          elements(x), elements(weight), elements(bias), activation,
+                                          elements(pre), elements(y), panels_.data()});
   }
   void do_linear_backward_input(Stream& stream, Tensor dy, Tensor weight, Activation activation,
                                 Tensor pre, Tensor dx, Write write) override {
@@ -100,10 +99,9 @@ class CpuKernels : public Kernels {
   void do_linear_backward_weight(Stream& stream, Tensor dy, Tensor x, Tensor dweight, Tensor dbias,
                                  Write write) override {
     check_blas_extents(dy);
-    enqueue(stream,
-            cpu::LinearBackwardWeight<E>{dy.dim(0), x.dim(1), dy.dim(1), dy.row_stride(),
-                                         elements(dy), elements(x), floats(dweight), floats(dbias),
-                                         write, panels_.data()});
+    enqueue(stream, cpu::LinearBackwardWeight<E>{dy.dim(0), x.dim(1), dy.dim(1), dy.row_stride(),
+                                                 elements(dy), elements(x), floats(dweight),
+                                                 floats(dbias), write, panels_.data()});
   }
 
   void do_layer_norm_forward(Stream& stream, Tensor x, Tensor delta, const Dropout& dropout,

@@ -88,16 +88,15 @@ class CudaLinearOf : public CudaLinear {
   void backward_input(Stream& stream, const Tensor& dy, const Tensor& weight, Activation activation,
                       const Tensor& pre, const Tensor& dx, Write write) override {
     const bool has_gelu = activation == Activation::kGelu;
-    const Product product{
-        .form = ProductForm::kInput,
-        .rows = dy.dim(0),
-        .columns = weight.dim(1),
-        .depth = weight.dim(0),
-        .input = dtype_,
-        .output = dtype_,
-        .epilogue = has_gelu ? Epilogue::kGeluGradient : Epilogue::kNone,
-        .aligned = are_aligned({dy.data(), weight.data(), pre.data(), dx.data()}),
-        .stride = stride_of(dy)};
+    const Product product{.form = ProductForm::kInput,
+                          .rows = dy.dim(0),
+                          .columns = weight.dim(1),
+                          .depth = weight.dim(0),
+                          .input = dtype_,
+                          .output = dtype_,
+                          .epilogue = has_gelu ? Epilogue::kGeluGradient : Epilogue::kNone,
+                          .aligned = are_aligned({dy.data(), weight.data(), pre.data(), dx.data()}),
+                          .stride = stride_of(dy)};
     const ProductOperands operands{dy.data(), weight.data(), dx.data(), nullptr, pre.data()};
     enqueue(stream, [&](const Memory& memory) {
       if (is_whole(product)) {

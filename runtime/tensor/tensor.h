@@ -1,6 +1,6 @@
-// A view of a row-major array in somebody else's memory: pointer, dtype, shape. Copying it copies no
-// element; an Arena (or a test's buffer) owns the memory. Trivially copyable, so that it travels in
-// kernel arguments. It is dense, but for what columns() makes.
+// A view of a row-major array in somebody else's memory: pointer, dtype, shape. Copying it copies
+// no element; an Arena (or a test's buffer) owns the memory. Trivially copyable, so that it travels
+// in kernel arguments. It is dense, but for what columns() makes.
 #pragma once
 
 #include <cstdint>

@@ -59,8 +59,7 @@ class Prober {
   Tensor rows_apart(const Tensor& dense) {
     constexpr int64_t kUnit = 64;
     const int64_t N = dense.dim(0), V = dense.dim(1);
-    const Tensor result =
-        allocate(dense.dtype(), {N, (V + kUnit - 1) / kUnit * kUnit}).columns(V);
+    const Tensor result = allocate(dense.dtype(), {N, (V + kUnit - 1) / kUnit * kUnit}).columns(V);
     for (int64_t row = 0; row < N && !counting(); ++row) {
       const Tensor from = dense.rows(row, 1);
       stream_.copy(result.rows(row, 1).data(), from.data(), from.size_bytes());

@@ -471,9 +471,9 @@ TEST(IdentityKeys, NameTheHeadsRowsWhereEarlierVersionsHadOthers) {
   EXPECT_EQ(identity_keys(make_job(job)).at("batch.head_rows"),
             "100 (1024 in versions that did not record it)");
   // Of the part of the vocabulary that a rank has.
-  EXPECT_EQ(make_job({"model.vocab=256000", "model.sequence=4096", "parallel.tensor=2"})
-                .batch.head_rows,
-            2048);
+  EXPECT_EQ(
+      make_job({"model.vocab=256000", "model.sequence=4096", "parallel.tensor=2"}).batch.head_rows,
+      2048);
   JobFile wrong = parse_set("batch.head_rows=65").value();
   expect_error(complete_job(wrong, 256), Code::kBadConfig, {"batch.head_rows = 65", "64 at most"});
 }

@@ -11,13 +11,13 @@ namespace leasehold {
 namespace {
 
 TEST(HeadTest, ChunksAreFewEqualAndSmallEnough) {
-  EXPECT_EQ(head_rows(256, 50257), 256);       // GPT-2, 4 x 64: one chunk
-  EXPECT_EQ(head_rows(2048, 50257), 2048);     // 4 x 512: one
-  EXPECT_EQ(head_rows(2100, 50257), 1152);     // two, of whole 128 rows
-  EXPECT_EQ(head_rows(8192, 128256), 2048);    // Llama 3: within 2^28 logits
-  EXPECT_EQ(head_rows(8192, 256000), 1024);    // Gemma: 1048 would fit
-  EXPECT_EQ(head_rows(8192, 16032), 4096);     // small vocabularies: within 2^26
-  EXPECT_EQ(head_rows(300000, 256), 150016);   // two, not one and a rest
+  EXPECT_EQ(head_rows(256, 50257), 256);              // GPT-2, 4 x 64: one chunk
+  EXPECT_EQ(head_rows(2048, 50257), 2048);            // 4 x 512: one
+  EXPECT_EQ(head_rows(2100, 50257), 1152);            // two, of whole 128 rows
+  EXPECT_EQ(head_rows(8192, 128256), 2048);           // Llama 3: within 2^28 logits
+  EXPECT_EQ(head_rows(8192, 256000), 1024);           // Gemma: 1048 would fit
+  EXPECT_EQ(head_rows(8192, 16032), 4096);            // small vocabularies: within 2^26
+  EXPECT_EQ(head_rows(300000, 256), 150016);          // two, not one and a rest
   EXPECT_EQ(head_rows(1000, int64_t{1} << 30), 128);  // never less
   EXPECT_EQ(head_rows(5, int64_t{1} << 30), 5);
   for (const int64_t V : {100, 50257, 128256, 262144}) {

@@ -25,8 +25,9 @@ double cross_entropy(int64_t N, int64_t V, int64_t stride, double* logits, const
   return loss;
 }
 
-void cross_entropy_statistics(int64_t N, int64_t V, int64_t stride, double* logits, const int32_t* targets,
-                              const VocabularyShard& shard, bool for_gradient, double* statistics) {
+void cross_entropy_statistics(int64_t N, int64_t V, int64_t stride, double* logits,
+                              const int32_t* targets, const VocabularyShard& shard,
+                              bool for_gradient, double* statistics) {
   for (int64_t n = 0; n < N; ++n) {
     double* row = logits + n * stride;
     double* out = statistics + n * 3;

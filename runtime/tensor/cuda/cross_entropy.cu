@@ -23,8 +23,8 @@ __device__ inline double loss_of(const RowStatistics& whole) {
 template <int kWidth>
 constexpr int kTurnPacks = kWidth == 1 ? 4 : 1;
 
-// visit(i, values, count) for the thread's packs of `row`, of which `count` values exist: all, but in
-// a last pack that the row does not fill, which is the first thread's.
+// visit(i, values, count) for the thread's packs of `row`, of which `count` values exist: all, but
+// in a last pack that the row does not fill, which is the first thread's.
 template <int kWidth, bool kVector, typename T, typename Visit>
 __device__ inline void for_each_turn(const T* row, int64_t V, Visit&& visit) {
   constexpr int kPacks = kTurnPacks<kWidth>;
@@ -240,8 +240,7 @@ template <typename T, typename F>
 void with_rows(const Logits<T>& logits, F&& f) {
   if (logits.N == 0) return;
   with_row_access<T>(logits.stride, {logits.values}, [&](auto width, auto vector) {
-    f(width, vector, grid_of(logits.N),
-      dim3(row_threads(logits.V / width, kMostThreads)));
+    f(width, vector, grid_of(logits.N), dim3(row_threads(logits.V / width, kMostThreads)));
   });
 }
 

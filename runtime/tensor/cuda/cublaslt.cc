@@ -69,10 +69,10 @@ void set(cublasLtMatmulPreferenceOpaque_t* preference,
 cublasLtMatrixLayoutOpaque_t layout(DType dtype, int64_t rows, int64_t columns,
                                     int64_t stride = 0) {
   cublasLtMatrixLayoutOpaque_t made;
-  check_cublaslt(cublasLtMatrixLayoutInit(&made, type_of(dtype), static_cast<uint64_t>(rows),
-                                          static_cast<uint64_t>(columns),
-                                          stride == 0 ? rows : stride),
-                 "cublasLtMatrixLayoutInit");
+  check_cublaslt(
+      cublasLtMatrixLayoutInit(&made, type_of(dtype), static_cast<uint64_t>(rows),
+                               static_cast<uint64_t>(columns), stride == 0 ? rows : stride),
+      "cublasLtMatrixLayoutInit");
   return made;
 }
 

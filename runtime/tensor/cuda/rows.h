@@ -1,6 +1,6 @@
 // Kernels whose blocks work on rows: how a row is dealt out to a block's threads, and sums and
-// maxima over a block in a fixed tree. Which thread has which element depends on shapes alone: packs
-// of a pack's width where rows begin a multiple of it apart, single elements otherwise.
+// maxima over a block in a fixed tree. Which thread has which element depends on shapes alone:
+// packs of a pack's width where rows begin a multiple of it apart, single elements otherwise.
 #pragma once
 
 #include "runtime/tensor/cuda/pack.h"

@@ -1,5 +1,6 @@
 #include <array>
 #include <fmt/format.h>
+#include <limits>
 
 #include "tests/runtime/tensor/operation_cases.h"
 
@@ -56,6 +57,26 @@ OperationCase cross_entropy_case(int64_t N, int64_t V, float gradient_scale, Tar
     kernels.cross_entropy(stream, t["logits"], t["targets"], gradient_scale, t["loss"],
                           t["workspace"]);
   };
+  return result;
+}
+
+// What a real model may have in one row: one logit far above all others, some far below, some that
+// are masked with minus infinity.
+double extreme_logit(int64_t V, int64_t i) {
+  const int64_t row = i / V, column = i % V;
+  if (row % 4 == 0 && column == 5) return 1e4;
+  if (row % 4 == 1 && column % 3 == 1) return -std::numeric_limits<double>::infinity();
+  if (row % 4 == 2 && column % 2 == 1) return -1e4;
+  if (row % 4 == 3 && column % 7 == 6) return column % 2 == 0 ? 1e4 : -1e4;
+  return logit_of(V, i);
+}
+
+OperationCase extreme_case(int64_t N, int64_t V, float gradient_scale, int64_t row_gap) {
+  OperationCase result = cross_entropy_case(N, V, gradient_scale, Targets::kAll, row_gap);
+  result.label += ", extreme";
+  result.operands[0].value = [V](int64_t i) { return extreme_logit(V, i); };
+  // Columns 0, 3, 6, ... are never masked.
+  result.operands[1].value = [V](int64_t row) { return static_cast<double>(row * 3 % V / 3 * 3); };
   return result;
 }
 
@@ -123,6 +144,11 @@ std::vector<OperationCase> cross_entropy_cases() {
       cases.push_back(cross_entropy_case(N, V, 0, Targets::kAll, row_gap));
       cases.push_back(cross_entropy_case(N, V, 0.125F, Targets::kSome, row_gap));
     }
+  }
+  for (const int64_t row_gap : {0, 31}) {
+    cases.push_back(extreme_case(12, 33, 0, row_gap));
+    cases.push_back(extreme_case(12, 33, 1.0F, row_gap));
+    cases.push_back(extreme_case(4, 3001, 0.125F, row_gap));
   }
   for (const auto& [N, V, num_shards] :
        {std::array<int64_t, 3>{1, 1, 1}, {5, 33, 2}, {17, 1025, 3}, {300, 64, 4}, {3, 1, 5}}) {
