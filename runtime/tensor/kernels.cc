@@ -491,22 +491,45 @@ void Kernels::squared_norms(Stream& stream, Tensor x, float scale, Tensor sums) 
   do_squared_norms(stream, x, scale, sums);
 }
 
-void Kernels::adamw(Stream& stream, const AdamWStep& step, Tensor parameter, Tensor gradient,
-                    Tensor m, Tensor v, Tensor working) {
+void Kernels::check_adamw(const AdamWStep& step, const AdamWTensors& of) const {
   const Checker check("adamw", *this);
+  const Tensor& parameter = of.parameter;
   check.is_gradient("parameter", parameter, parameter.shape());
-  check.is_gradient("gradient", gradient, parameter.shape());
-  check.is_gradient("m", m, parameter.shape());
-  check.is_gradient("v", v, parameter.shape());
+  check.is_gradient("gradient", of.gradient, parameter.shape());
+  check.is_gradient("m", of.m, parameter.shape());
+  check.is_gradient("v", of.v, parameter.shape());
   LEASEHOLD_CHECK(step.correction1 > 0 && step.correction2 > 0,
                   "adamw: corrections {} and {} are not positive", step.correction1,
                   step.correction2);
   if (dtype() == gradient_dtype()) {
-    check.is_absent("working", working, "weights are computed with as they are kept");
+    check.is_absent("working", of.working, "weights are computed with as they are kept");
   } else {
-    check.is_or_absent("working", working, parameter.shape());
+    check.is_or_absent("working", of.working, parameter.shape());
   }
+}
+
+void Kernels::adamw(Stream& stream, const AdamWStep& step, Tensor parameter, Tensor gradient,
+                    Tensor m, Tensor v, Tensor working) {
+  check_adamw(step, {parameter, gradient, m, v, working});
   do_adamw(stream, step, parameter, gradient, m, v, working);
+}
+
+void Kernels::adamw_all(Stream& stream, const AdamWStep& decayed, const AdamWStep& plain,
+                        std::span<const AdamWTensors> all) {
+  for (const AdamWTensors& of : all) {
+    check_adamw(of.decays ? decayed : plain, of);
+    LEASEHOLD_CHECK(of.working.present() == all.front().working.present(),
+                    "adamw: some have working copies, and others none");
+  }
+  do_adamw_all(stream, decayed, plain, all);
+}
+
+void Kernels::do_adamw_all(Stream& stream, const AdamWStep& decayed, const AdamWStep& plain,
+                           std::span<const AdamWTensors> all) {
+  for (const AdamWTensors& of : all) {
+    do_adamw(stream, of.decays ? decayed : plain, of.parameter, of.gradient, of.m, of.v,
+             of.working);
+  }
 }
 
 }  // namespace leasehold

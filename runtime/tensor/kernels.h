@@ -25,6 +25,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 
 #include "runtime/base/random.h"
 #include "runtime/device/device.h"
@@ -94,6 +95,13 @@ struct AdamWStep {
   double lr = 0, beta1 = 0, beta2 = 0, eps = 0, weight_decay = 0;
   double correction1 = 1, correction2 = 1;  // 1 - beta^t
   double gradient_scale = 1, clip_scale = 1;
+};
+
+// What adamw updates in one call among several, all flat and of one extent.
+struct AdamWTensors {
+  Tensor parameter, gradient, m, v;
+  Tensor working = {};
+  bool decays = false;
 };
 
 class Kernels {
@@ -271,6 +279,10 @@ class Kernels {
   // rounded to nearest even; it may be absent, and must be where the two are the same.
   void adamw(Stream& stream, const AdamWStep& step, Tensor parameter, Tensor gradient, Tensor m,
              Tensor v, Tensor working = {});
+  // As adamw of each, the same bits: with `decayed` where it decays, else with `plain`. None
+  // overlaps another; all have working copies or none has. A GPU takes many in one launch.
+  void adamw_all(Stream& stream, const AdamWStep& decayed, const AdamWStep& plain,
+                 std::span<const AdamWTensors> all);
 
  protected:
   virtual void do_linear_forward(Stream&, Tensor x, Tensor weight, Tensor bias, Activation,
@@ -323,6 +335,12 @@ class Kernels {
   virtual void do_squared_norms(Stream&, Tensor x, float scale, Tensor sums) = 0;
   virtual void do_adamw(Stream&, const AdamWStep&, Tensor parameter, Tensor gradient, Tensor m,
                         Tensor v, Tensor working) = 0;
+  // By do_adamw, unless an implementation knows better.
+  virtual void do_adamw_all(Stream&, const AdamWStep& decayed, const AdamWStep& plain,
+                            std::span<const AdamWTensors> all);
+
+ private:
+  void check_adamw(const AdamWStep& step, const AdamWTensors& tensors) const;
 };
 
 class CpuDevice;

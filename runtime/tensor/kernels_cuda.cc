@@ -152,4 +152,29 @@ void CudaKernels::do_adamw(Stream& stream, const AdamWStep& step, Tensor paramet
   });
 }
 
+void CudaKernels::do_adamw_all(Stream& stream, const AdamWStep& decayed, const AdamWStep& plain,
+                               std::span<const AdamWTensors> all) {
+  CudaStream::from(stream).enqueue([&](cudaStream_t handle) {
+    cuda::AdamWRanges ranges{.decayed = factors_of(decayed), .plain = factors_of(plain)};
+    const auto launch = [&] {
+      cuda::adamw(ranges, handle);
+      ranges.count = 0;
+      ranges.num_blocks = 0;
+    };
+    for (const AdamWTensors& of : all) {
+      if (of.parameter.num_elements() == 0) continue;
+      if (!ranges.add({.parameter = elements<float>(of.parameter),
+                       .gradient = elements<float>(of.gradient),
+                       .m = elements<float>(of.m),
+                       .v = elements<float>(of.v),
+                       .working = elements<__nv_bfloat16>(of.working),
+                       .count = of.parameter.num_elements(),
+                       .decays = of.decays}))
+        continue;
+      launch();
+    }
+    if (ranges.count > 0) launch();
+  });
+}
+
 }  // namespace leasehold

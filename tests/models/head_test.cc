@@ -66,7 +66,7 @@ TEST(HeadTest, RowsOfLogitsBeginAtMultiplesOf64) {
   EXPECT_EQ(scratch_bytes(128) - scratch_bytes(64), 40 * 64 * 4);
 }
 
-// With fp32 kernels the chunks' losses are added in double, and their gradients in fp32.
+// With fp32 kernels the losses of chunks are added in double, and their gradients in fp32.
 TEST(HeadTest, ChunksAddUpOnCpuKernels) {
   constexpr int64_t kB = 2, kT = 20, kC = 16, kV = 33;
   ModelConfig config;
