@@ -1,5 +1,6 @@
 #include "bench/model_bench.h"
 
+#include "bench/text_ids.h"
 #include "runtime/base/files.h"
 #include "runtime/base/random.h"
 
@@ -98,7 +99,8 @@ WindowLoader make_random_loader(const std::string& path, const ModelConfig& mode
   std::string content = make_token_header(num_tokens, token_bytes);
   const RandomSite site = RandomSite::make(1, "tokens");
   for (int64_t i = 0; i < num_tokens; ++i) {
-    const uint32_t token = site.word(static_cast<uint64_t>(i)) % static_cast<uint32_t>(model.vocab);
+    const auto token =
+        static_cast<uint32_t>(text_id(site.uniform(static_cast<uint64_t>(i)), model.vocab));
     for (int byte = 0; byte < token_bytes; ++byte)
       content.push_back(static_cast<char>(token >> (8 * byte)));
   }

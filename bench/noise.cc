@@ -4,6 +4,7 @@
 #include <cmath>
 #include <vector>
 
+#include "bench/text_ids.h"
 #include "runtime/base/half_floats.h"
 #include "runtime/base/random.h"
 
@@ -47,8 +48,7 @@ void Noise::fill_positive(Tensor tensor) { repeat(positive_, tensor); }
 void Noise::fill_ids(Tensor tensor, int64_t limit) {
   const RandomSite site = RandomSite::make(1, "ids");
   std::vector<int32_t> ids(static_cast<size_t>(tensor.num_elements()));
-  for (size_t i = 0; i < ids.size(); ++i)
-    ids[i] = static_cast<int32_t>(site.word(i) % static_cast<uint64_t>(limit));
+  for (size_t i = 0; i < ids.size(); ++i) ids[i] = text_id(site.uniform(i), limit);
   stream_.copy(tensor.data(), ids.data(), tensor.size_bytes());
   throw_if_error(stream_.synchronize(Deadline::after_s(kTimeoutS)));
 }

@@ -16,7 +16,7 @@ class Noise {
   void fill(Tensor tensor);
   // The same, between 0 and 1, of gradient_dtype().
   void fill_positive(Tensor tensor);
-  // i32: each below `limit`. Blocks.
+  // i32: each below `limit`, as frequent as text_ids.h says. Blocks.
   void fill_ids(Tensor tensor, int64_t limit);
 
  private:

@@ -7,6 +7,12 @@
 
 namespace leasehold {
 
+namespace {
+
+constexpr int64_t kFastUnit = 64;  // columns
+
+}  // namespace
+
 Products::Products(const ModelConfig& model, int64_t N, Device& device, Kernels& kernels,
                    Stream& stream)
     : kernels_(kernels), stream_(stream), N_(N) {
@@ -18,7 +24,7 @@ Products::Products(const ModelConfig& model, int64_t N, Device& device, Kernels&
     shapes_.push_back({C, gates * model.ffn});
     shapes_.push_back({model.ffn, C});
   }
-  shapes_.push_back({C, model.vocab});
+  shapes_.push_back({C, (model.vocab + kFastUnit - 1) / kFastUnit * kFastUnit});
   Arena measured = Arena::measuring("products");
   allocate(measured);
   arena_ =

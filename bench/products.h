@@ -12,7 +12,9 @@ namespace leasehold {
 
 // The linear layers of one microbatch of N tokens, forward and both backwards, without biases and
 // activations, on weights as large as the model's and activations that all share. The head's
-// product is one, where the model cuts it to bound the memory of logits.
+// product is one, where the model cuts it to bound the memory of logits; its vocabulary is rounded
+// up to a multiple of 64, as fast products want it, so that what an odd one costs shows in the
+// share.
 class Products {
  public:
   // Throws StatusError when memory does not suffice. References must outlive it.

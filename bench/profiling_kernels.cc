@@ -225,4 +225,9 @@ void ProfilingKernels::do_adamw(Stream& stream, const AdamWStep& step, Tensor pa
   timed(stream, {"adamw"}, [&] { inner_.adamw(stream, step, parameter, gradient, m, v, working); });
 }
 
+void ProfilingKernels::do_adamw_all(Stream& stream, const AdamWStep& decayed,
+                                    const AdamWStep& plain, std::span<const AdamWTensors> all) {
+  timed(stream, {"adamw"}, [&] { inner_.adamw_all(stream, decayed, plain, all); });
+}
+
 }  // namespace leasehold

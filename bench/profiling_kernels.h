@@ -109,6 +109,8 @@ class ProfilingKernels : public Kernels {
   void do_squared_norms(Stream& stream, Tensor x, float scale, Tensor sums) override;
   void do_adamw(Stream& stream, const AdamWStep& step, Tensor parameter, Tensor gradient, Tensor m,
                 Tensor v, Tensor working) override;
+  void do_adamw_all(Stream& stream, const AdamWStep& decayed, const AdamWStep& plain,
+                    std::span<const AdamWTensors> all) override;
 
  private:
   // Name and a linear's N, K and O, zero elsewhere: what tells operations apart in the profile.

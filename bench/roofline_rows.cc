@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "bench/formulas.h"
-#include "models/head.h"
+#include "models/head_rows.h"
 #include "runtime/train/engine.h"
 
 namespace leasehold {
@@ -52,7 +52,7 @@ void RooflineRows::attention(const AttentionShape& shape, const Dropout& dropout
 
 void RooflineRows::cross_entropy() {
   const RooflineBuffers at = at_;
-  const int64_t V = model_.vocab, rows = Head::rows_per_chunk(N_, V);
+  const int64_t V = model_.vocab, rows = head_rows(N_, V);
   const double logits_bytes = e_ * as_double(rows * V);
   add({"cross_entropy", fmt::format("N {} V {}", rows, V), 0, 2 * logits_bytes,
        as_double((N_ + rows - 1) / rows), [=](Arena& arena, Noise* noise) {
@@ -70,7 +70,7 @@ void RooflineRows::cross_entropy() {
 void RooflineRows::sharded_cross_entropy() {
   const RooflineBuffers at = at_;
   const VocabularyShard shard{.index = 0, .count = 2};
-  const int64_t V = (model_.vocab + 1) / 2, rows = Head::rows_per_chunk(N_, V);
+  const int64_t V = (model_.vocab + 1) / 2, rows = head_rows(N_, V);
   const std::string shape = fmt::format("N {} V {} of 2", rows, V);
   const double logits_bytes = e_ * as_double(rows * V);
   add({"cross_entropy_statistics", shape, 0, logits_bytes, 0, [=](Arena& arena, Noise* noise) {

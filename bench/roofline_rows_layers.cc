@@ -2,7 +2,7 @@
 #include "bench/formulas.h"
 #include "bench/roofline_rows.h"
 #include "models/family.h"
-#include "models/head.h"
+#include "models/head_rows.h"
 
 namespace leasehold {
 
@@ -57,7 +57,7 @@ void RooflineRows::linears() {
   linear("projection", N_, C_, C_, Activation::kNone, Activation::kNone, biases, layers);
   linear("mlp_up", N_, C_, (gated ? 2 : 1) * F, inside, Activation::kNone, biases, layers);
   linear("mlp_down", N_, F, C_, Activation::kNone, inside, biases, layers);
-  const int64_t rows = Head::rows_per_chunk(N_, model_.vocab);
+  const int64_t rows = head_rows(N_, model_.vocab);
   linear("head", rows, C_, model_.vocab, Activation::kNone, Activation::kNone, false,
          as_double((N_ + rows - 1) / rows));
 }

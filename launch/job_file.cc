@@ -5,6 +5,7 @@
 #include "launch/job_override.h"
 #include "launch/job_schema.h"
 #include "launch/job_toml.h"
+#include "models/head_rows.h"
 #include "runtime/base/check.h"
 #include "runtime/data/tokenizer.h"
 
@@ -104,6 +105,18 @@ Result<JobFile> parse_job(std::string_view text, const std::string& path,
   return job;
 }
 
+// After the model is complete.
+Status complete_head_rows(JobFile& job) {
+  const int64_t tokens = job.batch.microbatch * job.model.sequence;
+  const int64_t vocab = std::max<int64_t>(1, job.model.vocab / job.parallel.tensor);
+  if (!job.given.contains("batch.head_rows")) job.batch.head_rows = head_rows(tokens, vocab);
+  if (job.batch.head_rows <= tokens) return ok_status();
+  return error(Code::kBadConfig,
+               "batch.head_rows = {}, but a microbatch has {} tokens: write {} at most, or leave "
+               "it out",
+               job.batch.head_rows, tokens, tokens);
+}
+
 Status complete_job(JobFile& job, int64_t tokenizer_vocab) {
   if (!job.given.contains("run.name")) job.run.name = stem_of(job.path);
   if (!job.given.contains("batch.lanes")) job.batch.lanes = job.batch.num_microbatches();
@@ -122,7 +135,7 @@ Status complete_job(JobFile& job, int64_t tokenizer_vocab) {
                  "model.tied out, or write model.family = \"llama\"");
   }
   LEASEHOLD_ASSIGN_OR_RETURN(job.model, complete_model_config(job.model));
-  return ok_status();
+  return complete_head_rows(job);
 }
 
 Result<JobFile> load_job(FileSystem& files, const std::string& path,
@@ -151,9 +164,12 @@ std::map<std::string, std::string> identity_keys(const JobFile& job) {
   std::map<std::string, std::string> identity;
   for (const JobKey& key : job_keys()) {
     if (!key.identity) continue;
-    const std::string text = job_value_text(key, job);
-    if (key.identity_without.empty() || text != key.identity_without)
-      identity[key.full_name()] = text;
+    const std::string text =
+        key.identity_text == nullptr ? job_value_text(key, job) : key.identity_text(job);
+    const bool is_left_out = key.identity_text == nullptr
+                                 ? !key.identity_without.empty() && text == key.identity_without
+                                 : text.empty();
+    if (!is_left_out) identity[key.full_name()] = text;
   }
   return identity;
 }

@@ -37,6 +37,7 @@ struct BatchSection {
   int64_t sequences = 0;   // per step, over all ranks
   int64_t microbatch = 1;  // sequences in one forward and backward
   int64_t lanes = 0;       // 0 until complete_job
+  int64_t head_rows = 0;   // 0 until complete_job
 
   int64_t num_microbatches() const { return sequences / microbatch; }  // M
 };

@@ -3,6 +3,7 @@
 
 #include "launch/job_schema.h"
 #include "launch/nearest_name.h"
+#include "models/head_rows.h"
 
 namespace leasehold {
 
@@ -23,6 +24,15 @@ constexpr double kMaxSeconds = 7 * 86400;
 // More ranks than anybody has, but few enough that products of two of them are exact.
 constexpr double kMaxRanks = 1 << 20;
 constexpr double kMaxKept = 1 << 30;
+
+// Runs that began before the key was known have the rows of then, and no word of it.
+std::string head_rows_identity(const JobFile& job) {
+  const int64_t earlier =
+      earlier_head_rows(job.batch.microbatch * job.model.sequence,
+                        std::max<int64_t>(1, job.model.vocab / job.parallel.tensor));
+  if (job.batch.head_rows == earlier) return "";
+  return fmt::format("{} ({} in versions that did not record it)", job.batch.head_rows, earlier);
+}
 
 #define LEASEHOLD_SLOT(member) [](JobFile& job) -> JobSlot { return &job.member; }
 
@@ -223,6 +233,18 @@ const JobKey kKeys[] = {
      .range = from_to(1, kMaxSequences),
      .computed_default = "M"},
 
+    {.table = "batch",
+     .name = "head_rows",
+     .slot = LEASEHOLD_SLOT(batch.head_rows),
+     .meaning = "Rows of a microbatch whose logits exist at a time; they decide the order of sums. "
+                "More take memory, fewer take time. To continue a run that an earlier version "
+                "began, write what the refusal names.",
+     .identity = true,
+     .identity_text = head_rows_identity,
+     .range = at_least(1),
+     .computed_default =
+         "all; as many equal chunks of whole 128 rows as keep one within 2^26 logits, or within "
+         "2048 rows and 2^28 logits, whichever is more"},
     {.table = "optimizer",
      .name = "lr",
      .slot = LEASEHOLD_SLOT(optimizer.lr),

@@ -56,7 +56,7 @@ using StageSizes = std::vector<std::vector<ArenaSize>>;
 // buffers, and the first rank never has fewer lanes than average.
 Result<StageSizes> forecast_stages(const JobFile& job, const MeshShape& shape,
                                    ComputeDevice& compute) {
-  const ModelSource source = gpt_source(job.model);
+  const ModelSource source = gpt_source(job.model, job.batch.head_rows);
   const EngineOptions options = make_engine_options(job);
   StageSizes stages;
   for (int stage = 0; stage < shape.pipeline; ++stage) {
@@ -252,7 +252,7 @@ Status run_train(const TrainCommand& command, ProcessGroup& processes, DrainRequ
     return agree(world, *stream, printed, after_group_timeout(timeout_s));
   }
   const MeshShape shape = make_mesh_shape(job.parallel, num_ranks);
-  const ModelSource source = gpt_source(job.model);
+  const ModelSource source = gpt_source(job.model, job.batch.head_rows);
   const EngineOptions engine_options = make_engine_options(job);
   auto meshed = Mesh::create(world, shape, compute.make_group);
   LEASEHOLD_RETURN_IF_ERROR(

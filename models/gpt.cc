@@ -23,13 +23,14 @@ struct GptSaved : Saved {
 
 class Gpt : public Module {
  public:
-  Gpt(const ModelConfig& config, ParameterTable& parameters, int64_t begin, int64_t end)
+  Gpt(const ModelConfig& config, ParameterTable& parameters, int64_t begin, int64_t end,
+      int64_t head_rows)
       : Module("gpt"), C_(config.hidden), first_(begin == 0), last_(end == num_units(config)) {
     for (int64_t i = begin; i < end; ++i) {
       if (i == 0) {
         units_.push_back(std::make_unique<Embedding>(config, parameters, "embedding"));
       } else if (i == num_units(config) - 1) {
-        units_.push_back(std::make_unique<Head>(config, parameters, "head"));
+        units_.push_back(std::make_unique<Head>(config, parameters, "head", head_rows));
       } else {
         units_.push_back(
             std::make_unique<Block>(config, parameters, "blocks." + std::to_string(i - 1)));
@@ -109,27 +110,28 @@ class Gpt : public Module {
 
 }  // namespace
 
-Result<std::unique_ptr<Module>> create_gpt(const ModelConfig& config, ParameterTable& parameters) {
-  return create_gpt_stage(config, parameters, 0, num_units(config));
+Result<std::unique_ptr<Module>> create_gpt(const ModelConfig& config, ParameterTable& parameters,
+                                           int64_t head_rows) {
+  return create_gpt_stage(config, parameters, 0, num_units(config), head_rows);
 }
 
 Result<std::unique_ptr<Module>> create_gpt_stage(const ModelConfig& config,
                                                  ParameterTable& parameters, int64_t begin,
-                                                 int64_t end) {
+                                                 int64_t end, int64_t head_rows) {
   LEASEHOLD_ASSIGN_OR_RETURN(const ModelConfig complete, complete_model_config(config));
   if (complete != config)
     return error(Code::kBadConfig, "a model was asked for whose configuration is not complete");
   LEASEHOLD_CHECK(0 <= begin && begin < end && end <= num_units(config), "units {} to {} of {}",
                   begin, end, num_units(config));
-  return std::unique_ptr<Module>(new Gpt(config, parameters, begin, end));
+  return std::unique_ptr<Module>(new Gpt(config, parameters, begin, end, head_rows));
 }
 
-ModelSource gpt_source(const ModelConfig& config) {
+ModelSource gpt_source(const ModelConfig& config, int64_t head_rows) {
   return {.parameters = describe_parameters(config),
           .units = describe_units(config),
           .width = config.hidden,
-          .create = [config](ParameterTable& parameters, int64_t begin, int64_t end) {
-            return create_gpt_stage(config, parameters, begin, end);
+          .create = [=](ParameterTable& parameters, int64_t begin, int64_t end) {
+            return create_gpt_stage(config, parameters, begin, end, head_rows);
           }};
 }
 

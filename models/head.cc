@@ -5,10 +5,16 @@
 #include <algorithm>
 
 #include "models/boundaries.h"
+#include "models/head_rows.h"
 
 namespace leasehold {
 
 namespace {
+
+// Elements that rows of logits are a multiple of apart. Products and cross entropy run on aligned
+// rows at full speed, and an odd vocabulary (GPT-2's 50257) would make every second row begin in
+// the middle of a word.
+constexpr int64_t kRowUnit = 64;
 
 struct HeadSaved : Saved {
   bool training = false;
@@ -18,7 +24,7 @@ struct HeadSaved : Saved {
   Tensor normalised;  // (M, C); in backward its rows become their own gradient, chunk by chunk
   Norm::Statistics statistics;
   Boundary boundary;
-  Tensor logits;           // (rows_per_chunk, V)
+  Tensor logits;           // (rows_per_chunk, V), rows a multiple of kRowUnit apart
   Tensor loss_statistics;  // (t rows_per_chunk 3) f64; absent with one rank
   Tensor chunk_loss;       // (1) f64
   Tensor loss_workspace;   // u8
@@ -60,19 +66,13 @@ void add_loss(StepContext& context, HeadSaved& saved, Tensor logits, int64_t beg
 
 }  // namespace
 
-int64_t Head::rows_per_chunk(int64_t N, int64_t V, int64_t largest_chunk) {
-  const int64_t largest_rows = std::max<int64_t>(1, largest_chunk / V);
-  const int64_t num_chunks = (N + largest_rows - 1) / largest_rows;
-  return (N + num_chunks - 1) / num_chunks;
-}
-
 Head::Head(const ModelConfig& config, ParameterTable& parameters, const std::string& name,
-           int64_t largest_chunk)
+           int64_t chunk_rows)
     : Module(name),
       norm_(config, parameters, "norm"),
       table_(&parameters.at(config.tied ? "embedding.token.weight" : name + ".weight")),
       slot_(config.tied ? 1 : 0),
-      largest_chunk_(largest_chunk) {
+      chunk_rows_(chunk_rows) {
   add_uses(norm_.parameters());
   add_use(*table_, slot_);
   mark_as_unit();
@@ -85,12 +85,14 @@ std::unique_ptr<Saved> Head::prepare(const PrepareContext& context) const {
                 C = table_->local_shape()[1], t = num_tensor_ranks(context.tensor);
   saved->training = context.training;
   // A text that grows wants the logits of its end alone.
-  saved->rows_per_chunk = rows_per_chunk(context.remembered > 0 ? context.B : N, V, largest_chunk_);
+  const int64_t rows = context.remembered > 0 ? context.B : N;
+  saved->rows_per_chunk = chunk_rows_ > 0 ? std::min(rows, chunk_rows_) : head_rows(rows, V);
   const int64_t mark = context.scratch.mark();
   saved->normalised = context.scratch.allocate(dtype, {shard_rows(context), C});
   saved->statistics = norm_.allocate_statistics(context, context.scratch);
   saved->boundary = Boundary(context, C);
-  saved->logits = context.scratch.allocate(dtype, {saved->rows_per_chunk, V});
+  const int64_t row_stride = (V + kRowUnit - 1) / kRowUnit * kRowUnit;
+  saved->logits = context.scratch.allocate(dtype, {saved->rows_per_chunk, row_stride}).columns(V);
   if (t > 1)
     saved->loss_statistics = context.scratch.allocate(DType::kF64, {t * saved->rows_per_chunk * 3});
   saved->chunk_loss = context.scratch.allocate(DType::kF64, {1});

@@ -22,14 +22,9 @@ namespace leasehold {
 // in place, and uses that at once.
 class Head : public Module {
  public:
-  // Rows are cut into as few equal chunks as keep a chunk's logits within this many elements (256
-  // MiB of fp32): a cut costs another pass over the table's gradient.
-  static constexpr int64_t kLargestChunk = int64_t{1} << 26;
-  static int64_t rows_per_chunk(int64_t N, int64_t V, int64_t largest_chunk = kLargestChunk);
-
-  // `largest_chunk` is for tests.
+  // `chunk_rows`: of logits that exist at a time, 0: head_rows() (models/head_rows.h).
   Head(const ModelConfig& config, ParameterTable& parameters, const std::string& name,
-       int64_t largest_chunk = kLargestChunk);
+       int64_t chunk_rows = 0);
 
   std::unique_ptr<Saved> prepare(const PrepareContext& context) const override;
 
@@ -42,7 +37,7 @@ class Head : public Module {
   Norm norm_;
   Parameter* table_;  // (V, C)
   int slot_;          // of its gradient
-  int64_t largest_chunk_;
+  int64_t chunk_rows_;
 };
 
 }  // namespace leasehold

@@ -24,9 +24,13 @@ class Checker {
   void is(const char* name, const Tensor& tensor, const Shape& shape, DType dtype) const {
     LEASEHOLD_CHECK(tensor.present(), "{}: {} is absent, expected {} {}", operation_, name,
                     dtype_name(dtype), shape.to_string());
-    LEASEHOLD_CHECK(tensor.dtype() == dtype && tensor.shape() == shape,
-                    "{}: {} is {} {}, expected {} {}", operation_, name, dtype_name(tensor.dtype()),
-                    tensor.shape().to_string(), dtype_name(dtype), shape.to_string());
+    has_type(name, tensor, shape, dtype);
+    LEASEHOLD_CHECK(tensor.is_dense(), "{}: {} has rows that begin {} elements apart", operation_,
+                    name, tensor.row_stride());
+  }
+  // Of dtype(), dense or with rows that lie further apart: [r] in the contract.
+  void is_rows(const char* name, const Tensor& tensor, const Shape& shape) const {
+    has_type(name, tensor, shape, dtype_);
   }
   void is_or_absent(const char* name, const Tensor& tensor, const Shape& shape) const {
     if (tensor.present()) is(name, tensor, shape);
@@ -72,9 +76,16 @@ class Checker {
         "{}: {} is {}, expected {}, {} or F64", operation_, name,
         tensor.present() ? dtype_name(dtype) : "absent", dtype_name(dtype_),
         dtype_name(gradient_dtype_));
+    LEASEHOLD_CHECK(tensor.is_dense(), "{}: {} is not dense", operation_, name);
   }
 
  private:
+  void has_type(const char* name, const Tensor& tensor, const Shape& shape, DType dtype) const {
+    LEASEHOLD_CHECK(tensor.dtype() == dtype && tensor.shape() == shape,
+                    "{}: {} is {} {}, expected {} {}", operation_, name, dtype_name(tensor.dtype()),
+                    tensor.shape().to_string(), dtype_name(dtype), shape.to_string());
+  }
+
   const char* operation_;
   DType dtype_;
   DType gradient_dtype_;
@@ -165,7 +176,12 @@ void Kernels::linear_forward(Stream& stream, Tensor x, Tensor weight, Tensor bia
   check.is_or_absent("bias", bias, {O});
   if (activation == Activation::kNone) check.is_absent("pre", pre, "there is no activation");
   check.is_or_absent("pre", pre, {N, O});
-  check.is("y", y, {N, O});
+  if (bias.present() || activation != Activation::kNone) {
+    check.is("y", y, {N, O});
+  } else {
+    check.has_dims("y", y, 2);
+    check.is_rows("y", y, {N, O});
+  }
   do_linear_forward(stream, x, weight, bias, activation, pre, y);
 }
 
@@ -175,7 +191,7 @@ void Kernels::linear_backward_input(Stream& stream, Tensor dy, Tensor weight, Ac
   check.has_dims("dy", dy, 2);
   check.has_dims("weight", weight, 2);
   const int64_t N = dy.dim(0), O = dy.dim(1), K = weight.dim(1);
-  check.is("dy", dy, {N, O});
+  check.is_rows("dy", dy, {N, O});
   check.is("weight", weight, {O, K});
   if (activation == Activation::kNone) {
     check.is_absent("pre", pre, "there is no activation");
@@ -194,7 +210,11 @@ void Kernels::linear_backward_weight(Stream& stream, Tensor dy, Tensor x, Tensor
   check.has_dims("dy", dy, 2);
   check.has_dims("x", x, 2);
   const int64_t N = dy.dim(0), O = dy.dim(1), K = x.dim(1);
-  check.is("dy", dy, {N, O});
+  if (dbias.present()) {
+    check.is("dy", dy, {N, O});
+  } else {
+    check.is_rows("dy", dy, {N, O});
+  }
   check.is("x", x, {N, K});
   check.is_gradient("dweight", dweight, {O, K});
   check.is_gradient_or_absent("dbias", dbias, {O});
@@ -387,7 +407,7 @@ void Kernels::cross_entropy(Stream& stream, Tensor logits, Tensor targets, float
   const Checker check("cross_entropy", *this);
   check.has_dims("logits", logits, 2);
   const int64_t N = logits.dim(0), V = logits.dim(1);
-  check.is("logits", logits, {N, V});
+  check.is_rows("logits", logits, {N, V});
   check.is("targets", targets.num_elements() == N ? targets.reshape({N}) : targets, {N},
            DType::kI32);
   check.is("loss", loss, {1}, DType::kF64);
@@ -401,7 +421,7 @@ void Kernels::cross_entropy_statistics(Stream& stream, Tensor logits, Tensor tar
   const Checker check("cross_entropy_statistics", *this);
   check.has_dims("logits", logits, 2);
   const int64_t N = logits.dim(0);
-  check.is("logits", logits, {N, logits.dim(1)});
+  check.is_rows("logits", logits, {N, logits.dim(1)});
   check.is("targets", targets, {N}, DType::kI32);
   check.is_valid(shard);
   check.is("statistics", statistics, {N, 3}, DType::kF64);
@@ -423,7 +443,7 @@ void Kernels::cross_entropy_from_statistics(Stream& stream, Tensor statistics, T
   } else {
     check.has_dims("logits", logits, 2);
     V = logits.dim(1);
-    check.is("logits", logits, {N, V});
+    check.is_rows("logits", logits, {N, V});
   }
   check.is("loss", loss, {1}, DType::kF64);
   check.has_workspace(workspace, cross_entropy_workspace_bytes(N, V));
@@ -471,22 +491,45 @@ void Kernels::squared_norms(Stream& stream, Tensor x, float scale, Tensor sums) 
   do_squared_norms(stream, x, scale, sums);
 }
 
-void Kernels::adamw(Stream& stream, const AdamWStep& step, Tensor parameter, Tensor gradient,
-                    Tensor m, Tensor v, Tensor working) {
+void Kernels::check_adamw(const AdamWStep& step, const AdamWTensors& of) const {
   const Checker check("adamw", *this);
+  const Tensor& parameter = of.parameter;
   check.is_gradient("parameter", parameter, parameter.shape());
-  check.is_gradient("gradient", gradient, parameter.shape());
-  check.is_gradient("m", m, parameter.shape());
-  check.is_gradient("v", v, parameter.shape());
+  check.is_gradient("gradient", of.gradient, parameter.shape());
+  check.is_gradient("m", of.m, parameter.shape());
+  check.is_gradient("v", of.v, parameter.shape());
   LEASEHOLD_CHECK(step.correction1 > 0 && step.correction2 > 0,
                   "adamw: corrections {} and {} are not positive", step.correction1,
                   step.correction2);
   if (dtype() == gradient_dtype()) {
-    check.is_absent("working", working, "weights are computed with as they are kept");
+    check.is_absent("working", of.working, "weights are computed with as they are kept");
   } else {
-    check.is_or_absent("working", working, parameter.shape());
+    check.is_or_absent("working", of.working, parameter.shape());
   }
+}
+
+void Kernels::adamw(Stream& stream, const AdamWStep& step, Tensor parameter, Tensor gradient,
+                    Tensor m, Tensor v, Tensor working) {
+  check_adamw(step, {parameter, gradient, m, v, working});
   do_adamw(stream, step, parameter, gradient, m, v, working);
+}
+
+void Kernels::adamw_all(Stream& stream, const AdamWStep& decayed, const AdamWStep& plain,
+                        std::span<const AdamWTensors> all) {
+  for (const AdamWTensors& of : all) {
+    check_adamw(of.decays ? decayed : plain, of);
+    LEASEHOLD_CHECK(of.working.present() == all.front().working.present(),
+                    "adamw: some have working copies, and others none");
+  }
+  do_adamw_all(stream, decayed, plain, all);
+}
+
+void Kernels::do_adamw_all(Stream& stream, const AdamWStep& decayed, const AdamWStep& plain,
+                           std::span<const AdamWTensors> all) {
+  for (const AdamWTensors& of : all) {
+    do_adamw(stream, of.decays ? decayed : plain, of.parameter, of.gradient, of.m, of.v,
+             of.working);
+  }
 }
 
 }  // namespace leasehold

@@ -6,8 +6,10 @@
 // channels of a linear, V vocabulary, H heads, G kv heads, R = H / G query heads per kv head, D
 // head dimension.
 //
-// Rules for all: tensors are dense and row-major; "(…) or absent" allows the empty Tensor; outputs
-// never alias inputs unless said; results do not depend on the number of threads, on which rank
+// Rules for all: tensors are dense and row-major, but for those marked [r], whose rows may lie
+// further apart (Tensor::columns): what lies between the rows is neither read nor written, and bits
+// may depend on the distance. "(…) or absent" allows the empty Tensor; outputs never alias inputs
+// unless said; results do not depend on the number of threads, on which rank
 // computes, or on what lies in output buffers before (kOverwrite) and contain no atomics.
 // `workspace` is scratch of at least the stated size, used by this call alone until the stream
 // passed it. Shapes and dtypes are checked by the public functions (LEASEHOLD_CHECK); the virtual
@@ -23,6 +25,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 
 #include "runtime/base/random.h"
 #include "runtime/device/device.h"
@@ -94,6 +97,13 @@ struct AdamWStep {
   double gradient_scale = 1, clip_scale = 1;
 };
 
+// What adamw updates in one call among several, all flat and of one extent.
+struct AdamWTensors {
+  Tensor parameter, gradient, m, v;
+  Tensor working = {};
+  bool decays = false;
+};
+
 class Kernels {
  public:
   static constexpr int64_t kChunk = 4096;  // elements per chunk of squared_norms
@@ -109,6 +119,9 @@ class Kernels {
   // One line that names everything besides the inputs that decides bits: BLAS version and core,
   // instruction set, tile sizes. Part of the arithmetic class.
   virtual std::string arithmetic_class() const = 0;
+  // Raised when sums that no digest of a few rows shows (train/arithmetic_class.h) are added in
+  // another order. 0: they never were.
+  virtual uint64_t order_of_sums() const { return 0; }
   // What was chosen while running and decides bits (the algorithms of matrix products, by shape),
   // as text (algorithm_choices.h) of one library; empty where nothing ever is. use_algorithms()
   // takes such a text over and forgets what was chosen here: kBadConfig, and nothing changed, where
@@ -119,18 +132,19 @@ class Kernels {
   // text.
   virtual int64_t num_choices() const { return 0; }
 
-  // y (N, O) = activation(x (N, K) weight (O, K)^T + bias (O) or absent). With kGelu `pre` (N, O)
-  // receives the value before the activation, for backward; it may be absent when no backward
-  // follows. The activation is of the value that is not rounded yet: y has the same bits with and
-  // without `pre`, but in bf16 on a GPU, where an algorithm is chosen for either.
+  // y (N, O) [r] = activation(x (N, K) weight (O, K)^T + bias (O) or absent). y is dense where
+  // there is a bias or an activation. With kGelu `pre` (N, O) receives the value before the
+  // activation, for backward; it may be absent when no backward follows. The activation is of the
+  // value that is not rounded yet: y has the same bits with and without `pre`, but in bf16 on a
+  // GPU, where an algorithm is chosen for either.
   void linear_forward(Stream& stream, Tensor x, Tensor weight, Tensor bias, Activation activation,
                       Tensor pre, Tensor y);
-  // dx (N, K) = dy (N, O) weight (O, K); with kGelu then times gelu'(pre (N, K)), pre being what
-  // the earlier linear kept. kAccumulate adds to dx (not with kGelu).
+  // dx (N, K) = dy (N, O) [r] weight (O, K); with kGelu then times gelu'(pre (N, K)), pre being
+  // what the earlier linear kept. kAccumulate adds to dx (not with kGelu).
   void linear_backward_input(Stream& stream, Tensor dy, Tensor weight, Activation activation,
                              Tensor pre, Tensor dx, Write write);
   // dweight (O, K) [g] = dy^T x; dbias (O) [g] or absent = column sums of dy, rows in a fixed tree
-  // or order.
+  // or order. dy (N, O) [r] is dense where dbias is wanted.
   void linear_backward_weight(Stream& stream, Tensor dy, Tensor x, Tensor dweight, Tensor dbias,
                               Write write);
 
@@ -219,7 +233,7 @@ class Kernels {
   virtual int64_t attention_cached_workspace_bytes(const AttentionShape& shape,
                                                    int64_t positions) const;
 
-  // loss (1) f64 = sum over rows of log_sum_exp(logits (N, V) row) - logits[target], rows with
+  // loss (1) f64 = sum over rows of log_sum_exp(logits (N, V) [r] row) - logits[target], rows with
   // target < 0 left out, in double and in a fixed order. With gradient_scale != 0 the logits are
   // replaced by gradient_scale * (softmax - onehot), zero in rows left out; with 0 they are left as
   // they are. In bf16 the gradient is rounded, exponentials before it are not. A target of V or
@@ -230,7 +244,7 @@ class Kernels {
 
   // The same in two calls where the vocabulary is cut over ranks, which exchange their statistics
   // between the calls; with one shard, the same bits.
-  // statistics (N, 3) f64 of the logits (N, V) here, per row: the largest logit, the sum of
+  // statistics (N, 3) f64 of the logits (N, V) [r] here, per row: the largest logit, the sum of
   // exp(logit - largest), in a fixed order, and the target's logit, 0 where another shard has it.
   // All 0 in rows left out. With for_gradient the logits become what the second call makes the
   // gradient of, which is the implementation's choice (exponentials, or the logits as they are);
@@ -239,8 +253,9 @@ class Kernels {
                                 const VocabularyShard& shard, bool for_gradient, Tensor statistics);
   // loss (1) as cross_entropy's, from the statistics (shard.count, N, 3) of all shards in their
   // order, which sums over shards keep: ranks that are given the same compute the same bits. With
-  // gradient_scale != 0, `logits` (N, V) holds what cross_entropy_statistics(for_gradient) left,
-  // and becomes the gradient; with 0 it must be absent. workspace: cross_entropy_workspace_bytes.
+  // gradient_scale != 0, `logits` (N, V) [r] holds what cross_entropy_statistics(for_gradient)
+  // left, and becomes the gradient; with 0 it must be absent. workspace:
+  // cross_entropy_workspace_bytes.
   void cross_entropy_from_statistics(Stream& stream, Tensor statistics, Tensor targets,
                                      const VocabularyShard& shard, float gradient_scale,
                                      Tensor logits, Tensor loss, Tensor workspace);
@@ -264,6 +279,10 @@ class Kernels {
   // rounded to nearest even; it may be absent, and must be where the two are the same.
   void adamw(Stream& stream, const AdamWStep& step, Tensor parameter, Tensor gradient, Tensor m,
              Tensor v, Tensor working = {});
+  // As adamw of each, the same bits: with `decayed` where it decays, else with `plain`. None
+  // overlaps another; all have working copies or none has. A GPU takes many in one launch.
+  void adamw_all(Stream& stream, const AdamWStep& decayed, const AdamWStep& plain,
+                 std::span<const AdamWTensors> all);
 
  protected:
   virtual void do_linear_forward(Stream&, Tensor x, Tensor weight, Tensor bias, Activation,
@@ -316,6 +335,12 @@ class Kernels {
   virtual void do_squared_norms(Stream&, Tensor x, float scale, Tensor sums) = 0;
   virtual void do_adamw(Stream&, const AdamWStep&, Tensor parameter, Tensor gradient, Tensor m,
                         Tensor v, Tensor working) = 0;
+  // By do_adamw, unless an implementation knows better.
+  virtual void do_adamw_all(Stream&, const AdamWStep& decayed, const AdamWStep& plain,
+                            std::span<const AdamWTensors> all);
+
+ private:
+  void check_adamw(const AdamWStep& step, const AdamWTensors& tensors) const;
 };
 
 class CpuDevice;

@@ -28,6 +28,9 @@ void check_blas_extents(const Tensor& tensor) {
     LEASEHOLD_CHECK(extent <= std::numeric_limits<blasint>::max(), "{} is too large for OpenBLAS",
                     tensor.shape().to_string());
   }
+  LEASEHOLD_CHECK(tensor.row_stride() <= std::numeric_limits<blasint>::max(),
+                  "rows that begin {} elements apart are too far apart for OpenBLAS",
+                  tensor.row_stride());
 }
 
 // E: float or Bf16.
@@ -81,23 +84,24 @@ class CpuKernels : public Kernels {
   void do_linear_forward(Stream& stream, Tensor x, Tensor weight, Tensor bias,
                          Activation activation, Tensor pre, Tensor y) override {
     check_blas_extents(y);
-    enqueue(stream, cpu::LinearForward<E>{x.dim(0), x.dim(1), weight.dim(0), elements(x),
-                                          elements(weight), elements(bias), activation,
+    enqueue(stream, cpu::LinearForward<E>{x.dim(0), x.dim(1), weight.dim(0), y.row_stride(),
+                                          elements(x), elements(weight), elements(bias), activation,
                                           elements(pre), elements(y), panels_.data()});
   }
   void do_linear_backward_input(Stream& stream, Tensor dy, Tensor weight, Activation activation,
                                 Tensor pre, Tensor dx, Write write) override {
     check_blas_extents(dy);
-    enqueue(stream, cpu::LinearBackwardInput<E>{
-                        dy.dim(0), weight.dim(1), weight.dim(0), elements(dy), elements(weight),
-                        activation, elements(pre), elements(dx), write, panels_.data()});
+    enqueue(stream,
+            cpu::LinearBackwardInput<E>{dy.dim(0), weight.dim(1), weight.dim(0), dy.row_stride(),
+                                        elements(dy), elements(weight), activation, elements(pre),
+                                        elements(dx), write, panels_.data()});
   }
   void do_linear_backward_weight(Stream& stream, Tensor dy, Tensor x, Tensor dweight, Tensor dbias,
                                  Write write) override {
     check_blas_extents(dy);
-    enqueue(stream,
-            cpu::LinearBackwardWeight<E>{dy.dim(0), x.dim(1), dy.dim(1), elements(dy), elements(x),
-                                         floats(dweight), floats(dbias), write, panels_.data()});
+    enqueue(stream, cpu::LinearBackwardWeight<E>{dy.dim(0), x.dim(1), dy.dim(1), dy.row_stride(),
+                                                 elements(dy), elements(x), floats(dweight),
+                                                 floats(dbias), write, panels_.data()});
   }
 
   void do_layer_norm_forward(Stream& stream, Tensor x, Tensor delta, const Dropout& dropout,
@@ -189,25 +193,26 @@ class CpuKernels : public Kernels {
 
   void do_cross_entropy(Stream& stream, Tensor logits, Tensor targets, float gradient_scale,
                         Tensor loss, Tensor workspace) override {
-    enqueue(stream, cpu::CrossEntropy<E>{logits.dim(0), logits.dim(1), elements(logits),
-                                         targets.as<int32_t>(), gradient_scale, loss.as<double>(),
-                                         workspace.data()});
+    enqueue(stream, cpu::CrossEntropy<E>{logits.dim(0), logits.dim(1), logits.row_stride(),
+                                         elements(logits), targets.as<int32_t>(), gradient_scale,
+                                         loss.as<double>(), workspace.data()});
   }
 
   void do_cross_entropy_statistics(Stream& stream, Tensor logits, Tensor targets,
                                    const VocabularyShard& shard, bool for_gradient,
                                    Tensor statistics) override {
-    enqueue(stream, cpu::CrossEntropyStatistics<E>{logits.dim(0), logits.dim(1), shard,
-                                                   elements(logits), targets.as<int32_t>(),
-                                                   for_gradient, statistics.as<double>()});
+    enqueue(stream, cpu::CrossEntropyStatistics<E>{
+                        logits.dim(0), logits.dim(1), logits.row_stride(), shard, elements(logits),
+                        targets.as<int32_t>(), for_gradient, statistics.as<double>()});
   }
   void do_cross_entropy_from_statistics(Stream& stream, Tensor statistics, Tensor targets,
                                         const VocabularyShard& shard, float gradient_scale,
                                         Tensor logits, Tensor loss, Tensor workspace) override {
     enqueue(stream, cpu::CrossEntropyFromStatistics<E>{
-                        statistics.dim(1), logits.present() ? logits.dim(1) : 0, shard,
-                        statistics.as<double>(), targets.as<int32_t>(), gradient_scale,
-                        elements(logits), loss.as<double>(), workspace.data()});
+                        statistics.dim(1), logits.present() ? logits.dim(1) : 0,
+                        logits.present() ? logits.row_stride() : 0, shard, statistics.as<double>(),
+                        targets.as<int32_t>(), gradient_scale, elements(logits), loss.as<double>(),
+                        workspace.data()});
   }
 
   void do_add(Stream& stream, Tensor left, Tensor right, Tensor result) override {

@@ -22,6 +22,7 @@ constexpr int kRevision = 1;
 template <typename E>
 struct LinearForward {
   int64_t N, K, O;
+  int64_t y_stride;
   const E *x, *weight, *bias;
   Activation activation;
   E *pre, *y;
@@ -30,6 +31,7 @@ struct LinearForward {
 template <typename E>
 struct LinearBackwardInput {
   int64_t N, K, O;
+  int64_t dy_stride;
   const E *dy, *weight;
   Activation activation;
   const E* pre;
@@ -40,6 +42,7 @@ struct LinearBackwardInput {
 template <typename E>
 struct LinearBackwardWeight {
   int64_t N, K, O;
+  int64_t dy_stride;
   const E *dy, *x;
   float *dweight, *dbias;
   Write write;
@@ -212,7 +215,7 @@ int64_t attention_backward_workspace_bytes(const AttentionShape& shape, int num_
 // kernels_cpu_cross_entropy.cc. Targets beyond the whole vocabulary throw StatusError.
 template <typename E>
 struct CrossEntropy {
-  int64_t N, V;
+  int64_t N, V, stride;
   E* logits;
   const int32_t* targets;
   float gradient_scale;
@@ -221,7 +224,7 @@ struct CrossEntropy {
 };
 template <typename E>
 struct CrossEntropyStatistics {
-  int64_t N, V;
+  int64_t N, V, stride;
   VocabularyShard shard;
   E* logits;
   const int32_t* targets;
@@ -230,7 +233,7 @@ struct CrossEntropyStatistics {
 };
 template <typename E>
 struct CrossEntropyFromStatistics {
-  int64_t N, V;
+  int64_t N, V, stride;
   VocabularyShard shard;
   const double* statistics;
   const int32_t* targets;

@@ -75,7 +75,7 @@ void make_gradient(Bf16* row, int64_t V, int64_t target, float largest, float fa
 // that the second-level cache holds.
 template <typename E>
 double run_row(const CrossEntropy<E>& work, int64_t index) {
-  E* row = work.logits + index * work.V;
+  E* row = work.logits + index * work.stride;
   const int32_t target = work.targets[index];
   const bool wants_gradient = work.gradient_scale != 0;
   if (target < 0) {
@@ -95,7 +95,7 @@ double run_row(const CrossEntropyStatistics<E>& work, int64_t index) {
   const int32_t target = work.targets[index];
   RowStatistics statistics{};
   if (target >= 0) {
-    statistics = measure_row(work.logits + index * work.V, work.V,
+    statistics = measure_row(work.logits + index * work.stride, work.V,
                              target - work.shard.index * work.V, work.for_gradient);
   }
   double* out = work.statistics + index * 3;
@@ -112,7 +112,7 @@ double rescale(double largest, double of_row) {
 
 template <typename E>
 double run_row(const CrossEntropyFromStatistics<E>& work, int64_t index) {
-  E* row = work.gradient_scale == 0 ? nullptr : work.logits + index * work.V;
+  E* row = work.gradient_scale == 0 ? nullptr : work.logits + index * work.stride;
   const int32_t target = work.targets[index];
   if (target < 0) {
     if (row != nullptr) std::fill_n(row, work.V, rounded<E>(0));

@@ -37,14 +37,14 @@ void run(ThreadPool& pool, const LinearForward<float>& work) {
   product.a = work.x, product.lda = work.K;
   product.b = work.weight, product.ldb = work.K;
   product.c = work.activation == Activation::kGelu && work.pre != nullptr ? work.pre : work.y,
-  product.ldc = work.O;
+  product.ldc = work.y_stride;
   run_tiles(pool, product, [&](const Tile& tile) { finish_forward(work, tile); });
 }
 
 void run(ThreadPool& pool, const LinearBackwardInput<float>& work) {
   Product product;
   product.M = work.N, product.N = work.K, product.K = work.O;
-  product.a = work.dy, product.lda = work.O;
+  product.a = work.dy, product.lda = work.dy_stride;
   product.b = work.weight, product.ldb = work.K;
   product.c = work.dx, product.ldc = work.K;
   product.beta = work.write == Write::kAccumulate ? 1.0F : 0.0F;
@@ -63,7 +63,7 @@ void run(ThreadPool& pool, const LinearBackwardWeight<float>& work) {
   Product product;
   product.transpose_a = Transpose::kYes;
   product.M = work.O, product.N = work.K, product.K = work.N;
-  product.a = work.dy, product.lda = work.O;
+  product.a = work.dy, product.lda = work.dy_stride;
   product.b = work.x, product.ldb = work.K;
   product.c = work.dweight, product.ldc = work.K;
   product.beta = work.write == Write::kAccumulate ? 1.0F : 0.0F;

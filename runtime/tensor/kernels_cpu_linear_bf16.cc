@@ -12,16 +12,16 @@ namespace {
 void finish_forward(const LinearForward<Bf16>& work, const Tile& tile, const TileResult& result) {
   for (int64_t i = 0; i < tile.num_rows; ++i) {
     float* sum = result.data + i * result.stride;
-    const int64_t begin = (tile.row + i) * work.O + tile.column;
+    const int64_t row = tile.row + i;
     if (work.bias != nullptr) {
       const Bf16* bias = work.bias + tile.column;
       for (int64_t j = 0; j < tile.num_columns; ++j) sum[j] += load(bias[j]);
     }
     if (work.pre != nullptr) {
-      Bf16* pre = work.pre + begin;
+      Bf16* pre = work.pre + row * work.O + tile.column;
       for (int64_t j = 0; j < tile.num_columns; ++j) pre[j] = rounded<Bf16>(sum[j]);
     }
-    Bf16* y = work.y + begin;
+    Bf16* y = work.y + row * work.y_stride + tile.column;
     if (work.activation == Activation::kGelu) {
       for (int64_t j = 0; j < tile.num_columns; ++j) y[j] = rounded<Bf16>(gelu(sum[j]));
     } else {
@@ -64,7 +64,7 @@ void run(ThreadPool& pool, const LinearForward<Bf16>& work) {
 void run(ThreadPool& pool, const LinearBackwardInput<Bf16>& work) {
   Bf16Product product;
   product.M = work.N, product.N = work.K, product.K = work.O;
-  product.a = work.dy, product.lda = work.O;
+  product.a = work.dy, product.lda = work.dy_stride;
   product.b = work.weight, product.ldb = work.K;
   run_tiles(pool, product, work.panels, [&](const Tile& tile, const TileResult& result) {
     finish_backward_input(work, tile, result);
@@ -76,7 +76,7 @@ void run(ThreadPool& pool, const LinearBackwardWeight<Bf16>& work) {
   Bf16Product product;
   product.transpose_a = Transpose::kYes;
   product.M = work.O, product.N = work.K, product.K = work.N;
-  product.a = work.dy, product.lda = work.O;
+  product.a = work.dy, product.lda = work.dy_stride;
   product.b = work.x, product.ldb = work.K;
   const TileGrid grid = plan_tiles(product);
   pool.run(grid.count(), [&](int64_t task, int worker) {

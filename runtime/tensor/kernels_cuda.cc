@@ -14,7 +14,7 @@ namespace leasehold {
 namespace {
 
 // Raised when a kernel's order of operations changes, since bits change with it.
-constexpr int kRevision = 1;
+constexpr int kRevision = 2;
 
 // task(element) with a value of a floating element type.
 template <typename Task>
@@ -66,6 +66,8 @@ std::string CudaKernels::arithmetic_class() const {
                      properties.name, properties.compute_capability_major,
                      properties.compute_capability_minor, linear_->arithmetic_class());
 }
+
+uint64_t CudaKernels::order_of_sums() const { return kRevision; }
 
 std::string CudaKernels::algorithms() const { return linear_->algorithms(); }
 
@@ -147,6 +149,31 @@ void CudaKernels::do_adamw(Stream& stream, const AdamWStep& step, Tensor paramet
     cuda::adamw(factors_of(step), elements<float>(parameter), elements<float>(gradient),
                 elements<float>(m), elements<float>(v), elements<__nv_bfloat16>(working),
                 parameter.num_elements(), handle);
+  });
+}
+
+void CudaKernels::do_adamw_all(Stream& stream, const AdamWStep& decayed, const AdamWStep& plain,
+                               std::span<const AdamWTensors> all) {
+  CudaStream::from(stream).enqueue([&](cudaStream_t handle) {
+    cuda::AdamWRanges ranges{.decayed = factors_of(decayed), .plain = factors_of(plain)};
+    const auto launch = [&] {
+      cuda::adamw(ranges, handle);
+      ranges.count = 0;
+      ranges.num_blocks = 0;
+    };
+    for (const AdamWTensors& of : all) {
+      if (of.parameter.num_elements() == 0) continue;
+      if (!ranges.add({.parameter = elements<float>(of.parameter),
+                       .gradient = elements<float>(of.gradient),
+                       .m = elements<float>(of.m),
+                       .v = elements<float>(of.v),
+                       .working = elements<__nv_bfloat16>(of.working),
+                       .count = of.parameter.num_elements(),
+                       .decays = of.decays}))
+        continue;
+      launch();
+    }
+    if (ranges.count > 0) launch();
   });
 }
 

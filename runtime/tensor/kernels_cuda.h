@@ -24,6 +24,7 @@ class CudaKernels : public CudaKernelSizes {
 
   const char* name() const override { return "cuda"; }
   std::string arithmetic_class() const override;
+  uint64_t order_of_sums() const override;
   std::string algorithms() const override;
   Status use_algorithms(const std::string& text) override;
   int64_t num_choices() const override;
@@ -82,6 +83,8 @@ class CudaKernels : public CudaKernelSizes {
   void do_squared_norms(Stream& stream, Tensor x, float scale, Tensor sums) override;
   void do_adamw(Stream& stream, const AdamWStep& step, Tensor parameter, Tensor gradient, Tensor m,
                 Tensor v, Tensor working) override;
+  void do_adamw_all(Stream& stream, const AdamWStep& decayed, const AdamWStep& plain,
+                    std::span<const AdamWTensors> all) override;
 
  private:
   CudaKernels(CudaDevice& device, DType dtype, std::unique_ptr<CudaLinear> linear);

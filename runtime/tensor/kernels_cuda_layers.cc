@@ -73,6 +73,7 @@ cuda::Logits<T> logits_of(Stream& stream, const Tensor& logits, int64_t N, const
                           const VocabularyShard& shard) {
   return {.N = N,
           .V = logits.present() ? logits.dim(1) : 0,
+          .stride = logits.present() ? logits.row_stride() : 0,
           .values = elements<T>(logits),
           .targets = targets.as<int32_t>(),
           .shard_index = shard.index,

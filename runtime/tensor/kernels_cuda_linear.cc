@@ -39,6 +39,8 @@ Epilogue forward_epilogue(bool has_bias, Activation activation, bool has_pre) {
   return has_bias ? Epilogue::kGeluBias : Epilogue::kGelu;
 }
 
+int64_t stride_of(const Tensor& rows) { return rows.is_dense() ? 0 : rows.row_stride(); }
+
 bool is_gelu(Epilogue epilogue) {
   return epilogue != Epilogue::kNone && epilogue != Epilogue::kBias &&
          epilogue != Epilogue::kBiasGradient;
@@ -62,7 +64,8 @@ class CudaLinearOf : public CudaLinear {
         .input = dtype_,
         .output = dtype_,
         .epilogue = forward_epilogue(bias.present(), activation, pre.present()),
-        .aligned = are_aligned({x.data(), weight.data(), bias.data(), pre.data(), y.data()})};
+        .aligned = are_aligned({x.data(), weight.data(), bias.data(), pre.data(), y.data()}),
+        .stride = stride_of(y)};
     const ProductOperands operands{x.data(), weight.data(), y.data(), bias.data(), pre.data()};
     enqueue(stream, [&](const Memory& memory) {
       if (is_whole(product))
@@ -85,15 +88,15 @@ class CudaLinearOf : public CudaLinear {
   void backward_input(Stream& stream, const Tensor& dy, const Tensor& weight, Activation activation,
                       const Tensor& pre, const Tensor& dx, Write write) override {
     const bool has_gelu = activation == Activation::kGelu;
-    const Product product{
-        .form = ProductForm::kInput,
-        .rows = dy.dim(0),
-        .columns = weight.dim(1),
-        .depth = weight.dim(0),
-        .input = dtype_,
-        .output = dtype_,
-        .epilogue = has_gelu ? Epilogue::kGeluGradient : Epilogue::kNone,
-        .aligned = are_aligned({dy.data(), weight.data(), pre.data(), dx.data()})};
+    const Product product{.form = ProductForm::kInput,
+                          .rows = dy.dim(0),
+                          .columns = weight.dim(1),
+                          .depth = weight.dim(0),
+                          .input = dtype_,
+                          .output = dtype_,
+                          .epilogue = has_gelu ? Epilogue::kGeluGradient : Epilogue::kNone,
+                          .aligned = are_aligned({dy.data(), weight.data(), pre.data(), dx.data()}),
+                          .stride = stride_of(dy)};
     const ProductOperands operands{dy.data(), weight.data(), dx.data(), nullptr, pre.data()};
     enqueue(stream, [&](const Memory& memory) {
       if (is_whole(product)) {
@@ -118,7 +121,8 @@ class CudaLinearOf : public CudaLinear {
                     .input = dtype_,
                     .output = DType::kF32,
                     .epilogue = dbias.present() ? Epilogue::kBiasGradient : Epilogue::kNone,
-                    .aligned = are_aligned({dy.data(), x.data(), dweight.data(), dbias.data()})};
+                    .aligned = are_aligned({dy.data(), x.data(), dweight.data(), dbias.data()}),
+                    .stride = stride_of(dy)};
     ProductOperands operands{dy.data(), x.data(), dweight.data(), dbias.data()};
     enqueue(stream, [&](const Memory& memory) {
       // cuBLASLt overwrites the gradient of the bias, also where it adds to that of the weight.
@@ -190,7 +194,9 @@ class CudaLinearOf : public CudaLinear {
                     kRowsBytes);
     for (int64_t row = 0; row < whole.rows; row += step) {
       const int64_t count = std::min(step, whole.rows - row);
-      const T* a = static_cast<const T*>(operands.a) + row * whole.depth;
+      const int64_t a_stride =
+          whole.form == ProductForm::kInput && whole.stride > 0 ? whole.stride : whole.depth;
+      const T* a = static_cast<const T*>(operands.a) + row * a_stride;
       Product product = whole;
       product.rows = count;
       product.output = DType::kF32;

@@ -1,6 +1,6 @@
-// A view of a dense row-major array in somebody else's memory: pointer, dtype, shape. Copying it
-// copies no element; an Arena (or a test's buffer) owns the memory. Trivially copyable, so that it
-// travels in kernel arguments.
+// A view of a row-major array in somebody else's memory: pointer, dtype, shape. Copying it copies
+// no element; an Arena (or a test's buffer) owns the memory. Trivially copyable, so that it travels
+// in kernel arguments. It is dense, but for what columns() makes.
 #pragma once
 
 #include <cstdint>
@@ -26,6 +26,9 @@ class Tensor {
   int64_t num_elements() const { return present_ ? shape_.num_elements() : 0; }
   int64_t size_bytes() const { return num_elements() * size_of(dtype_); }
   void* data() const { return data_; }
+  bool is_dense() const { return row_gap_ == 0; }
+  // Elements from the beginning of a row (along dim 0) to that of the next one.
+  int64_t row_stride() const;
 
   // The elements, checked against the dtype.
   template <typename T>
@@ -35,18 +38,21 @@ class Tensor {
     return static_cast<T*>(data_);
   }
 
-  // The same elements under another shape of as many elements.
+  // The same elements under another shape of as many elements. Of a dense tensor.
   Tensor reshape(const Shape& shape) const;
-  // Elements [begin, begin + count) of the flattened array, shape (count).
+  // Elements [begin, begin + count) of the flattened array, shape (count). Of a dense tensor.
   Tensor flat(int64_t begin, int64_t count) const;
   // Rows [begin, begin + count) along dim 0.
   Tensor rows(int64_t begin, int64_t count) const;
+  // The first `count` columns of a dense (N, W): (N, count) with rows that begin W apart.
+  Tensor columns(int64_t count) const;
 
  private:
   void* data_ = nullptr;
   Shape shape_;
   DType dtype_ = DType::kF32;
   bool present_ = false;
+  int64_t row_gap_ = 0;  // elements between the end of a row and the next one
 };
 
 }  // namespace leasehold

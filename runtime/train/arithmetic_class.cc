@@ -117,6 +117,12 @@ Status compare_arithmetic(const std::vector<OperationDigest>& mine, const std::s
                  "\"report\"",
                  operation, differing_parts(operation));
   }
+  if (compared && my_words.contains(kOrderOfSums) &&
+      kept.find(std::string(kOrderOfSums) + "=") == std::string::npos) {
+    return error(Code::kBadConfig,
+                 "the checkpoint was written by an earlier version of this program, whose kernels "
+                 "add in another order: resume with that one, or set run.identity = \"report\"");
+  }
   if (compared) return ok_status();
   return error(Code::kBadConfig,
                "the checkpoint does not say which bits the machine computes that wrote it: set "

@@ -13,6 +13,9 @@
 
 namespace leasehold {
 
+// Names Kernels::order_of_sums among the digests, where it is not 0.
+inline constexpr const char* kOrderOfSums = "order_of_sums";
+
 // What decides which operations the job uses and which code paths they take. Sizes are the model's;
 // a tensor rank computes its part of them.
 struct ArithmeticProbe {

@@ -55,6 +55,18 @@ class Prober {
     return result;
   }
 
+  // The same elements in rows that begin a multiple of 64 elements apart, as a head's logits do.
+  Tensor rows_apart(const Tensor& dense) {
+    constexpr int64_t kUnit = 64;
+    const int64_t N = dense.dim(0), V = dense.dim(1);
+    const Tensor result = allocate(dense.dtype(), {N, (V + kUnit - 1) / kUnit * kUnit}).columns(V);
+    for (int64_t row = 0; row < N && !counting(); ++row) {
+      const Tensor from = dense.rows(row, 1);
+      stream_.copy(result.rows(row, 1).data(), from.data(), from.size_bytes());
+    }
+    return result;
+  }
+
   Tensor tokens(int64_t rows, int64_t T, int64_t vocab) {
     const Tensor result = allocate(DType::kI32, Shape{rows, T});
     const Tensor host = host_.allocate(DType::kI32, Shape{rows, T});
@@ -76,11 +88,16 @@ class Prober {
       if (!output.present()) continue;
       LEASEHOLD_CHECK(output.size_bytes() <= output_bytes_.size_bytes(), "{}: {} bytes of output",
                       operation, output.size_bytes());
-      stream_.copy(output_bytes_.data(), output.data(), output.size_bytes());
+      copy_out(output);
       throw_if_error(stream_.synchronize(Deadline::after_s(timeout_s_)));
       digester.update(output_bytes_.data(), static_cast<size_t>(output.size_bytes()));
     }
     digests_.push_back({operation, digester.finish().low});
+  }
+
+  // What is compared as a digest is, and is none.
+  void record(const std::string& name, uint64_t value) {
+    if (!counting()) digests_.push_back({name, value});
   }
 
   // Digests values that the host computed.
@@ -95,6 +112,17 @@ class Prober {
   int64_t largest_bytes() const { return largest_bytes_; }  // of all that was allocated
 
  private:
+  // Into output_bytes_, without what lies between rows.
+  void copy_out(const Tensor& output) {
+    if (output.is_dense())
+      return stream_.copy(output_bytes_.data(), output.data(), output.size_bytes());
+    for (int64_t i = 0; i < output.dim(0); ++i) {
+      const Tensor row = output.rows(i, 1);
+      stream_.copy(static_cast<char*>(output_bytes_.data()) + i * row.size_bytes(), row.data(),
+                   row.size_bytes());
+    }
+  }
+
   Tensor allocate(DType dtype, const Shape& shape) {
     const Tensor tensor = arena_.allocate(dtype, shape);
     largest_bytes_ = std::max(largest_bytes_, tensor.size_bytes());

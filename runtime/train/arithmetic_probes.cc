@@ -192,7 +192,7 @@ void probe_attention(Prober& prober, const ArithmeticProbe& sizes) {
 
 void probe_loss(Prober& prober, int64_t rows, int64_t V) {
   Kernels& kernels = prober.kernels();
-  const Tensor logits = prober.drawn({rows, V}, "loss.logits", 2.0F);
+  const Tensor logits = prober.rows_apart(prober.drawn({rows, V}, "loss.logits", 2.0F));
   const Tensor targets = prober.tokens(1, rows, V);
   const Tensor loss = prober.doubles(1);
   const Tensor workspace = prober.workspace(kernels.cross_entropy_workspace_bytes(rows, V));
@@ -204,7 +204,7 @@ void probe_loss(Prober& prober, int64_t rows, int64_t V) {
 // The loss over `shards` parts of a vocabulary of `shards` * V.
 void probe_cut_loss(Prober& prober, int64_t rows, int64_t V, int64_t shards) {
   Kernels& kernels = prober.kernels();
-  const Tensor logits = prober.drawn({rows, V}, "loss.logits", 2.0F);
+  const Tensor logits = prober.rows_apart(prober.drawn({rows, V}, "loss.logits", 2.0F));
   const Tensor targets = prober.tokens(1, rows, shards * V);
   const Tensor all = prober.doubles(shards * rows * 3).reshape({shards, rows, 3});
   const Tensor loss = prober.doubles(1);
@@ -296,6 +296,8 @@ void probe_operations(Prober& prober, const ArithmeticProbe& sizes) {
   sizes.tensor == 1 ? probe_loss(prober, rows, V) : probe_cut_loss(prober, rows, V, sizes.tensor);
   probe_optimizer(prober);
   probe_schedule(prober);
+  if (prober.kernels().order_of_sums() != 0)
+    prober.record(kOrderOfSums, prober.kernels().order_of_sums());
 }
 
 }  // namespace leasehold

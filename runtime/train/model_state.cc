@@ -252,14 +252,19 @@ void ModelState::update(const OptimizerOptions& options, double lr, int64_t step
   }
   const AdamWStep decayed = adamw_step(options, lr, step, true, gradient_scale, clip);
   const AdamWStep plain = adamw_step(options, lr, step, false, gradient_scale, clip);
+  update_tensors_.clear();
   for (const OwnedRange& range : updated_) {
-    const bool decay = layout_.parameters[static_cast<size_t>(range.parameter)].decay;
     const Tensor gradient = sharded_ ? reduced_shard.flat(range.shard_begin, range.count)
                                      : value_buffer.flat(range.value_begin, range.count);
-    kernels_.adamw(compute, decay ? decayed : plain, weights_of(range), gradient,
-                   state_of(m_, range), state_of(v_, range),
-                   has_working_copy_ ? values_of(range) : Tensor{});
+    update_tensors_.push_back(
+        {.parameter = weights_of(range),
+         .gradient = gradient,
+         .m = state_of(m_, range),
+         .v = state_of(v_, range),
+         .working = has_working_copy_ ? values_of(range) : Tensor{},
+         .decays = layout_.parameters[static_cast<size_t>(range.parameter)].decay});
   }
+  kernels_.adamw_all(compute, decayed, plain, update_tensors_);
   if (sharded_ && !values_are_sharded_) gather(values_, compute);
 }
 

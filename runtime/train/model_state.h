@@ -93,9 +93,10 @@ class ModelState {
   bool has_working_copy_;
   std::vector<Box> boxes_;  // of the parameters
   std::vector<bool> stores_;
-  std::vector<OwnedRange> owned_;    // this rank's shard
-  std::vector<OwnedRange> updated_;  // what this rank updates
-  Tensor values_;                    // (num_value_elements), or (num_shard_elements) in stage 3
+  std::vector<OwnedRange> owned_;             // this rank's shard
+  std::vector<OwnedRange> updated_;           // what this rank updates
+  std::vector<AdamWTensors> update_tensors_;  // of update()'s call, kept for its memory
+  Tensor values_;  // (num_value_elements), or (num_shard_elements) in stage 3
   // (num_shard_elements); absent where the host can touch the state.
   Tensor host_weights_, host_m_, host_v_;
   Tensor masters_, m_, v_;  // (num_shard_elements), or (num_value_elements) in stage 0; without a

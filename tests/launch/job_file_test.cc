@@ -458,6 +458,27 @@ TEST(IdentityKeys, OfLlamaSayMore) {
   EXPECT_EQ(identity.at("model.rope_original_sequence"), "16");
 }
 
+// A run that an earlier version began keeps its chunks, or is refused by a key that says which.
+TEST(IdentityKeys, NameTheHeadsRowsWhereEarlierVersionsHadOthers) {
+  const std::vector<std::string> small = {"model.vocab=50257", "model.sequence=512"};
+  EXPECT_FALSE(identity_keys(make_job(small)).contains("batch.head_rows"));  // one chunk in both
+  std::vector<std::string> job = {"model.vocab=50257", "model.sequence=1024"};
+  EXPECT_EQ(make_job(job).batch.head_rows, 2048);
+  EXPECT_EQ(identity_keys(make_job(job)).at("batch.head_rows"),
+            "2048 (1024 in versions that did not record it)");
+  job.push_back("batch.head_rows=1024");
+  EXPECT_FALSE(identity_keys(make_job(job)).contains("batch.head_rows"));
+  job.back() = "batch.head_rows=100";
+  EXPECT_EQ(identity_keys(make_job(job)).at("batch.head_rows"),
+            "100 (1024 in versions that did not record it)");
+  // Of the part of the vocabulary that a rank has.
+  EXPECT_EQ(
+      make_job({"model.vocab=256000", "model.sequence=4096", "parallel.tensor=2"}).batch.head_rows,
+      2048);
+  JobFile wrong = parse_set("batch.head_rows=65").value();
+  expect_error(complete_job(wrong, 256), Code::kBadConfig, {"batch.head_rows = 65", "64 at most"});
+}
+
 TEST(IdentityKeys, DoNotDependOnHowAValueWasWritten) {
   EXPECT_EQ(identity_keys(make_job({"optimizer.lr=1e-3"})),
             identity_keys(make_job({"optimizer.lr=0.001", "batch.lanes=8", "device.threads=2",

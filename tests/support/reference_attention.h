@@ -9,4 +9,19 @@ namespace leasehold {
 void reference_attention_cached(const AttentionShape& shape, int64_t S, const double* qkv,
                                 double* kv, double* out);
 
+// What attention's outputs may be off by, element for element, shaped like them.
+struct AttentionBounds {
+  double* out = nullptr;
+  double* log_sum_exp = nullptr;
+  double* dqkv = nullptr;
+};
+// The sums of the magnitudes of each element's terms, each as often as an error of a score, which
+// is a share of its own terms, makes the probability wrong.
+void attention_terms(const AttentionShape& shape, const Dropout& dropout, const double* qkv,
+                     const double* dout, const AttentionBounds& bounds);
+// What Kernels rounds to bf16 inside, and the rounded `out` that backward begins with: P F, dS, and
+// in dS the share of out.
+void attention_rounded_inside(const AttentionShape& shape, const Dropout& dropout,
+                              const double* qkv, const double* dout, const AttentionBounds& bounds);
+
 }  // namespace leasehold

@@ -5,11 +5,11 @@
 
 namespace leasehold::reference {
 
-double cross_entropy(int64_t N, int64_t V, double* logits, const int32_t* targets,
+double cross_entropy(int64_t N, int64_t V, int64_t stride, double* logits, const int32_t* targets,
                      double gradient_scale) {
   double loss = 0;
   for (int64_t n = 0; n < N; ++n) {
-    double* row = logits + n * V;
+    double* row = logits + n * stride;
     double largest = row[0], sum = 0;
     for (int64_t v = 0; v < V; ++v) largest = std::max(largest, row[v]);
     for (int64_t v = 0; v < V; ++v) sum += std::exp(row[v] - largest);
@@ -25,10 +25,11 @@ double cross_entropy(int64_t N, int64_t V, double* logits, const int32_t* target
   return loss;
 }
 
-void cross_entropy_statistics(int64_t N, int64_t V, double* logits, const int32_t* targets,
-                              const VocabularyShard& shard, bool for_gradient, double* statistics) {
+void cross_entropy_statistics(int64_t N, int64_t V, int64_t stride, double* logits,
+                              const int32_t* targets, const VocabularyShard& shard,
+                              bool for_gradient, double* statistics) {
   for (int64_t n = 0; n < N; ++n) {
-    double* row = logits + n * V;
+    double* row = logits + n * stride;
     double* out = statistics + n * 3;
     out[0] = out[1] = out[2] = 0;
     if (targets[n] < 0) continue;
@@ -43,7 +44,7 @@ void cross_entropy_statistics(int64_t N, int64_t V, double* logits, const int32_
   }
 }
 
-double cross_entropy_from_statistics(int64_t N, int64_t V, const double* statistics,
+double cross_entropy_from_statistics(int64_t N, int64_t V, int64_t stride, const double* statistics,
                                      const int32_t* targets, const VocabularyShard& shard,
                                      double gradient_scale, double* logits) {
   double loss = 0;
@@ -60,7 +61,7 @@ double cross_entropy_from_statistics(int64_t N, int64_t V, const double* statist
     if (gradient_scale == 0) continue;
     const double to_probability = std::exp(of_shard(shard.index)[0] - largest) / sum;
     for (int64_t v = 0; v < V; ++v) {
-      double& logit = logits[n * V + v];
+      double& logit = logits[n * stride + v];
       const double is_target = shard.index * V + v == targets[n] ? 1 : 0;
       logit = counts ? gradient_scale * (logit * to_probability - is_target) : 0;
     }

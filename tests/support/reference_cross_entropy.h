@@ -1,5 +1,5 @@
 // Cross-entropy of the reference kernels, whole and in shards of the vocabulary: plain loops in
-// double, on the calling thread. runtime/tensor/kernels.h has the contracts.
+// double, on the calling thread. Contracts: runtime/tensor/kernels.h.
 #pragma once
 
 #include <cstdint>
@@ -8,13 +8,14 @@
 
 namespace leasehold::reference {
 
-// Returns the loss.
-double cross_entropy(int64_t N, int64_t V, double* logits, const int32_t* targets,
+// Returns the loss. Rows of logits begin `stride` elements apart, here and below.
+double cross_entropy(int64_t N, int64_t V, int64_t stride, double* logits, const int32_t* targets,
                      double gradient_scale);
-void cross_entropy_statistics(int64_t N, int64_t V, double* logits, const int32_t* targets,
-                              const VocabularyShard& shard, bool for_gradient, double* statistics);
+void cross_entropy_statistics(int64_t N, int64_t V, int64_t stride, double* logits,
+                              const int32_t* targets, const VocabularyShard& shard,
+                              bool for_gradient, double* statistics);
 // Returns the loss. Does not read logits if gradient_scale is 0.
-double cross_entropy_from_statistics(int64_t N, int64_t V, const double* statistics,
+double cross_entropy_from_statistics(int64_t N, int64_t V, int64_t stride, const double* statistics,
                                      const int32_t* targets, const VocabularyShard& shard,
                                      double gradient_scale, double* logits);
 

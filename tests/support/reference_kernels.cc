@@ -155,7 +155,7 @@ class ReferenceKernels : public Kernels {
  protected:
   void do_linear_forward(Stream& stream, Tensor x_, Tensor weight_, Tensor bias_,
                          Activation activation, Tensor pre_, Tensor y_) override {
-    const int64_t N = x_.dim(0), K = x_.dim(1), O = y_.dim(1);
+    const int64_t N = x_.dim(0), K = x_.dim(1), O = y_.dim(1), stride = y_.row_stride();
     CpuStream::from(stream).enqueue(
         [=, x = f64(x_), weight = f64(weight_), bias = f64(bias_), pre = f64(pre_), y = f64(y_)] {
           for (int64_t n = 0; n < N; ++n) {
@@ -163,7 +163,7 @@ class ReferenceKernels : public Kernels {
               double sum = bias ? bias[o] : 0;
               for (int64_t k = 0; k < K; ++k) sum += x[n * K + k] * weight[o * K + k];
               if (pre) pre[n * O + o] = sum;
-              y[n * O + o] = activation == Activation::kGelu ? gelu(sum) : sum;
+              y[n * stride + o] = activation == Activation::kGelu ? gelu(sum) : sum;
             }
           }
         });
@@ -171,13 +171,13 @@ class ReferenceKernels : public Kernels {
 
   void do_linear_backward_input(Stream& stream, Tensor dy_, Tensor weight_, Activation activation,
                                 Tensor pre_, Tensor dx_, Write write) override {
-    const int64_t N = dx_.dim(0), K = dx_.dim(1), O = dy_.dim(1);
+    const int64_t N = dx_.dim(0), K = dx_.dim(1), O = dy_.dim(1), stride = dy_.row_stride();
     CpuStream::from(stream).enqueue(
         [=, dy = f64(dy_), weight = f64(weight_), pre = f64(pre_), dx = f64(dx_)] {
           for (int64_t n = 0; n < N; ++n) {
             for (int64_t k = 0; k < K; ++k) {
               double sum = 0;
-              for (int64_t o = 0; o < O; ++o) sum += dy[n * O + o] * weight[o * K + k];
+              for (int64_t o = 0; o < O; ++o) sum += dy[n * stride + o] * weight[o * K + k];
               if (activation == Activation::kGelu) sum *= gelu_derivative(pre[n * K + k]);
               put(&dx[n * K + k], sum, write);
             }
@@ -187,18 +187,18 @@ class ReferenceKernels : public Kernels {
 
   void do_linear_backward_weight(Stream& stream, Tensor dy_, Tensor x_, Tensor dweight_,
                                  Tensor dbias_, Write write) override {
-    const int64_t N = x_.dim(0), K = x_.dim(1), O = dy_.dim(1);
+    const int64_t N = x_.dim(0), K = x_.dim(1), O = dy_.dim(1), stride = dy_.row_stride();
     CpuStream::from(stream).enqueue(
         [=, dy = f64(dy_), x = f64(x_), dweight = f64(dweight_), dbias = f64(dbias_)] {
           for (int64_t o = 0; o < O; ++o) {
             for (int64_t k = 0; k < K; ++k) {
               double sum = 0;
-              for (int64_t n = 0; n < N; ++n) sum += dy[n * O + o] * x[n * K + k];
+              for (int64_t n = 0; n < N; ++n) sum += dy[n * stride + o] * x[n * K + k];
               put(&dweight[o * K + k], sum, write);
             }
             if (dbias == nullptr) continue;
             double sum = 0;
-            for (int64_t n = 0; n < N; ++n) sum += dy[n * O + o];
+            for (int64_t n = 0; n < N; ++n) sum += dy[n * stride + o];
             put(&dbias[o], sum, write);
           }
         });
@@ -442,20 +442,21 @@ class ReferenceKernels : public Kernels {
 
   void do_cross_entropy(Stream& stream, Tensor logits_, Tensor targets_, float gradient_scale,
                         Tensor loss_, Tensor) override {
-    const int64_t N = logits_.dim(0), V = logits_.dim(1);
+    const int64_t N = logits_.dim(0), V = logits_.dim(1), stride = logits_.row_stride();
     CpuStream::from(stream).enqueue(
         [=, logits = f64(logits_), targets = targets_.as<int32_t>(), loss = f64(loss_)] {
-          *loss = reference::cross_entropy(N, V, logits, targets, gradient_scale);
+          *loss = reference::cross_entropy(N, V, stride, logits, targets, gradient_scale);
         });
   }
 
   void do_cross_entropy_statistics(Stream& stream, Tensor logits_, Tensor targets_,
                                    const VocabularyShard& shard, bool for_gradient,
                                    Tensor statistics_) override {
-    const int64_t N = logits_.dim(0), V = logits_.dim(1);
+    const int64_t N = logits_.dim(0), V = logits_.dim(1), stride = logits_.row_stride();
     CpuStream::from(stream).enqueue([=, logits = f64(logits_), targets = targets_.as<int32_t>(),
                                      statistics = f64(statistics_)] {
-      reference::cross_entropy_statistics(N, V, logits, targets, shard, for_gradient, statistics);
+      reference::cross_entropy_statistics(N, V, stride, logits, targets, shard, for_gradient,
+                                          statistics);
     });
   }
 
@@ -463,10 +464,11 @@ class ReferenceKernels : public Kernels {
                                         const VocabularyShard& shard, float gradient_scale,
                                         Tensor logits_, Tensor loss_, Tensor) override {
     const int64_t N = statistics_.dim(1), V = logits_.present() ? logits_.dim(1) : 0;
+    const int64_t stride = logits_.present() ? logits_.row_stride() : 0;
     CpuStream::from(stream).enqueue([=, statistics = f64(statistics_),
                                      targets = targets_.as<int32_t>(), logits = f64(logits_),
                                      loss = f64(loss_)] {
-      *loss = reference::cross_entropy_from_statistics(N, V, statistics, targets, shard,
+      *loss = reference::cross_entropy_from_statistics(N, V, stride, statistics, targets, shard,
                                                        gradient_scale, logits);
     });
   }

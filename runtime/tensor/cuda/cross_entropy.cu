@@ -23,22 +23,30 @@ __device__ inline double loss_of(const RowStatistics& whole) {
 template <int kWidth>
 constexpr int kTurnPacks = kWidth == 1 ? 4 : 1;
 
-// visit(i, values, exist) for the thread's packs of `row`: `exist` false beyond the end.
+// visit(i, values, count) for the thread's packs of `row`, of which `count` values exist: all, but
+// in a last pack that the row does not fill, which is the first thread's.
 template <int kWidth, bool kVector, typename T, typename Visit>
 __device__ inline void for_each_turn(const T* row, int64_t V, Visit&& visit) {
   constexpr int kPacks = kTurnPacks<kWidth>;
-  for (int64_t begin = threadIdx.x; begin * kWidth < V; begin += int64_t{kPacks} * blockDim.x) {
+  for (int64_t begin = threadIdx.x; (begin + 1) * kWidth <= V;
+       begin += int64_t{kPacks} * blockDim.x) {
     float values[kPacks][kWidth];
 #pragma unroll
     for (int k = 0; k < kPacks; ++k) {
       const int64_t i = (begin + k * int64_t{blockDim.x}) * kWidth;
-      if (i < V) load<kVector>(row + i, kWidth, values[k]);
+      if (i + kWidth <= V) load<kVector>(row + i, kWidth, values[k]);
     }
 #pragma unroll
     for (int k = 0; k < kPacks; ++k) {
       const int64_t i = (begin + k * int64_t{blockDim.x}) * kWidth;
-      if (i < V) visit(i, values[k]);
+      if (i + kWidth <= V) visit(i, values[k], kWidth);
     }
+  }
+  if (V % kWidth != 0 && threadIdx.x == 0) {
+    float values[kWidth];
+    const int64_t i = V - V % kWidth;
+    load<false>(row + i, static_cast<int>(V - i), values);
+    visit(i, values, static_cast<int>(V - i));
   }
 }
 
@@ -46,9 +54,11 @@ __device__ inline void for_each_turn(const T* row, int64_t V, Visit&& visit) {
 template <int kWidth, bool kVector, typename T>
 __device__ inline float largest_of(const T* row, int64_t V, float* shared) {
   float largest = -INFINITY;
-  for_each_turn<kWidth, kVector>(row, V, [&](int64_t, const float(&values)[kWidth]) {
+  for_each_turn<kWidth, kVector>(row, V, [&](int64_t, const float(&values)[kWidth], int count) {
 #pragma unroll
-    for (int j = 0; j < kWidth; ++j) largest = Maximum::join(values[j], largest);
+    for (int j = 0; j < kWidth; ++j) {
+      if (j < count) largest = Maximum::join(values[j], largest);
+    }
   });
   return block_reduce<Maximum>(largest, shared);
 }
@@ -57,11 +67,23 @@ __device__ inline float largest_of(const T* row, int64_t V, float* shared) {
 template <int kWidth, bool kVector, typename T>
 __device__ inline double sum_exponentials(const T* row, int64_t V, float largest, double* shared) {
   float sum = 0;
-  for_each_turn<kWidth, kVector>(row, V, [&](int64_t, const float(&values)[kWidth]) {
+  for_each_turn<kWidth, kVector>(row, V, [&](int64_t, const float(&values)[kWidth], int count) {
 #pragma unroll
-    for (int j = 0; j < kWidth; ++j) sum += expf(values[j] - largest);
+    for (int j = 0; j < kWidth; ++j) {
+      if (j < count) sum += expf(values[j] - largest);
+    }
   });
   return block_reduce<Sum>(static_cast<double>(sum), shared);
+}
+
+// The first `count` values.
+template <bool kVector, typename T, int kWidth>
+__device__ inline void store_some(T* to, int count, const float (&values)[kWidth]) {
+  if (count == kWidth) {
+    store<kVector>(to, kWidth, values);
+  } else {
+    store<false>(to, count, values);
+  }
 }
 
 // The logits become factor * exp(logit - largest), less gradient_scale at `target` if that is a
@@ -69,21 +91,24 @@ __device__ inline double sum_exponentials(const T* row, int64_t V, float largest
 template <int kWidth, bool kVector, typename T>
 __device__ inline void make_gradient(T* row, int64_t V, float largest, float factor, int64_t target,
                                      float gradient_scale) {
-  for_each_turn<kWidth, kVector>(row, V, [&](int64_t i, float(&values)[kWidth]) {
+  for_each_turn<kWidth, kVector>(row, V, [&](int64_t i, float(&values)[kWidth], int count) {
 #pragma unroll
     for (int j = 0; j < kWidth; ++j) {
       values[j] = expf(values[j] - largest) * factor;
       if (i + j == target) values[j] -= gradient_scale;
     }
-    store<kVector>(row + i, kWidth, values);
+    store_some<kVector>(row + i, count, values);
   });
 }
 
 template <int kWidth, bool kVector, typename T>
 __device__ inline void make_zero(T* row, int64_t V) {
   const float zeros[kWidth] = {};
-  for (int64_t i = int64_t{threadIdx.x} * kWidth; i < V; i += int64_t{blockDim.x} * kWidth)
+  for (int64_t i = int64_t{threadIdx.x} * kWidth; i + kWidth <= V;
+       i += int64_t{blockDim.x} * kWidth)
     store<kVector>(row + i, kWidth, zeros);
+  if (V % kWidth != 0 && threadIdx.x == 0)
+    store<false>(row + V - V % kWidth, static_cast<int>(V % kWidth), zeros);
 }
 
 // The row's target in the whole vocabulary; -1 where it is left out, also for a fault.
@@ -104,7 +129,7 @@ __global__ void __launch_bounds__(kMostThreads)
   LEASEHOLD_SHARED(largests, float[kWarp]);
   LEASEHOLD_SHARED(sums, double[kWarp]);
   const int64_t index = blockIdx.x;
-  T* row = logits.values + index * logits.V;
+  T* row = logits.values + index * logits.stride;
   const int64_t target = target_of(logits, index);
   if (target < 0) {
     if (gradient_scale != 0) make_zero<kWidth, kVector>(row, logits.V);
@@ -127,7 +152,7 @@ __global__ void __launch_bounds__(kMostThreads)
   LEASEHOLD_SHARED(largests, float[kWarp]);
   LEASEHOLD_SHARED(sums, double[kWarp]);
   const int64_t index = blockIdx.x;
-  const T* row = logits.values + index * logits.V;
+  const T* row = logits.values + index * logits.stride;
   const int64_t target = target_of(logits, index);
   RowStatistics found{};
   if (target >= 0) {
@@ -180,7 +205,7 @@ __global__ void __launch_bounds__(kMostThreads)
                                     float gradient_scale) {
   LEASEHOLD_SHARED(factor, float[1]);
   const int64_t index = blockIdx.x;
-  T* row = logits.values + index * logits.V;
+  T* row = logits.values + index * logits.stride;
   const int64_t target = target_of(logits, index);
   if (target < 0) {
     make_zero<kWidth, kVector>(row, logits.V);
@@ -214,7 +239,7 @@ void sum_losses(const double* losses, int64_t N, double* loss, cudaStream_t stre
 template <typename T, typename F>
 void with_rows(const Logits<T>& logits, F&& f) {
   if (logits.N == 0) return;
-  with_row_access<T>(logits.V, {logits.values}, [&](auto width, auto vector) {
+  with_row_access<T>(logits.stride, {logits.values}, [&](auto width, auto vector) {
     f(width, vector, grid_of(logits.N), dim3(row_threads(logits.V / width, kMostThreads)));
   });
 }

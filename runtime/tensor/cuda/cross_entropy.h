@@ -7,10 +7,11 @@
 
 namespace leasehold::cuda {
 
-// Rows and columns of logits, and where the columns lie in the whole vocabulary.
+// Rows and columns of logits, rows beginning `stride` elements apart, and where the columns lie in
+// the whole vocabulary.
 template <typename T>
 struct Logits {
-  int64_t N = 0, V = 0;
+  int64_t N = 0, V = 0, stride = 0;
   T* values = nullptr;
   const int32_t* targets = nullptr;
   int64_t shard_index = 0, num_shards = 1;

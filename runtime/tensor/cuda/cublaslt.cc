@@ -65,11 +65,14 @@ void set(cublasLtMatmulPreferenceOpaque_t* preference,
                  "cublasLtMatmulPreferenceSetAttribute");
 }
 
-cublasLtMatrixLayoutOpaque_t layout(DType dtype, int64_t rows, int64_t columns) {
+// `stride`: elements between the beginnings of two columns; 0: they are dense.
+cublasLtMatrixLayoutOpaque_t layout(DType dtype, int64_t rows, int64_t columns,
+                                    int64_t stride = 0) {
   cublasLtMatrixLayoutOpaque_t made;
-  check_cublaslt(cublasLtMatrixLayoutInit(&made, type_of(dtype), static_cast<uint64_t>(rows),
-                                          static_cast<uint64_t>(columns), rows),
-                 "cublasLtMatrixLayoutInit");
+  check_cublaslt(
+      cublasLtMatrixLayoutInit(&made, type_of(dtype), static_cast<uint64_t>(rows),
+                               static_cast<uint64_t>(columns), stride == 0 ? rows : stride),
+      "cublasLtMatrixLayoutInit");
   return made;
 }
 
@@ -145,7 +148,7 @@ Result<std::unique_ptr<CublasLt>> CublasLt::create(const CudaDevice& device) {
 CublasLt::~CublasLt() { cublasLtDestroy(handle_); }
 
 void CublasLt::describe(const Product& product, Plan* plan) {
-  const auto [form, rows, columns, depth, input, output, epilogue, aligned] = product;
+  const auto [form, rows, columns, depth, input, output, epilogue, aligned, stride] = product;
   check_cublaslt(cublasLtMatmulDescInit(&plan->operation, CUBLAS_COMPUTE_32F, CUDA_R_32F),
                  "cublasLtMatmulDescInit");
   const bool transposes_first = form == ProductForm::kForward;
@@ -166,8 +169,10 @@ void CublasLt::describe(const Product& product, Plan* plan) {
     set(&plan->operation, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, any_aligned);
   }
   plan->a = transposes_first ? layout(input, depth, columns) : layout(input, columns, depth);
-  plan->b = transposes_second ? layout(input, rows, depth) : layout(input, depth, rows);
-  plan->d = layout(output, columns, rows);
+  const int64_t a_stride = form == ProductForm::kForward ? 0 : stride;
+  plan->b = transposes_second ? layout(input, rows, depth, a_stride)
+                              : layout(input, depth, rows, a_stride);
+  plan->d = layout(output, columns, rows, form == ProductForm::kForward ? stride : 0);
 }
 
 std::optional<cublasLtMatmulAlgo_t> CublasLt::choose(const Product& product, Plan* plan) {

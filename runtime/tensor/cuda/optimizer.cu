@@ -66,7 +66,62 @@ struct AdamWOp {
   }
 };
 
+constexpr int64_t kBlockElements = int64_t{kMapThreads} * AdamWOp<false>::kWidth;
+
+// The range that a block is of: the last one that begins at it or before.
+__device__ inline int range_of(const AdamWRanges& ranges, int32_t block) {
+  int low = 0;
+  for (int high = ranges.count; high - low > 1;) {
+    const int middle = (low + high) / 2;
+    if (ranges.ranges[middle].first_block <= block) {
+      low = middle;
+    } else {
+      high = middle;
+    }
+  }
+  return low;
+}
+
+// Each thread runs one pack of one range.
+template <bool kHasWorking>
+__global__ void __launch_bounds__(kMapThreads) adamw_ranges_kernel(AdamWRanges ranges) {
+  using Op = AdamWOp<kHasWorking>;
+  const auto block = static_cast<int32_t>(blockIdx.x);
+  const AdamWRange& range = ranges.ranges[range_of(ranges, block)];
+  const int64_t i =
+      int64_t{block - range.first_block} * kBlockElements + int64_t{threadIdx.x} * Op::kWidth;
+  if (i >= range.count) return;
+  const Op op{range.decays ? ranges.decayed : ranges.plain,
+              range.parameter,
+              range.gradient,
+              range.m,
+              range.v,
+              range.working};
+  const int64_t left = range.count - i;
+  if (range.aligned && left >= Op::kWidth) {
+    op.template run<true>(i, Op::kWidth);
+  } else {
+    op.template run<false>(i, left < Op::kWidth ? static_cast<int>(left) : Op::kWidth);
+  }
+}
+
 }  // namespace
+
+bool AdamWRanges::add(const AdamWRange& range) {
+  AdamWRange& added = ranges[count++];
+  added = range;
+  added.first_block = num_blocks;
+  added.aligned = are_aligned({range.parameter, range.gradient, range.m, range.v, range.working});
+  num_blocks += static_cast<int32_t>(ceil_divide(range.count, kBlockElements));
+  return count == kMost;
+}
+
+void adamw(const AdamWRanges& ranges, cudaStream_t stream) {
+  static_assert(sizeof(AdamWRanges) <= 4096, "the arguments of a kernel");
+  launch(
+      ranges.ranges[0].working == nullptr ? adamw_ranges_kernel<false> : adamw_ranges_kernel<true>,
+      grid_of(ranges.num_blocks), dim3(kMapThreads), 0, stream, ranges);
+}
 
 void squared_norms(const float* x, float scale, double* sums, int64_t count, cudaStream_t stream) {
   if (count == 0) return;

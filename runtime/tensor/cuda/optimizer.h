@@ -26,4 +26,28 @@ struct AdamWFactors {
 void adamw(const AdamWFactors& factors, float* parameter, const float* gradient, float* m, float* v,
            __nv_bfloat16* working, int64_t count, cudaStream_t stream);
 
+// The same over many ranges in one launch. They travel in the kernel's arguments, which have room
+// for 4 KiB.
+struct AdamWRange {
+  float* parameter;
+  const float* gradient;
+  float *m, *v;
+  __nv_bfloat16* working;  // null in all of them or in none
+  int64_t count;           // above 0
+  int32_t first_block = 0;
+  bool decays;
+  bool aligned = false;
+};
+struct AdamWRanges {
+  static constexpr int kMost = 60;
+  AdamWFactors decayed, plain;
+  AdamWRange ranges[kMost];
+  int32_t count = 0;
+  int32_t num_blocks = 0;
+
+  // Returns true when no further one has room.
+  bool add(const AdamWRange& range);
+};
+void adamw(const AdamWRanges& ranges, cudaStream_t stream);
+
 }  // namespace leasehold::cuda

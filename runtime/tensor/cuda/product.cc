@@ -60,20 +60,24 @@ Result<std::optional<Algorithm>> parse_algorithm(const std::string& text, const 
 }  // namespace
 
 std::string Product::to_string() const {
-  return fmt::format("{} {} {} {} {} {} {} {}", kForms[static_cast<size_t>(form)], rows, columns,
+  return fmt::format("{} {} {} {} {} {} {} {}{}", kForms[static_cast<size_t>(form)], rows, columns,
                      depth, dtype_name(input), dtype_name(output),
-                     kEpilogues[static_cast<size_t>(epilogue)], aligned ? "aligned" : "unaligned");
+                     kEpilogues[static_cast<size_t>(epilogue)], aligned ? "aligned" : "unaligned",
+                     stride == 0 ? std::string() : fmt::format(" stride {}", stride));
 }
 
 Result<Product> parse_product(const std::string& text) {
   const std::vector<std::string> words = words_of(text);
-  if (words.size() != 8) return bad_line(text);
+  const bool has_stride = words.size() == 10 && words[8] == "stride";
+  if (words.size() != 8 && !has_stride) return bad_line(text);
   const auto form = index_of(kForms, words[0]);
   const auto rows = parse_number<int64_t>(words[1], 10);
   const auto columns = parse_number<int64_t>(words[2], 10);
   const auto depth = parse_number<int64_t>(words[3], 10);
   const auto epilogue = index_of(kEpilogues, words[6]);
   const bool has_alignment = words[7] == "aligned" || words[7] == "unaligned";
+  const auto stride = has_stride ? parse_number<int64_t>(words[9], 10) : 0;
+  if (!stride || *stride < 0) return bad_line(text);
   if (!form || !rows || !columns || !depth || !epilogue || !has_alignment) return bad_line(text);
   Product product;
   product.form = static_cast<ProductForm>(*form);
@@ -82,6 +86,7 @@ Result<Product> parse_product(const std::string& text) {
   LEASEHOLD_ASSIGN_OR_RETURN(product.output, parse_dtype(words[5]));
   product.epilogue = static_cast<Epilogue>(*epilogue);
   product.aligned = words[7] == "aligned";
+  product.stride = *stride;
   return product;
 }
 

@@ -39,10 +39,14 @@ struct Product {
   DType output = DType::kF32;
   Epilogue epilogue = Epilogue::kNone;
   bool aligned = true;  // all operands to 16 bytes
+  // Elements between the beginnings of two rows of the linear's output or its gradient: d of
+  // kForward, a of the other forms. 0: they are dense.
+  int64_t stride = 0;
 
   // NOLINTNEXTLINE(modernize-use-nullptr): clang-tidy 14 takes the comparison's zero for a pointer
   auto operator<=>(const Product&) const = default;
-  std::string to_string() const;  // "forward 64 48 32 BF16 BF16 gelu_aux_bias aligned"
+  // "forward 64 48 32 BF16 BF16 gelu_aux_bias aligned"; rows that are not dense add "stride 64".
+  std::string to_string() const;
 };
 Result<Product> parse_product(const std::string& text);
 

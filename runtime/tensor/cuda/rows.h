@@ -1,6 +1,6 @@
 // Kernels whose blocks work on rows: how a row is dealt out to a block's threads, and sums and
-// maxima over a block in a fixed tree. Which thread has which element depends on the row's length
-// alone: packs of a pack's width where the length is a multiple of it, single elements otherwise.
+// maxima over a block in a fixed tree. Which thread has which element depends on shapes alone:
+// packs of a pack's width where rows begin a multiple of it apart, single elements otherwise.
 #pragma once
 
 #include "runtime/tensor/cuda/pack.h"
@@ -10,11 +10,11 @@ namespace leasehold::cuda {
 
 constexpr unsigned kAllLanes = 0xFFFFFFFF;
 
-// f(width, vector): the pack's width for rows of `length` elements of T, and whether accesses at
-// `addresses`, where rows lie one behind the other, are vectorised. Both integral constants.
+// f(width, vector): the pack's width for rows of T that begin `stride` elements apart, and whether
+// accesses at `addresses`, where the rows lie, are vectorised. Both integral constants.
 template <typename T, typename F>
-void with_row_access(int64_t length, std::initializer_list<const void*> addresses, F&& f) {
-  if (length % kPack<T> != 0) {
+void with_row_access(int64_t stride, std::initializer_list<const void*> addresses, F&& f) {
+  if (stride % kPack<T> != 0) {
     f(std::integral_constant<int, 1>{}, std::false_type{});
   } else if (are_aligned(addresses)) {
     f(std::integral_constant<int, kPack<T>>{}, std::true_type{});

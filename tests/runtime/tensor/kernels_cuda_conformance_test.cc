@@ -74,7 +74,7 @@ TEST_P(CudaKernelsConformance, AgreesWithTheReference) {
   for (const OperationCase& operation : family().cases()) {
     SCOPED_TRACE(operation.name());
     expect_agreement(run_case(operation, backend_, {.inputs = dtype}),
-                     run_case(operation, reference, {.inputs = dtype}));
+                     run_reference(operation, reference, {.inputs = dtype}));
   }
 }
 

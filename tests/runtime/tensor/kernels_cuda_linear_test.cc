@@ -110,6 +110,31 @@ TEST_P(CudaLinears, AlgorithmsThatWereWrittenDownGiveTheSameBits) {
   EXPECT_EQ(other->algorithms(), text) << "nothing was chosen anew";
 }
 
+TEST_P(CudaLinears, RowsThatLieApartAreProductsOfTheirOwn) {
+  constexpr int64_t kN = 7, kK = 5, kO = 33, kStride = 64;
+  const Tensor x = make("x", {kN, kK}), weight = make("weight", {kO, kK});
+  const Tensor y = make("y", {kN, kStride}).columns(kO), dx = make("dx", {kN, kK});
+  const Tensor dweight = make("dweight", {kO, kK}, DType::kF32);
+  const auto run = [&](CudaLinear& linear) {
+    linear.forward(*stream_, x, weight, {}, Activation::kNone, {}, y);
+    linear.backward_input(*stream_, y, weight, Activation::kNone, {}, dx, Write::kOverwrite);
+    linear.backward_weight(*stream_, y, x, dweight, {}, Write::kOverwrite);
+    return std::vector{bytes_of(dx), bytes_of(dweight)};
+  };
+  const auto first = run(*linear_);
+  const std::string text = linear_->algorithms();
+  const std::string input = dtype_name(GetParam());
+  for (const std::string& line : {"forward 7 33 5 " + input + " " + input + " none aligned",
+                                  "input 7 5 33 " + input + " " + input + " none aligned",
+                                  "weight 33 5 7 " + input + " F32 none aligned"}) {
+    EXPECT_NE(text.find(line + " stride 64 = "), std::string::npos) << line << " in " << text;
+  }
+  const auto other = make_linear();
+  ASSERT_TRUE(other->use_algorithms(text).ok());
+  EXPECT_EQ(run(*other), first);
+  EXPECT_EQ(other->algorithms(), text) << "nothing was chosen anew";
+}
+
 TEST_P(CudaLinears, AlgorithmsOfAnotherLibraryOrWithoutMeaningAreRefused) {
   const auto expected = run_all(*linear_, 64, 32, 48);
   const std::string text = linear_->algorithms();

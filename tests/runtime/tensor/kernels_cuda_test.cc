@@ -1,6 +1,7 @@
 // What CUDA kernels promise beyond the conformance suite's table.
 #include "runtime/tensor/kernels_cuda.h"
 
+#include <array>
 #include <bit>
 #include <cstring>
 #include <gtest/gtest.h>
@@ -159,6 +160,53 @@ TEST_P(CudaKernelsTest, AdamWWritesTheWorkingWeightsRounded) {
   const Tensor expected = of(DType::kBf16, {kCount});
   kernels_->cast(*stream_, parameter, expected);
   EXPECT_EQ(download(working), download(expected));
+}
+
+TEST_P(CudaKernelsTest, AdamWOverManyRangesHasTheBitsOfEach) {
+  const bool has_working = GetParam() == DType::kBf16;
+  // More than one launch has room for; lengths with and without whole packs and blocks, so that
+  // most ranges of a common buffer begin at odd places.
+  std::vector<int64_t> counts;
+  int64_t total = 0;
+  for (int64_t i = 0; i < 130; ++i) {
+    counts.push_back(std::array<int64_t, 5>{1, 1024, 7, 3000, 64}[static_cast<size_t>(i % 5)]);
+    total += counts.back();
+  }
+  const AdamWStep decayed = {1e-1, 0.9, 0.999, 1e-8, 0.1, 0.1, 0.001, 1.0, 1.0};
+  const AdamWStep plain = {1e-1, 0.9, 0.999, 1e-8, 0.0, 0.1, 0.001, 1.0, 1.0};
+  arena_.emplace(Arena::create(*device_, "test", 64 << 20).value());
+  const auto run = [&](bool at_once) {
+    const auto values = [&](float scale) {
+      std::vector<float> made(static_cast<size_t>(total));
+      for (size_t i = 0; i < made.size(); ++i)
+        made[i] = scale * static_cast<float>((i * 7919) % 1409 + 1);
+      return upload(DType::kF32, {total}, made);
+    };
+    const Tensor parameter = values(1e-3F), gradient = values(-2e-4F), m = values(1e-5F),
+                 v = values(1e-6F);
+    const Tensor working = has_working ? of(DType::kBf16, {total}) : Tensor();
+    std::vector<AdamWTensors> all;
+    for (int64_t i = 0, begin = 0; i < std::ssize(counts);
+         begin += counts[static_cast<size_t>(i++)]) {
+      const auto part = [&](const Tensor& whole) {
+        return whole.present() ? whole.flat(begin, counts[static_cast<size_t>(i)]) : Tensor();
+      };
+      all.push_back({part(parameter), part(gradient), part(m), part(v), part(working), i % 3 == 0});
+    }
+    if (at_once) {
+      kernels_->adamw_all(*stream_, decayed, plain, all);
+    } else {
+      for (const AdamWTensors& one : all) {
+        kernels_->adamw(*stream_, one.decays ? decayed : plain, one.parameter, one.gradient, one.m,
+                        one.v, one.working);
+      }
+    }
+    std::vector<std::vector<unsigned char>> result = {download(parameter), download(m),
+                                                      download(v)};
+    if (has_working) result.push_back(download(working));
+    return result;
+  };
+  EXPECT_EQ(run(true), run(false));
 }
 
 INSTANTIATE_TEST_SUITE_P(, CudaKernelsTest, testing::Values(DType::kF32, DType::kBf16),

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <limits>
 
@@ -15,17 +16,16 @@ namespace {
 
 // What sums in f32 may be off by, as a share of the largest magnitude in an operand.
 constexpr double kSumTolerance = 1e-5;
+// The same, as a multiple of fp32's rounding of the magnitudes of an element's own terms.
+constexpr double kTermRoundings = 16;
+constexpr double kF32Rounding = 0x1p-24;
 // Half the distance from one bf16 to the next, over the value.
 constexpr double kBf16Rounding = 0x1p-8;
 // Inner roundings, each of the magnitude of the operand, that do not cancel.
 constexpr double kInnerRoundings = 4;
-
-double tolerance(const OperandResult& operand, double expected, double magnitude) {
-  double result = kSumTolerance * magnitude;
-  if (operand.dtype == DType::kBf16) result += kBf16Rounding * std::abs(expected);
-  if (operand.inner_roundings) result += kInnerRoundings * kBf16Rounding * magnitude;
-  return result;
-}
+// What all of a part with this many elements may be too large or too small by, as a share of it.
+constexpr double kScale = 0.003;
+constexpr size_t kLargePart = 256;
 
 constexpr int64_t kGuardBytes = 64;
 constexpr unsigned char kGuard = 0xA5;
@@ -99,6 +99,12 @@ double input_value(const Operand& operand, const RandomSite& site, int64_t i, DT
   return rounded(value, inputs == DType::kF64 ? DType::kF64 : DType::kF32);
 }
 
+// A whole row of memory for each row: the elements and the gap after them.
+Shape shape_in_memory(const Operand& operand) {
+  if (operand.row_gap == 0) return operand.shape;
+  return {operand.shape[0], operand.shape[1] + operand.row_gap};
+}
+
 // One operand on the host, with guards around it, and its place in device memory.
 struct Placed {
   const Operand* operand = nullptr;
@@ -116,7 +122,7 @@ int64_t place_all(const OperationCase& operation, const Kernels& kernels, const 
       place.size_bytes = operand.workspace_bytes(kernels);
     } else {
       place.dtype = dtype_of(operand.element, kernels);
-      place.size_bytes = operand.shape.num_elements() * size_of(place.dtype);
+      place.size_bytes = operand.num_places() * size_of(place.dtype);
     }
     // As in an arena, then shifted; workspaces are never views of something, so they stay aligned.
     place.offset = (end + kGuardBytes + 255) / 256 * 256;
@@ -140,7 +146,7 @@ void fill(const OperationCase& operation, const Placed& place, const RunOptions&
   const RandomSite site = RandomSite::make(1, site_name);
   for (int64_t i = 0; i < operand.shape.num_elements(); ++i) {
     const bool is_output = operand.role == Role::kOutput;
-    store(bytes, place.dtype, i,
+    store(bytes, place.dtype, operand.place_of(i),
           is_output ? poison : input_value(operand, site, i, options.inputs));
   }
 }
@@ -154,6 +160,20 @@ void expect_guards(const Placed& place, const std::vector<unsigned char>& memory
   }
 }
 
+// What lies between the rows is as it was.
+void expect_gaps(const Placed& place, const std::vector<unsigned char>& memory) {
+  const Operand& operand = *place.operand;
+  if (operand.row_gap == 0) return;
+  const int64_t element_bytes = size_of(place.dtype), columns = operand.shape[1];
+  for (int64_t row = 0; row < operand.shape[0]; ++row) {
+    const auto* gap =
+        memory.data() + place.offset + (operand.place_of(row * columns) + columns) * element_bytes;
+    EXPECT_TRUE(std::all_of(gap, gap + operand.row_gap * element_bytes,
+                            [](unsigned char c) { return c == kGuard; }))
+        << operand.name << ": memory after row " << row << " was written";
+  }
+}
+
 OperandResult result_of(const Placed& place, const std::vector<unsigned char>& memory,
                         DType inputs) {
   const auto* bytes = memory.data() + place.offset;
@@ -161,15 +181,93 @@ OperandResult result_of(const Placed& place, const std::vector<unsigned char>& m
                        place.dtype,
                        place.operand->exact,
                        place.operand->inner_roundings && inputs == DType::kBf16,
-                       std::vector<unsigned char>(bytes, bytes + place.size_bytes),
+                       place.operand->part,
+                       {},
                        {}};
+  const int64_t element_bytes = size_of(place.dtype);
   for (int64_t i = 0; i < place.operand->shape.num_elements(); ++i) {
-    result.values.push_back(load(bytes, place.dtype, i));
+    const int64_t at = place.operand->place_of(i);
+    result.values.push_back(load(bytes, place.dtype, at));
+    result.bytes.insert(result.bytes.end(), bytes + at * element_bytes,
+                        bytes + (at + 1) * element_bytes);
   }
   return result;
 }
 
+// One operand's results and what is expected of them.
+class Comparison {
+ public:
+  Comparison(const OperandResult& result, const Expected& expected, size_t operand)
+      : result_(result), expected_(expected), operand_(operand) {}
+
+  std::string disagreement() const {
+    const std::vector<double>& values = reference().values;
+    if (result_.values.size() != values.size()) return result_.name + ": another size";
+    if (result_.exact)
+      return result_.bytes == reference().bytes ? "" : result_.name + ": other bits";
+    std::map<int, std::vector<size_t>> parts;
+    for (size_t i = 0; i < values.size(); ++i)
+      parts[result_.part ? result_.part(static_cast<int64_t>(i)) : 0].push_back(i);
+    for (const auto& [part, elements] : parts) {
+      const std::string wrong = disagreement_of(elements);
+      if (!wrong.empty()) return fmt::format("{}, part {}: {}", result_.name, part, wrong);
+    }
+    return {};
+  }
+
+ private:
+  const OperandResult& reference() const { return expected_.results[operand_]; }
+  bool has_terms() const { return !expected_.terms.empty(); }
+  double rounded_inside(size_t i) const {
+    return expected_.rounded_inside.empty() ? 0 : expected_.rounded_inside[operand_].values[i];
+  }
+
+  double tolerance(size_t i, double magnitude) const {
+    const double own = std::abs(reference().values[i]);
+    double result = has_terms()
+                        ? kTermRoundings * kF32Rounding * expected_.terms[operand_].values[i]
+                        : kSumTolerance * magnitude;
+    if (result_.dtype == DType::kBf16) result += kBf16Rounding * own;
+    if (result_.inner_roundings) result += kInnerRoundings * kBf16Rounding * magnitude;
+    return result + kBf16Rounding * rounded_inside(i);
+  }
+
+  std::string disagreement_of(const std::vector<size_t>& elements) const {
+    const std::vector<double>& values = reference().values;
+    double magnitude = 1e-6;
+    for (const size_t i : elements)
+      if (std::isfinite(values[i])) magnitude = std::max(magnitude, std::abs(values[i]));
+    double differences = 0, squares = 0, along = 0;
+    for (const size_t i : elements) {
+      const double value = result_.values[i];
+      squares += values[i] * values[i];
+      if (value == values[i] || (std::isnan(value) && std::isnan(values[i]))) continue;
+      const double difference = value - values[i];
+      const double allowed = tolerance(i, magnitude);
+      if (!(std::abs(difference) <= allowed) || std::isinf(difference)) {
+        return fmt::format("[{}]: {} for {}, which may differ by {}", i, value, values[i], allowed);
+      }
+      differences += difference * difference;
+      along += difference * values[i];
+    }
+    if (expected_.rounded_inside.empty() || elements.size() < kLargePart || squares == 0) return {};
+    // Single roundings go to either side: of their sum little is left along the values.
+    const double noise = std::sqrt(differences / squares / static_cast<double>(elements.size()));
+    if (std::abs(along / squares) <= kScale + 4 * noise) return {};
+    return fmt::format("all together are off by a factor of {}, which may differ from 1 by {}",
+                       1 + along / squares, kScale + 4 * noise);
+  }
+
+  const OperandResult& result_;
+  const Expected& expected_;
+  size_t operand_;
+};
+
 }  // namespace
+
+int64_t Operand::num_places() const { return shape_in_memory(*this).num_elements(); }
+
+int64_t Operand::place_of(int64_t i) const { return row_gap == 0 ? i : i + i / shape[1] * row_gap; }
 
 Tensor Operands::operator[](const std::string& name) const {
   const auto found = tensors_.find(name);
@@ -189,9 +287,10 @@ std::vector<OperandResult> run_case(const OperationCase& operation, Backend& bac
   for (const Placed& place : placed) {
     fill(operation, place, options, before.data() + place.offset);
     const bool is_workspace = place.operand->role == Role::kWorkspace;
+    const Tensor tensor(base + place.offset, is_workspace ? DType::kU8 : place.dtype,
+                        is_workspace ? Shape{place.size_bytes} : shape_in_memory(*place.operand));
     operands.set(place.operand->name,
-                 {base + place.offset, is_workspace ? DType::kU8 : place.dtype,
-                  is_workspace ? Shape{place.size_bytes} : place.operand->shape});
+                 place.operand->row_gap == 0 ? tensor : tensor.columns(place.operand->shape[1]));
   }
   std::vector<unsigned char> after(before.size());
   if (backend.stream == nullptr)
@@ -206,6 +305,7 @@ std::vector<OperandResult> run_case(const OperationCase& operation, Backend& bac
   std::vector<OperandResult> results;
   for (const Placed& place : placed) {
     expect_guards(place, after);
+    expect_gaps(place, after);
     if (place.operand->role == Role::kInput) {
       EXPECT_EQ(std::memcmp(before.data() + place.offset, after.data() + place.offset,
                             static_cast<size_t>(place.size_bytes)),
@@ -218,31 +318,34 @@ std::vector<OperandResult> run_case(const OperationCase& operation, Backend& bac
   return results;
 }
 
-void expect_agreement(const std::vector<OperandResult>& results,
-                      const std::vector<OperandResult>& reference) {
-  ASSERT_EQ(results.size(), reference.size());
-  for (size_t operand = 0; operand < results.size(); ++operand) {
-    const OperandResult& result = results[operand];
-    const std::vector<double>& expected = reference[operand].values;
-    ASSERT_EQ(result.values.size(), expected.size()) << result.name;
-    if (result.exact) {
-      EXPECT_EQ(result.bytes, reference[operand].bytes) << result.name;
-      continue;
-    }
-    double magnitude = 1e-6;
-    for (const double value : expected) magnitude = std::max(magnitude, std::abs(value));
-    double worst = 0;  // difference over tolerance; NaN counts as the worst
-    size_t at = 0;
-    for (size_t i = 0; i < expected.size(); ++i) {
-      const double difference = std::abs(result.values[i] - expected[i]);
-      const double share = difference / tolerance(result, expected[i], magnitude);
-      if (share <= worst) continue;
-      worst = std::isnan(share) ? HUGE_VAL : share;
-      at = i;
-    }
-    EXPECT_LE(worst, 1) << result.name << "[" << at << "]: " << result.values[at] << " for "
-                        << expected[at] << ", largest magnitude " << magnitude;
+Expected run_reference(const OperationCase& operation, Backend& reference,
+                       const RunOptions& options) {
+  Expected expected;
+  expected.results = run_case(operation, reference, options);
+  OperationCase bounds = operation;
+  if (operation.terms) {
+    bounds.call = operation.terms;
+    expected.terms = run_case(bounds, reference, options);
   }
+  if (operation.rounded_inside && options.inputs == DType::kBf16) {
+    bounds.call = operation.rounded_inside;
+    expected.rounded_inside = run_case(bounds, reference, options);
+  }
+  return expected;
+}
+
+std::string disagreement(const std::vector<OperandResult>& results, const Expected& expected) {
+  if (results.size() != expected.results.size()) return "other operands";
+  for (size_t operand = 0; operand < results.size(); ++operand) {
+    const Comparison comparison{results[operand], expected, operand};
+    const std::string wrong = comparison.disagreement();
+    if (!wrong.empty()) return wrong;
+  }
+  return {};
+}
+
+void expect_agreement(const std::vector<OperandResult>& results, const Expected& expected) {
+  EXPECT_EQ(disagreement(results, expected), "");
 }
 
 void expect_equal_bits(const std::vector<OperandResult>& results,

@@ -2,6 +2,10 @@
 // Kernels. Operands are made from their names, outputs are poisoned beforehand, memory around every
 // operand is watched. What implementations must agree on is in one table of cases
 // (operation_cases.h); how closely, in one place (expect_agreement).
+//
+// Bounds are an element's own where a case says of what it is a sum: the errors of a sum are a
+// share of the sum of its terms' magnitudes, however the terms cancel. Else they are a share of the
+// largest magnitude in the operand.
 #pragma once
 
 #include <functional>
@@ -41,6 +45,15 @@ struct Operand {
   // In bf16 it hangs on values that the contract rounds inside the operation, or lets be rounded,
   // or on an output of an earlier call of the case.
   bool inner_roundings = false;
+  // The kind of element i, 0 and up; each kind (dq, dk, dv of one tensor) is compared on its own.
+  // Null: all are of one.
+  std::function<int(int64_t i)> part;
+  // Of a (N, V): elements between the end of a row and the next one, which must stay as they are.
+  int64_t row_gap = 0;
+
+  // Elements of memory, and where element i lies among them.
+  int64_t num_places() const;
+  int64_t place_of(int64_t i) const;
 };
 
 // Tensors by operand name; absent for a name that has none.
@@ -58,6 +71,13 @@ struct OperationCase {
   std::string label;      // "N 7 K 5 O 3, gelu"
   std::vector<Operand> operands;
   std::function<void(Kernels&, Stream&, const Operands&)> call;
+  // Null, or run in place of `call` by the reference, on the same inputs: the outputs become, of
+  // each element, the sum of the magnitudes of its terms (of operands that are not kept in fp32 or
+  // f64 by every implementation 0 says that it is exact but for one rounding of its own);
+  std::function<void(Kernels&, Stream&, const Operands&)> terms;
+  // and what the contract rounds inside, or lets be rounded, in bf16: the sum of the magnitudes, as
+  // far as they reach the element.
+  std::function<void(Kernels&, Stream&, const Operands&)> rounded_inside;
   std::string name() const { return operation + " (" + label + ")"; }
 };
 
@@ -79,6 +99,7 @@ struct OperandResult {
   DType dtype = DType::kF32;
   bool exact = false;
   bool inner_roundings = false;
+  std::function<int(int64_t i)> part = {};
   std::vector<unsigned char> bytes;
   std::vector<double> values;
 };
@@ -88,11 +109,21 @@ struct OperandResult {
 std::vector<OperandResult> run_case(const OperationCase& operation, Backend& backend,
                                     const RunOptions& options = {});
 
-// Compares with the reference's results. An element may differ by a small share of the largest
-// magnitude in the operand, and in bf16 by one rounding of its own besides; where values were
-// rounded inside, by a few roundings of that magnitude.
-void expect_agreement(const std::vector<OperandResult>& results,
-                      const std::vector<OperandResult>& reference);
+// What the reference says of a case: results, and where the case has them its bounds.
+struct Expected {
+  std::vector<OperandResult> results;
+  std::vector<OperandResult> terms;           // empty: a share of the largest magnitude
+  std::vector<OperandResult> rounded_inside;  // empty: nothing
+};
+Expected run_reference(const OperationCase& operation, Backend& reference,
+                       const RunOptions& options);
+
+// Compares results with what is expected of them. An element may differ by a small multiple of
+// fp32's rounding of its terms, by one rounding of its own and, in bf16, by the roundings inside.
+// Besides, where values are rounded inside, a large part may not be off by a factor: roundings go
+// to either side. Returns what is wrong, naming operand, part and element; empty if nothing is.
+std::string disagreement(const std::vector<OperandResult>& results, const Expected& expected);
+void expect_agreement(const std::vector<OperandResult>& results, const Expected& expected);
 // Compares bytes.
 void expect_equal_bits(const std::vector<OperandResult>& results,
                        const std::vector<OperandResult>& others);

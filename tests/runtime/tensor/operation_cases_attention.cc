@@ -1,6 +1,8 @@
+#include <algorithm>
 #include <fmt/format.h>
 
 #include "tests/runtime/tensor/operation_cases.h"
+#include "tests/support/reference_attention.h"
 
 namespace leasehold {
 
@@ -20,9 +22,15 @@ OperationCase attention_case(const AttentionShape& shape, float p) {
       {"qkv", Role::kInput, packed, Element::kCompute,
        [](int64_t i) { return 0.003 * static_cast<double>((i * 7919) % 1409 - 704); }},
       {"dout", Role::kInput, heads},
-      {.name = "out", .role = Role::kOutput, .shape = heads, .inner_roundings = true},
+      {.name = "out", .role = Role::kOutput, .shape = heads},
       {"log_sum_exp", Role::kOutput, {B, shape.H(), T}, Element::kState},
-      {.name = "dqkv", .role = Role::kOutput, .shape = packed, .inner_roundings = true},
+      {.name = "dqkv",
+       .role = Role::kOutput,
+       .shape = packed,
+       .part =
+           [R, D](int64_t i) {
+             return static_cast<int>(std::max<int64_t>(0, i / D % (R + 2) - R + 1));
+           }},
       {.name = "workspace",
        .role = Role::kWorkspace,
        .workspace_bytes = [shape](const Kernels& kernels) {
@@ -35,6 +43,15 @@ OperationCase attention_case(const AttentionShape& shape, float p) {
     kernels.attention_backward(stream, shape, t["dout"], t["qkv"], t["out"], t["log_sum_exp"],
                                dropout, t["dqkv"], t["workspace"]);
   };
+  const auto bounds_by = [shape, dropout](auto find) {
+    return [shape, dropout, find](Kernels&, Stream&, const Operands& t) {
+      find(shape, dropout, t["qkv"].as<double>(), t["dout"].as<double>(),
+           AttentionBounds{t["out"].as<double>(), t["log_sum_exp"].as<double>(),
+                           t["dqkv"].as<double>()});
+    };
+  };
+  result.terms = bounds_by(attention_terms);
+  result.rounded_inside = bounds_by(attention_rounded_inside);
   return result;
 }
 

@@ -41,6 +41,24 @@ TEST(Tensor, ViewsShareMemory) {
   EXPECT_EQ(tensor.rows(4, 0).num_elements(), 0);
 }
 
+TEST(Tensor, ColumnsLeaveGapsBetweenRows) {
+  std::vector<float> memory(24);
+  const Tensor whole(memory.data(), DType::kF32, {4, 6});
+  EXPECT_EQ(whole.row_stride(), 6);
+  const Tensor columns = whole.columns(5);
+  EXPECT_EQ(columns.shape(), Shape({4, 5}));
+  EXPECT_EQ(columns.row_stride(), 6);
+  EXPECT_FALSE(columns.is_dense());
+  const Tensor rows = columns.rows(2, 2);
+  EXPECT_EQ(rows.data(), memory.data() + 12);
+  EXPECT_EQ(rows.row_stride(), 6);
+  EXPECT_TRUE(whole.columns(6).is_dense());
+  EXPECT_THROW(columns.flat(0, 1), StatusError);
+  EXPECT_THROW(columns.reshape({20}), StatusError);
+  EXPECT_THROW(columns.columns(4), StatusError);
+  EXPECT_THROW(whole.columns(7), StatusError);
+}
+
 TEST(Tensor, ViewsWithoutMemoryStayWithout) {
   const Tensor tensor(nullptr, DType::kF32, {4, 3});
   EXPECT_EQ(tensor.rows(2, 1).data(), nullptr);

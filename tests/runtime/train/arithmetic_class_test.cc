@@ -134,6 +134,19 @@ TEST(ArithmeticClassTest, ComparesWhatTheCheckpointNames) {
   refused({}, "does not say");
 }
 
+// Digests of a few rows do not show in which order thousands are added.
+TEST(ArithmeticClassTest, RefusesCheckpointsOfKernelsThatAddedInAnotherOrder) {
+  const std::vector<OperationDigest> mine = {{"add", 1}, {kOrderOfSums, 2}};
+  EXPECT_TRUE(compare_arithmetic(mine, to_text(mine)).ok());
+  for (const auto& kept : {std::vector<OperationDigest>{{"add", 1}},
+                           std::vector<OperationDigest>{{"add", 1}, {kOrderOfSums, 1}}}) {
+    const Status status = compare_arithmetic(mine, to_text(kept));
+    EXPECT_EQ(status.code(), Code::kBadConfig);
+    EXPECT_NE(status.message().find("order"), std::string::npos) << status.message();
+  }
+  EXPECT_FALSE(probe(kGpt2).contains(kOrderOfSums)) << "CPU kernels still add as they always did";
+}
+
 TEST(ArithmeticClassTest, SaysWhichLibrariesMakeTheDifference) {
   for (const auto& [operation, libraries] :
        std::map<std::string, std::string>{{"qkv.linear_forward", "BLAS libraries differ"},

@@ -22,6 +22,7 @@ Product random_product(const RandomSite& site, uint64_t i) {
   product.output = draw(6, 2) == 0 ? DType::kF32 : DType::kBf16;
   product.epilogue = static_cast<Epilogue>(draw(7, 8));
   product.aligned = draw(8, 2) == 0;
+  product.stride = draw(10, 2) * 64;
   return product;
 }
 
@@ -61,6 +62,11 @@ TEST(AlgorithmTable, SaysWhatItWrites) {
             "algorithms of a library\n"
             "forward 3 1 2 F32 F32 gelu_aux_bias unaligned = none\n"
             "weight 64 48 32 BF16 F32 bias_gradient aligned = 1 ab 0 0 0 0 0 0\n");
+  AlgorithmTable apart("a library");
+  apart.set({.rows = 3, .columns = 33, .depth = 2, .stride = 64}, Algorithm{{7}});
+  EXPECT_EQ(apart.to_text(),
+            "algorithms of a library\n"
+            "forward 3 33 2 F32 F32 none aligned stride 64 = 7 0 0 0 0 0 0 0\n");
 }
 
 TEST(AlgorithmTable, FindsWhatWasAskedFor) {
@@ -92,6 +98,9 @@ TEST(AlgorithmTable, WhatIsNoTableIsRefused) {
            good + "input 1 2 3 F33 F32 none aligned = none\n",
            good + "input 1 2 3 F32 F32 swish aligned = none\n",
            good + "input 1 2 3 F32 F32 none askew = none\n",
+           good + "input 1 2 3 F32 F32 none aligned stride = none\n",
+           good + "input 1 2 3 F32 F32 none aligned stride -64 = none\n",
+           good + "input 1 2 3 F32 F32 none aligned apart 64 = none\n",
            good + "input 1 2 3 F32 F32 none aligned none\n",
            good + "input 1 2 3 F32 F32 none aligned = 1 2 3 4 5 6 7\n",
            good + "input 1 2 3 F32 F32 none aligned = 1 2 3 4 5 6 7 8 9\n",
