@@ -196,8 +196,9 @@ std::vector<ContractBook> contract_books(const LeaseCalendar& calendar, double f
     double in_all_usd = 0;
     for (const Lease& lease : calendar.leases) {
       if (lease.provider != contract.provider || lease.price_per_slot_hour <= 0) continue;
-      book.used_usd += leased_slot_hours(lease, from_s, to_s) * lease.price_per_slot_hour;
-      in_all_usd += leased_slot_hours(lease, from_s, kNever) * lease.price_per_slot_hour;
+      const double since_s = lease.begin_s == -kNever ? from_s : lease.begin_s;
+      book.used_usd += leased_slot_hours(lease, since_s, to_s) * lease.price_per_slot_hour;
+      in_all_usd += leased_slot_hours(lease, since_s, kNever) * lease.price_per_slot_hour;
     }
     book.first_in_left_usd = std::max(0.0, book.prepaid_usd - book.used_usd);
     book.pro_rata_left_usd = book.first_in_left_usd;

@@ -85,6 +85,7 @@ struct ContractBook {
   double minimum_usd = 0;
   double owed_usd = 0;  // of the minimum, beyond what leases have cost and will cost
 };
+// Counts each lease from its begin, also before `from_s`; one without a begin from `from_s`.
 std::vector<ContractBook> contract_books(const LeaseCalendar& calendar, double from_s, double to_s);
 
 // Returns the dollars of all leases between two moments.

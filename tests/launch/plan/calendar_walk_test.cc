@@ -1,7 +1,8 @@
 #include "launch/plan/calendar_walk.h"
 
-#include <fmt/format.h>
+#include <fstream>
 #include <gtest/gtest.h>
+#include <sstream>
 
 namespace leasehold {
 namespace {
@@ -140,6 +141,24 @@ TEST_F(CalendarWalkTest, ContractsAreKeptInTwoBooks) {
   const ContractBook prepaid = books("prepaid_usd = 1000\n");
   EXPECT_EQ(prepaid.first_in_left_usd, 0);
   EXPECT_EQ(prepaid.owed_usd, 0);
+}
+
+// 9.7 billion USD over five years, a fifth paid ahead: used first, it is gone after one year in
+// full.
+TEST(PublishedDeal, ThePrepaymentLastsAYearInFull) {
+  std::ostringstream text;
+  text << std::ifstream(LEASEHOLD_SOURCE_DIR "/launch/examples/deal_texas.toml").rdbuf();
+  const LeaseCalendar calendar = parse_lease_calendar(text.str(), "deal_texas.toml", 0).value();
+  ASSERT_EQ(calendar.leases.size(), 4);
+  const double begin_s = calendar.leases.front().begin_s;
+  const double full_s = calendar.leases.back().begin_s;
+  const ContractBook at_full = contract_books(calendar, begin_s, full_s).front();
+  const ContractBook year_later = contract_books(calendar, begin_s, full_s + 365 * kDay).front();
+  EXPECT_NEAR((year_later.used_usd - at_full.used_usd) / 1.94e9, 1, 0.01);
+  EXPECT_GT(at_full.first_in_left_usd, 0);
+  EXPECT_EQ(year_later.first_in_left_usd, 0);
+  EXPECT_GT(year_later.pro_rata_left_usd, 1e9);
+  EXPECT_NEAR(year_later.owed_usd / 9.7e9, 0, 0.01);  // the leases come to the minimum
 }
 
 TEST_F(CalendarWalkTest, ABudgetEndsWhereTheLeasesHaveCostIt) {
