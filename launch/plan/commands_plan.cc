@@ -37,7 +37,7 @@ Result<Hardware> hardware_of_job(const PlanCommand& command, const JobFile& job)
 
 void add_remarks(const JobFile& job, PlanReport& report) {
   if (!report.hardware.measured_here) {
-    report.remarks.push_back(
+    report.remarks.emplace_back(
         "Leasehold's own kernels have not been timed on this part: the band is 30% wide each way. "
         "The model is within 5% of 371 published steps of other programs (docs/planning.md)");
   }
@@ -48,7 +48,7 @@ void add_remarks(const JobFile& job, PlanReport& report) {
         unmeasured_s(job)));
   }
   if (job.parallel.tensor > 1 || report.own.tensor > 1) return;
-  report.remarks.push_back("a run keeps its tensor degree for ever; pipeline and ZeRO may change");
+  report.remarks.emplace_back("a run keeps its tensor degree for ever; pipeline and ZeRO may change");
 }
 
 JobFailures failures_of(const JobFile& job) {
