@@ -5,11 +5,13 @@
 # a:2,b:1 -- PROGRAM...`.
 # Cross builds ask the launcher of the other machine (cmake/debian_arm64.cmake).
 execute_process(COMMAND ${LEASEHOLD_RUN_THERE} ${CMAKE_SYSROOT}${MPIEXEC_EXECUTABLE} --version OUTPUT_VARIABLE version ERROR_VARIABLE version)
+set(LEASEHOLD_LAUNCHER_PACKAGE openmpi-bin)  # Debian's
 if(version MATCHES "\\((Open MPI|OpenRTE)\\) 4\\.")
   set(LEASEHOLD_LAUNCHER_FLAGS "--oversubscribe --bind-to \${LEASEHOLD_BIND:-none}")
 elseif(version MATCHES "\\(Open MPI\\) 5\\.")
   set(LEASEHOLD_LAUNCHER_FLAGS "--map-by :OVERSUBSCRIBE --bind-to \${LEASEHOLD_BIND:-none}")
 elseif(version MATCHES "HYDRA build details")
+  set(LEASEHOLD_LAUNCHER_PACKAGE mpich)
   set(LEASEHOLD_LAUNCHER_FLAGS "-bind-to \${LEASEHOLD_BIND:-none} -launcher fork")
 else()
   message(FATAL_ERROR "${MPIEXEC_EXECUTABLE} --version says \"${version}\": Leasehold knows mpirun of Open MPI 4 and 5 and of "

@@ -16,6 +16,7 @@
 #include "launch/launchers/node_command.h"
 #include "launch/number_options.h"
 #include "launch/plan/commands_plan.h"
+#include "launch/version.h"
 
 namespace leasehold {
 
@@ -233,7 +234,8 @@ int run(int argc, char** argv) {
   CLI::App app(
       "Leasehold trains transformers on leased GPUs. This tool prepares, launches and inspects.",
       "leasehold");
-  app.set_version_flag("--version", "leasehold " LEASEHOLD_VERSION);
+  app.set_version_flag("--version", fmt::format("leasehold {}\n{}", version(), build_lines()));
+  app.set_help_all_flag("--help-all", "Print the help of every command and exit");
   Command chosen;
   PrepareCommand prepare;
   add_prepare(app, prepare, chosen, logger);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <fmt/ranges.h>
 
 #include "collectives/bootstrap.h"
 #include "collectives/mpi_library.h"
@@ -20,6 +21,7 @@
 #include "launch/stop_signals.h"
 #include "launch/supervisor/forecast_words.h"
 #include "launch/train_command.h"
+#include "launch/version.h"
 #include "runtime/base/broken_host.h"
 #include "runtime/base/rank_list.h"
 #include "runtime/base/resource_exhausted.h"
@@ -146,14 +148,18 @@ int run_sample_main(int argc, char** argv) {
 int run_train_main(int argc, char** argv) {
   static DrainRequest drain;  // signals reach it until the process ends
   drain_on_signals(drain);
-  TrainCommand command{.version = LEASEHOLD_VERSION};
+  TrainCommand command{.version = version()};
   CLI::App app(
       "Trains what JOB.toml describes, from the newest checkpoint in its run.dir or from the "
       "start. Also: "
       "leasehold-train evaluate, leasehold-train sample.",
       "leasehold-train");
   app.set_version_flag("--version", [] {
-    return fmt::format("leasehold-train {}\nMPI: {}", LEASEHOLD_VERSION, mpi_library());
+    const auto offered = blas::offered_kernel_sets();
+    return fmt::format("leasehold-train {}\n{}\nkernel sets: {}\nMPI: {}", version(), build_lines(),
+                       offered.ok() ? fmt::format("{}", fmt::join(offered->sets, ", "))
+                                    : offered.status().message(),
+                       mpi_library());
   });
   app.add_option("JOB", command.job_path, "Job file (TOML)")->required();
   app.add_option("--set", command.overrides,
@@ -178,6 +184,7 @@ int run_train_main(int argc, char** argv) {
       ->excludes(stop_after)
       ->excludes(world)
       ->excludes(fork);
+  app.footer("docs/exit_codes.md lists the exit codes, docs/job_file.md the keys of a job file.");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& problem) {
