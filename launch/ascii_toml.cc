@@ -101,7 +101,7 @@ class Rewriter {
   Status misplaced() const {
     return error(
         Code::kBadConfig,
-        "{}:{}: not TOML: the character {} (U+{:04X}) may stand in strings and comments only",
+        "{}:{}: not TOML: the character {} (U+{:04X}) is allowed in strings and comments only",
         path_, 1 + std::count(ascii_.begin(), ascii_.end(), '\n'), character(),
         code_point(character()));
   }

@@ -78,8 +78,8 @@ int64_t available_memory_bytes(const std::string& root) {
 Status check_cache_fits(int64_t positions, int64_t needed_bytes, int64_t available_bytes) {
   if (needed_bytes <= available_bytes) return ok_status();
   return error(Code::kBadConfig,
-               "the keys and values of {} positions take {:.1f} GiB, and {:.1f} GiB are available: "
-               "ask for fewer --tokens, or give a shorter prompt",
+               "the keys and values of {} positions take {:.1f} GiB, but only {:.1f} GiB are "
+               "available: use fewer --tokens, or a shorter prompt",
                positions, gib(needed_bytes), gib(available_bytes));
 }
 

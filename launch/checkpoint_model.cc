@@ -122,8 +122,8 @@ Status CheckpointModel::take_weights(const std::vector<Tensor>& stored) {
 Result<const Tokenizer*> CheckpointModel::tokenizer() const {
   if (!tokenizer_) {
     return error(Code::kBadData,
-                 "{} holds no tokenizer: the run's data.train had no tokenizer.json beside it when "
-                 "it was written",
+                 "{} holds no tokenizer: the run's data.train had no tokenizer.json next to it "
+                 "when it was written",
                  handle_.path);
   }
   LEASEHOLD_RETURN_IF_ERROR(tokenizer_->start());

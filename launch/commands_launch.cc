@@ -81,7 +81,7 @@ Result<Programs> find_programs() {
   if (failure) return error(Code::kInternal, "/proc/self/exe: {}", failure.message());
   Programs programs{self.string(), (self.parent_path() / "leasehold-train").string()};
   if (!is_program(programs.train)) {
-    return error(Code::kMissingInput, "there is no {}: build it, it belongs beside {}",
+    return error(Code::kMissingInput, "there is no {}: build it; it belongs next to {}",
                  programs.train, programs.leasehold);
   }
   return programs;
@@ -95,9 +95,8 @@ Result<JobFile> load_launch_job(const LaunchCommand& command) {
                         job.launch.min_world, job.parallel.tensor * job.parallel.pipeline))));
   if (job.lease.calendar.empty()) {
     return error(Code::kBadConfig,
-                 "{}: lease.calendar is needed: write the path of a file that says which hosts may "
-                 "be used from when to when (docs/lease_calendar.md), or start the job with "
-                 "mpirun",
+                 "{}: lease.calendar is missing: set it to a file that lists hosts and their "
+                 "leases (docs/lease_calendar.md), or start the job with mpirun",
                  command.job_path);
   }
   if (job.launch.mpirun.find('/') != std::string::npos) {
@@ -106,7 +105,7 @@ Result<JobFile> load_launch_job(const LaunchCommand& command) {
   if (job.launch.hosts == "local" || job.launch.hosts == "ssh") return job;
   job.launch.hosts = join_path(parent_path(job.path), job.launch.hosts);
   if (!is_program(job.launch.hosts)) {
-    return error(Code::kBadConfig, "{}: launch.hosts: {} is no program", command.job_path,
+    return error(Code::kBadConfig, "{}: launch.hosts: {} is not a program", command.job_path,
                  job.launch.hosts);
   }
   return job;
@@ -167,7 +166,7 @@ void clean_hosts_that_left(const JobFile& job, const SupervisorState& state, con
   }
   const auto prober = make_prober(job.launch.hosts, kProbeDeadlineS, memory_removal(job.run.dir));
   for (const std::string& problem : ask_all(*prober, hosts_that_left(worlds))) {
-    logger.warning("what the run left in the memory of a host stays there: {}", problem);
+    logger.warning("cannot remove the run's files from the memory of a host: {}", problem);
   }
 }
 
@@ -227,7 +226,7 @@ Status run_launch(const LaunchCommand& given, const Logger& logger) {
       [&](const Status& failure) {
         logger.warning("{}; trying again for {:.0f} s", failure.message(), kAnnounceLimitS);
       }));
-  logger.info("supervising {}: `leasehold status {}` tells how it goes", job.run.name, job.run.dir);
+  logger.info("supervising {}: `leasehold status {}` shows its state", job.run.name, job.run.dir);
 
   const JobEnd end = supervisor->run();
   std::fputs(timeline_text(supervisor->state()).c_str(), stdout);

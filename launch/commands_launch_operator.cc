@@ -71,7 +71,7 @@ Status run_status(const std::string& run_dir, bool json) {
   } else {
     fmt::print("no supervisor answers{}\n",
                generation_runs(run_dir)
-                   ? ", but its generation goes on: `leasehold launch` takes it up"
+                   ? ", but its generation continues: `leasehold launch` adopts it"
                    : "");
   }
   fmt::print("{}", timeline_text(left));
@@ -91,13 +91,13 @@ Status run_clean(const std::string& run_dir, const Logger& logger) {
   if (posix_files().exists(path)) {
     auto taken = posix_files().lock(join_path(path, "lock"), describe_owner(system_clock()));
     if (!taken.ok()) {
-      return taken.status().annotated(fmt::format("{} cannot be cleaned while it is used", path));
+      return taken.status().annotated(fmt::format("{} cannot be cleaned while it is in use", path));
     }
     lock = std::move(taken).value();
     if (generation_runs(path)) {
       return error(Code::kBadConfig,
                    "{} cannot be cleaned: a generation runs without a supervisor; `leasehold "
-                   "launch` takes it up",
+                   "launch` adopts it",
                    path);
     }
   }
@@ -105,9 +105,8 @@ Status run_clean(const std::string& run_dir, const Logger& logger) {
   logger.info("removed {} files of {} from shared memory", removed, path);
   if (memory_prefixes(path).size() < 2) {
     logger.warning(
-        "{} names no lineage, by which a run's snapshots are called: should some be left, they are "
-        "among "
-        "{}/leasehold-*; rm those that no run uses",
+        "{} names no lineage, which the names of a run's snapshots contain: if snapshots are left, "
+        "they are among {}/leasehold-*; remove those that no run uses",
         path, kSharedMemory);
   }
   return ok_status();

@@ -12,12 +12,13 @@ Status run_import(ImportOptions options, const Logger& logger) {
   LEASEHOLD_ASSIGN_OR_RETURN(const ImportSummary summary, import_model(posix_files(), options));
   const ModelConfig& model = summary.config;
   if (!summary.passed_over.empty()) {
-    logger.info("config.json: passed over, because they change nothing that the model computes: {}",
+    logger.info("config.json: ignored, because they do not change the model's results: {}",
                 fmt::join(summary.passed_over, ", "));
   }
   for (const std::string& notice : summary.notices) logger.info("{}", notice);
-  logger.info("{}: a {} of {} layers, {} channels, {} ids: {} parameters at step 0", options.output,
-              model.family, model.layers, model.hidden, model.vocab, summary.num_parameters);
+  logger.info("{}: a {} model of {} layers, {} channels, {} token ids and {} parameters, at step 0",
+              options.output, model.family, model.layers, model.hidden, model.vocab,
+              summary.num_parameters);
   logger.info("tokenizer: {}", summary.tokenizer);
   return ok_status();
 }

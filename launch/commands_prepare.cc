@@ -12,15 +12,16 @@ constexpr std::string_view kOwnToken = "own", kNoToken = "none";
 Result<int32_t> find_token(const Tokenizer& tokenizer, std::string_view option,
                            const std::string& text) {
   if (const auto id = tokenizer.token_id(text)) return *id;
-  return error(Code::kUsage,
-               "{} '{}' is not one token of the tokenizer; write it as the tokenizer's files do "
-               "(\"</s>\"), or {}",
-               option, text, kNoToken);
+  return error(
+      Code::kUsage,
+      "{} '{}' is not a single token of the tokenizer: write a token as the tokenizer's files do "
+      "(\"</s>\"), or {}",
+      option, text, kNoToken);
 }
 
 Status no_own_token(std::string_view option) {
-  return error(Code::kUsage, "{} {}: the tokenizer names none; write the token's text", option,
-               kOwnToken);
+  return error(Code::kUsage, "{} {}: the tokenizer names no such token: write the token's text",
+               option, kOwnToken);
 }
 
 // Stores the tokens around documents in the tokenizer, and in `options` whether to add them.
@@ -55,7 +56,7 @@ Status run_prepare(const PrepareCommand& command, const Logger& logger) {
   for (const std::string& notice : tokenizer->notices()) logger.warning("{}", notice);
   LEASEHOLD_RETURN_IF_ERROR(choose_document_tokens(command, *tokenizer, options));
   if (options.field.empty() || options.field.find(',') != std::string::npos) {
-    return error(Code::kUsage, "--field '{}': one field, by its name", options.field);
+    return error(Code::kUsage, "--field '{}': name one field", options.field);
   }
   options.on_notice = [&](const std::string& notice) { logger.warning("{}", notice); };
   options.stopped = &catch_stop_signals();

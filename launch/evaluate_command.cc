@@ -20,8 +20,8 @@ Result<int64_t> evaluation_sequence(int64_t asked, int64_t positions, int64_t nu
   const int64_t most = num_tokens - 1;  // each token needs the one after it
   if (most < std::max<int64_t>(1, asked)) {
     return error(Code::kBadData,
-                 "{}: {} tokens are too few for one window of {} and the token that follows it; "
-                 "give a file with more{}",
+                 "{}: {} tokens are too few for one window of {} and the token after it; use a "
+                 "larger file{}",
                  file, num_tokens, std::max<int64_t>(1, asked),
                  asked > 1 ? ", or a smaller --sequence" : "");
   }

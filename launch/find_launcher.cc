@@ -44,7 +44,7 @@ Result<std::unique_ptr<Launcher>> find_launcher(const std::string& mpirun,
   const auto mpi = text_behind(program, "\nMPI: ");
   if (!mpi) {
     return error(Code::kUnavailable,
-                 "`{} --version` does not say which MPI it was built with: build it again",
+                 "`{} --version` does not name the MPI that it was built with: build it again",
                  train_program);
   }
   LEASEHOLD_RETURN_IF_ERROR(launcher->check_program(mpi->substr(0, mpi->find('\n'))));

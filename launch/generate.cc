@@ -17,8 +17,8 @@ Result<std::span<const float>> known_logits(NextToken& model, std::span<const in
   const auto ours = logits.first(static_cast<size_t>(std::min(known, std::ssize(logits))));
   if (std::ranges::all_of(ours, [](float logit) { return std::isfinite(logit); })) return ours;
   return error(Code::kBadData,
-               "after {} tokens the model's logits are no numbers: the weights are of a run that "
-               "diverged, or are damaged",
+               "after {} tokens the model's logits are not finite: the run diverged, or the "
+               "weights are damaged",
                ids.size());
 }
 
@@ -27,10 +27,9 @@ Result<std::span<const float>> known_logits(NextToken& model, std::span<const in
 Status generate(NextToken& model, const Tokenizer& tokenizer, std::vector<int32_t> ids,
                 const Generation& generation, const std::function<void(std::string_view)>& show) {
   if (ids.empty()) {
-    return error(
-        Code::kBadData,
-        "the prompt has no tokens in the model's tokenizer: give another prompt, or a token "
-        "to begin with (--begin-token)");
+    return error(Code::kBadData,
+                 "the prompt has no tokens in the model's tokenizer: use another prompt, or a "
+                 "token before it (--begin-token)");
   }
   TokenStream text(tokenizer);
   LEASEHOLD_RETURN_IF_ERROR(text.skip(ids));

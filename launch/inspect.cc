@@ -132,7 +132,7 @@ std::string to_text(const Report& report) {
     line("step", std::to_string(report.info.step));
     line("lineage", report.info.parent_lineage.empty()
                         ? report.info.lineage
-                        : fmt::format("{} (left {} at step {})", report.info.lineage,
+                        : fmt::format("{} (forked from {} at step {})", report.info.lineage,
                                       report.info.parent_lineage, report.info.fork_step));
     line("generation", std::to_string(report.info.generation));
     line("seed", std::to_string(report.info.seed));
@@ -166,8 +166,9 @@ Inspection render(const std::vector<Report>& reports, const InspectOptions& opti
     inspection.output = root.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";
   }
   if (num_damaged > 0) {
-    inspection.status = error(Code::kBadData, "{} of {} checkpoints looked at damaged; see above",
-                              num_damaged, reports.size());
+    inspection.status =
+        error(Code::kBadData, "{} of {} inspected checkpoints are damaged; see above", num_damaged,
+              reports.size());
   }
   return inspection;
 }
@@ -221,7 +222,7 @@ Inspection inspect(FileSystem& files, const std::string& path, const InspectOpti
   Result<std::vector<Candidate>> candidates = candidates_at(files, directory);
   if (!candidates.ok()) return {"", candidates.status()};
   if (candidates->empty())
-    return {"", error(Code::kMissingInput, "{}: no checkpoint in it yet", directory)};
+    return {"", error(Code::kMissingInput, "{}: it holds no checkpoint yet", directory)};
   if (!options.all) candidates->resize(1);
   std::vector<Report> reports;
   for (const Candidate& candidate : *candidates) {

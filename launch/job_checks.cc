@@ -45,8 +45,8 @@ Status check_name(const std::string& name) {
   for (const char c : name) fine = fine && (is_alphanumeric(c) || c == '.' || c == '_' || c == '-');
   if (fine) return ok_status();
   return error(Code::kBadConfig,
-               "run.name = \"{}\" is no name: write run.name with at most {} letters, digits, '.', "
-               "'_' and '-', the first a letter or digit",
+               "run.name = \"{}\" is not a valid name: use at most {} letters, digits, '.', '_' "
+               "and '-', beginning with a letter or digit",
                name, kMaxLength);
 }
 
@@ -55,7 +55,7 @@ Status check_hosts(const std::string& hosts) {
     return ok_status();
   }
   return error(Code::kBadConfig,
-               "launch.hosts = \"{}\" is no way to reach hosts: write \"local\", \"ssh\", or the "
+               "launch.hosts = \"{}\" is not a way to reach hosts: set \"local\", \"ssh\", or the "
                "path of an agent (with a '/')",
                hosts);
 }
@@ -70,8 +70,8 @@ Status check_batch(const BatchSection& batch) {
   const int64_t M = batch.num_microbatches();
   if (M > kMaxMicrobatches) {
     return error(Code::kBadConfig,
-                 "batch.sequences = {} of batch.microbatch = {} are {} microbatches in a step, at "
-                 "most {} are possible: raise batch.microbatch",
+                 "batch.sequences = {} with batch.microbatch = {} makes {} microbatches per step, "
+                 "but at most {} are possible: raise batch.microbatch",
                  batch.sequences, batch.microbatch, M, kMaxMicrobatches);
   }
   if (batch.lanes < 1 || M % batch.lanes != 0) {
@@ -87,11 +87,11 @@ Status too_few_microbatches(const BatchSection& batch, int64_t data_ranks) {
   std::string smaller;
   for (const int64_t microbatch : divisors(batch.sequences, 1)) {
     if (batch.sequences / microbatch < data_ranks) break;
-    smaller = fmt::format("write batch.microbatch = {}, ", microbatch);
+    smaller = fmt::format("set batch.microbatch = {}, ", microbatch);
   }
   return error(Code::kBadConfig,
-               "{} data-parallel ranks are more than the {} of a step: start at most {}, {}or "
-               "write batch.sequences = {} or more",
+               "{} data-parallel ranks are more than the {} of a step: start at most {}, {}or set "
+               "batch.sequences = {} or more",
                data_ranks, microbatches_in_words(batch), batch.num_microbatches(), smaller,
                data_ranks * batch.microbatch);
 }
@@ -105,8 +105,8 @@ Status check_ranks(const JobFile& job, int64_t num_ranks) {
   if (num_ranks % job.parallel.tensor != 0 ||
       num_ranks / job.parallel.tensor % job.parallel.pipeline != 0) {
     return error(Code::kBadConfig,
-                 "{} ranks cannot be dealt to parallel.tensor = {} x parallel.pipeline = {}: start "
-                 "a multiple of both",
+                 "{} ranks cannot be divided into parallel.tensor = {} x parallel.pipeline = {}: "
+                 "start a multiple of their product",
                  num_ranks, job.parallel.tensor, job.parallel.pipeline);
   }
   const int64_t data_ranks = num_ranks / job.parallel.tensor / job.parallel.pipeline;
@@ -114,8 +114,8 @@ Status check_ranks(const JobFile& job, int64_t num_ranks) {
   if (M < data_ranks) return too_few_microbatches(job.batch, data_ranks);
   if (job.batch.lanes < data_ranks) {
     return error(Code::kBadConfig,
-                 "{} data-parallel ranks are more than batch.lanes = {}: start at most {}, or "
-                 "write batch.lanes = {}",
+                 "{} data-parallel ranks are more than batch.lanes = {}: start at most {}, or set "
+                 "batch.lanes = {}",
                  data_ranks, job.batch.lanes, job.batch.lanes,
                  fmt::join(divisors(M, data_ranks), " or "));
   }
@@ -127,13 +127,13 @@ Status check_pipeline(const JobFile& job) {
   const int64_t parts = parallel.pipeline * parallel.chunks;
   if (parallel.chunks > 1 && parallel.pipeline == 1) {
     return error(Code::kBadConfig,
-                 "parallel.chunks = {} cuts pipeline stages, but parallel.pipeline = 1: leave "
-                 "parallel.chunks out, or write a deeper pipeline",
+                 "parallel.chunks = {} divides pipeline stages, but parallel.pipeline = 1: leave "
+                 "parallel.chunks out, or set parallel.pipeline to more than 1",
                  parallel.chunks);
   }
   if (parallel.chunks > 1 && parallel.schedule == "gpipe") {
     return error(Code::kBadConfig,
-                 "parallel.chunks = {} interleaves 1F1B, but parallel.schedule = \"gpipe\": write "
+                 "parallel.chunks = {} interleaves 1F1B, but parallel.schedule = \"gpipe\": set "
                  "\"1f1b\", or leave parallel.chunks out",
                  parallel.chunks);
   }
@@ -160,9 +160,8 @@ Status check_zero(const JobFile& job) {
     return ok_status();
   return error(
       Code::kBadConfig,
-      "parallel.zero = {} sends each microbatch's gradients away as they are produced, "
-      "which needs as many lanes as microbatches: write batch.lanes = {} instead of {}, or "
-      "parallel.zero = 1",
+      "parallel.zero = {} reduces each microbatch's gradients as they are produced, which needs as "
+      "many lanes as microbatches: set batch.lanes = {} instead of {}, or parallel.zero = 1",
       job.parallel.zero, M, job.batch.lanes);
 }
 
@@ -175,7 +174,7 @@ Status check_schedule(const JobFile& job) {
   }
   if (optimizer.warmup_steps > job.run.steps) {
     return error(Code::kBadConfig,
-                 "optimizer.warmup_steps = {} is above run.steps = {}: write {} or less",
+                 "optimizer.warmup_steps = {} is above run.steps = {}: set {} or less",
                  optimizer.warmup_steps, job.run.steps, job.run.steps);
   }
   return ok_status();
@@ -185,8 +184,8 @@ Status check_checkpoint(const CheckpointSection& checkpoint) {
   if (checkpoint.interval != "auto") return ok_status();
   if (checkpoint.snapshot == "off") {
     return error(Code::kBadConfig,
-                 "checkpoint.interval = \"auto\" writes checkpoints from snapshots: write "
-                 "checkpoint.snapshot = \"auto\", or give checkpoint.every_steps instead");
+                 "checkpoint.interval = \"auto\" writes checkpoints from snapshots: set "
+                 "checkpoint.snapshot = \"auto\", or use checkpoint.every_steps instead");
   }
   if (checkpoint.every_steps > 0) {
     return error(Code::kBadConfig,
@@ -205,8 +204,8 @@ Status check_gpu_attention(const ModelConfig& model) {
   if (channels <= kMaxGpuHeadChannels) return ok_status();
   return error(
       Code::kBadConfig,
-      "model.hidden / model.heads = {} channels a head are more than the {} that attention "
-      "on device.kind = \"cuda\" takes: write model.heads = {} or more, or \"cpu\"",
+      "model.hidden / model.heads = {} channels per head are more than the {} that attention on "
+      "device.kind = \"cuda\" supports: set model.heads = {} or more, or device.kind = \"cpu\"",
       channels, kMaxGpuHeadChannels,
       (model.hidden + kMaxGpuHeadChannels - 1) / kMaxGpuHeadChannels);
 }
@@ -221,17 +220,16 @@ Status check_device(const DeviceSection& device, const ModelConfig& model) {
                             : device.delay_seed != 0       ? "device.delay_seed"
                                                            : "";
     if (key.empty()) return ok_status();
-    return error(Code::kBadConfig,
-                 "{} has no effect with device.kind = \"cuda\": leave it out, or write "
-                 "device.kind = \"cpu\"",
-                 key);
-  }
-  if (device.delay_seed > 0 && device.mode != "asynchronous") {
     return error(
         Code::kBadConfig,
-        "device.delay_seed = {} has no effect with device.mode = \"{}\": write device.mode "
-        "= \"asynchronous\", or leave it out",
-        device.delay_seed, device.mode);
+        "{} has no effect with device.kind = \"cuda\": leave it out, or set device.kind = \"cpu\"",
+        key);
+  }
+  if (device.delay_seed > 0 && device.mode != "asynchronous") {
+    return error(Code::kBadConfig,
+                 "device.delay_seed = {} has no effect with device.mode = \"{}\": set device.mode "
+                 "= \"asynchronous\", or leave it out",
+                 device.delay_seed, device.mode);
   }
   return ok_status();
 }
@@ -252,8 +250,8 @@ Status validate(const JobFile& job, int num_ranks) {
   LEASEHOLD_RETURN_IF_ERROR(check_checkpoint(job.checkpoint));
   if (job.run.validate_every_steps > 0 && job.data.validation.empty()) {
     return error(Code::kBadConfig,
-                 "run.validate_every_steps = {} but there is nothing to validate on: write "
-                 "data.validation, or leave it out",
+                 "run.validate_every_steps = {} but there is no validation data: set "
+                 "data.validation, or leave the key out",
                  job.run.validate_every_steps);
   }
   return check_device(job.device, job.model);

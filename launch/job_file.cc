@@ -50,8 +50,8 @@ Status check_required(const JobFile& job) {
     if (key.required && !job.given.contains(key.full_name())) missing.push_back(key.full_name());
   }
   if (missing.empty()) return ok_status();
-  return error(Code::kBadConfig, "{}: required and missing: {}; write {} into the job file",
-               job.path, fmt::join(missing, ", "), missing.size() == 1 ? "it" : "them");
+  return error(Code::kBadConfig, "{}: required but missing: {}; add {} to the job file", job.path,
+               fmt::join(missing, ", "), missing.size() == 1 ? "it" : "them");
 }
 
 std::string stem_of(const std::string& path) {
@@ -65,7 +65,7 @@ Status complete_vocab(JobFile& job, int64_t tokenizer_vocab) {
   if (!job.given.contains("model.vocab")) {
     if (tokenizer_vocab == 0) {
       return error(Code::kBadConfig,
-                   "model.vocab is not given and there is no tokenizer.json beside {}; write "
+                   "model.vocab is not set and there is no tokenizer.json next to {}; set "
                    "model.vocab, or prepare the data with `leasehold prepare`",
                    job.data.train);
     }
@@ -73,7 +73,7 @@ Status complete_vocab(JobFile& job, int64_t tokenizer_vocab) {
   }
   if (job.model.vocab >= tokenizer_vocab) return ok_status();
   return error(Code::kBadConfig,
-               "model.vocab = {} does not hold the {} ids of the tokenizer beside {}; write "
+               "model.vocab = {} is less than the {} ids of the tokenizer next to {}; set "
                "model.vocab = {} or more, or leave it out",
                job.model.vocab, tokenizer_vocab, job.data.train, tokenizer_vocab);
 }
@@ -132,7 +132,7 @@ Status complete_job(JobFile& job, int64_t tokenizer_vocab) {
   if (job.given.contains("model.tied") && !job.model.tied && job.model.family == "gpt2") {
     return error(Code::kBadConfig,
                  "model.tied = false, but the head of the gpt2 family is its token table: leave "
-                 "model.tied out, or write model.family = \"llama\"");
+                 "model.tied out, or set model.family = \"llama\"");
   }
   LEASEHOLD_ASSIGN_OR_RETURN(job.model, complete_model_config(job.model));
   return complete_head_rows(job);

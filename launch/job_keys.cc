@@ -40,57 +40,57 @@ const JobKey kKeys[] = {
     {.table = "run",
      .name = "name",
      .slot = LEASEHOLD_SLOT(run.name),
-     .meaning = "Names the run: letters, digits, `.`, `_` and `-`.",
+     .meaning = "Name of the run: letters, digits, `.`, `_` and `-`.",
      .computed_default = "the job file's name without `.toml`"},
     {.table = "run",
      .name = "dir",
      .slot = LEASEHOLD_SLOT(run.dir),
-     .meaning = "Where metrics, events and checkpoints go. A run that is there already is resumed.",
+     .meaning =
+         "Directory for metrics, events and checkpoints. A run that is already in it is resumed.",
      .required = true,
      .is_path = true},
     {.table = "run",
      .name = "steps",
      .slot = LEASEHOLD_SLOT(run.steps),
-     .meaning = "Optimizer steps of the whole run; the learning rate's schedule ends there.",
+     .meaning = "Optimizer steps of the whole run, and the end of the learning rate's schedule.",
      .required = true,
      .identity = true,
      .range = from_to(1, kMaxSteps)},
     {.table = "run",
      .name = "seed",
      .slot = LEASEHOLD_SLOT(run.seed),
-     .meaning = "Decides initialisation, data order and dropout.",
+     .meaning = "Seed of initialisation, data order and dropout.",
      .identity = true,
      .range = at_least(0)},
     {.table = "run",
      .name = "start_from",
      .slot = LEASEHOLD_SLOT(run.start_from),
-     .meaning =
-         "Checkpoint of the same model (`leasehold import` makes one) whose weights a new run "
-         "begins with, at step 0; a run that is resumed does not need it any more.",
+     .meaning = "Checkpoint of the same model (`leasehold import` makes one) whose weights a new "
+                "run begins with, at step 0; not needed to resume the run.",
      .is_path = true,
      .computed_default = "weights drawn from `run.seed`"},
     {.table = "run",
      .name = "identity",
      .slot = LEASEHOLD_SLOT(run.identity),
-     .meaning = "What happens to a rank whose arithmetic differs from the others' or from the "
-                "checkpoint's: the start is refused, or an event reports it.",
+     .meaning = "Reaction to a rank whose arithmetic differs from the others' or from the "
+                "checkpoint's: refuse to start, or report an event.",
      .choices = {"refuse", "report"}},
     {.table = "run",
      .name = "validate_every_steps",
      .slot = LEASEHOLD_SLOT(run.validate_every_steps),
-     .meaning = "Steps between two validations; 0 validates at the start and at the end only.",
+     .meaning = "Steps between two validations; 0 validates only at the start and at the end.",
      .range = from_to(0, kMaxSteps)},
 
     {.table = "model",
      .name = "family",
      .slot = LEASEHOLD_SLOT(model.family),
-     .meaning = "The architecture.",
+     .meaning = "Architecture.",
      .identity = true,
      .choices = {"gpt2", "llama"}},
     {.table = "model",
      .name = "layers",
      .slot = LEASEHOLD_SLOT(model.layers),
-     .meaning = "Transformer blocks.",
+     .meaning = "Number of transformer blocks.",
      .required = true,
      .identity = true,
      .range = at_least(1)},
@@ -104,14 +104,14 @@ const JobKey kKeys[] = {
     {.table = "model",
      .name = "heads",
      .slot = LEASEHOLD_SLOT(model.heads),
-     .meaning = "Attention heads; they divide `model.hidden`.",
+     .meaning = "Attention heads; must divide `model.hidden`.",
      .required = true,
      .identity = true,
      .range = at_least(1)},
     {.table = "model",
      .name = "kv_heads",
      .slot = LEASEHOLD_SLOT(model.kv_heads),
-     .meaning = "Heads of keys and values, which divide `model.heads`; for `gpt2` as many.",
+     .meaning = "Heads of keys and values; must divide `model.heads`, and equal it for `gpt2`.",
      .identity = true,
      .range = at_least(1),
      .computed_default = "`model.heads`"},
@@ -125,41 +125,42 @@ const JobKey kKeys[] = {
     {.table = "model",
      .name = "sequence",
      .slot = LEASEHOLD_SLOT(model.sequence),
-     .meaning = "Tokens in a training window, the longest context.",
+     .meaning = "Tokens in a training window, and the longest context.",
      .required = true,
      .identity = true,
      .range = at_least(1)},
     {.table = "model",
      .name = "vocab",
      .slot = LEASEHOLD_SLOT(model.vocab),
-     .meaning = "Token ids; at least the tokenizer's.",
+     .meaning = "Number of token ids; at least the tokenizer's.",
      .identity = true,
      .range = at_least(1),
-     .computed_default = "that of `tokenizer.json` beside `data.train`"},
+     .computed_default = "the size of `tokenizer.json` next to `data.train`"},
     {.table = "model",
      .name = "dropout",
      .slot = LEASEHOLD_SLOT(model.dropout),
-     .meaning = "Probability, for embeddings, attention and residual branches.",
+     .meaning = "Dropout probability of embeddings, attention and residual branches.",
      .identity = true,
      .range = fraction_below_one()},
     {.table = "model",
      .name = "norm_eps",
      .slot = LEASEHOLD_SLOT(model.norm_eps),
-     .meaning = "Added to the variance that norms divide by the root of.",
+     .meaning = "Added to the variance under the square root in norms.",
      .identity = true,
      .identity_without = "1e-05",
      .range = {.low = 0, .high = 1, .low_excluded = true, .high_excluded = true}},
     {.table = "model",
      .name = "tied",
      .slot = LEASEHOLD_SLOT(model.tied),
-     .meaning = "Whether the head multiplies by the token table; `gpt2` always does.",
+     .meaning = "Use the token table as the head's weights; always `true` for `gpt2`.",
      .identity = true,
      .identity_without = "true",
      .computed_default = "`true` for `gpt2`, `false` for `llama`"},
     {.table = "model",
      .name = "rope_theta",
      .slot = LEASEHOLD_SLOT(model.rope_theta),
-     .meaning = "Base of the rotary positions' frequencies; `llama` only, as the following.",
+     .meaning =
+         "Base of the rotary frequencies. This key and the following ones are for `llama` only.",
      .identity = true,
      .identity_without = "0",
      .range = at_least(1),
@@ -167,8 +168,8 @@ const JobKey kKeys[] = {
     {.table = "model",
      .name = "rope_factor",
      .slot = LEASEHOLD_SLOT(model.rope_factor),
-     .meaning = "Llama-3's scaling of the slow frequencies, for contexts longer than those of the "
-                "first training; 0 does not scale.",
+     .meaning = "Llama 3's scaling of the slow frequencies, for contexts longer than in the first "
+                "training; 0 does not scale.",
      .identity = true,
      .identity_without = "0",
      .range = at_least(0)},
@@ -183,14 +184,15 @@ const JobKey kKeys[] = {
     {.table = "model",
      .name = "rope_high_freq_factor",
      .slot = LEASEHOLD_SLOT(model.rope_high_freq_factor),
-     .meaning = "Those that turn more often than this stay; between the two they are blended.",
+     .meaning = "Frequencies that turn more often than this are kept; those between the two "
+                "factors are blended.",
      .identity = true,
      .identity_without = "4",
      .range = above(0)},
     {.table = "model",
      .name = "rope_original_sequence",
      .slot = LEASEHOLD_SLOT(model.rope_original_sequence),
-     .meaning = "The context that the scaling starts from.",
+     .meaning = "Context length before the scaling.",
      .identity = true,
      .identity_without = "8192",
      .range = at_least(1)},
@@ -204,31 +206,31 @@ const JobKey kKeys[] = {
     {.table = "data",
      .name = "validation",
      .slot = LEASEHOLD_SLOT(data.validation),
-     .meaning = "Token file to validate on, all of it each time.",
+     .meaning = "Token file to validate on, in full each time.",
      .is_path = true,
      .computed_default = "no validation"},
 
     {.table = "batch",
      .name = "sequences",
      .slot = LEASEHOLD_SLOT(batch.sequences),
-     .meaning = "Sequences in a step over all ranks; a multiple of `batch.microbatch`.",
+     .meaning = "Sequences per step, over all ranks; a multiple of `batch.microbatch`.",
      .required = true,
      .identity = true,
      .range = from_to(1, kMaxSequences)},
     {.table = "batch",
      .name = "microbatch",
      .slot = LEASEHOLD_SLOT(batch.microbatch),
-     .meaning = "Sequences that one forward and backward takes at a time.",
+     .meaning = "Sequences in one forward and backward pass.",
      .identity = true,
      .range = from_to(1, kMaxSequences)},
     {.table = "batch",
      .name = "lanes",
      .slot = LEASEHOLD_SLOT(batch.lanes),
      .meaning =
-         "Gradient sums that meet in a fixed tree: the largest number of data-parallel "
-         "ranks. Divides the number of microbatches M = `batch.sequences` / "
+         "Number of gradient sums, which are added in a fixed tree, and so the largest number of "
+         "data-parallel ranks. Must divide the number of microbatches M = `batch.sequences` / "
          "`batch.microbatch`. Under ZeRO 0 and 1 a rank with n lanes keeps about log2(n) + 1 "
-         "gradients of its part of the model: write fewer where memory is short.",
+         "gradients of its part of the model: use fewer lanes if memory is short.",
      .identity = true,
      .range = from_to(1, kMaxSequences),
      .computed_default = "M"},
@@ -255,7 +257,7 @@ const JobKey kKeys[] = {
     {.table = "optimizer",
      .name = "min_lr",
      .slot = LEASEHOLD_SLOT(optimizer.min_lr),
-     .meaning = "Learning rate at the end of the cosine; at most `optimizer.lr`.",
+     .meaning = "Learning rate at the end of the cosine schedule; at most `optimizer.lr`.",
      .identity = true,
      .range = at_least(0),
      .computed_default = "`optimizer.lr` / 10"},
@@ -268,7 +270,7 @@ const JobKey kKeys[] = {
     {.table = "optimizer",
      .name = "weight_decay",
      .slot = LEASEHOLD_SLOT(optimizer.weight_decay),
-     .meaning = "AdamW's decay, of matrices only.",
+     .meaning = "AdamW's weight decay, applied to matrices only.",
      .identity = true,
      .range = at_least(0)},
     {.table = "optimizer",
@@ -286,47 +288,47 @@ const JobKey kKeys[] = {
     {.table = "optimizer",
      .name = "eps",
      .slot = LEASEHOLD_SLOT(optimizer.eps),
-     .meaning = "Added to the root of the second moment.",
+     .meaning = "Added to the square root of the second moment.",
      .identity = true,
      .range = above(0)},
     {.table = "optimizer",
      .name = "grad_clip",
      .slot = LEASEHOLD_SLOT(optimizer.grad_clip),
-     .meaning = "Largest norm of the whole gradient; 0 never clips.",
+     .meaning = "Largest norm of the whole gradient; 0 does not clip.",
      .identity = true,
      .range = at_least(0)},
     {.table = "optimizer",
      .name = "nonfinite",
      .slot = LEASEHOLD_SLOT(optimizer.nonfinite),
-     .meaning = "At a loss or gradient norm that is not finite `stop` saves the state before the "
-                "step and leaves with 65. `skip` passes over it: data and learning rate advance, "
-                "weights, moments and their corrections of bias do not, and its line has "
-                "`skipped`.",
+     .meaning = "Reaction to a loss or gradient norm that is not finite. `stop` saves the state "
+                "before the step and exits with 65. `skip` continues without the update: data and "
+                "learning rate advance; weights, moments and their bias corrections do not; and "
+                "the step's line in `metrics.jsonl` has `skipped`.",
      .choices = {"stop", "skip"}},
     {.table = "optimizer",
      .name = "max_skipped_steps",
      .slot = LEASEHOLD_SLOT(optimizer.max_skipped_steps),
-     .meaning = "With `optimizer.nonfinite = \"skip\"`: so many in a row are passed over, over "
-                "restarts too; one more stops the run as `stop` does.",
+     .meaning = "With `optimizer.nonfinite = \"skip\"`: the most steps that may be skipped in a "
+                "row, also across restarts. One more stops the run as `stop` does.",
      .range = from_to(1, kMaxSteps)},
 
     {.table = "parallel",
      .name = "tensor",
      .slot = LEASEHOLD_SLOT(parallel.tensor),
-     .meaning = "Ranks that share each layer: must divide heads, kv_heads, ffn, vocab and the "
+     .meaning = "Ranks that share each layer. Must divide heads, kv_heads, ffn, vocab and the "
                 "tokens of a microbatch.",
      .identity = true,
      .range = from_to(1, kMaxRanks)},
     {.table = "parallel",
      .name = "pipeline",
      .slot = LEASEHOLD_SLOT(parallel.pipeline),
-     .meaning = "Stages that the layers are dealt to. Data parallelism takes the ranks that "
+     .meaning = "Stages that the layers are divided into. Data parallelism takes the ranks that "
                 "tensor x pipeline leave.",
      .range = from_to(1, kMaxRanks)},
     {.table = "parallel",
      .name = "chunks",
      .slot = LEASEHOLD_SLOT(parallel.chunks),
-     .meaning = "Parts of the model per pipeline stage: more of them shorten the idle time at the "
+     .meaning = "Parts of the model per pipeline stage. More parts shorten the idle time at the "
                 "ends of a step (interleaved 1F1B) and send more messages. pipeline x chunks must "
                 "divide `model.layers`.",
      .range = from_to(1, kMaxRanks)},
@@ -334,139 +336,134 @@ const JobKey kKeys[] = {
      .name = "schedule",
      .slot = LEASEHOLD_SLOT(parallel.schedule),
      .meaning = "`1f1b` keeps the activations of as many microbatches as stages follow; `gpipe` "
-                "computes all forward, then all backward, and keeps those of every microbatch.",
+                "computes all forward passes, then all backward passes, and keeps the activations "
+                "of every microbatch.",
      .choices = {"1f1b", "gpipe"}},
     {.table = "parallel",
      .name = "zero",
      .slot = LEASEHOLD_SLOT(parallel.zero),
-     .meaning = "What is sharded over data-parallel ranks: 0 nothing, 1 optimizer state, 2 "
-                "gradients too, 3 parameters too. 2 and 3 need `batch.lanes` to be the number of "
-                "microbatches.",
+     .meaning =
+         "State sharded over the data-parallel ranks: 0 nothing, 1 optimizer state, 2 gradients "
+         "too, 3 parameters too. With 2 and 3 `batch.lanes` must be the number of microbatches.",
      .range = from_to(0, 3)},
     {.table = "parallel",
      .name = "reduction",
      .slot = LEASEHOLD_SLOT(parallel.reduction),
-     .meaning = "`canonical` sums in one order whatever the number of ranks; `fast` leaves the "
-                "order to the library and gives that up.",
+     .meaning = "`canonical` sums in one order for any number of ranks; `fast` leaves the order to "
+                "the library, so results may depend on the number of ranks.",
      .identity = true,
      .choices = {"canonical", "fast"}},
     {.table = "parallel",
      .name = "recompute",
      .slot = LEASEHOLD_SLOT(parallel.recompute),
-     .meaning =
-         "What backward computes again instead of keeping it: nothing; `attention`: queries, "
-         "keys, values and what attention makes of them; `block`: everything but each "
-         "block's input. The bits are the same.",
+     .meaning = "Activations that backward recomputes instead of keeping: `none`; `attention`: "
+                "queries, keys, values and what attention computes from them; `block`: everything "
+                "but each block's input. The bits are the same.",
      .choices = {"none", "attention", "block"}},
 
     {.table = "device",
      .name = "kind",
      .slot = LEASEHOLD_SLOT(device.kind),
-     .meaning = "What computes. `cuda` wants a build with CUDA and a GPU for each rank of a node: "
-                "the one with the rank's number on it.",
+     .meaning = "Device to compute on. `cuda` needs a build with CUDA and a GPU for each rank of a "
+                "node: a rank uses the GPU with its number on the node.",
      .choices = {"cpu", "cuda"}},
     {.table = "device",
      .name = "threads",
      .slot = LEASEHOLD_SLOT(device.threads),
-     .meaning = "Threads of each rank; they do not change the result.",
+     .meaning = "Threads per rank; they do not change the result.",
      .range = from_to(1, 1024)},
     {.table = "device",
      .name = "precision",
      .slot = LEASEHOLD_SLOT(device.precision),
-     .meaning =
-         "Of activations and of the weights that are computed with and sent. Gradients, sums "
-         "and what checkpoints hold are fp32 in either.",
+     .meaning = "Precision of activations and of the weights that are computed with and sent. "
+                "Gradients, sums and checkpoints are fp32 with either.",
      .identity = true,
      .choices = {"fp32", "bf16"}},
     {.table = "device",
      .name = "cpu_kernels",
      .slot = LEASEHOLD_SLOT(device.cpu_kernels),
-     .meaning =
-         "Kernel set of OpenBLAS, by which all ranks compute; sets give different bits. `auto`: "
-         "the one that the run has been computed with, at its start the best that every rank's "
-         "processor runs. A resumed run refuses another one.",
+     .meaning = "Kernel set of OpenBLAS that all ranks use; sets give different bits. `auto` uses "
+                "the set that the run has used so far, and for a new run the best one that every "
+                "rank's processor supports. A resumed run refuses another set.",
      .choices = {"auto", "SkylakeX", "Haswell", "Sandybridge", "Nehalem", "Prescott", "neoversev2",
                  "neoversen2", "neoversev1", "neoversen1", "armv8sve", "armv8", "Cooperlake",
                  "SapphireRapids", "Zen"}},
     {.table = "device",
      .name = "mode",
      .slot = LEASEHOLD_SLOT(device.mode),
-     .meaning = "For tests: `asynchronous` runs CPU streams on threads of their own, with equal "
+     .meaning = "For tests: `asynchronous` runs CPU streams on threads of their own, with the same "
                 "results.",
      .choices = {"inline", "asynchronous"}},
     {.table = "device",
      .name = "delay_seed",
      .slot = LEASEHOLD_SLOT(device.delay_seed),
-     .meaning = "For tests: seeded delays of asynchronous streams; 0 means none.",
+     .meaning = "For tests: seed of random delays in asynchronous streams; 0 means none.",
      .range = at_least(0)},
 
     {.table = "checkpoint",
      .name = "every_steps",
      .slot = LEASEHOLD_SLOT(checkpoint.every_steps),
-     .meaning = "Steps between two checkpoints; 0 writes one at the end and when drained only.",
+     .meaning = "Steps between two checkpoints; 0 writes one only at the end and when drained.",
      .range = from_to(0, kMaxSteps)},
     {.table = "checkpoint",
      .name = "interval",
      .slot = LEASEHOLD_SLOT(checkpoint.interval),
      .meaning =
-         "`steps`: checkpoints at every_steps; `auto`: as often as the measured time of a save "
-         "and the failures so far make worth while (Young/Daly), which needs snapshots.",
+         "`steps`: a checkpoint at every_steps; `auto`: as often as is worthwhile given the "
+         "measured time of a save and the failures so far (Young/Daly), which needs snapshots.",
      .choices = {"steps", "auto"},
      .computed_default = "`auto` with snapshots and without every_steps, else `steps`"},
     {.table = "checkpoint",
      .name = "keep",
      .slot = LEASEHOLD_SLOT(checkpoint.keep),
-     .meaning = "How many checkpoints stay; older ones are removed.",
+     .meaning = "Number of checkpoints to keep; older ones are removed.",
      .range = from_to(1, kMaxKept)},
     {.table = "checkpoint",
      .name = "keep_every",
      .slot = LEASEHOLD_SLOT(checkpoint.keep_every),
-     .meaning =
-         "At multiples of this step a checkpoint is written that stays for ever; 0 means none. "
-         "With snapshots a save that is still under way can make it miss one.",
+     .meaning = "A checkpoint at a multiple of this step is written and kept forever; 0 means "
+                "none. With snapshots, a save that is still in progress can make it miss one.",
      .range = from_to(0, kMaxSteps)},
     {.table = "checkpoint",
      .name = "stall_timeout_s",
      .slot = LEASEHOLD_SLOT(checkpoint.stall_timeout_s),
      .meaning =
-         "Seconds without any movement of its files after which a save or a restore is given "
-         "up and the rank, its node and the file are named. While bytes move it may take "
-         "hours.",
+         "Seconds without any progress of its files after which a save or a restore fails, and the "
+         "rank, its node and the file are named. While bytes move it may take hours.",
      .range = {.low = 0, .high = kMaxSeconds, .low_excluded = true}},
     {.table = "checkpoint",
      .name = "snapshot",
      .slot = LEASEHOLD_SLOT(checkpoint.snapshot),
-     .meaning =
-         "Snapshots to the nodes' memory and to partners: `every` step, or `auto`: as often as "
-         "costs at most 2% of the step time. With them, checkpoints are written in the "
-         "background.",
+     .meaning = "Snapshots to the memory of the nodes and of partners: `every` step, or `auto`: as "
+                "often as costs at most 2% of the step time. With snapshots, checkpoints are "
+                "written in the background.",
      .choices = {"off", "auto", "every"},
      .computed_default = "`auto` with lease.calendar, else `off`"},
 
     {.table = "lease",
      .name = "calendar",
      .slot = LEASEHOLD_SLOT(lease.calendar),
-     .meaning = "File that says which hosts are leased from when to when; `leasehold launch` needs "
-                "it.",
+     .meaning =
+         "File that lists hosts and the times of their leases; required by `leasehold launch`.",
      .is_path = true,
      .computed_default = "none"},
 
     {.table = "launch",
      .name = "hosts",
      .slot = LEASEHOLD_SLOT(launch.hosts),
-     .meaning = "How `leasehold launch` reaches hosts: `local` (they are names of virtual nodes on "
-                "this machine), `ssh`, or the path of an agent that is called like ssh; a relative "
-                "path starts at the job file."},
+     .meaning = "How `leasehold launch` reaches hosts: `local` (names of virtual nodes on this "
+                "machine), `ssh`, or the path of an agent that is called like ssh; a relative path "
+                "starts at the job file."},
     {.table = "launch",
      .name = "min_world",
      .slot = LEASEHOLD_SLOT(launch.min_world),
-     .meaning = "The fewest ranks that may train.",
+     .meaning = "Smallest number of ranks that may train.",
      .range = from_to(1, kMaxRanks)},
     {.table = "launch",
      .name = "stuck_timeout_s",
      .slot = LEASEHOLD_SLOT(launch.stuck_timeout_s),
-     .meaning = "Seconds after which a collective that does not end is given up and the rank "
-                "that lags is named.",
+     .meaning = "Seconds after which a collective that does not end fails, and the rank that lags "
+                "is named.",
      .range = {.low = 0, .high = kMaxSeconds, .low_excluded = true}},
     {.table = "launch",
      .name = "start_timeout_s",
@@ -476,28 +473,26 @@ const JobKey kKeys[] = {
     {.table = "launch",
      .name = "margin_s",
      .slot = LEASEHOLD_SLOT(launch.margin_s),
-     .meaning = "Seconds of reserve before a lease ends, and that ranks have to give up themselves "
-                "what `leasehold launch` takes for stuck.",
+     .meaning = "Seconds of reserve before a lease ends; also the time that ranks have to fail by "
+                "themselves before `leasehold launch` treats them as stuck.",
      .range = from_to(0, kMaxSeconds)},
     {.table = "launch",
      .name = "wait_for_state_s",
      .slot = LEASEHOLD_SLOT(launch.wait_for_state_s),
-     .meaning =
-         "Seconds that `leasehold launch` waits for hosts whose memory holds the newest state "
-         "and that do not answer, are in quarantine or come back with another lease; then "
-         "the job goes back to its newest checkpoint, or to its beginning.",
+     .meaning = "Seconds that `leasehold launch` waits for hosts whose memory holds the newest "
+                "state and that do not answer, are in quarantine or come back with another lease; "
+                "after that the job continues from its newest checkpoint, or from its beginning.",
      .range = from_to(0, kMaxSeconds)},
     {.table = "launch",
      .name = "mpirun",
      .slot = LEASEHOLD_SLOT(launch.mpirun),
-     .meaning = "The launcher that `leasehold launch` uses, of Open MPI 4 or 5 or of MPICH: a name "
-                "that is found in PATH, or a path; a relative path starts at the job file."},
+     .meaning = "Launcher that `leasehold launch` uses, of Open MPI 4 or 5 or of MPICH: a name to "
+                "find in PATH, or a path; a relative path starts at the job file."},
     {.table = "launch",
      .name = "mpirun_args",
      .slot = LEASEHOLD_SLOT(launch.mpirun_args),
-     .meaning =
-         "Further arguments for the mpirun of `leasehold launch`; an option or MCA parameter that "
-         "they set is not set otherwise."},
+     .meaning = "More arguments for the mpirun of `leasehold launch`; Leasehold does not set an "
+                "option or MCA parameter that they set."},
 };
 
 #undef LEASEHOLD_SLOT

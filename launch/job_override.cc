@@ -35,8 +35,8 @@ Result<JobValue> read_value(const JobKey* key, std::string_view text, const std:
   }
   if (!must_be_toml) return JobValue{JobValue::Text{std::string(text)}};
   return error(Code::kBadConfig,
-               "--set {}: a value that begins with {} must be {} of TOML, to its end ({}); a text "
-               "that begins with a quote itself is written in single quotes",
+               "--set {}: a value that begins with {} must be {} of TOML, with nothing after it "
+               "({}); write a text that begins with a quote in single quotes",
                argument, text.front(), quoted ? "one string" : "one array",
                value.status().message());
 }

@@ -169,7 +169,7 @@ Status check_string(const JobKey& key, const std::string& value) {
   }
   for (const char c : value) {
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) {
-      return error(Code::kBadConfig, "{} holds the control character {:#04x}; remove it",
+      return error(Code::kBadConfig, "{} contains the control character {:#04x}; remove it",
                    key.full_name(), static_cast<unsigned char>(c));
     }
   }

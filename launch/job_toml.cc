@@ -15,7 +15,7 @@ std::string_view type_in_words(toml::node_type type) {
     case toml::node_type::table:
       return "a table";
     case toml::node_type::array:
-      return "a list of other things than strings";
+      return "a list of values other than strings";
     case toml::node_type::date:
       return "a date";
     case toml::node_type::time:
@@ -75,8 +75,8 @@ Result<std::vector<JobEntry>> read_job_toml(std::string_view text, const std::st
     }
     if (table_value == nullptr) {
       const JobKey& nearest = nearest_job_key("", table);
-      return refuse(fmt::format("'{}' stands outside the tables; did you mean {} under [{}]?",
-                                table, nearest.name, nearest.table));
+      return refuse(fmt::format("'{}' is outside the tables; did you mean {} under [{}]?", table,
+                                nearest.name, nearest.table));
     }
     if (table_value->empty() && !is_job_table(table)) {
       return refuse(fmt::format("there is no table [{}]; did you mean [{}]?", table,

@@ -25,51 +25,52 @@ namespace {
 using Command = std::function<Status()>;
 
 void add_prepare(CLI::App& app, PrepareCommand& prepare, Command& chosen, const Logger& logger) {
-  CLI::App* command = app.add_subcommand(
-      "prepare",
-      "Turn text, JSON lines or token files into OUTPUT/train.bin, validation.bin, tokenizer.json; "
-      "docs/data.md says what is read and what is refused");
+  CLI::App* command =
+      app.add_subcommand("prepare",
+                         "Turn text, JSON lines or token files into OUTPUT/train.bin, "
+                         "validation.bin and tokenizer.json; docs/data.md describes the formats");
   const auto names = tokenizer_names();
   command
-      ->add_option("--tokenizer", prepare.tokenizer,
-                   fmt::format("How text becomes tokens: {}; or the path of a tokenizer.json, of a "
-                               "SentencePiece *.model, or of a directory with one of these or with "
-                               "vocab.json and merges.txt",
-                               fmt::join(names, ", ")))
+      ->add_option(
+          "--tokenizer", prepare.tokenizer,
+          fmt::format("Tokenizer: {}; or the path of a tokenizer.json, of a SentencePiece *.model, "
+                      "or of a directory with one of these or with vocab.json and merges.txt",
+                      fmt::join(names, ", ")))
       ->required();
-  command->add_option("--output", prepare.options.output_dir, "Directory, made if need be")
+  command
+      ->add_option("--output", prepare.options.output_dir,
+                   "Output directory, created if it is missing")
       ->required();
   add_number(*command, "--validation-fraction", prepare.options.validation_fraction,
              NumberRange<double>{0, 1, true},
-             "The part at the end of each file that is kept for validation");
+             "Fraction at the end of each file that is kept for validation");
   command
       ->add_option(
           "--format", prepare.format,
-          "text (UTF-8) or jsonl (an object a line), also packed by gzip, Zstandard, bzip2 "
-          "or xz; parquet; bytes; llmc or megatron (.idx and .bin); uint16 or uint32 (tokens and "
-          "nothing else); auto tells by suffix and first bytes")
+          "Input format: text (UTF-8) or jsonl (one object per line), also compressed by gzip, "
+          "Zstandard, bzip2 or xz; parquet; bytes; llmc or megatron (.idx and .bin); uint16 or "
+          "uint32 (only tokens); auto detects it by suffix and first bytes")
       ->capture_default_str();
   command
       ->add_option("--field", prepare.options.field,
-                   "Where a line of jsonl or a row of parquet has its document: a name, or names "
-                   "joined by dots")
+                   "Field that holds the document in a line of jsonl or a row of parquet: a name, "
+                   "or names joined by dots")
       ->capture_default_str();
   command
-      ->add_option(
-          "--end-token", prepare.end_token,
-          "What comes after each document: a token by its text, own (the tokenizer's), none")
+      ->add_option("--end-token", prepare.end_token,
+                   "Token after each document: a token's text, own (the tokenizer's) or none")
       ->capture_default_str();
   command
-      ->add_option(
-          "--begin-token", prepare.begin_token,
-          "What comes before each document: a token by its text, own (the tokenizer's), none")
+      ->add_option("--begin-token", prepare.begin_token,
+                   "Token before each document: a token's text, own (the tokenizer's) or none")
       ->capture_default_str();
   prepare.options.num_threads = static_cast<int>(
       std::clamp<int64_t>(std::thread::hardware_concurrency(), 1, kThreadsRange.high));
   add_number(*command, "--skip-bad-lines", prepare.options.most_bad_lines, kAnyCount,
-             "Leave out at most so many lines of JSON, or rows, that are no documents");
-  add_number(*command, "--threads", prepare.options.num_threads, kThreadsRange, "How many encode");
-  command->add_option("FILE", prepare.options.inputs, "What to read; -: standard input")
+             "Maximum number of bad JSON lines, or rows, to leave out");
+  add_number(*command, "--threads", prepare.options.num_threads, kThreadsRange,
+             "Number of encoding threads");
+  command->add_option("FILE", prepare.options.inputs, "Input files; - is standard input")
       ->required();
   command->callback([&] { chosen = [&] { return run_prepare(prepare, logger); }; });
 }
@@ -78,25 +79,25 @@ void add_import(CLI::App& app, ImportOptions& options, Command& chosen, const Lo
   CLI::App* command = app.add_subcommand(
       "import",
       "Turn a Hugging Face folder (gpt2 or llama) or an llm.c model file into a checkpoint");
-  command->add_option("--output", options.output, "The checkpoint's directory, which this makes")
-      ->required();
-  command->add_option("--tokenizer", options.tokenizer,
-                      "As prepare's, instead of the folder's own; none: the weights alone");
-  command->add_option("DIR", options.input, "The folder, or llm.c's file")->required();
+  command->add_option("--output", options.output, "Directory of the new checkpoint")->required();
+  command->add_option(
+      "--tokenizer", options.tokenizer,
+      "Tokenizer instead of the folder's own, as for prepare; none imports only the weights");
+  command->add_option("DIR", options.input, "Hugging Face folder, or llm.c model file")->required();
   command->callback([&] { chosen = [&] { return run_import(options, logger); }; });
 }
 
 void add_export(CLI::App& app, ExportOptions& options, Command& chosen, const Logger& logger) {
   CLI::App* command =
       app.add_subcommand("export", "Write a checkpoint's weights as a Hugging Face folder");
-  command->add_option("--dtype", options.dtype, "fp32, or bf16, to which weights are rounded")
+  command->add_option("--dtype", options.dtype, "Type of the weights: fp32, or bf16 (rounded)")
       ->capture_default_str();
   add_number(*command, "--shard-size", options.shard_bytes,
              NumberRange<int64_t>{1, int64_t{1} << 60},
-             "Bytes of tensors in a file; more than that are spread over several");
+             "Maximum bytes of tensors in a file; larger models are split into several");
   command->add_option("CHECKPOINT", options.checkpoint, "A checkpoint's directory, or a run.dir")
       ->required();
-  command->add_option("DIR", options.output, "The folder, which this makes")->required();
+  command->add_option("DIR", options.output, "New Hugging Face folder")->required();
   command->callback([&] { chosen = [&] { return run_export(options, logger); }; });
 }
 
@@ -108,9 +109,10 @@ struct InspectCommand {
 void add_inspect(CLI::App& app, InspectCommand& inspection, Command& chosen) {
   CLI::App* command = app.add_subcommand(
       "inspect",
-      "Verify every digest of a checkpoint, or of a run's newest, and say what it holds");
-  command->add_flag("--json", inspection.options.json, "One JSON object instead of text");
-  command->add_flag("--all", inspection.options.all, "Every checkpoint of a run, newest first");
+      "Verify every digest of a checkpoint, or of a run's newest checkpoint, and describe it");
+  command->add_flag("--json", inspection.options.json, "Print JSON instead of text");
+  command->add_flag("--all", inspection.options.all,
+                    "Inspect every checkpoint of a run, newest first");
   command->add_option("PATH", inspection.path, "A checkpoint's directory, or a run.dir")
       ->required();
   command->callback([&] {
@@ -125,15 +127,15 @@ void add_inspect(CLI::App& app, InspectCommand& inspection, Command& chosen) {
 void add_launch(CLI::App& app, LaunchCommand& launch, Command& chosen, const Logger& logger) {
   CLI::App* command = app.add_subcommand(
       "launch",
-      "Supervise a job over the hosts of its lease calendar until it is done; Ctrl-C saves and "
-      "stops it, a second one leaves what runs alone");
+      "Supervise a job on the hosts of its lease calendar until it is done; Ctrl-C saves and stops "
+      "the job, a second Ctrl-C ends the supervisor and leaves the ranks running");
   command->add_option("JOB", launch.job_path, "Job file (TOML)")->required();
   command
       ->add_option("--set", launch.overrides,
-                   "table.key=value: overrides the job file; may be repeated")
+                   "Override a key of the job file: table.key=value; may be repeated")
       ->allow_extra_args(false);
   command->add_option("--address", launch.address,
-                      "Numeric address that nodes reach this machine at; found out when not given");
+                      "Numeric address at which nodes reach this machine (default: detected)");
   command->callback([&] { chosen = [&] { return run_launch(launch, logger); }; });
 }
 
@@ -183,11 +185,11 @@ void add_run_commands(CLI::App& app, RunCommand& run, Command& chosen, const Log
     added->callback([&chosen, command] { chosen = command; });
     return added;
   };
-  add("status", "Tell how a launched job goes, or how it went", [&] {
+  add("status", "Show the state and the history of a launched job", [&] {
     return run_status(run.run_dir, run.json);
-  })->add_flag("--json", run.json, "One JSON object instead of text");
+  })->add_flag("--json", run.json, "Print JSON instead of text");
   add("drain", "Save and stop a launched job", [&] { return run_drain(run.run_dir); });
-  add("clean", "Remove what a run left in this machine's shared memory",
+  add("clean", "Remove a run's files from this machine's shared memory",
       [&] { return run_clean(run.run_dir, logger); });
 }
 
@@ -211,7 +213,7 @@ int finish(const Status& status) {
 // anything, which CLI11 would parse as its own options.
 int run_keeper_main(int argc, char** argv) {
   if (argc < 5 || std::string_view(argv[3]) != "--") {
-    fmt::print(stderr, "leasehold: keeper is started by `leasehold launch` alone\n");
+    fmt::print(stderr, "leasehold: keeper is started only by `leasehold launch`\n");
     return static_cast<int>(Code::kUsage);
   }
   return finish(run_keeper_command({argv[2], {argv + 4, argv + argc}}));
@@ -221,7 +223,7 @@ int run_keeper_main(int argc, char** argv) {
 // `launch`.
 int run_node_main(int argc, char** argv) {
   if (argc < 5 || std::string_view(argv[3]) != "--") {
-    fmt::print(stderr, "leasehold: node is started by `leasehold launch` alone\n");
+    fmt::print(stderr, "leasehold: node is started only by `leasehold launch`\n");
     return static_cast<int>(Code::kUsage);
   }
   return finish(run_node_command(argv[2], {argv + 4, argv + argc}));
@@ -232,7 +234,8 @@ int run(int argc, char** argv) {
   if (argc > 1 && std::string_view(argv[1]) == "node") return run_node_main(argc, argv);
   const Logger logger = Logger::to_stderr("leasehold");
   CLI::App app(
-      "Leasehold trains transformers on leased GPUs. This tool prepares, launches and inspects.",
+      "Leasehold trains transformers on leased GPUs. This tool prepares data, launches jobs and "
+      "inspects checkpoints.",
       "leasehold");
   app.set_version_flag("--version", fmt::format("leasehold {}\n{}", version(), build_lines()));
   app.set_help_all_flag("--help-all", "Print the help of every command and exit");
@@ -258,7 +261,7 @@ int run(int argc, char** argv) {
     return app.exit(problem) == 0 ? 0 : static_cast<int>(Code::kUsage);
   }
   if (!chosen) {
-    fmt::print(stderr, "leasehold: say what to do\n\n{}", app.help());
+    fmt::print(stderr, "leasehold: missing command\n\n{}", app.help());
     return static_cast<int>(Code::kUsage);
   }
   return finish(chosen());

@@ -134,7 +134,7 @@ std::string in_words(const AddressChoice& choice) {
   std::string text =
       fmt::format("nodes reach this machine at {} ({})", choice.address, choice.interface);
   if (others.empty()) return text;
-  return fmt::format("{}; it also has {}: --address takes another one", text,
+  return fmt::format("{}; it also has {}: --address selects another one", text,
                      fmt::join(others, ", "));
 }
 

@@ -22,7 +22,7 @@ Status check_command(const SampleCommand& command) {
   if (!(choice.temperature >= 0 && std::isfinite(choice.temperature)))
     return error(Code::kUsage, "--temperature {}: 0 or more", choice.temperature);
   if (command.prompt_file.empty() && command.prompt.empty())
-    return error(Code::kUsage, "--prompt must not be empty: the model goes on with it");
+    return error(Code::kUsage, "--prompt must not be empty: the model continues it");
   return ok_status();
 }
 
@@ -35,7 +35,8 @@ Result<std::string> read_prompt(const SampleCommand& command) {
     LEASEHOLD_ASSIGN_OR_RETURN(prompt, read_file(posix_files(), command.prompt_file));
   }
   if (prompt.empty())
-    return error(Code::kBadData, "--prompt-file {}: empty; the model goes on with it",
+    return error(Code::kBadData,
+                 "--prompt-file {}: it is empty; the model needs a text to continue",
                  command.prompt_file);
   return prompt;
 }
@@ -71,8 +72,8 @@ Status run_sample(const SampleCommand& command) {
   const int64_t V = model->config().vocab;
   LEASEHOLD_ASSIGN_OR_RETURN(std::vector<int32_t> ids, ids_of(command, *tokenizer, prompt));
   if (std::ranges::any_of(ids, [&](int32_t id) { return id >= V; })) {
-    return error(Code::kBadData, "the prompt has tokens that the model lacks: its vocabulary is {}",
-                 V);
+    return error(Code::kBadData,
+                 "the prompt has tokens that the model lacks: its vocabulary has {} ids", V);
   }
   LEASEHOLD_ASSIGN_OR_RETURN(
       const auto next, create_next_token(*model, std::ssize(ids) + command.generation.tokens));

@@ -48,7 +48,7 @@ Result<Supervision> read_supervision() {
   if (parsed.ec != std::errc() || parsed.ptr != end || number < 1) {
     return error(
         Code::kUsage,
-        "LEASEHOLD_GENERATION=\"{}\" is no generation; unset it, or let `leasehold launch` "
+        "LEASEHOLD_GENERATION=\"{}\" is not a generation; unset it, or let `leasehold launch` "
         "set it",
         generation);
   }
@@ -113,7 +113,7 @@ Result<std::unique_ptr<NodeAgent>> start_node_agent(FileSystem& files, const std
   events.drain = [&drain](const std::string&) { drain.request(); };
   events.fenced = [&world, generation = *supervision.generation](const std::string& reason) {
     world.abort(
-        error(Code::kUnavailable, "generation {} is not the present one: {}", generation, reason));
+        error(Code::kUnavailable, "generation {} is not the current one: {}", generation, reason));
   };
   return NodeAgent::start(std::move(options), std::move(events));
 }

@@ -76,11 +76,10 @@ void print_snapshots(const JobFile& job, const MeshShape& shape, const Nodes& no
                           .copies_bytes = nodes.number > 1 ? nodes.most_ranks * share : 0};
   const SlotCounts slots = slots_of(SlotLevel::kFull);
   fmt::print(
-      "shared memory for snapshots, of a node with {} of the {} ranks: about {} bytes ({} "
-      "snapshots "
-      "of its ranks{}); a recovery takes {} of them before its first snapshot\n",
+      "shared memory for snapshots, on a node with {} of the {} ranks: about {} bytes ({} "
+      "snapshots of its ranks{}); a recovery uses {} of them before its first snapshot\n",
       nodes.most_ranks, shape.num_ranks(), bytes_of(SlotLevel::kFull, shares), slots.own,
-      nodes.number > 1 ? fmt::format(" and {} of as many others", slots.copies) : "",
+      nodes.number > 1 ? fmt::format(" and {} of as many other ranks", slots.copies) : "",
       recovery_bytes(shares));
 }
 
@@ -156,7 +155,7 @@ Result<Prepared> prepare(const TrainCommand& command, int num_ranks) {
   if (command.world &&
       (!command.dry_run || *command.world < 1 || *command.world > kMostForecastRanks)) {
     return error(Code::kUsage,
-                 "--world {}: a number of ranks from 1 to {} to forecast for, with --dry-run",
+                 "--world {}: it must be a number of ranks from 1 to {}, and needs --dry-run",
                  *command.world, kMostForecastRanks);
   }
   LEASEHOLD_ASSIGN_OR_RETURN(prepared.supervision, read_supervision());
@@ -166,8 +165,7 @@ Result<Prepared> prepare(const TrainCommand& command, int num_ranks) {
   LEASEHOLD_RETURN_IF_ERROR(
       check_binding(prepared.job.device.threads, count_bound_cores(), count_machine_cores()));
   if (command.stop_after && *command.stop_after < 0) {
-    return error(Code::kUsage, "--stop-after {}: a step of 0 or more is needed",
-                 *command.stop_after);
+    return error(Code::kUsage, "--stop-after {}: it must be 0 or more", *command.stop_after);
   }
   LEASEHOLD_ASSIGN_OR_RETURN(prepared.data, open_data(posix_files(), prepared.job));
   prepared.inputs = {

@@ -88,23 +88,25 @@ void end_overdue(const Status& status) {
 }
 
 void add_device_options(CLI::App& app, std::string& device, int& num_threads) {
-  app.add_option("--device", device, "What computes; cuda: the first GPU")
+  app.add_option("--device", device, "Device to compute on; cuda is the first GPU")
       ->check(CLI::IsMember({"cpu", "cuda"}))
       ->capture_default_str();
-  add_number(app, "--threads", num_threads, kThreadsRange, "Of --device cpu");
+  add_number(app, "--threads", num_threads, kThreadsRange, "Number of threads of --device cpu");
 }
 
 int run_evaluate_main(int argc, char** argv) {
   EvaluateCommand command;
-  CLI::App app("Mean loss of a checkpoint over the windows of a token file, as one JSON object.",
-               "leasehold-train evaluate");
+  CLI::App app(
+      "Prints the mean loss of a checkpoint over the windows of a token file, as one JSON object.",
+      "leasehold-train evaluate");
   app.add_option("CHECKPOINT", command.checkpoint, "A checkpoint's directory, or a run's")
       ->required();
   app.add_option("--data", command.data, "Token file")->required();
   add_device_options(app, command.device, command.num_threads);
-  add_number(app, "--batch", command.batch, NumberRange<int64_t>{1, 1 << 16}, "Windows at a time");
+  add_number(app, "--batch", command.batch, NumberRange<int64_t>{1, 1 << 16},
+             "Windows per forward pass");
   add_number(app, "--sequence", command.sequence, NumberRange<int64_t>{1, int64_t{1} << 24},
-             "Tokens of a window; the model's own, or all of a shorter file, if not given");
+             "Tokens per window (default: the model's, or all of a shorter file)");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& problem) {
@@ -115,27 +117,28 @@ int run_evaluate_main(int argc, char** argv) {
 
 int run_sample_main(int argc, char** argv) {
   SampleCommand command;
-  CLI::App app("Text that a checkpoint's model goes on with.", "leasehold-train sample");
+  CLI::App app("Continues a text with a checkpoint's model.", "leasehold-train sample");
   app.add_option("CHECKPOINT", command.checkpoint, "A checkpoint's directory, or a run's")
       ->required();
   auto* prompt = app.add_option_group("prompt")->require_option(1);
-  prompt->add_option("--prompt", command.prompt, "What to go on from");
+  prompt->add_option("--prompt", command.prompt, "Text to continue");
   prompt->add_option("--prompt-file", command.prompt_file,
-                     "A file that holds it; - is standard input");
+                     "File with the text to continue; - is standard input");
   add_number(app, "--tokens", command.generation.tokens, NumberRange<int64_t>{1, 1 << 30},
-             "How many to generate at most");
+             "Maximum number of tokens to generate");
   app.add_option("--begin-token", command.begin_token,
-                 "What comes before the prompt: a token by its text, own (the tokenizer's), none")
+                 "Token before the prompt: a token's text, own (the tokenizer's) or none")
       ->capture_default_str();
   app.add_flag("--ignore-end", command.generation.ignore_end,
-               "Go on after a token that ends a text");
+               "Continue after a token that ends a text");
   add_number(app, "--temperature", command.generation.choice.temperature,
-             NumberRange<double>{0, 1000}, "0: always the likeliest token");
+             NumberRange<double>{0, 1000},
+             "Temperature of the draw; 0 always takes the likeliest token");
   add_number(app, "--top-k", command.generation.choice.top_k, kAnyCount,
-             "Draw from this many of the likeliest; 0: all");
+             "Number of likeliest tokens to draw from; 0 is all");
   add_number(app, "--top-p", command.generation.choice.top_p, NumberRange<double>{0, 1},
-             "Draw from the fewest of the likeliest that have this probability; 1: all");
-  add_number(app, "--seed", command.generation.seed, kAnyCount, "Decides what is drawn");
+             "Draw from the fewest likeliest tokens that have this probability together; 1 is all");
+  add_number(app, "--seed", command.generation.seed, kAnyCount, "Seed of the draws");
   add_device_options(app, command.device, command.num_threads);
   try {
     app.parse(argc, argv);
@@ -150,9 +153,8 @@ int run_train_main(int argc, char** argv) {
   drain_on_signals(drain);
   TrainCommand command{.version = version()};
   CLI::App app(
-      "Trains what JOB.toml describes, from the newest checkpoint in its run.dir or from the "
-      "start. Also: "
-      "leasehold-train evaluate, leasehold-train sample.",
+      "Trains the job that JOB.toml describes, from the newest checkpoint in its run.dir or from "
+      "the beginning. Other commands: leasehold-train evaluate, leasehold-train sample.",
       "leasehold-train");
   app.set_version_flag("--version", [] {
     const auto offered = blas::offered_kernel_sets();
@@ -163,22 +165,22 @@ int run_train_main(int argc, char** argv) {
   });
   app.add_option("JOB", command.job_path, "Job file (TOML)")->required();
   app.add_option("--set", command.overrides,
-                 "table.key=value: overrides the job file; may be repeated")
+                 "Override a key of the job file: table.key=value; may be repeated")
       ->allow_extra_args(false);
   auto* stop_after =
       add_number(app, "--stop-after", command.stop_after, NumberRange<int64_t>{0, int64_t{1} << 32},
-                 "Drain after this step, as if a signal had asked");
+                 "Save and stop after this step, as after a signal");
   auto* dry_run = app.add_flag("--dry-run", command.dry_run,
-                               "Print the layout and the memory by family, and end");
+                               "Print the layout and the memory of a rank, and exit");
   auto* world =
       add_number(app, "--world", command.world, NumberRange<int64_t>{1, kMostForecastRanks},
-                 "With --dry-run: forecast for this many ranks, which need not be there");
+                 "With --dry-run: forecast for this many ranks, which need not exist");
   auto* fork =
-      app.add_flag("--fork", command.fork, "Go on under other identity keys, as a new lineage");
+      app.add_flag("--fork", command.fork, "Continue with other identity keys, as a new lineage");
   std::vector<std::string> forecasts;
   app.add_option("--forecast", forecasts,
-                 "WORLD:PIPELINE:CHUNKS:ZERO: print the bytes that a rank needs, as JSON, and end; "
-                 "may be repeated")
+                 "WORLD:PIPELINE:CHUNKS:ZERO: print the bytes that a rank needs, as JSON, and "
+                 "exit; may be repeated")
       ->allow_extra_args(false)
       ->excludes(dry_run)
       ->excludes(stop_after)

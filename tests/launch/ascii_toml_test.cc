@@ -68,7 +68,7 @@ TEST(AsciiToml, RefusesEveryCharacterElsewhere) {
   }
   EXPECT_EQ(
       toml_in_ascii("\n\npr\xC3\xA4is = 1", "job.toml").status().message(),
-      "job.toml:3: not TOML: the character \xC3\xA4 (U+00E4) may stand in strings and comments "
+      "job.toml:3: not TOML: the character \xC3\xA4 (U+00E4) is allowed in strings and comments "
       "only");
 }
 

@@ -25,13 +25,13 @@ TEST(Validate, NeedsAMicrobatchForEachRank) {
   expect_refused(validate(make_job(), 9),
                  {"9 data-parallel ranks", "8 microbatches", "start at most 8",
                   "batch.microbatch = 1", "batch.sequences = 18"});
-  expect_refused(validate(make_job(), 17), {"start at most 8, or write batch.sequences = 34"});
+  expect_refused(validate(make_job(), 17), {"start at most 8, or set batch.sequences = 34"});
 }
 
 TEST(Validate, NeedsALaneForEachRank) {
   expect_refused(
       validate(make_job({"batch.lanes=2"}), 3),
-      {"3 data-parallel ranks", "batch.lanes = 2", "at most 2", "write batch.lanes = 4 or 8"});
+      {"3 data-parallel ranks", "batch.lanes = 2", "at most 2", "set batch.lanes = 4 or 8"});
 }
 
 TEST(Validate, LanesDivideTheMicrobatches) {

@@ -132,7 +132,7 @@ TEST(ParseJob, SaysWhichTypeItExpectedAndGot) {
   expect("[optimizer]\nlr = \"1e-3\"", {"optimizer.lr", "expected a number"});
   expect("[launch]\nmpirun_args = \"-x A\"", {"launch.mpirun_args", "expected a list of strings"});
   expect("[launch]\nmpirun_args = [1]",
-         {"expected a list of strings", "other things than strings"});
+         {"expected a list of strings", "values other than strings"});
   expect_error(parse_set("run.steps=ten").status(), Code::kBadConfig,
                {"--set run.steps=ten", "expected an integer", "'ten'"});
   expect_error(parse_set("run.steps=1.5").status(), Code::kBadConfig, {"expected an integer"});
@@ -183,7 +183,7 @@ TEST(ParseJob, NamesAllRequiredKeysThatAreMissing) {
                 "model.heads", "model.sequence", "data.train", "batch.sequences", "optimizer.lr"});
   std::string text = kGoodJob;
   text.erase(text.find("lr = 1e-3"), 9);
-  expect_error(parse(text).status(), Code::kBadConfig, {"missing: optimizer.lr; write it"});
+  expect_error(parse(text).status(), Code::kBadConfig, {"missing: optimizer.lr; add it"});
 }
 
 TEST(ParseJob, RefusesWhatIsNotToml) {

@@ -57,7 +57,7 @@ TEST(Leasehold, NeedsNeitherMpiNorCuda) {
 }
 
 TEST(Leasehold, BadUsage) {
-  expect(leasehold_tool(""), 64, {"say what to do", "prepare"});
+  expect(leasehold_tool(""), 64, {"missing command", "prepare"});
   expect(leasehold_tool("frobnicate"), 64, {"frobnicate"});
   expect(leasehold_tool("--frobnicate"), 64, {"--frobnicate"});
   expect(leasehold_tool("prepare"), 64, {"required"});
@@ -138,8 +138,8 @@ TEST_F(PrepareCommandTest, TokensAroundDocumentsAreNamed) {
   // The token is stored with the tokenizer.
   expect(prepare(out, "--validation-fraction 0 " + lines, out + "/tokenizer.json"), 0,
          {"4 tokens"});
-  expect(with("--end-token '</s>'"), 64, {"--end-token '</s>'", "not one token"});
-  expect(with("--begin-token own"), 64, {"--begin-token own", "names none"});
+  expect(with("--end-token '</s>'"), 64, {"--end-token '</s>'", "not a single token"});
+  expect(with("--begin-token own"), 64, {"--begin-token own", "names no such token"});
   expect(prepare(out, "--end-token . " + (directory_ / "text")), 64, {"no input has some"});
   expect(with("--field body"), 65, {"line 1", "no \"body\": it has \"text\""});
   expect(with("--field a,b"), 64, {"--field 'a,b'"});

@@ -65,7 +65,7 @@ TEST(OwnAddress, TellsTheChoiceAndTheOthers) {
   const auto choice = choose_address({at("docker0", "172.17.0.1"), at("eth0", "10.0.0.1")}, "");
   EXPECT_EQ(in_words(*choice),
             "nodes reach this machine at 10.0.0.1 (eth0); it also has 172.17.0.1 (docker0): "
-            "--address takes another one");
+            "--address selects another one");
   EXPECT_EQ(in_words(*choose_address({at("eth0", "10.0.0.1")}, "")),
             "nodes reach this machine at 10.0.0.1 (eth0)");
 }

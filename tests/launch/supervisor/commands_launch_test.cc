@@ -172,7 +172,7 @@ TEST_F(LaunchCommandTest, OperatorsAskWhileItRuns) {
   EXPECT_EQ(control.st_mode & 0777, 0600U);
   expect(run({"status", run_dir()}), 0, {"supervised; wait: generation 1 runs"});
   expect(run({"launch", job_}), 78, {"is in use", "pid " + std::to_string(launch.pid())});
-  expect(run({"clean", run_dir()}), 78, {"while it is used"});
+  expect(run({"clean", run_dir()}), 78, {"while it is in use"});
   expect(run({"drain", run_dir()}), 0, {});
   const Finished finished = launch.wait(20);
   expect(finished, 75, {"an operator asked for it"});
@@ -188,7 +188,7 @@ TEST_F(LaunchCommandTest, ASecondSignalLeavesTheGenerationAlone) {
   launch.signal(SIGINT);
   expect(launch.wait(20), 69, {"generation 1 goes on without a supervisor"});
   expect(run({"clean", run_dir()}), 78, {"a generation runs without a supervisor"});
-  expect(run({"status", run_dir()}), 0, {"its generation goes on"});
+  expect(run({"status", run_dir()}), 0, {"its generation continues"});
   // The next one takes it up; with a shorter patience it ends it.
   Process next(command({"launch", job_, "--set", "launch.start_timeout_s=0.5"}), directory_.path());
   ASSERT_TRUE(next.wait_for_text("killing", 20)) << next.errors();
@@ -202,7 +202,7 @@ TEST_F(LaunchCommandTest, RefusesWhatCannotBeLaunched) {
   expect(run({"launch", directory_ / "gone.toml"}), 66, {"gone.toml"});
   std::string without = kJob;
   write("job.toml", without.substr(0, without.find("[lease]")));
-  expect(run({"launch", job_}), 78, {"lease.calendar is needed"});
+  expect(run({"launch", job_}), 78, {"lease.calendar is missing"});
   write("job.toml", kJob);
   expect(run({"launch", job_, "--set", "launch.hosts=rsh"}), 78, {"launch.hosts"});
   expect(run({"launch", job_, "--set", "launch.hosts=./agent"}), 78, {"is no program"});
