@@ -11,8 +11,8 @@ int64_t CudaKernelSizes::layer_norm_backward_workspace_bytes(int64_t N, int64_t 
 int64_t CudaKernelSizes::rms_norm_backward_workspace_bytes(int64_t N, int64_t C) const {
   return cuda::norm_backward_workspace_bytes(N, C, false);
 }
-int64_t CudaKernelSizes::embedding_backward_workspace_bytes(int64_t N, int64_t, int64_t C) const {
-  return cuda::embedding_backward_workspace_bytes(N, C);
+int64_t CudaKernelSizes::embedding_backward_workspace_bytes(int64_t N, int64_t, int64_t) const {
+  return cuda::embedding_backward_workspace_bytes(N);
 }
 int64_t CudaKernelSizes::attention_workspace_bytes(const AttentionShape& shape) const {
   return cuda::attention_workspace_bytes(shape.B, shape.H(), shape.T);

@@ -39,8 +39,7 @@ struct EmbeddingBackward {
   bool accumulate = false;
   void* workspace = nullptr;  // embedding_backward_workspace_bytes
 };
-// Every element is a sum over its token's rows of dout in ascending order, by one thread; of tokens
-// that a window of entries names often, the sums of windows are made first and then added.
+// Every element is a sum over its token's rows of dout in ascending order, by one thread.
 template <typename T>
 void embedding_backward(const EmbeddingBackward<T>& work, cudaStream_t stream);
 

@@ -2,11 +2,6 @@
 // warp per token and strip of columns looks whether its token is the first of its table row in the
 // bucket; if so it adds up all of that row's, in order. Buckets are short (some 64 tokens) unless
 // the text repeats one token, and then nearly all warps find their row named before at once.
-//
-// What a text repeats (spaces, padding) would leave one warp with most of the tokens. So the
-// entries of all buckets are also cut into windows of 256. A table row that 64 or more entries of a
-// window name is summed there by a warp of its own, and who adds up the row adds that sum in their
-// place.
 #include "runtime/tensor/cuda/elementwise.h"
 #include "runtime/tensor/cuda/embedding.h"
 #include "runtime/tensor/cuda/rows.h"
@@ -29,20 +24,11 @@ struct Buckets {
   int32_t* begins;      // (count + 1)
   TokenEntry* entries;  // (N)
   int64_t count;
-  // Of each window's rows with many entries: the first entry there, in ascending order; -1 for
-  // none.
-  int32_t* window_rows;  // (windows, kWindowRows)
-  float* window_sums;    // (windows, kWindowRows, C)
-  int64_t num_windows;
 };
 Buckets buckets_of(void* workspace, int64_t N) {
   auto* bytes = static_cast<char*>(workspace);
   return {reinterpret_cast<int32_t*>(bytes),
-          reinterpret_cast<TokenEntry*>(bytes + token_begins_bytes(N)),
-          num_token_buckets(N),
-          reinterpret_cast<int32_t*>(bytes + token_entries_end(N)),
-          reinterpret_cast<float*>(bytes + token_window_rows_end(N)),
-          num_token_windows(N)};
+          reinterpret_cast<TokenEntry*>(bytes + token_begins_bytes(N)), num_token_buckets(N)};
 }
 
 // One block a bucket; its warps share all tokens in consecutive parts. They count twice: tokens of
@@ -94,36 +80,6 @@ __global__ void __launch_bounds__(kBucketThreads)
   }
 }
 
-// One block a window, one thread an entry.
-__global__ void __launch_bounds__(kTokenWindow) find_window_rows_kernel(Buckets buckets) {
-  LEASEHOLD_SHARED(rows, int32_t[kTokenWindow]);
-  LEASEHOLD_SHARED(firsts, uint32_t[kTokenWindow / kWarp]);
-  const int thread = static_cast<int>(threadIdx.x);
-  const int64_t entry = int64_t{blockIdx.x} * kTokenWindow + thread;
-  const bool exists = entry < buckets.begins[buckets.count];
-  const int32_t row = exists ? buckets.entries[entry].row : -1;
-  rows[thread] = row;
-  __syncthreads();
-  int before = 0, count = 0;
-  for (int i = 0; i < kTokenWindow; ++i) {
-    const bool same = rows[i] == row;
-    if (same && i < thread) ++before;
-    if (same) ++count;
-  }
-  const bool is_first = exists && before == 0 && count >= kManyTokens;
-  const unsigned found = __ballot_sync(kAllLanes, is_first);
-  if (thread % kWarp == 0) firsts[thread / kWarp] = found;
-  __syncthreads();
-  int place = __popc(found & ((1U << (thread % kWarp)) - 1)), total = 0;
-  for (int warp = 0; warp < kTokenWindow / kWarp; ++warp) {
-    if (warp < thread / kWarp) place += __popc(firsts[warp]);
-    total += __popc(firsts[warp]);
-  }
-  int32_t* window_rows = buckets.window_rows + int64_t{blockIdx.x} * kWindowRows;
-  if (is_first) window_rows[place] = static_cast<int32_t>(entry);
-  if (thread < kWindowRows && thread >= total) window_rows[thread] = -1;
-}
-
 // Adds rows of dout to sums, kTokensAhead read at once, in the order of their tokens.
 template <typename T, int kWidth, bool kVector>
 struct Adder {
@@ -147,14 +103,6 @@ struct Adder {
       for (int j = 0; j < kWidth; ++j) sums[j] += values[k][j] * factors[j];
     }
   }
-  // A sum that a window's warp has made.
-  __device__ void add_sum(const float* from) {
-    float values[kWidth];
-    load<kVector>(from, kWidth, values);
-#pragma unroll
-    for (int j = 0; j < kWidth; ++j) sums[j] += values[j];
-  }
-  __device__ void put_sum(float* to) const { store<kVector>(to, kWidth, sums); }
   __device__ void put(float* to) const {
     float totals[kWidth] = {};
     if (work.accumulate) load<kVector>(to, kWidth, totals);
@@ -163,68 +111,6 @@ struct Adder {
     store_global<kVector>(to, kWidth, totals);
   }
 };
-
-// A warp that collects tokens of one table row, and its Adder when there are kTokensAhead of them.
-template <typename T, int kWidth, bool kVector>
-struct Collector {
-  static constexpr int kTokensAhead = kAhead<kWidth>;
-  Adder<T, kWidth, kVector> adder;
-  bool has_columns;
-  int lane;
-  int count = 0;
-  int32_t tokens[kTokensAhead];
-
-  // Entries [begin, end) that name `row`.
-  __device__ void add(const TokenEntry* entries, int32_t row, int64_t begin, int64_t end) {
-    for (int64_t turn = begin; turn < end; turn += kWarp) {
-      const int64_t other = turn + lane;
-      const TokenEntry mine = other < end ? entries[other] : TokenEntry{-1, 0};
-      unsigned found = __ballot_sync(kAllLanes, mine.row == row);
-      while (found != 0) {
-        const int32_t next = __shfl_sync(kAllLanes, mine.token, __ffs(static_cast<int>(found)) - 1);
-        found &= found - 1;
-#pragma unroll
-        for (int k = 0; k < kTokensAhead; ++k) {
-          if (k == count) tokens[k] = next;
-        }
-        if (++count == kTokensAhead) flush();
-      }
-    }
-  }
-  __device__ void flush() {
-    if (has_columns) adder.add(tokens, count);
-    count = 0;
-  }
-};
-
-// Warp x of the grid: a row with many entries in a window; y: a strip of 32 packs of columns.
-template <typename T, int kWidth, bool kVector>
-__global__ void __launch_bounds__(kWindowRows* kWarp)
-    sum_windows_kernel(EmbeddingBackward<T> work, Buckets buckets) {
-  const int lane = static_cast<int>(threadIdx.x) % kWarp;
-  const int64_t place = int64_t{blockIdx.x} * kWindowRows + threadIdx.x / kWarp;
-  const int64_t first = buckets.window_rows[place];
-  if (first < 0) return;
-  const int64_t end_of_window = (int64_t{blockIdx.x} + 1) * kTokenWindow;
-  const int64_t end_of_all = buckets.begins[buckets.count];
-  const int64_t i = (int64_t{blockIdx.y} * kWarp + lane) * kWidth;
-  Collector<T, kWidth, kVector> collector{{work, i, {}}, i < work.C, lane};
-  collector.add(buckets.entries, buckets.entries[first].row, first,
-                end_of_window < end_of_all ? end_of_window : end_of_all);
-  collector.flush();
-  if (i < work.C) collector.adder.put_sum(buckets.window_sums + place * work.C + i);
-}
-
-// Which of a window's rows with many entries `row` is, or -1. All lanes call it.
-__device__ inline int64_t place_in_window(const Buckets& buckets, int64_t window, int32_t row,
-                                          int lane) {
-  if (buckets.num_windows == 0) return -1;
-  const int64_t place = window * kWindowRows + lane;
-  const int32_t first = lane < kWindowRows ? buckets.window_rows[place] : -1;
-  const bool is_it = first >= 0 && buckets.entries[first].row == row;
-  const unsigned found = __ballot_sync(kAllLanes, is_it);
-  return found == 0 ? -1 : window * kWindowRows + __ffs(static_cast<int>(found)) - 1;
-}
 
 // Warp x of the grid: an entry; y: a strip of 32 packs of columns.
 template <typename T, int kWidth, bool kVector>
@@ -237,27 +123,36 @@ __global__ void __launch_bounds__(kSumWarps* kWarp)
   const int64_t bucket = row & (buckets.count - 1);
   const int64_t begin = buckets.begins[bucket];
   const int64_t end = buckets.begins[bucket + 1];
+  const auto has_row = [&](int64_t other, int64_t limit) {
+    return other < limit && buckets.entries[other].row == row;
+  };
   for (int64_t other = begin; other < entry; other += kWarp) {
-    const bool is_before = other + lane < entry && buckets.entries[other + lane].row == row;
-    if (__any_sync(kAllLanes, is_before)) return;
+    if (__any_sync(kAllLanes, has_row(other + lane, entry))) return;
   }
   const int64_t i = (int64_t{blockIdx.y} * kWarp + lane) * kWidth;
-  Collector<T, kWidth, kVector> collector{{work, i, {}}, i < work.C, lane};
-  for (int64_t from = entry; from < end;) {
-    const int64_t window = from / kTokenWindow;
-    const int64_t end_of_window = (window + 1) * kTokenWindow;
-    const int64_t to = end_of_window < end ? end_of_window : end;
-    const int64_t place = place_in_window(buckets, window, row, lane);
-    if (place < 0) {
-      collector.add(buckets.entries, row, from, to);
-    } else {
-      collector.flush();
-      if (collector.has_columns) collector.adder.add_sum(buckets.window_sums + place * work.C + i);
+  const bool has_columns = i < work.C;
+  Adder<T, kWidth, kVector> adder{work, i, {}};
+  constexpr int kTokensAhead = kAhead<kWidth>;
+  int32_t tokens[kTokensAhead];
+  int count = 0;
+  for (int64_t other = entry; other < end; other += kWarp) {
+    const int32_t token = other + lane < end ? buckets.entries[other + lane].token : 0;
+    unsigned found = __ballot_sync(kAllLanes, has_row(other + lane, end));
+    while (found != 0) {
+      const int32_t next = __shfl_sync(kAllLanes, token, __ffs(static_cast<int>(found)) - 1);
+      found &= found - 1;
+#pragma unroll
+      for (int k = 0; k < kTokensAhead; ++k) {
+        if (k == count) tokens[k] = next;
+      }
+      if (++count < kTokensAhead) continue;
+      if (has_columns) adder.add(tokens, count);
+      count = 0;
     }
-    from = to;
   }
-  collector.flush();
-  if (collector.has_columns) collector.adder.put(work.dtoken_weight + row * work.C + i);
+  if (!has_columns) return;
+  adder.add(tokens, count);
+  adder.put(work.dtoken_weight + row * work.C + i);
 }
 
 // Block (position, strip of packs).
@@ -285,11 +180,6 @@ void launch_backward(const EmbeddingBackward<T>& work, const Buckets& buckets,
                      cudaStream_t stream) {
   const int64_t N = work.tokens.B * work.tokens.T;
   const int64_t num_packs = work.C / kWidth;
-  if (buckets.num_windows > 0) {
-    launch(sum_windows_kernel<T, kWidth, kVector>,
-           grid_of(buckets.num_windows, ceil_divide(num_packs, kWarp)), dim3(kWindowRows * kWarp),
-           0, stream, work, buckets);
-  }
   launch(sum_tokens_kernel<T, kWidth, kVector>,
          grid_of(ceil_divide(N, kSumWarps), ceil_divide(num_packs, kWarp)), dim3(kSumWarps * kWarp),
          0, stream, work, buckets);
@@ -316,10 +206,6 @@ void embedding_backward(const EmbeddingBackward<T>& work, cudaStream_t stream) {
   const Buckets buckets = buckets_of(work.workspace, N);
   launch(fill_buckets_kernel, grid_of(buckets.count), dim3(kBucketThreads), 0, stream, work.tokens,
          buckets);
-  if (buckets.num_windows > 0) {
-    launch(find_window_rows_kernel, grid_of(buckets.num_windows), dim3(kTokenWindow), 0, stream,
-           buckets);
-  }
   with_row_access<T>(
       C, {work.dout, work.dtoken_weight, work.dposition_weight}, [&](auto width, auto vector) {
         launch_backward<T, decltype(width)::value, decltype(vector)::value>(work, buckets, stream);

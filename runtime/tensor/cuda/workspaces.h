@@ -59,31 +59,8 @@ inline int64_t token_begins_bytes(int64_t N) {
   return count_parts((num_token_buckets(N) + 1) * static_cast<int64_t>(sizeof(int32_t)), 16) * 16;
 }
 
-// Entries in a window of embedding_backward, which a table row that many tokens name is summed by,
-// and how many entries there make a row one of these.
-constexpr int kTokenWindow = 256, kManyTokens = 64;
-// The most such rows of a window.
-constexpr int kWindowRows = kTokenWindow / kManyTokens;
-
-inline int64_t num_token_windows(int64_t N) {
-  return N < kManyTokens ? 0 : count_parts(N, kTokenWindow);
-}
-
-// Where the entries end, and which of them are the first of such rows; sums are aligned behind.
-inline int64_t token_entries_end(int64_t N) {
+inline int64_t embedding_backward_workspace_bytes(int64_t N) {
   return token_begins_bytes(N) + N * static_cast<int64_t>(sizeof(TokenEntry));
-}
-inline int64_t token_window_rows_end(int64_t N) {
-  return count_parts(token_entries_end(N) +
-                         num_token_windows(N) * kWindowRows * static_cast<int64_t>(sizeof(int32_t)),
-                     16) *
-         16;
-}
-// The sums of these rows within their windows: float (windows, kWindowRows, C).
-inline int64_t embedding_backward_workspace_bytes(int64_t N, int64_t C) {
-  if (num_token_windows(N) == 0) return token_entries_end(N);
-  return token_window_rows_end(N) +
-         num_token_windows(N) * kWindowRows * C * static_cast<int64_t>(sizeof(float));
 }
 
 // Backward's rowsum(dout out) of every query, float (B, H, T). Forward needs none.

@@ -45,8 +45,8 @@ void add_adamw_terms(OperationCase& operation, const AdamWStep& step) {
       double& p = t["parameter"].as<double>()[i];
       double& m = t["m"].as<double>()[i];
       double& v = t["v"].as<double>()[i];
-      const double g =
-          std::abs(t["gradient"].as<double>()[i]) * step.gradient_scale * step.clip_scale;
+      const double g = std::abs(t["gradient"].as<double>()[i]) * step.gradient_scale *
+                       step.clip_scale;
       m = step.beta1 * std::abs(m) + (1 - step.beta1) * g;
       v = step.beta2 * v + (1 - step.beta2) * g * g;
       // What a root is off by where v is too small for all of its digits.
@@ -85,10 +85,16 @@ std::vector<OperationCase> optimizer_cases() {
   const AdamWStep first = {1e-1, 0.9, 0.999, 1e-8, 0.1, 0.1, 0.001, 1.0, 1.0};
   const AdamWStep later = {3e-2, 0.9, 0.95, 1e-6, 0.0, 0.9, 0.6, 0.125, 0.7};
   // Step 10^6: the corrections of bias are 1.
-  const AdamWStep millionth = {
-      6e-5, 0.9, 0.95, 1e-8, 0.1, 1 - std::pow(0.9, 1e6), 1 - std::pow(0.95, 1e6), 0.125, 0.7};
-  const AdamWStep slow = {
-      6e-5, 0.9, 0.999, 1e-8, 0.1, 1 - std::pow(0.9, 20), 1 - std::pow(0.999, 20), 1, 1};
+  const AdamWStep millionth = {6e-5, 0.9,
+                               0.95, 1e-8,
+                               0.1,  1 - std::pow(0.9, 1e6),
+                               1 - std::pow(0.95, 1e6),
+                               0.125, 0.7};
+  const AdamWStep slow = {6e-5, 0.9,
+                          0.999, 1e-8,
+                          0.1,  1 - std::pow(0.9, 20),
+                          1 - std::pow(0.999, 20),
+                          1,    1};
   cases.push_back(long_run_case(141, millionth, "step 10^6"));
   cases.push_back(long_run_case(141, slow, "step 20, denormal"));
   for (const int64_t count : {1, 7, 4096, 4097, 33001}) {
