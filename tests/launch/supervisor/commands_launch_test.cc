@@ -205,7 +205,7 @@ TEST_F(LaunchCommandTest, RefusesWhatCannotBeLaunched) {
   expect(run({"launch", job_}), 78, {"lease.calendar is missing"});
   write("job.toml", kJob);
   expect(run({"launch", job_, "--set", "launch.hosts=rsh"}), 78, {"launch.hosts"});
-  expect(run({"launch", job_, "--set", "launch.hosts=./agent"}), 78, {"is no program"});
+  expect(run({"launch", job_, "--set", "launch.hosts=./agent"}), 78, {"is not a program"});
   write("leases.toml", "[[lease]]\nid = 7\n");
   expect(run({"launch", job_}), 78, {"leases.toml"});
   std::filesystem::remove(directory_ / "leases.toml");

@@ -16,7 +16,7 @@ namespace {
 
 Deadline soon() { return Deadline::after_s(60); }
 
-class CudaKernelsTest : public testing::TestWithParam<DType> {
+class CudaKernelsPrecisionTest : public testing::TestWithParam<DType> {
  protected:
   void SetUp() override {
     auto device = create_cuda_device(0);
@@ -61,7 +61,7 @@ class CudaKernelsTest : public testing::TestWithParam<DType> {
   std::optional<Arena> arena_;
 };
 
-TEST_P(CudaKernelsTest, NamesThePartAndThePrecision) {
+TEST_P(CudaKernelsPrecisionTest, NamesThePartAndThePrecision) {
   EXPECT_EQ(kernels_->dtype(), GetParam());
   EXPECT_EQ(kernels_->gradient_dtype(), DType::kF32);
   const std::string arithmetic_class = kernels_->arithmetic_class();
@@ -70,7 +70,7 @@ TEST_P(CudaKernelsTest, NamesThePartAndThePrecision) {
   }
 }
 
-TEST_P(CudaKernelsTest, ATokenOutsideTheVocabularyFailsTheStream) {
+TEST_P(CudaKernelsPrecisionTest, ATokenOutsideTheVocabularyFailsTheStream) {
   const Tensor table = of(GetParam(), {7, 8}), out = of(GetParam(), {6, 8});
   const Tensor dtable = of(DType::kF32, {7, 8});
   const Tensor scratch = workspace(kernels_->embedding_backward_workspace_bytes(6, 7, 8));
@@ -92,7 +92,7 @@ TEST_P(CudaKernelsTest, ATokenOutsideTheVocabularyFailsTheStream) {
   }
 }
 
-TEST_P(CudaKernelsTest, ATargetBehindTheVocabularyFailsTheStream) {
+TEST_P(CudaKernelsPrecisionTest, ATargetBehindTheVocabularyFailsTheStream) {
   const Tensor logits = of(GetParam(), {2, 5}), loss = of(DType::kF64, {1});
   const Tensor statistics = of(DType::kF64, {2, 3});
   const Tensor scratch = workspace(kernels_->cross_entropy_workspace_bytes(2, 5));
@@ -109,7 +109,7 @@ TEST_P(CudaKernelsTest, ATargetBehindTheVocabularyFailsTheStream) {
   EXPECT_EQ(stream_->synchronize(soon()).code(), Code::kInternal);
 }
 
-TEST_P(CudaKernelsTest, CrossEntropyInOneShardHasTheBitsOfTheWhole) {
+TEST_P(CudaKernelsPrecisionTest, CrossEntropyInOneShardHasTheBitsOfTheWhole) {
   for (const int64_t V : {1030, 1032}) {
     constexpr int64_t kN = 3;
     std::vector<float> values;
@@ -133,7 +133,7 @@ TEST_P(CudaKernelsTest, CrossEntropyInOneShardHasTheBitsOfTheWhole) {
   }
 }
 
-TEST_P(CudaKernelsTest, CrossEntropyOfNotANumberIsNotANumber) {
+TEST_P(CudaKernelsPrecisionTest, CrossEntropyOfNotANumberIsNotANumber) {
   std::vector<float> values(10, 0.5F);
   values[7] = std::numeric_limits<float>::quiet_NaN();
   const Tensor logits = upload_floats({2, 5}, values), loss = of(DType::kF64, {1});
@@ -145,7 +145,7 @@ TEST_P(CudaKernelsTest, CrossEntropyOfNotANumberIsNotANumber) {
   EXPECT_NE(value, value);
 }
 
-TEST_P(CudaKernelsTest, AdamWWritesTheWorkingWeightsRounded) {
+TEST_P(CudaKernelsPrecisionTest, AdamWWritesTheWorkingWeightsRounded) {
   if (GetParam() != DType::kBf16) GTEST_SKIP() << "fp32 computes with the master weights";
   constexpr int64_t kCount = 1031;
   std::vector<float> values;
@@ -162,7 +162,7 @@ TEST_P(CudaKernelsTest, AdamWWritesTheWorkingWeightsRounded) {
   EXPECT_EQ(download(working), download(expected));
 }
 
-TEST_P(CudaKernelsTest, AdamWOverManyRangesHasTheBitsOfEach) {
+TEST_P(CudaKernelsPrecisionTest, AdamWOverManyRangesHasTheBitsOfEach) {
   const bool has_working = GetParam() == DType::kBf16;
   // More than one launch has room for; lengths with and without whole packs and blocks, so that
   // most ranges of a common buffer begin at odd places.
@@ -209,7 +209,7 @@ TEST_P(CudaKernelsTest, AdamWOverManyRangesHasTheBitsOfEach) {
   EXPECT_EQ(run(true), run(false));
 }
 
-INSTANTIATE_TEST_SUITE_P(, CudaKernelsTest, testing::Values(DType::kF32, DType::kBf16),
+INSTANTIATE_TEST_SUITE_P(, CudaKernelsPrecisionTest, testing::Values(DType::kF32, DType::kBf16),
                          [](const auto& tested) { return std::string(dtype_name(tested.param)); });
 
 }  // namespace
