@@ -97,6 +97,7 @@ class NcclGroup : public ReportSource, public std::enable_shared_from_this<NcclG
   Status prove_main();
   // Waits for `done`, guarded by the mutex.
   Status wait_until_connected(Deadline deadline, const std::function<bool()>& done);
+  bool await_own_connection(const std::function<bool()>& done);
 
   void count(NcclOperation& operation);
   Status make_measured(NcclOperation& operation);
