@@ -152,14 +152,15 @@ TEST_P(GpuMoveTest, AJobThatDoesNotFitIsRefusedAtTheStart) {
 TEST_P(GpuMoveTest, ARankMaySeeItsOwnGpuAlone) {
   if (a_node_each_) GTEST_SKIP() << "this machine has not two GPUs";
   const auto run = [&](const std::string& name, const char* visible) {
-    std::vector<std::string> command = train_command(2, name, on_gpus({"run.steps=2"}));
+    std::vector<std::string> command =
+        train_command(2, name, on_gpus({"run.steps=2", "optimizer.warmup_steps=0"}));
     command.insert(command.begin() + 3,
                    {"sh", "-c", fmt::format("CUDA_VISIBLE_DEVICES={} exec \"$@\"", visible), "sh"});
     return run_program(command, directory_.path(), 60, mpi_environment());
   };
   const Finished own = run("own", "$OMPI_COMM_WORLD_LOCAL_RANK");
   EXPECT_EQ(own.exit_code, 0) << own.errors;
-  ASSERT_EQ(train(2, "all", on_gpus({"run.steps=2"})).exit_code, 0);
+  ASSERT_EQ(train(2, "all", on_gpus({"run.steps=2", "optimizer.warmup_steps=0"})).exit_code, 0);
   expect_equal("own", "all");
   expect_ended(run("same", "0"), 78, {"ranks 0 and 1 of node ", "the same GPU"});
 }
@@ -170,8 +171,9 @@ TEST_P(GpuMoveTest, TheDriversEnvironmentStandsBeforeMpiStarts) {
   std::vector<std::string> environment = mpi_environment();
   environment.insert(environment.end(),
                      {"LEASEHOLD_MPI_START=" + noted, "LD_PRELOAD=" LEASEHOLD_PRELOAD_MPI_START});
-  const Finished finished = run_program(train_command(1, "dry", on_gpus({"run.steps=1"})),
-                                        directory_.path(), 60, environment);
+  const Finished finished =
+      run_program(train_command(1, "dry", on_gpus({"run.steps=1", "optimizer.warmup_steps=0"})),
+                  directory_.path(), 60, environment);
   ASSERT_EQ(finished.exit_code, 0) << finished.errors;
   EXPECT_EQ(read_file(posix_files(), noted).value(), "loading=EAGER connections=32\n");
 }

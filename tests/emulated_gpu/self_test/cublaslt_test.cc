@@ -27,6 +27,7 @@ class CublasLt : public testing::Test {
   CublasLt() {
     reset();
     take_reports();
+    set_lazy_loading(false);  // earlier tests of this program may have started the driver
     EXPECT_EQ(cublasLtCreate(&handle_), CUBLAS_STATUS_SUCCESS);
     device_ = CudaDevice::create({}).value();
     stream_ = device_->create_stream("compute").value();
@@ -35,6 +36,7 @@ class CublasLt : public testing::Test {
   }
   ~CublasLt() override {
     cublasLtDestroy(handle_);
+    set_lazy_loading(true);
     reset();
   }
 
