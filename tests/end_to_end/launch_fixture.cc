@@ -4,6 +4,7 @@
 #include <charconv>
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <unistd.h>
@@ -109,7 +110,9 @@ LaunchFixture::~LaunchFixture() {
     return left.empty();
   });
   supervisors_.clear();
-  if (posix_files().exists(run_dir(run_))) tool({"clean", run_dir(run_)});
+  // Every run of the test, also one that was stopped and keeps its snapshots.
+  for (const auto& entry : std::filesystem::directory_iterator(directory_.path()))
+    if (std::filesystem::exists(entry.path() / "key")) tool({"clean", entry.path().string()});
   for (const std::string& path : memory_files()) ::unlink(path.c_str());
 }
 
