@@ -16,7 +16,7 @@ namespace {
 // Between two looks of a thread that waits for others.
 constexpr std::chrono::milliseconds kProofInterval{1};
 constexpr std::chrono::milliseconds kHealthInterval{20};
-// How long a rank that hears of a peer's end takes at most to see that it is connected itself.
+// The longest time in which a rank that hears of a peer's end sees its own connection.
 constexpr std::chrono::seconds kOwnConnectionLimit{2};
 
 }  // namespace

@@ -1,4 +1,4 @@
-// How many communicators of NCCL a rank makes, without making them. Pure.
+// Counts the NCCL communicators that a rank will make, without making them. Pure.
 #pragma once
 
 #include "runtime/comm/mesh.h"

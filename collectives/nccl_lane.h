@@ -25,7 +25,7 @@ struct NcclLane {
   // Guarded by the group's mutex.
   bool is_ready = false;
   std::vector<std::shared_ptr<NcclOperation>> queue;
-  // Of the lane's thread, until it is ready.
+  // The startup of the lane's thread, until it is ready.
   ncclUniqueId id{};
   Work exchange;  // of the id, from the sender to the receiver
   std::unique_ptr<Event> proof;

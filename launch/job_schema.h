@@ -34,7 +34,7 @@ struct JobKey {
   // The value that runs from before the key existed have. At this value the key is left out of the
   // identity.
   std::string_view identity_without;
-  // What the identity says instead of the value; "" leaves the key out. Null: the value.
+  // Returns the identity's text in place of the value; "" leaves the key out. Null: the value.
   std::string (*identity_text)(const JobFile&) = nullptr;
   JobRange range;                         // for numbers
   std::vector<std::string_view> choices;  // for strings; empty: any

@@ -1,4 +1,4 @@
-// What a rank takes of its GPU's memory besides what its plan allocates.
+// Estimates the GPU memory that a rank takes besides what its plan allocates.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// How many rows of logits a head makes at a time. Pure, and of shapes alone: never of the device.
+// Chooses the rows of logits that a head makes at a time. Pure: depends on shapes, not the device.
 #pragma once
 
 #include <cstdint>

@@ -41,7 +41,7 @@ struct Curtailment {
   std::string reason;
 };
 
-// What was agreed with a provider about all of its leases together. For plans.
+// An agreement with a provider about all of its leases together. For plans.
 struct Contract {
   std::string provider;
   double prepaid_usd = 0;  // paid ahead

@@ -1,4 +1,4 @@
-// How a supervisor begins: what it claims and reads before it changes anything, and the generation
+// Begins a supervisor: what it claims and reads before it changes anything, and the generation
 // that it takes up.
 #include <algorithm>
 

@@ -14,7 +14,7 @@ std::unique_ptr<ReadableFile> posix_readable(const std::string& path, Descriptor
 std::unique_ptr<WritableFile> posix_writable(const std::string& path, Descriptor fd);
 std::unique_ptr<OpenDirectory> posix_directory(const std::string& path, Descriptor fd);
 std::unique_ptr<LogFile> posix_log(const std::string& path, Descriptor fd);
-// Of memory that mmap gave, which it unmaps.
+// A file mapped by mmap, which it unmaps.
 std::unique_ptr<MappedFile> posix_mapped(void* data, int64_t size_bytes);
 
 }  // namespace leasehold

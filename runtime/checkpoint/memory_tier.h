@@ -52,7 +52,7 @@ class MemoryTier {
  public:
   // Of a description, for algorithms of products that are met after the first step began.
   static constexpr int64_t kAlgorithmBytes = int64_t{128} << 10;
-  // Of rank 0's description, for lines of the log (MetricsLog::kMaxCarriedBytes, as JSON).
+  // Room in rank 0's description for lines of the log (MetricsLog::kMaxCarriedBytes, as JSON).
   static constexpr int64_t kLinesBytes = int64_t{96} << 10;
 
   // Collective. Reserves memory as plan_room() says. `slices` are views of the state as it changes

@@ -52,7 +52,7 @@ class MetricsLog {
   // The newest lines that this generation added and that are not durable, written or waiting:
   // oldest first and each with its newline, in at most kMaxCarriedBytes.
   std::string undurable_text() const;
-  // Of written lines alone, as far as they can be carried.
+  // Counts the bytes of written lines alone, as far as they can be carried.
   int64_t undurable_bytes() const { return undurable_bytes_; }
 
   // Cuts the lines of later steps.

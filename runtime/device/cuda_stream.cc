@@ -43,7 +43,7 @@ Status CudaStream::create_handles() {
   int greatest = 0;
   LEASEHOLD_RETURN_IF_ERROR(cuda_status(cudaDeviceGetStreamPriorityRange(&least, &greatest),
                                         "cudaDeviceGetStreamPriorityRange"));
-  // What computes goes last wherever blocks of both wait for a multiprocessor: a collective has few
+  // Compute goes last wherever blocks of both wait for a multiprocessor: a collective has few
   // of them, and all ranks wait for the last one's.
   const int priority = name_ == "compute" ? least : greatest;
   LEASEHOLD_RETURN_IF_ERROR(

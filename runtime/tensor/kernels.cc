@@ -28,7 +28,7 @@ class Checker {
     LEASEHOLD_CHECK(tensor.is_dense(), "{}: {} has rows that begin {} elements apart", operation_,
                     name, tensor.row_stride());
   }
-  // Of dtype(), dense or with rows that lie further apart: [r] in the contract.
+  // Checks dtype() and rows, which are dense or lie further apart: [r] in the contract.
   void is_rows(const char* name, const Tensor& tensor, const Shape& shape) const {
     has_type(name, tensor, shape, dtype_);
   }

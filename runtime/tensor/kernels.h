@@ -97,7 +97,7 @@ struct AdamWStep {
   double gradient_scale = 1, clip_scale = 1;
 };
 
-// What adamw updates in one call among several, all flat and of one extent.
+// One of several ranges that a call of adamw updates, all flat and of one extent.
 struct AdamWTensors {
   Tensor parameter, gradient, m, v;
   Tensor working = {};

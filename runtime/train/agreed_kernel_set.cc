@@ -52,7 +52,7 @@ std::optional<size_t> first_without(std::span<const KernelSetOffer> offers,
   return static_cast<size_t>(without.front());
 }
 
-// Who differs from most of the others is odd, also if that is rank 0.
+// A rank that differs from most of the others is odd, also if that is rank 0.
 Status check_asked(std::span<const KernelSetOffer> offers) {
   const auto num_alike = [&](const KernelSetOffer& one) {
     return std::ranges::count(offers, one.asked, &KernelSetOffer::asked);

@@ -67,7 +67,7 @@ class EngineImplementation : public Engine {
     return ok_status();
   }
 
-  // What a step and a validation enqueue, on zeros, and nothing of it to the host.
+  // Enqueues what a step and a validation do, on zeros, and sends nothing of it to the host.
   Status rehearse() {
     try {
       for (size_t i = 0; i < own_microbatches().size(); ++i) batch_->clear(static_cast<int64_t>(i));
