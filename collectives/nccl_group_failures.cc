@@ -15,8 +15,8 @@ using Steady = std::chrono::steady_clock;
 
 // How long NCCL may take to end operations before it is left to itself.
 constexpr double kAbortLimitS = 10;
-// How long a thread may be inside a call of NCCL when its communicator is to be aborted. One that
-// waits for peers there comes out by the abort alone.
+// The time in which a thread may leave a call of NCCL before its communicator is aborted. A thread
+// that waits for peers there leaves only because of the abort.
 constexpr double kCallLimitS = 0.1;
 
 Steady::duration seconds(double value) {

@@ -26,7 +26,7 @@ struct Lease {
   double end_s = kNever;  // kNever: the hosts are owned
   // The span before `end_s` in which the provider may ask the hosts back.
   double notice_s = 0;
-  // How much later than `begin_s` it begins in half of the cases and in one of ten, for plans.
+  // Delays after `begin_s` that half of the tranches and nine of ten do not exceed. For plans.
   double slip_p50_s = 0;
   double slip_p90_s = 0;
   double price_per_slot_hour = 0;

@@ -144,7 +144,7 @@ void Supervisor::adopt() {
   RunningGeneration& running = *state_.running;
   const Status adopted = parts_.generations.adopt(directory());
   if (!adopted.ok()) warn(adopted.message());
-  // What was asked may not have arrived.
+  // Asks again, as the first request may not have arrived.
   if (running.ending && running.ending->kill) parts_.generations.end(directory());
   std::string moved;
   if (running.supervisor != address_) {

@@ -95,7 +95,7 @@ class Prober {
     digests_.push_back({operation, digester.finish().low});
   }
 
-  // What is compared as a digest is, and is none.
+  // Records a value that is not a digest but is compared as one.
   void record(const std::string& name, uint64_t value) {
     if (!counting()) digests_.push_back({name, value});
   }

@@ -1,5 +1,5 @@
-// How the state gets into files while training waits, and how a run leaves: drained, or after a
-// step that failed.
+// Saves the state in files while training waits, and ends a run that was drained or whose step
+// failed.
 #include "runtime/comm/host_exchange.h"
 #include "runtime/train/trainer.h"
 
@@ -7,8 +7,8 @@ namespace leasehold {
 
 namespace {
 
-// How often a save is tried before the ranks leave, and the pause after the first try; each later
-// one is twice as long.
+// The number of tries of a save before the ranks leave, and the pause after the first try. Each
+// later pause is twice as long.
 constexpr int kLastTries = 4;
 constexpr double kLastPauseS = 1;
 

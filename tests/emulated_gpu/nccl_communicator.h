@@ -25,8 +25,8 @@ struct NcclPart {
   int peer = -1;  // or root
 };
 
-// What is issued as one. No memory is allocated for it. NCCL takes 2048 messages in one; this takes
-// what an exchange of all ranks needs.
+// The operations of one group call. It allocates no memory. NCCL takes 2048 messages in a call;
+// this takes as many as an exchange of all ranks needs.
 struct NcclCall {
   static constexpr int kMaxParts = 2 * kMaxNcclRanks;
   std::array<NcclPart, kMaxParts> parts;

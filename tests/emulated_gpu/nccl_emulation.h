@@ -1,7 +1,7 @@
 // The emulated NCCL (nccl*.cc here) as tests see it. Programs see only the vendor's nccl.h: exactly
 // the functions that Leasehold calls exist, anything else is a link error.
 //
-// What is emulated: communicators between threads and between processes of one machine, whose calls
+// Emulates communicators between threads and between processes of one machine, whose calls
 // block; their operations run on the thread of the stream that they were given, and a peer that is
 // missing makes them hang, on the stream, until the communicator is aborted. In detail, and as
 // harsh as the library can be:

@@ -471,7 +471,7 @@ TEST(IdentityKeys, NameTheHeadsRowsWhereEarlierVersionsHadOthers) {
   job.back() = "batch.head_rows=100";
   EXPECT_EQ(identity_keys(make_job(job)).at("batch.head_rows"),
             "100 (1024 in versions that did not record it)");
-  // Of the part of the vocabulary that a rank has.
+  // The rank's part of the vocabulary counts.
   EXPECT_EQ(
       make_job({"model.vocab=256000", "model.sequence=4096", "parallel.tensor=2"}).batch.head_rows,
       2048);

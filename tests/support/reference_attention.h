@@ -9,7 +9,7 @@ namespace leasehold {
 void reference_attention_cached(const AttentionShape& shape, int64_t S, const double* qkv,
                                 double* kv, double* out);
 
-// What attention's outputs may be off by, element for element, shaped like them.
+// Error bounds of attention's outputs, element by element, shaped like them.
 struct AttentionBounds {
   double* out = nullptr;
   double* log_sum_exp = nullptr;
@@ -19,8 +19,8 @@ struct AttentionBounds {
 // is a share of its own terms, makes the probability wrong.
 void attention_terms(const AttentionShape& shape, const Dropout& dropout, const double* qkv,
                      const double* dout, const AttentionBounds& bounds);
-// What Kernels rounds to bf16 inside, and the rounded `out` that backward begins with: P F, dS, and
-// in dS the share of out.
+// Computes the errors of what Kernels rounds to bf16 inside: P F, dS, and in dS the share of the
+// rounded `out` that backward begins with.
 void attention_rounded_inside(const AttentionShape& shape, const Dropout& dropout,
                               const double* qkv, const double* dout, const AttentionBounds& bounds);
 

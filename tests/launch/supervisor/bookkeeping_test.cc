@@ -280,7 +280,7 @@ TEST_F(BookkeepingTest, AnEndOnWhichRanksAgreedIsChargedToTheOneTheyName) {
   }
   EXPECT_EQ(health("b"), Health::kQuarantined);
   EXPECT_EQ(health("a"), Health::kGood);
-  // Who was killed, by the launcher's word, or lost says more than whom the others miss.
+  // A rank that the launcher calls killed or lost is better evidence than one that others miss.
   begin({"a", "b"}, 9);
   state_.hosts.clear();
   EXPECT_FALSE(fail({"a", "b"}, 137, {}, named));
@@ -289,7 +289,7 @@ TEST_F(BookkeepingTest, AnEndOnWhichRanksAgreedIsChargedToTheOneTheyName) {
   lost.lost = {"a"};
   EXPECT_FALSE(fail({"a", "b"}, 69, {}, lost));
   EXPECT_EQ(state_.failures.back().host, "a");
-  // Where the launcher says nothing it is all that is known.
+  // If the launcher says nothing, the ranks' word decides.
   FailureReport nothing = named;
   nothing.rank.reset();
   EXPECT_FALSE(fail({"a", "b"}, 137, {}, nothing));

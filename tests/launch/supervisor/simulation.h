@@ -75,9 +75,9 @@ class Simulation : public GenerationHost, public Prober, public Forecaster {
   JobEnd run(
       double limit_s, const std::function<bool()>& dies = [] { return false; });
 
-  // Where a supervisor claims the calendar's hosts.
+  // Sets the file by which a supervisor claims the calendar's hosts.
   void put_hosts_lock(const std::string& path) { hosts_lock_ = path; }
-  // A supervisor that takes the job up, or why it does not.
+  // Returns a supervisor that takes the job up, or the reason why it does not.
   Result<std::unique_ptr<Supervisor>> try_open();
 
   FaultyFiles& files() { return files_; }

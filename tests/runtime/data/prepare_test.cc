@@ -247,7 +247,7 @@ TEST_F(PrepareOnFaultyFilesTest, AFailureLeavesNothingHalf) {
   }
 }
 
-// Where there was no set, a failure leaves none.
+// A failure leaves no set if there was none.
 TEST_F(PrepareOnFaultyFilesTest, AFailureOfTheFirstPreparationLeavesNone) {
   const int64_t begin = files_.num_changes();
   ASSERT_TRUE(prepare("new").ok());

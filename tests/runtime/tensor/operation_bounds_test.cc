@@ -17,7 +17,7 @@ float rounded_to_bf16(double value) {
   return std::bit_cast<float>((bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000U);
 }
 
-// Of every element, the bound of earlier versions.
+// Checks every element against the bound of earlier versions.
 bool passes_by_the_largest(const OperandResult& result, const OperandResult& reference) {
   double largest = 0;
   for (const double value : reference.values) largest = std::max(largest, std::abs(value));

@@ -23,7 +23,7 @@ constexpr double kF32Rounding = 0x1p-24;
 constexpr double kBf16Rounding = 0x1p-8;
 // Inner roundings, each of the magnitude of the operand, that do not cancel.
 constexpr double kInnerRoundings = 4;
-// What all of a part with this many elements may be too large or too small by, as a share of it.
+// The relative error that a large part may have as a whole, and the elements of such a part.
 constexpr double kScale = 0.003;
 constexpr size_t kLargePart = 256;
 
@@ -160,7 +160,7 @@ void expect_guards(const Placed& place, const std::vector<unsigned char>& memory
   }
 }
 
-// What lies between the rows is as it was.
+// Expects that the memory between rows did not change.
 void expect_gaps(const Placed& place, const std::vector<unsigned char>& memory) {
   const Operand& operand = *place.operand;
   if (operand.row_gap == 0) return;

@@ -48,7 +48,7 @@ struct Operand {
   // The kind of element i, 0 and up; each kind (dq, dk, dv of one tensor) is compared on its own.
   // Null: all are of one.
   std::function<int(int64_t i)> part;
-  // Of a (N, V): elements between the end of a row and the next one, which must stay as they are.
+  // For (N, V): elements between the end of a row and the next row, which must not change.
   int64_t row_gap = 0;
 
   // Elements of memory, and where element i lies among them.
@@ -109,7 +109,7 @@ struct OperandResult {
 std::vector<OperandResult> run_case(const OperationCase& operation, Backend& backend,
                                     const RunOptions& options = {});
 
-// What the reference says of a case: results, and where the case has them its bounds.
+// The reference's results of a case, and its bounds if the case has them.
 struct Expected {
   std::vector<OperandResult> results;
   std::vector<OperandResult> terms;           // empty: a share of the largest magnitude

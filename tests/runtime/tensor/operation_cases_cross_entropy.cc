@@ -60,8 +60,8 @@ OperationCase cross_entropy_case(int64_t N, int64_t V, float gradient_scale, Tar
   return result;
 }
 
-// What a real model may have in one row: one logit far above all others, some far below, some that
-// are masked with minus infinity.
+// Returns logits as a real model may have them in one row: one far above all others, some far
+// below, some masked with minus infinity.
 double extreme_logit(int64_t V, int64_t i) {
   const int64_t row = i / V, column = i % V;
   if (row % 4 == 0 && column == 5) return 1e4;

@@ -49,7 +49,7 @@ void add_adamw_terms(OperationCase& operation, const AdamWStep& step) {
                        step.clip_scale;
       m = step.beta1 * std::abs(m) + (1 - step.beta1) * g;
       v = step.beta2 * v + (1 - step.beta2) * g * g;
-      // What a root is off by where v is too small for all of its digits.
+      // The error of a root whose v is too small for all of its digits.
       const double least = 0x1p-149 / kF32Rounding;
       const double root = std::sqrt(v / step.correction2) + step.eps;
       const double wrong = std::sqrt((v + least) / step.correction2) + step.eps;

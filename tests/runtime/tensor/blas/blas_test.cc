@@ -74,7 +74,7 @@ TEST_F(BlasTest, OpeningMovesNothingInAReservedEnvironment) {
     }
     EXPECT_EQ(moved, 0u);
   }
-  // What is empty names no set.
+  // An empty variable names no set.
   close_library();
   ASSERT_TRUE(open_library("").ok());
   EXPECT_EQ(offered_kernel_sets()->pinned, false);
